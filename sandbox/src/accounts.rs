@@ -1,0 +1,519 @@
+//! People, OAuth clients and the browsers they are signed in with: the state behind every sign-in page of the sandbox.
+//!
+//! `Identity` is a pure state machine: no HTTP, no clock (the caller passes `now`), no ambient randomness (everything
+//! that must look random is drawn from the seed, so that a saved world continues the same way). What must not break:
+//! every way in which a grant dies goes through `grants.rs`, and every decision about what an application may read
+//! goes through `access.rs`; this file only holds the nouns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::access::AccessPolicy;
+use crate::grants::Grants;
+use crate::signing::SigningKeys;
+
+/// Browsers remembered at most; the one unused for longest is forgotten first.
+const BROWSERS_MAX: usize = 1_000;
+/// Accounts signed in in one browser at most (Google's own limit is ten).
+const ACCOUNTS_PER_BROWSER_MAX: usize = 10;
+
+/// The Workspace customer: one company with its domains.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Customer {
+    /// Customer id as Google writes it, for example `C01234567`.
+    pub id: String,
+    /// Name of the company, shown in the Admin console.
+    pub name: String,
+    /// Primary domain first, then secondary domains.
+    pub domains: Vec<String>,
+}
+
+/// One account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Person {
+    /// Google's stable id of the account: decimal digits.
+    pub sub: String,
+    /// Primary address.
+    pub email: String,
+    /// Full name.
+    pub name: String,
+    /// Given name.
+    pub given_name: String,
+    /// Family name.
+    pub family_name: String,
+    /// Hosted domain; absent for a consumer account.
+    pub hd: Option<String>,
+    /// May use the Admin console.
+    #[serde(default)]
+    pub is_admin: bool,
+    /// Whether Gmail is on for the account.
+    #[serde(default = "yes")]
+    pub has_mailbox: bool,
+    /// Suspended by an administrator: no sign-in, no token.
+    #[serde(default)]
+    pub suspended: bool,
+    /// Deleted by an administrator.
+    #[serde(default)]
+    pub deleted: bool,
+    /// Enrolled in the Advanced Protection Program.
+    #[serde(default)]
+    pub advanced_protection: bool,
+    /// Marked as under 18 (Google Workspace for Education): unconfigured applications answer `access_not_configured`.
+    #[serde(default)]
+    pub under_18: bool,
+    /// When the password was last changed.
+    #[serde(default)]
+    pub password_changed_at: Option<Timestamp>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Person {
+    /// An ordinary account with a mailbox. The `sub` follows from the address, so that a world file need not give one.
+    pub fn new(email: &str, given_name: &str, family_name: &str, hd: Option<&str>) -> Person {
+        Person {
+            sub: sub_for(email),
+            email: email.to_owned(),
+            name: format!("{given_name} {family_name}").trim().to_owned(),
+            given_name: given_name.to_owned(),
+            family_name: family_name.to_owned(),
+            hd: hd.map(str::to_owned),
+            is_admin: false,
+            has_mailbox: true,
+            suspended: false,
+            deleted: false,
+            advanced_protection: false,
+            under_18: false,
+            password_changed_at: None,
+        }
+    }
+
+    /// Whether the account can sign in and hold tokens.
+    pub fn is_active(&self) -> bool {
+        !self.suspended && !self.deleted
+    }
+}
+
+/// The 21 decimal digits that the sandbox gives to an address.
+pub fn sub_for(email: &str) -> String {
+    let digest = Sha256::digest(email.to_ascii_lowercase().as_bytes());
+    let digits: String = digest
+        .iter()
+        .take(20)
+        .map(|byte| char::from(b'0' + byte % 10))
+        .collect();
+    format!("1{digits}")
+}
+
+/// Who may use an OAuth client (Google's "user type" and "publishing status").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserType {
+    /// Only people of the customer; no verification, no seven-day expiry.
+    Internal,
+    /// Only listed test users; refresh tokens live seven days.
+    ExternalTesting,
+    /// Everybody.
+    ExternalProduction,
+}
+
+/// Whether an OAuth client still exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientState {
+    /// Usable.
+    Active,
+    /// Switched off by its owner.
+    Disabled,
+    /// Removed by its owner.
+    Deleted,
+}
+
+/// One OAuth client of a Cloud project.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct OAuthClient {
+    /// Client id, ending in `.apps.googleusercontent.com`.
+    pub client_id: String,
+    /// Client secret, starting with `GOCSPX-`.
+    pub client_secret: String,
+    /// Name of the application on the consent page.
+    pub name: String,
+    /// Allowed redirect URIs, compared character by character.
+    pub redirect_uris: Vec<String>,
+    /// Cloud project id; consent and revocation are per project.
+    pub project: String,
+    /// Cloud project number.
+    pub project_number: u64,
+    /// Who may use it.
+    pub user_type: UserType,
+    /// Whether it still exists.
+    #[serde(default = "active")]
+    pub state: ClientState,
+    /// Addresses that may use a client with `UserType::ExternalTesting`.
+    #[serde(default)]
+    pub test_users: Vec<String>,
+}
+
+fn active() -> ClientState {
+    ClientState::Active
+}
+
+impl fmt::Debug for OAuthClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("OAuthClient")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who stands behind an access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The person.
+    pub sub: String,
+    /// The client that holds the token.
+    pub client_id: String,
+    /// The client's Cloud project id.
+    pub project: String,
+    /// The client's Cloud project number.
+    pub project_number: u64,
+    /// The scopes of the token, in their long form.
+    pub scopes: BTreeSet<String>,
+}
+
+impl Caller {
+    /// Whether the token carries the scope (long form).
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.contains(scope)
+    }
+}
+
+/// Why an API call is not authenticated; always answered with 401.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthFailure {
+    /// No `Authorization: Bearer` header.
+    #[error("the request carries no access token")]
+    Missing,
+    /// The token is unknown, revoked, or its owner can no longer use it.
+    #[error("the access token is not valid")]
+    Invalid,
+    /// The token was valid and its hour is over.
+    #[error("the access token has expired")]
+    Expired,
+}
+
+/// What tests and the Admin console do to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PersonSwitch {
+    /// Suspend; every token dies.
+    Suspend,
+    /// End the suspension; dead tokens stay dead.
+    Restore,
+    /// Delete; every token dies and refreshing says that the account is gone.
+    Delete,
+    /// Bring a deleted account back.
+    Undelete,
+    /// Change the password; tokens with Gmail scopes die and every browser is signed out.
+    ChangePassword,
+    /// Enrol in Advanced Protection.
+    AdvancedProtectionOn,
+    /// Leave Advanced Protection.
+    AdvancedProtectionOff,
+    /// Turn Gmail off for the account.
+    MailboxOff,
+    /// Turn Gmail on.
+    MailboxOn,
+    /// Mark as under 18.
+    Under18On,
+    /// Remove the mark.
+    Under18Off,
+    /// Make an administrator.
+    AdministratorOn,
+    /// Take the administrator role away.
+    AdministratorOff,
+}
+
+/// Behaviour about which the evidence is contradictory, or which tests want to choose.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentitySwitches {
+    /// Administrator and account policy errors come back to the application as `error=…` instead of ending on a page.
+    /// Google ends on a page; both have been reported.
+    pub policy_errors_redirect: bool,
+    /// Consent given without `include_granted_scopes=true` replaces what was granted to the project before, and kills
+    /// tokens that reach further (seen once in production; the guide is silent).
+    pub consent_replaces_grant: bool,
+    /// Seconds until a revocation takes effect.
+    pub revocation_delay_s: i64,
+}
+
+impl Default for IdentitySwitches {
+    fn default() -> Self {
+        IdentitySwitches {
+            policy_errors_redirect: false,
+            consent_replaces_grant: true,
+            revocation_delay_s: 0,
+        }
+    }
+}
+
+/// One browser, known by its cookie.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Browser {
+    /// Signed-in accounts (`sub`), first signed in first.
+    pub signed_in: Vec<String>,
+    /// The administrator who uses the Admin console in this browser.
+    pub console: Option<String>,
+    /// Order of last use.
+    pub(crate) used: u64,
+}
+
+/// Everything that the sandbox knows about accounts, applications and grants.
+#[derive(Serialize, Deserialize)]
+pub struct Identity {
+    /// The company.
+    pub customer: Customer,
+    /// Accounts by `sub`.
+    pub people: BTreeMap<String, Person>,
+    /// OAuth clients by client id.
+    pub clients: BTreeMap<String, OAuthClient>,
+    /// What the company's administrators allow.
+    pub policy: AccessPolicy,
+    /// Chosen behaviour.
+    pub switches: IdentitySwitches,
+    /// Where the sandbox can be reached, without a trailing slash.
+    pub public_url: String,
+    /// `iss` of the ID tokens and of the callback when it is not the public URL.
+    pub issuer: Option<String>,
+    /// Browsers by cookie value.
+    pub(crate) browsers: BTreeMap<String, Browser>,
+    /// Consent, codes and tokens.
+    pub(crate) grants: Grants,
+    /// Keys of the ID tokens.
+    pub(crate) keys: SigningKeys,
+    seed: u64,
+    drawn: u64,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Identity")
+            .field("customer", &self.customer.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// A world of accounts in which nobody has consented to anything yet.
+    pub fn new(
+        customer: Customer,
+        people: Vec<Person>,
+        clients: Vec<OAuthClient>,
+        policy: AccessPolicy,
+        seed: u64,
+    ) -> Identity {
+        Identity {
+            customer,
+            people: people.into_iter().map(|person| (person.sub.clone(), person)).collect(),
+            clients: clients
+                .into_iter()
+                .map(|client| (client.client_id.clone(), client))
+                .collect(),
+            policy,
+            switches: IdentitySwitches::default(),
+            public_url: String::new(),
+            issuer: None,
+            browsers: BTreeMap::new(),
+            grants: Grants::default(),
+            keys: SigningKeys::default(),
+            seed,
+            drawn: 0,
+        }
+    }
+
+    /// Issuer of the ID tokens: the public URL, unless the world says otherwise.
+    pub fn issuer(&self) -> &str {
+        self.issuer.as_deref().unwrap_or(&self.public_url)
+    }
+
+    /// The account with this address, deleted ones included. Addresses are compared without regard to case.
+    pub fn person_by_email(&self, email: &str) -> Option<&Person> {
+        self.people
+            .values()
+            .find(|person| person.email.eq_ignore_ascii_case(email))
+    }
+
+    /// Whether the account belongs to the company, so that its administrators' policy applies.
+    pub fn is_of_customer(&self, person: &Person) -> bool {
+        person.hd.as_ref().is_some_and(|hd| self.customer.domains.contains(hd))
+    }
+
+    /// Who calls, from the `Authorization` header of an API request.
+    pub fn authenticate(&mut self, now: Timestamp, authorization_header: Option<&str>) -> Result<Caller, AuthFailure> {
+        let header = authorization_header.ok_or(AuthFailure::Missing)?;
+        let (scheme, token) = header.split_once(' ').ok_or(AuthFailure::Missing)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(AuthFailure::Missing);
+        }
+        self.caller_of(now, token.trim())
+    }
+
+    /// Who holds this access token.
+    pub(crate) fn caller_of(&self, now: Timestamp, token: &str) -> Result<Caller, AuthFailure> {
+        let access = self.grants.access_token(now, token)?;
+        let client = self.clients.get(&access.client_id).ok_or(AuthFailure::Invalid)?;
+        let person = self.people.get(&access.sub).ok_or(AuthFailure::Invalid)?;
+        if !person.is_active() || client.state != ClientState::Active {
+            return Err(AuthFailure::Invalid);
+        }
+        Ok(Caller {
+            sub: access.sub.clone(),
+            client_id: client.client_id.clone(),
+            project: client.project.clone(),
+            project_number: client.project_number,
+            scopes: access.scopes.clone(),
+        })
+    }
+
+    /// Changes an account, with everything that follows for its tokens and sign-ins. `false` when nobody has this `sub`.
+    pub fn switch_person(&mut self, now: Timestamp, sub: &str, switch: PersonSwitch) -> bool {
+        let Some(person) = self.people.get_mut(sub) else {
+            return false;
+        };
+        match switch {
+            PersonSwitch::Suspend => person.suspended = true,
+            PersonSwitch::Restore => person.suspended = false,
+            PersonSwitch::Delete => person.deleted = true,
+            PersonSwitch::Undelete => person.deleted = false,
+            PersonSwitch::ChangePassword => person.password_changed_at = Some(now),
+            PersonSwitch::AdvancedProtectionOn => person.advanced_protection = true,
+            PersonSwitch::AdvancedProtectionOff => person.advanced_protection = false,
+            PersonSwitch::MailboxOff => person.has_mailbox = false,
+            PersonSwitch::MailboxOn => person.has_mailbox = true,
+            PersonSwitch::Under18On => person.under_18 = true,
+            PersonSwitch::Under18Off => person.under_18 = false,
+            PersonSwitch::AdministratorOn => person.is_admin = true,
+            PersonSwitch::AdministratorOff => person.is_admin = false,
+        }
+        match switch {
+            PersonSwitch::Suspend | PersonSwitch::Delete => {
+                self.grants.end_all_of_person(now, sub);
+                self.sign_out_everywhere(sub);
+            }
+            PersonSwitch::ChangePassword => {
+                self.grants.end_after_password_change(now, sub);
+                self.sign_out_everywhere(sub);
+            }
+            PersonSwitch::AdvancedProtectionOn | PersonSwitch::Under18On => self.enforce_policy(now),
+            _ => {}
+        }
+        true
+    }
+
+    /// The browser behind a cookie value, if the sandbox knows it.
+    pub fn browser(&self, cookie: &str) -> Option<&Browser> {
+        self.browsers.get(cookie)
+    }
+
+    /// Makes a browser and returns its cookie value.
+    pub fn new_browser(&mut self) -> String {
+        while self.browsers.len() >= BROWSERS_MAX {
+            let oldest = self
+                .browsers
+                .iter()
+                .min_by_key(|(_, browser)| browser.used)
+                .map(|(cookie, _)| cookie.clone());
+            let Some(oldest) = oldest else { break };
+            self.browsers.remove(&oldest);
+        }
+        let cookie = self.draw("browser", 32);
+        self.browsers.insert(
+            cookie.clone(),
+            Browser {
+                used: self.drawn,
+                ..Browser::default()
+            },
+        );
+        cookie
+    }
+
+    /// Signs a person in in a browser. `false` when the browser is unknown or the account can't sign in.
+    pub fn sign_in(&mut self, cookie: &str, sub: &str) -> bool {
+        if !self.people.get(sub).is_some_and(Person::is_active) {
+            return false;
+        }
+        self.drawn += 1;
+        let used = self.drawn;
+        let Some(browser) = self.browsers.get_mut(cookie) else {
+            return false;
+        };
+        browser.used = used;
+        if !browser.signed_in.iter().any(|known| known == sub) {
+            if browser.signed_in.len() >= ACCOUNTS_PER_BROWSER_MAX {
+                browser.signed_in.remove(0);
+            }
+            browser.signed_in.push(sub.to_owned());
+        }
+        true
+    }
+
+    /// Signs one person, or everybody, out of a browser.
+    pub fn sign_out(&mut self, cookie: &str, sub: Option<&str>) {
+        let Some(browser) = self.browsers.get_mut(cookie) else {
+            return;
+        };
+        browser.signed_in.retain(|known| sub.is_some_and(|sub| sub != known));
+        if browser
+            .console
+            .as_ref()
+            .is_some_and(|admin| !browser.signed_in.contains(admin))
+        {
+            browser.console = None;
+        }
+    }
+
+    fn sign_out_everywhere(&mut self, sub: &str) {
+        let cookies: Vec<String> = self.browsers.keys().cloned().collect();
+        for cookie in cookies {
+            self.sign_out(&cookie, Some(sub));
+        }
+    }
+
+    /// The people who are signed in in a browser, first signed in first.
+    pub fn signed_in(&self, cookie: Option<&str>) -> Vec<&Person> {
+        let subs = cookie
+            .and_then(|cookie| self.browsers.get(cookie))
+            .map(|browser| browser.signed_in.as_slice());
+        subs.unwrap_or_default()
+            .iter()
+            .filter_map(|sub| self.people.get(sub))
+            .filter(|person| person.is_active())
+            .collect()
+    }
+
+    /// An unguessable-looking string of `length` letters and digits, the next one that the seed gives.
+    pub(crate) fn draw(&mut self, purpose: &str, length: usize) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut text = String::with_capacity(length);
+        while text.len() < length {
+            self.drawn += 1;
+            let mut hash = Sha256::new();
+            hash.update(self.seed.to_be_bytes());
+            hash.update(self.drawn.to_be_bytes());
+            hash.update(purpose.as_bytes());
+            let block = hash.finalize();
+            text.extend(block.iter().map(|byte| char::from(LETTERS[usize::from(byte % 64)])));
+        }
+        text.truncate(length);
+        text
+    }
+}
