@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::access::AccessPolicy;
+use crate::consent::Transaction;
 use crate::grants::Grants;
 use crate::signing::SigningKeys;
 
@@ -297,6 +298,8 @@ pub struct Identity {
     pub(crate) browsers: BTreeMap<String, Browser>,
     /// Consent, codes and tokens.
     pub(crate) grants: Grants,
+    /// Authorizations under way, by transaction id.
+    pub(crate) transactions: BTreeMap<String, Transaction>,
     /// Keys of the ID tokens.
     pub(crate) keys: SigningKeys,
     seed: u64,
@@ -334,6 +337,7 @@ impl Identity {
             issuer: None,
             browsers: BTreeMap::new(),
             grants: Grants::default(),
+            transactions: BTreeMap::new(),
             keys: SigningKeys::default(),
             seed,
             drawn: 0,
