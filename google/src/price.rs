@@ -1,0 +1,144 @@
+//! What a call costs at Google: tables as data, each with its source and date.
+//!
+//! Google charges quota units per Gmail call; sign-in and Pub/Sub calls cost none of them. A reader must not derive
+//! anything from these numbers in code: which table counts is the operator's configuration, because it depends on the
+//! age of their Cloud project.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Which price list the Cloud project falls under. Written `2026-05` or `before-2026-05` in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Table {
+    /// Projects made on or after 1 May 2026, or that did not use the Gmail API in the half year before.
+    #[default]
+    #[serde(rename = "2026-05")]
+    May2026,
+    /// Older projects that used the Gmail API between November 2025 and April 2026.
+    #[serde(rename = "before-2026-05")]
+    BeforeMay2026,
+}
+
+/// What a project may spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Units per person and minute within one project.
+    pub person_minute: u64,
+    /// Units per project and minute.
+    pub project_minute: u64,
+    /// Units per project and day. Use above it is announced to cost money; it cannot be raised.
+    pub project_day: u64,
+    /// Calls at the same time per mailbox. Google publishes no number; five is what others found safe.
+    pub concurrent_per_mailbox: u32,
+}
+
+/// Name of the call, units under [`Table::May2026`], units under [`Table::BeforeMay2026`].
+///
+/// Source: the Gmail API's page "Usage limits", as it was before and after 1 May 2026.
+const UNITS: &[(&str, u32, u32)] = &[
+    ("gmail.getProfile", 1, 1),
+    ("gmail.labels.list", 1, 1),
+    ("gmail.labels.get", 1, 1),
+    ("gmail.history.list", 2, 2),
+    ("gmail.messages.list", 5, 5),
+    ("gmail.messages.get", 20, 5),
+    ("gmail.threads.get", 40, 10),
+    ("gmail.watch", 100, 100),
+    ("gmail.stop", 50, 50),
+];
+
+impl Table {
+    /// The units that one call costs; zero for calls that have no price in Gmail's quota.
+    pub fn units(&self, call: &str) -> u32 {
+        let row = UNITS.iter().find(|(name, ..)| *name == call);
+        row.map_or(0, |(_, new, old)| if *self == Self::May2026 { *new } else { *old })
+    }
+
+    /// What a project may spend under this table. Source as for the prices.
+    pub fn limits(&self) -> Limits {
+        let person_minute = match self {
+            Self::May2026 => 6_000,
+            Self::BeforeMay2026 => 15_000,
+        };
+        Limits {
+            person_minute,
+            project_minute: 1_200_000,
+            project_day: 80_000_000,
+            concurrent_per_mailbox: 5,
+        }
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::May2026 => "2026-05",
+            Self::BeforeMay2026 => "before-2026-05",
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Not the name of a price table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such quota table: write 2026-05 or before-2026-05")]
+pub struct UnknownTable;
+
+impl FromStr for Table {
+    type Err = UnknownTable;
+
+    fn from_str(name: &str) -> Result<Self, UnknownTable> {
+        [Self::May2026, Self::BeforeMay2026]
+            .into_iter()
+            .find(|table| table.name() == name)
+            .ok_or(UnknownTable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::{Api, CALLS};
+
+    #[test]
+    fn the_tables_hold_googles_numbers() {
+        let cost = |call| (Table::May2026.units(call), Table::BeforeMay2026.units(call));
+        assert_eq!(cost("gmail.messages.get"), (20, 5));
+        assert_eq!(cost("gmail.threads.get"), (40, 10));
+        assert_eq!(cost("gmail.getProfile"), (1, 1));
+        assert_eq!(cost("gmail.watch"), (100, 100));
+        assert_eq!(cost("oauth.refresh"), (0, 0));
+        assert_eq!(Table::May2026.limits().person_minute, 6_000);
+        assert_eq!(Table::BeforeMay2026.limits().person_minute, 15_000);
+        assert_eq!(Table::BeforeMay2026.limits().project_day, 80_000_000);
+    }
+
+    #[test]
+    fn every_gmail_call_has_a_price_and_every_price_a_call() {
+        let mut gmail: Vec<_> = CALLS
+            .iter()
+            .filter(|call| call.api == Api::Gmail)
+            .map(|call| call.name)
+            .collect();
+        let mut priced: Vec<_> = UNITS.iter().map(|(name, ..)| *name).collect();
+        gmail.sort_unstable();
+        priced.sort_unstable();
+        assert_eq!(gmail, priced);
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for table in [Table::May2026, Table::BeforeMay2026] {
+            assert_eq!(table.name().parse(), Ok(table));
+            let json = serde_json::to_string(&table).unwrap();
+            assert_eq!(json, format!("\"{table}\""));
+            assert_eq!(serde_json::from_str::<Table>(&json).unwrap(), table);
+        }
+        assert_eq!("2026-06".parse::<Table>(), Err(UnknownTable));
+    }
+}

@@ -1,0 +1,492 @@
+//! The one way to send: a listed call, with a deadline, a size limit, no redirects, no repeats, and a receipt.
+//!
+//! A reader must not break: a token goes out only over https or inside the machine; nothing secret reaches a log, an
+//! error or a receipt; each request that was started gives exactly one receipt, even when its future is dropped.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    calls::{Api, Call},
+    classify,
+    endpoints::{Endpoints, is_private},
+    error::{Error, ErrorKind, OperatorFault, Refusal},
+    id_token::KeyCache,
+    price, wire,
+};
+
+/// The clock. Everything that depends on time asks it.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a [`Client`] needs.
+pub struct ClientOptions {
+    /// Where Google is.
+    pub endpoints: Endpoints,
+    /// What calls cost.
+    pub prices: price::Table,
+    /// The clock.
+    pub now: Now,
+    /// Is told of each call after it ended.
+    pub hook: Option<Arc<dyn CallHook>>,
+    /// The `User-Agent`. The word gzip is added if it is missing: without it Gmail does not compress.
+    pub user_agent: String,
+}
+
+/// Is told of each call after it ended. Called on the task that made the call: it must be quick and must not block.
+pub trait CallHook: Send + Sync {
+    /// A call ended.
+    fn called(&self, call: &CallRecord);
+}
+
+/// The receipt of one call. It holds no secret and no content.
+#[derive(Clone, Debug)]
+pub struct CallRecord {
+    /// The call's name, as in [`crate::CALLS`].
+    pub call: &'static str,
+    /// The opaque id of the grant, for calls that are made for a person.
+    pub on_behalf: Option<String>,
+    /// When it started.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took_ms: u64,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The size of the answer, decompressed.
+    pub bytes: u64,
+    /// What it cost, also if it failed.
+    pub units: u32,
+    /// `ok`, the word of the [`ErrorKind`], or `cancelled` if nobody waited for the answer.
+    pub outcome: &'static str,
+}
+
+/// For whom a call is made.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The access token.
+    pub access_token: SecretString,
+    /// The opaque id of the grant; it appears in receipts and traces.
+    pub on_behalf: String,
+}
+
+/// Sends calls to Google. Cheap to clone; clones share connections and cached keys.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) endpoints: Endpoints,
+    pub(crate) now: Now,
+    pub(crate) keys: KeyCache,
+    prices: price::Table,
+    hook: Option<Arc<dyn CallHook>>,
+    http: reqwest::Client,
+}
+
+/// How long a connection may take to be made. Google's are made in well under a second.
+const CONNECT_S: u64 = 10;
+/// How often a busy HTTP/2 connection is asked whether it is alive, so that a long poll notices a dead one.
+const KEEP_ALIVE_EVERY_S: u64 = 20;
+/// How long that answer may take.
+const KEEP_ALIVE_ANSWER_S: u64 = 10;
+
+/// One request before it is sent.
+pub(crate) struct Request<'a> {
+    call: &'static Call,
+    base: &'a Url,
+    argument: Option<&'a str>,
+    query: Vec<(&'static str, Cow<'a, str>)>,
+    body: Body<'a>,
+    bearer: Option<&'a SecretString>,
+    secrets: Vec<&'a SecretString>,
+    on_behalf: Option<&'a str>,
+}
+
+enum Body<'a> {
+    None,
+    Json(Value),
+    Form(Vec<(&'static str, &'a str)>),
+}
+
+/// A successful answer.
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl<'a> Request<'a> {
+    /// A request for `call`: below `base`, or to `base` itself for sign-in calls.
+    pub(crate) fn new(call: &'static Call, base: &'a Url) -> Self {
+        Self {
+            call,
+            base,
+            argument: None,
+            query: Vec::new(),
+            body: Body::None,
+            bearer: None,
+            secrets: Vec::new(),
+            on_behalf: None,
+        }
+    }
+
+    /// What stands for the placeholder in the path.
+    pub(crate) fn argument(self, argument: &'a str) -> Self {
+        Self {
+            argument: Some(argument),
+            ..self
+        }
+    }
+
+    /// One query parameter.
+    pub(crate) fn query(mut self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// A JSON object as the body.
+    pub(crate) fn json(self, body: Value) -> Self {
+        Self {
+            body: Body::Json(body),
+            ..self
+        }
+    }
+
+    /// One field of a form body.
+    pub(crate) fn field(mut self, name: &'static str, value: &'a str) -> Self {
+        match &mut self.body {
+            Body::Form(fields) => fields.push((name, value)),
+            _ => self.body = Body::Form(vec![(name, value)]),
+        }
+        self
+    }
+
+    /// One field of a form body that must not be seen.
+    pub(crate) fn secret_field(mut self, name: &'static str, value: &'a SecretString) -> Self {
+        self.secrets.push(value);
+        self.field(name, value.expose_secret())
+    }
+
+    /// The access token.
+    pub(crate) fn bearer(mut self, token: &'a SecretString) -> Self {
+        self.secrets.push(token);
+        Self {
+            bearer: Some(token),
+            ..self
+        }
+    }
+
+    /// The grant that the receipt names.
+    pub(crate) fn on_behalf(self, grant: &'a str) -> Self {
+        Self {
+            on_behalf: Some(grant),
+            ..self
+        }
+    }
+
+    /// The error for a request that must not be sent.
+    pub(crate) fn refused(&self, why: &str) -> Error {
+        Error::unsent(self.call.name, why)
+    }
+
+    /// Refuses what the call does not list.
+    fn check(&self) -> Result<(), Error> {
+        let (call, refuse) = (self.call, |why: &str| Err(self.refused(why)));
+        if self.query.iter().any(|(name, _)| !call.query.contains(name)) {
+            return refuse("a query parameter is not in the list of calls");
+        }
+        let unlisted = match &self.body {
+            Body::None => false,
+            Body::Json(body) => body
+                .as_object()
+                .is_none_or(|map| map.keys().any(|key| !call.body.contains(&key.as_str()))),
+            Body::Form(fields) => fields.iter().any(|(name, _)| !call.body.contains(name)),
+        };
+        if unlisted {
+            return refuse("a property of the body is not in the list of calls");
+        }
+        if !self.secrets.is_empty() && !is_private(self.base) {
+            return refuse("a secret would travel over plain http to another machine: use https");
+        }
+        Ok(())
+    }
+
+    fn url(&self) -> Result<Url, Error> {
+        let refuse = |why: &str| self.refused(why);
+        let mut url = match (self.call.api, self.call.path.split_once('{'), self.argument) {
+            (Api::SignIn, ..) => self.base.clone(),
+            (_, None, None) => below(self.base, self.call.path).ok_or_else(|| refuse("the address is not valid"))?,
+            (api, Some((before, rest)), Some(argument)) => {
+                let after = rest.split_once('}').map_or("", |(_, after)| after);
+                let accepted = if api == Api::Gmail {
+                    is_gmail_id(argument)
+                } else {
+                    is_resource_name(argument)
+                };
+                if !accepted {
+                    return Err(refuse("the id or name has characters that do not belong there"));
+                }
+                let path = format!("{before}{}{after}", argument.replace('%', "%25"));
+                below(self.base, &path).ok_or_else(|| refuse("the address is not valid"))?
+            }
+            _ => return Err(refuse("the path and its argument do not fit")),
+        };
+        if !self.query.is_empty() || self.call.fields.is_some() {
+            let mut pairs = url.query_pairs_mut();
+            pairs.extend_pairs(&self.query);
+            pairs.extend_pairs(self.call.fields.map(|mask| ("fields", mask)));
+        }
+        Ok(url)
+    }
+}
+
+/// `base` and `path` put together, whether or not the base ends in a slash.
+fn below(base: &Url, path: &str) -> Option<Url> {
+    Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))).ok()
+}
+
+/// The longest id or name that is sent. Gmail's ids have 16 characters; Pub/Sub's names may have 255.
+const ID_LENGTH_MAX: usize = 256;
+
+/// Whether this can be the id of a message, thread or label.
+pub(crate) fn is_gmail_id(id: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(good)
+}
+
+/// Whether this can be the name of a topic or subscription: `projects/P/topics/T`, with Pub/Sub's letters.
+pub(crate) fn is_resource_name(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~+%:".contains(&byte);
+    let word =
+        |part: &str| (1..=ID_LENGTH_MAX).contains(&part.len()) && part.bytes().all(good) && !part.starts_with('.');
+    let parts: Vec<_> = name.split('/').collect();
+    matches!(parts[..], ["projects", project, "topics" | "subscriptions", id] if word(project) && word(id))
+}
+
+impl Client {
+    /// A client with its own connections. Fails if an address is not acceptable or TLS cannot be set up.
+    pub fn new(options: ClientOptions) -> Result<Self, Error> {
+        let fault = |what: String| ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(what)));
+        options
+            .endpoints
+            .check()
+            .map_err(|error| Error::new("client", fault(error.to_string())))?;
+        let gzip = options.user_agent.to_ascii_lowercase().contains("gzip");
+        let user_agent = if gzip {
+            options.user_agent
+        } else {
+            format!("{} (gzip)", options.user_agent)
+        };
+        let http = reqwest::Client::builder()
+            .user_agent(user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .gzip(true)
+            .connect_timeout(Duration::from_secs(CONNECT_S))
+            .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_EVERY_S))
+            .http2_keep_alive_timeout(Duration::from_secs(KEEP_ALIVE_ANSWER_S))
+            .build()
+            .map_err(|error| {
+                Error::new("client", fault("the HTTP client cannot be set up".to_owned())).caused_by(error)
+            })?;
+        let ClientOptions {
+            endpoints,
+            prices,
+            now,
+            hook,
+            ..
+        } = options;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                endpoints,
+                now,
+                keys: KeyCache::default(),
+                prices,
+                hook,
+                http,
+            }),
+        })
+    }
+
+    /// The addresses that this client uses.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.inner.endpoints
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.inner.now)()
+    }
+
+    /// Sends a request and reads its JSON answer; an empty answer is read as `{}`.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
+        let call = request.call.name;
+        self.send_with(request, |answer| {
+            let body = if answer.body.is_empty() {
+                b"{}"
+            } else {
+                answer.body.as_slice()
+            };
+            wire::parse(body).map_err(|fault| Error::new(call, ErrorKind::NotUnderstood).caused_by(fault))
+        })
+        .await
+    }
+
+    /// Sends a request whose answer says nothing but that it was done.
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<(), Error> {
+        self.send_with(request, |_| Ok(())).await
+    }
+
+    /// Sends a request and reads its answer with `read`, which counts as part of the call.
+    pub(crate) async fn send_with<T>(
+        &self,
+        request: Request<'_>,
+        read: impl FnOnce(Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let prepared = self.prepare(&request)?;
+        let mut receipt = Receipt::open(&self.inner, &request);
+        let result = self
+            .exchange(prepared, &request, &mut receipt.record)
+            .await
+            .and_then(read);
+        receipt.record.outcome = result.as_ref().map_or_else(|error| error.kind.word(), |_| "ok");
+        result
+    }
+
+    fn prepare(&self, request: &Request<'_>) -> Result<reqwest::Request, Error> {
+        request.check()?;
+        let call = request.call;
+        let method =
+            Method::from_bytes(call.method.as_bytes()).map_err(|_| Error::unsent(call.name, "unknown method"))?;
+        let mut builder = self.inner.http.request(method.clone(), request.url()?);
+        builder = builder.timeout(Duration::from_secs(call.deadline_s()));
+        if let Some(token) = request.bearer {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+                .map_err(|_| Error::unsent(call.name, "the access token has characters that do not belong there"))?;
+            value.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        builder = match &request.body {
+            // Google's front ends want a length on every POST and PUT.
+            Body::None if method == Method::GET => builder,
+            Body::None => builder.header(http::header::CONTENT_LENGTH, 0),
+            Body::Json(body) => builder.json(body),
+            Body::Form(fields) => builder.form(fields),
+        };
+        let unsent =
+            |error: reqwest::Error| Error::unsent(call.name, "it cannot be built").caused_by(error.without_url());
+        builder.build().map_err(unsent)
+    }
+
+    async fn exchange(
+        &self,
+        prepared: reqwest::Request,
+        request: &Request<'_>,
+        record: &mut CallRecord,
+    ) -> Result<Answer, Error> {
+        let call = request.call;
+        let transient =
+            |error: reqwest::Error| Error::new(call.name, ErrorKind::Transient).caused_by(error.without_url());
+        let mut response = match self.inner.http.execute(prepared).await {
+            Err(error) if call.long_poll && error.is_timeout() && !error.is_connect() => {
+                return Ok(Answer {
+                    headers: HeaderMap::new(),
+                    body: Vec::new(),
+                });
+            }
+            answered => answered.map_err(transient)?,
+        };
+        let status = response.status();
+        record.status = Some(status.as_u16());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transient)? {
+            record.bytes += chunk.len() as u64;
+            if record.bytes > call.answer_bytes_max() {
+                let error = Error::new(call.name, ErrorKind::NotUnderstood).answered(status.as_u16(), None);
+                return Err(error.saying("the answer is larger than this client accepts"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = std::mem::take(response.headers_mut());
+        if status.is_success() {
+            return Ok(Answer { headers, body });
+        }
+        let refused = classify::Answered {
+            call,
+            status: status.as_u16(),
+            headers: &headers,
+            body: &body,
+            now: self.now(),
+        };
+        Err(refused.error(&request.secrets))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("endpoints", &self.inner.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives the receipt when it is dropped, however the call ended.
+struct Receipt<'a> {
+    inner: &'a Inner,
+    record: CallRecord,
+}
+
+impl<'a> Receipt<'a> {
+    fn open(inner: &'a Inner, request: &Request<'_>) -> Self {
+        let call = request.call.name;
+        let record = CallRecord {
+            call,
+            on_behalf: request.on_behalf.map(str::to_owned),
+            at: (inner.now)(),
+            took_ms: 0,
+            status: None,
+            bytes: 0,
+            units: inner.prices.units(call),
+            outcome: "cancelled",
+        };
+        Self { inner, record }
+    }
+}
+
+impl Drop for Receipt<'_> {
+    fn drop(&mut self) {
+        let record = &mut self.record;
+        let took = (self.inner.now)().duration_since(record.at).as_millis();
+        record.took_ms = u64::try_from(took).unwrap_or_default();
+        let CallRecord {
+            call,
+            took_ms,
+            status,
+            bytes,
+            units,
+            outcome,
+            ..
+        } = *record;
+        let on_behalf = record.on_behalf.as_deref();
+        tracing::debug!(
+            call,
+            on_behalf,
+            took_ms,
+            status,
+            bytes,
+            units,
+            outcome,
+            "call to Google"
+        );
+        if let Some(hook) = &self.inner.hook {
+            hook.called(record);
+        }
+    }
+}
