@@ -300,6 +300,8 @@ pub struct Identity {
     pub(crate) grants: Grants,
     /// Authorizations under way, by transaction id.
     pub(crate) transactions: BTreeMap<String, Transaction>,
+    /// Scopes that each client has ever asked for: "Accessed apps" in the Admin console.
+    pub(crate) asked: BTreeMap<String, BTreeSet<String>>,
     /// Keys of the ID tokens.
     pub(crate) keys: SigningKeys,
     seed: u64,
@@ -338,6 +340,7 @@ impl Identity {
             browsers: BTreeMap::new(),
             grants: Grants::default(),
             transactions: BTreeMap::new(),
+            asked: BTreeMap::new(),
             keys: SigningKeys::default(),
             seed,
             drawn: 0,

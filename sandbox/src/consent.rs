@@ -308,6 +308,10 @@ impl AuthorizeRequest {
 impl Identity {
     /// Begins an authorization in a browser.
     pub(crate) fn begin_authorization(&mut self, now: Timestamp, browser: &str, request: AuthorizeRequest) -> Step {
+        self.asked
+            .entry(request.client_id.clone())
+            .or_default()
+            .extend(request.scopes.iter().cloned());
         let sessions = self.signed_in(Some(browser));
         let hinted = sessions
             .iter()

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::access::{EMAIL, OPENID, PROFILE, Refusal, is_gmail, is_sign_in};
-use crate::accounts::{AuthFailure, ClientState, Identity, OAuthClient, Person, UserType};
+use crate::accounts::{AuthFailure, Caller, ClientState, Identity, OAuthClient, Person, UserType};
 use crate::signing::SigningError;
 
 /// An authorization code lives ten minutes.
@@ -454,6 +454,11 @@ impl Identity {
             grants.end_project(now, &project, &sub);
         }
         self.grants = grants;
+    }
+
+    /// Whether the caller's client holds a live refresh token of the person.
+    pub(crate) fn holds_refresh_token(&self, now: Timestamp, caller: &Caller) -> bool {
+        self.grants.has_live_refresh(now, &caller.project, &caller.sub)
     }
 
     fn usable_person(&self, sub: &str) -> Result<&Person, TokenError> {
