@@ -270,3 +270,369 @@ fn scrubbed(text: &str, secrets: &[&SecretString]) -> String {
         .take(DETAIL_LENGTH_MAX)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::CALLS;
+
+    const NOW: &str = "2026-11-22T10:00:00Z";
+
+    fn answered(call: &str, status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
+        let call = CALLS.iter().find(|own| own.name == call).unwrap();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let secret = SecretString::from("ya29.secret");
+        Answered {
+            call,
+            status,
+            headers: &headers,
+            body: body.as_bytes(),
+            now: NOW.parse().unwrap(),
+        }
+        .error(&[&secret])
+    }
+
+    /// What an API says: a code, a reason, a status word, a sentence.
+    fn api(call: &str, status: u16, reason: &str, word: &str, message: &str) -> ErrorKind {
+        let one = serde_json::json!({ "message": message, "domain": "global", "reason": reason });
+        let errors = if reason.is_empty() { vec![] } else { vec![one] };
+        let body = serde_json::json!({ "error":
+            { "code": status, "message": message, "errors": errors, "status": word } });
+        answered(call, status, &[], &body.to_string()).kind
+    }
+
+    fn operator(fault: OperatorFault) -> ErrorKind {
+        ErrorKind::Refused(Refusal::Operator(fault))
+    }
+
+    fn slow(scope: SlowScope) -> ErrorKind {
+        ErrorKind::SlowDown { until: None, scope }
+    }
+
+    #[test]
+    fn token_endpoint() {
+        use ErrorKind::{AdminBlocked, GrantDead, NotUnderstood, Refused, Transient};
+        let revoked = GrantDead(DeadReason::Revoked);
+        let reauth = GrantDead(DeadReason::ReauthNeeded);
+        let other = OperatorFault::Other("unauthorized_client".to_owned());
+        let rows = [
+            (
+                400,
+                "invalid_grant",
+                "Token has been expired or revoked.",
+                revoked.clone(),
+            ),
+            (400, "invalid_grant", "Bad Request", revoked.clone()),
+            (400, "invalid_grant", "Malformed auth code.", revoked.clone()),
+            (400, "invalid_grant", "Missing code verifier.", revoked.clone()),
+            (400, "invalid_grant", "Invalid code verifier.", revoked.clone()),
+            (
+                400,
+                "invalid_grant",
+                "Account has been deleted",
+                GrantDead(DeadReason::AccountDeleted),
+            ),
+            (
+                400,
+                "invalid_grant",
+                "reauth related error (invalid_rapt)",
+                reauth.clone(),
+            ),
+            (
+                400,
+                "admin_policy_enforced",
+                "",
+                AdminBlocked(BlockReason::AdminPolicyEnforced),
+            ),
+            (
+                400,
+                "access_not_configured",
+                "",
+                AdminBlocked(BlockReason::AccessNotConfigured),
+            ),
+            (
+                400,
+                "policy_enforced",
+                "",
+                AdminBlocked(BlockReason::AdvancedProtection),
+            ),
+            (403, "org_internal", "", AdminBlocked(BlockReason::OrgInternal)),
+            (
+                401,
+                "invalid_client",
+                "The OAuth client was not found.",
+                operator(OperatorFault::ClientUnknown),
+            ),
+            (401, "deleted_client", "", operator(OperatorFault::ClientDeleted)),
+            (401, "disabled_client", "", operator(OperatorFault::ClientDisabled)),
+            (
+                400,
+                "redirect_uri_mismatch",
+                "",
+                operator(OperatorFault::RedirectMismatch),
+            ),
+            (400, "unauthorized_client", "", operator(other)),
+            (400, "unsupported_grant_type", "", Refused(Refusal::Invalid)),
+            (400, "invalid_request", "", Refused(Refusal::Invalid)),
+            (400, "invalid_scope", "", Refused(Refusal::Invalid)),
+            (403, "rate_limit_exceeded", "", slow(SlowScope::Project)),
+            (400, "internal_failure", "", Transient),
+            (500, "invalid_grant", "", Transient),
+            (400, "something_new", "", NotUnderstood),
+        ];
+        for (status, word, text, expected) in rows {
+            let body = serde_json::json!({ "error": word, "error_description": text }).to_string();
+            assert_eq!(
+                answered("oauth.refresh", status, &[], &body).kind,
+                expected,
+                "{status} {word} {text}"
+            );
+        }
+        for subtype in ["invalid_rapt", "rapt_required"] {
+            let body = serde_json::json!({ "error": "invalid_grant", "error_subtype": subtype }).to_string();
+            assert_eq!(answered("oauth.refresh", 400, &[], &body).kind, reauth, "{subtype}");
+        }
+        for (status, expected) in [
+            (429, slow(SlowScope::Project)),
+            (503, Transient),
+            (400, NotUnderstood),
+            (401, NotUnderstood),
+            (302, NotUnderstood),
+        ] {
+            assert_eq!(
+                answered("oauth.refresh", status, &[], "<html>").kind,
+                expected,
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn gmail() {
+        use ErrorKind::{AdminBlocked, CursorGone, NoMailbox, NotUnderstood, Refused, Transient};
+        let quota = |limit: &str| {
+            let metric = "Quota exceeded for quota metric 'Queries' and limit";
+            format!("{metric} '{limit}' of service 'gmail.googleapis.com' for consumer 'project_number:1'.")
+        };
+        let (person, project) = (quota("Queries per minute per user"), quota("Queries per minute"));
+        let entity = "Requested entity was not found.";
+        let scopes = "Request had insufficient authentication scopes.";
+        let disabled = "The domain administrators have disabled Gmail apps.";
+        let exhausted = "Resource has been exhausted (e.g. check quota).";
+        let precondition = Refused(Refusal::PreconditionFailed("Else".to_owned()));
+        let rows = [
+            (403, "rateLimitExceeded", "Rate Limit Exceeded", slow(SlowScope::Person)),
+            (403, "rateLimitExceeded", person.as_str(), slow(SlowScope::Person)),
+            (403, "rateLimitExceeded", project.as_str(), slow(SlowScope::Project)),
+            (
+                403,
+                "userRateLimitExceeded",
+                "User Rate Limit Exceeded",
+                slow(SlowScope::Person),
+            ),
+            (403, "dailyLimitExceeded", "Daily Limit Exceeded", slow(SlowScope::Day)),
+            (403, "quotaExceeded", "Quota exceeded", slow(SlowScope::Person)),
+            (403, "domainPolicy", disabled, AdminBlocked(BlockReason::DomainPolicy)),
+            (
+                403,
+                "accessNotConfigured",
+                "Gmail API has not been used",
+                operator(OperatorFault::ApiDisabled),
+            ),
+            (403, "SERVICE_DISABLED", "", operator(OperatorFault::ApiDisabled)),
+            (403, "insufficientPermissions", scopes, Refused(Refusal::ScopeMissing)),
+            (
+                403,
+                "forbidden",
+                "Metadata scope does not support 'q' parameter",
+                Refused(Refusal::Forbidden),
+            ),
+            (
+                429,
+                "rateLimitExceeded",
+                "Too many concurrent requests for user",
+                slow(SlowScope::Concurrency),
+            ),
+            (429, "rateLimitExceeded", exhausted, slow(SlowScope::Person)),
+            (
+                429,
+                "userRateLimitExceeded",
+                "User-rate limit exceeded.",
+                slow(SlowScope::Person),
+            ),
+            (400, "failedPrecondition", "Mail service not enabled", NoMailbox),
+            (400, "failedPrecondition", "Precondition check failed.", NoMailbox),
+            (400, "failedPrecondition", "Else", precondition.clone()),
+            (401, "authError", "Invalid Credentials", Refused(Refusal::Unauthorized)),
+            (404, "notFound", entity, Refused(Refusal::NotFound)),
+            (400, "invalidArgument", "Invalid id value", Refused(Refusal::Invalid)),
+            (400, "invalidArgument", "Invalid pageToken", Refused(Refusal::Invalid)),
+            (403, "backendError", "Backend Error", Transient),
+            (500, "backendError", "Backend Error", Transient),
+            (502, "", "", Transient),
+            (408, "", "", Transient),
+            (412, "conditionNotMet", "Else", precondition),
+            (418, "", "", NotUnderstood),
+            (307, "", "", NotUnderstood),
+        ];
+        for (status, reason, message, expected) in rows {
+            assert_eq!(
+                api("gmail.messages.get", status, reason, "", message),
+                expected,
+                "{status} {reason} {message}"
+            );
+        }
+        assert_eq!(
+            api("gmail.history.list", 404, "notFound", "NOT_FOUND", entity),
+            CursorGone
+        );
+    }
+
+    #[test]
+    fn gmail_watch() {
+        let test = "Error sending test message to Cloud PubSub projects/p/topics/t :";
+        let missing = format!("{test} Resource not found (resource=t).");
+        let forbidden = format!("{test} User not authorized to perform this action.");
+        let foreign = "Invalid topicName does not match projects/p/topics/*";
+        let conflict = "Only one user push notification client allowed per developer (call /stop then try again)";
+        let rows = [
+            (400, foreign, operator(OperatorFault::TopicForeign)),
+            (404, missing.as_str(), operator(OperatorFault::TopicMissing)),
+            (403, forbidden.as_str(), operator(OperatorFault::PublisherMissing)),
+            (400, conflict, ErrorKind::Refused(Refusal::PushClientConflict)),
+            (400, "Mail service not enabled", ErrorKind::NoMailbox),
+            (403, "", ErrorKind::Refused(Refusal::Forbidden)),
+            (404, "", ErrorKind::Refused(Refusal::NotFound)),
+        ];
+        for (status, message, expected) in rows {
+            assert_eq!(
+                api("gmail.watch", status, "forbidden", "", message),
+                expected,
+                "{message}"
+            );
+        }
+        let elsewhere = api("gmail.messages.get", 403, "forbidden", "", &forbidden);
+        assert_eq!(elsewhere, ErrorKind::Refused(Refusal::Forbidden));
+    }
+
+    #[test]
+    fn pubsub() {
+        use ErrorKind::{Refused, Transient};
+        let sharing = "One or more users named in the policy do not belong to a permitted customer.";
+        let rows = [
+            (
+                400,
+                "FAILED_PRECONDITION",
+                sharing,
+                Refused(Refusal::PreconditionFailed(sharing.to_owned())),
+            ),
+            (400, "INVALID_ARGUMENT", "", Refused(Refusal::Invalid)),
+            (401, "UNAUTHENTICATED", "", Refused(Refusal::Unauthorized)),
+            (403, "PERMISSION_DENIED", "", Refused(Refusal::Forbidden)),
+            (404, "NOT_FOUND", "", Refused(Refusal::NotFound)),
+            (409, "ALREADY_EXISTS", "", Refused(Refusal::Conflict)),
+            (409, "ABORTED", "", Refused(Refusal::Conflict)),
+            (429, "RESOURCE_EXHAUSTED", "", slow(SlowScope::Project)),
+            (501, "UNIMPLEMENTED", "", Refused(Refusal::NotImplemented)),
+            (503, "UNAVAILABLE", "", Transient),
+            (504, "DEADLINE_EXCEEDED", "", Transient),
+        ];
+        for (status, word, message, expected) in rows {
+            assert_eq!(
+                api("pubsub.topics.setIamPolicy", status, "", word, message),
+                expected,
+                "{status} {word}"
+            );
+        }
+        let disabled =
+            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","details":[{"reason":"SERVICE_DISABLED"}]}}"#;
+        assert_eq!(
+            answered("pubsub.topics.get", 403, &[], disabled).kind,
+            operator(OperatorFault::ApiDisabled)
+        );
+    }
+
+    #[test]
+    fn a_missing_scope_is_seen_in_either_place() {
+        let challenge = [("www-authenticate", r#"Bearer realm="x", error="insufficient_scope""#)];
+        let details = r#"{"error":{"details":[{"reason":"ACCESS_TOKEN_SCOPE_INSUFFICIENT"}]}}"#;
+        for error in [
+            answered("gmail.watch", 403, &challenge, ""),
+            answered("gmail.watch", 403, &[], details),
+        ] {
+            assert_eq!(error.kind, ErrorKind::Refused(Refusal::ScopeMissing));
+        }
+    }
+
+    #[test]
+    fn the_time_to_come_back_is_in_the_message_or_the_header() {
+        let until = |headers: &[(&'static str, &str)], message: &str| {
+            let body = serde_json::json!({ "error": { "message": message } });
+            match answered("gmail.messages.get", 429, headers, &body.to_string()).kind {
+                ErrorKind::SlowDown {
+                    until,
+                    scope: SlowScope::Person,
+                } => until.map(|until| until.to_string()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let message = "User-rate limit exceeded.  Retry after 2026-11-22T18:22:38.763Z";
+        let rows = [
+            (until(&[], message), Some("2026-11-22T18:22:38.763Z")),
+            (
+                until(&[("retry-after", "1")], message),
+                Some("2026-11-22T18:22:38.763Z"),
+            ),
+            (until(&[("retry-after", "90")], ""), Some("2026-11-22T10:01:30Z")),
+            (
+                until(&[("retry-after", "Sun, 22 Nov 2026 11:00:00 GMT")], ""),
+                Some("2026-11-22T11:00:00Z"),
+            ),
+            (
+                until(&[("retry-after", "4294967295")], ""),
+                Some("2026-11-29T10:00:00Z"),
+            ),
+            (
+                until(&[], "Retry after 9000-01-01T00:00:00Z."),
+                Some("2026-11-29T10:00:00Z"),
+            ),
+            (until(&[("retry-after", "soon")], "retry after a while"), None),
+        ];
+        for (until, expected) in rows {
+            assert_eq!(until.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_sent_never_comes_back() {
+        let body = r#"{"error":{"code":400,"message":"token ya29.secret\nis bad","status":"FAILED_PRECONDITION",
+            "errors":[{"reason":"ya29.secret"},{"reason":"with space"},{"reason":"failedPrecondition"}]}}"#;
+        let error = answered("gmail.messages.get", 400, &[], body);
+        assert_eq!(error.reason.as_deref(), Some("failedPrecondition"));
+        assert_eq!(error.detail(), Some("token [hidden] is bad"));
+        assert!(!format!("{error} {error:?}").contains("secret"));
+        let long = format!(
+            r#"{{"error":"invalid_grant","error_description":"{}"}}"#,
+            "x".repeat(5000)
+        );
+        let error = answered("oauth.refresh", 400, &[], &long);
+        assert_eq!(error.detail().map(str::len), Some(DETAIL_LENGTH_MAX));
+        assert_eq!(
+            error.to_string().matches('x').count(),
+            1,
+            "only that of `expired`: {error}"
+        );
+    }
+
+    #[test]
+    fn every_kind_has_a_sentence_that_fits_in_a_log_line() {
+        let error = answered("gmail.history.list", 404, &[], "");
+        assert_eq!(
+            error.to_string(),
+            "gmail.history.list: the history from this point is gone; everything has to be compared once (HTTP 404)"
+        );
+    }
+}

@@ -390,3 +390,103 @@ fn paged<'a>(request: Request<'a>, page_token: Option<&'a str>) -> Result<Reques
         None => Ok(request),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: serde::de::DeserializeOwned>(json: &str) -> T {
+        wire::parse(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_history_page_may_lack_everything() {
+        let page: HistoryPage = read(r#"{"historyId":"5"}"#);
+        assert_eq!(
+            page,
+            HistoryPage {
+                records: vec![],
+                next_page_token: None,
+                history_id: Some(5)
+            }
+        );
+        let page: HistoryPage = read(r#"{"nextPageToken":"t"}"#);
+        assert_eq!((page.next_page_token.as_deref(), page.history_id), (Some("t"), None));
+        let page: HistoryPage = read(r#"{"history":[{"id":18446744073709551615}],"nextPageToken":"","historyId":7}"#);
+        assert_eq!(
+            (page.records[0].id, page.next_page_token, page.history_id),
+            (u64::MAX, None, Some(7))
+        );
+    }
+
+    #[test]
+    fn a_history_record_of_each_kind() {
+        let record: HistoryRecord = read(
+            r#"{"id":"12","messages":[{"id":"a"}],
+            "messagesAdded":[{"message":{"id":"a","threadId":"t","labelIds":["INBOX"]}}],
+            "messagesDeleted":[{"message":{"id":"b"}}],
+            "labelsAdded":[{"message":{"id":"c","threadId":"t","labelIds":["STARRED"]},"labelIds":["STARRED"]}],
+            "labelsRemoved":[{"message":{"id":"d","threadId":"t"},"labelIds":["UNREAD"]}]}"#,
+        );
+        let labels = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(record.added[0].label_ids, Some(labels(&["INBOX"])));
+        assert_eq!(
+            (record.deleted[0].id.as_str(), record.deleted[0].label_ids.as_ref()),
+            ("b", None)
+        );
+        assert_eq!(record.labels_added[0].label_ids, labels(&["STARRED"]));
+        assert_eq!(
+            (
+                record.labels_removed[0].message.id.as_str(),
+                record.labels_removed.len()
+            ),
+            ("d", 1)
+        );
+    }
+
+    #[test]
+    fn a_message_may_lack_labels_and_headers() {
+        let bare = r#"{"id":"a","threadId":"t","internalDate":"1700000000123","historyId":"9""#;
+        let message: Message = read(&format!("{bare}}}"));
+        assert_eq!(
+            (message.internal_date_ms, message.history_id, message.size_estimate),
+            (1_700_000_000_123, 9, 0)
+        );
+        assert!(message.label_ids.is_empty() && message.headers.is_empty());
+        let payload = r#""payload":{"headers":[{"name":"to","value":"x"},{"name":"To","value":"y"},{"name":"X"}]}"#;
+        let message: Message = read(&format!(r#"{bare},"sizeEstimate":77,{payload}}}"#));
+        let values: Vec<_> = message.headers.iter().map(|header| header.value.as_str()).collect();
+        assert_eq!((values, message.size_estimate), (vec!["x", "y", ""], 77));
+        assert_eq!(
+            read::<Message>(&format!(r#"{bare},"payload":{{"partId":""}}}}"#)).headers,
+            []
+        );
+        assert!(wire::parse::<Message>(br#"{"id":"a","threadId":"t"}"#).is_err());
+    }
+
+    #[test]
+    fn the_other_answers() {
+        let page: MessagePage = read(r#"{"resultSizeEstimate":0}"#);
+        assert_eq!((page.refs.len(), page.next_page_token, page.estimate), (0, None, 0));
+        let thread: Thread = read(r#"{"id":"t","historyId":"3"}"#);
+        assert!(thread.messages.is_empty());
+        let watch: WatchAnswer = read(r#"{"historyId":"1","expiration":"1431990098200"}"#);
+        assert_eq!(watch.expires_at.as_millisecond(), 1_431_990_098_200);
+        let profile: Profile = read(r#"{"emailAddress":"A@x.example","messagesTotal":3,"historyId":1234567}"#);
+        assert_eq!(
+            (profile.messages_total, profile.threads_total, profile.history_id),
+            (3, 0, 1_234_567)
+        );
+        let list: LabelList =
+            read(r#"{"labels":[{"id":"INBOX","name":"INBOX","type":"system"},{"id":"x","type":"new"}]}"#);
+        assert_eq!(
+            (list.labels[0].kind, list.labels[1].kind),
+            (LabelKind::System, LabelKind::User)
+        );
+        assert!(read::<LabelList>("{}").labels.is_empty());
+        assert_eq!(
+            read::<LabelCounts>(r#"{"id":"INBOX","messagesUnread":4}"#).messages_unread,
+            4
+        );
+    }
+}

@@ -338,3 +338,133 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const PLAIN: AuthorizeRequest<'_> = AuthorizeRequest {
+        scopes: scope::REQUESTED,
+        state: "st&te",
+        nonce: "n",
+        code_challenge: "c",
+        offline: false,
+        consent: false,
+        select_account: false,
+        login_hint: None,
+        hd: None,
+        include_granted_scopes: None,
+    };
+
+    fn asked(request: &AuthorizeRequest<'_>) -> BTreeMap<String, String> {
+        let client = OAuthClient {
+            client_id: "id".to_owned(),
+            client_secret: "hush".into(),
+            redirect_uri: "https://intail.example/connect/google/callback".to_owned(),
+        };
+        let url = Provider::google(&Endpoints::default()).authorize_url(&client, request);
+        assert!(
+            url.as_str()
+                .starts_with("https://accounts.google.com/o/oauth2/v2/auth?"),
+            "{url}"
+        );
+        assert!(!url.as_str().contains("hush"));
+        url.query_pairs().into_owned().collect()
+    }
+
+    #[test]
+    fn a_plain_request_asks_for_no_more_than_it_says() {
+        let asked = asked(&PLAIN);
+        let expected = [
+            ("client_id", "id"),
+            ("code_challenge", "c"),
+            ("code_challenge_method", "S256"),
+            ("nonce", "n"),
+            ("redirect_uri", "https://intail.example/connect/google/callback"),
+            ("response_type", "code"),
+            (
+                "scope",
+                "openid email profile https://www.googleapis.com/auth/gmail.metadata \
+                 https://www.googleapis.com/auth/admin.directory.user.readonly \
+                 https://www.googleapis.com/auth/calendar.readonly",
+            ),
+            ("state", "st&te"),
+        ];
+        let asked: Vec<_> = asked
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn a_full_request_says_everything() {
+        let asked = asked(&AuthorizeRequest {
+            offline: true,
+            consent: true,
+            select_account: true,
+            login_hint: Some("ada@example.com"),
+            hd: Some("example.com"),
+            include_granted_scopes: Some(true),
+            ..PLAIN
+        });
+        for (name, value) in [
+            ("access_type", "offline"),
+            ("prompt", "consent select_account"),
+            ("login_hint", "ada@example.com"),
+            ("hd", "example.com"),
+            ("include_granted_scopes", "true"),
+        ] {
+            assert_eq!(asked[name], value);
+        }
+    }
+
+    #[test]
+    fn the_challenge_is_that_of_rfc_7636() {
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        assert_eq!(code_challenge(verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    #[test]
+    fn granted_scopes_are_expanded_sorted_and_single() {
+        let scopes = granted(&format!("profile openid {} email  email", scope::USERINFO_PROFILE));
+        assert_eq!(scopes, [scope::USERINFO_EMAIL, scope::USERINFO_PROFILE, "openid"]);
+        assert_eq!(granted(" "), Vec::<String>::new());
+        let mut all = granted(&scope::REQUESTED.join(" "));
+        all.sort_by_key(|own| scope::REQUESTED.iter().position(|one| one == own));
+        assert_eq!(all, scope::REQUESTED);
+    }
+
+    #[test]
+    fn a_wider_gmail_scope_is_found() {
+        let wider = |scope: &str| scope::wider_gmail(&[scope::GMAIL_METADATA.to_owned(), scope.to_owned()]).is_some();
+        for bad in [
+            "https://mail.google.com/",
+            "https://www.googleapis.com/auth/gmail.readonly",
+        ] {
+            assert!(wider(bad), "{bad}");
+        }
+        for good in scope::REQUESTED {
+            assert!(!wider(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_read_leniently_and_never_shown() {
+        let json = br#"{"access_token":"ya29.x","expires_in":"3599","scope":"openid email","token_type":"Bearer",
+            "refresh_token":"1//y","id_token":"e.z","refresh_token_expires_in":604799}"#;
+        let tokens = Tokens::from(wire::parse::<WireTokens>(json).unwrap());
+        assert_eq!(
+            (tokens.expires_in_s, tokens.refresh_token_expires_in_s),
+            (3599, Some(604_799))
+        );
+        let shown = format!("{tokens:?}");
+        for secret in ["ya29.x", "1//y", "e.z"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        let bare = Tokens::from(wire::parse::<WireTokens>(br#"{"access_token":"a"}"#).unwrap());
+        assert_eq!((bare.expires_in_s, bare.scopes.len()), (EXPIRES_IN_DEFAULT_S, 0));
+    }
+}

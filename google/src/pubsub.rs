@@ -4,7 +4,7 @@
 //! not break: a policy is written back whole with its etag, so that nobody else's binding is lost; a message that cannot
 //! be read is still handed out, because it has to be acknowledged.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use base64::{
     Engine,
@@ -15,7 +15,7 @@ use google_cloud_auth::credentials::{self, AccessTokenCredentials};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::{
@@ -35,6 +35,8 @@ const GRANT_ATTEMPTS_MAX: u32 = 3;
 const ACK_IDS_MAX: usize = 1000;
 /// The most messages that Pub/Sub gives at once.
 const PULL_MESSAGES_MAX: u16 = 1000;
+/// How long Google's crate may take for an access token, its own repeats included.
+const TOKEN_S_MAX: u64 = 30;
 /// The longest deadline that Pub/Sub knows.
 const ACK_DEADLINE_S_MAX: u32 = 600;
 
@@ -104,7 +106,9 @@ impl Credentials {
 
     async fn token(&self, call: &Call) -> Result<Option<SecretString>, Error> {
         let Some(held) = &self.0 else { return Ok(None) };
-        let token = held.access_token().await.map_err(|error| {
+        let waited = tokio::time::timeout(Duration::from_secs(TOKEN_S_MAX), held.access_token()).await;
+        let answered = waited.map_err(|error| Error::new(call.name, ErrorKind::Transient).caused_by(error))?;
+        let token = answered.map_err(|error| {
             let what = "the Pub/Sub credentials give no access token".to_owned();
             let lasting = ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(what)));
             let kind = if error.is_transient() {
@@ -426,7 +430,7 @@ impl PubSub {
     pub async fn grant_publisher(&self, topic: &str, member: &str) -> Result<Granted, Error> {
         let mut attempt = 1;
         loop {
-            let mut policy: Value = self.ask(&calls::TOPIC_POLICY, topic, None).await?;
+            let mut policy: Map<String, Value> = self.ask(&calls::TOPIC_POLICY, topic, None).await?;
             if !add_publisher(&mut policy, member) {
                 return Ok(Granted::Already);
             }
@@ -449,21 +453,26 @@ impl PubSub {
 const POLICY_VERSION: &str = "options.requestedPolicyVersion";
 
 /// Adds the publisher to a policy; false if it is there already. A binding with a condition does not count.
-fn add_publisher(policy: &mut Value, member: &str) -> bool {
-    if !policy["bindings"].is_array() {
-        policy["bindings"] = json!([]);
-    }
-    let Some(bindings) = policy["bindings"].as_array_mut() else {
-        return false;
+fn add_publisher(policy: &mut Map<String, Value>, member: &str) -> bool {
+    let mut bindings = match policy.remove("bindings") {
+        Some(Value::Array(bindings)) => bindings,
+        _ => Vec::new(),
     };
     let plain = |binding: &&mut Value| binding["role"] == PUBLISHER_ROLE && binding["condition"].is_null();
-    match bindings.iter_mut().find(plain).map(|binding| &mut binding["members"]) {
-        Some(Value::Array(members)) if members.iter().any(|own| own == member) => return false,
-        Some(Value::Array(members)) => members.push(member.into()),
-        Some(members) => *members = json!([member]),
+    let members = bindings
+        .iter_mut()
+        .find(plain)
+        .and_then(|binding| binding.get_mut("members")?.as_array_mut());
+    let missing = members
+        .as_ref()
+        .is_none_or(|members| !members.iter().any(|own| own == member));
+    match members {
+        Some(members) if missing => members.push(member.into()),
+        Some(_) => {}
         None => bindings.push(json!({ "role": PUBLISHER_ROLE, "members": [member] })),
     }
-    true
+    policy.insert("bindings".to_owned(), bindings.into());
+    missing
 }
 
 fn created(answer: Result<Value, Error>) -> Result<Created, Error> {
@@ -538,4 +547,123 @@ pub fn decode_base64_lenient(text: &str) -> Result<Vec<u8>, NotBase64> {
     LENIENT
         .decode(text.replace('-', "+").replace('_', "/"))
         .map_err(|_| NotBase64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_of_both_kinds_is_read() {
+        let bytes = [0xfb, 0xff, 0xfe, 0x01];
+        for text in ["+//+AQ==", "-__-AQ==", "+//+AQ", "-__-AQ", "-_/-AQ="] {
+            assert_eq!(decode_base64_lenient(text).as_deref(), Ok(&bytes[..]), "{text}");
+        }
+        assert_eq!(decode_base64_lenient("").as_deref(), Ok(&[][..]));
+        for bad in ["A", "a b=", "ä", "===="] {
+            assert!(decode_base64_lenient(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn notices_are_read_with_number_string_or_neither() {
+        let read = |json: &str| decode_gmail_notice(json.as_bytes());
+        for (json, history_id) in [
+            (
+                r#"{"emailAddress":"Ada@Example.com","historyId":9876543210}"#,
+                Some(9_876_543_210),
+            ),
+            (
+                r#"{"emailAddress":"ada@example.com","historyId":"18446744073709551615"}"#,
+                Some(u64::MAX),
+            ),
+            (r#"{"emailAddress":"ada@example.com"}"#, None),
+            (r#"{"emailAddress":"ada@example.com","historyId":-1,"more":[]}"#, None),
+        ] {
+            assert_eq!(
+                read(json),
+                Ok(GmailNotice {
+                    email_address: "ada@example.com".to_owned(),
+                    history_id
+                }),
+                "{json}"
+            );
+        }
+        for bad in ["", "[]", "{}", r#"{"emailAddress":7}"#, r#"{"emailAddress":"nobody"}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(read(&format!(r#"{{"emailAddress":"{}@x"}}"#, "a".repeat(320))).is_err());
+    }
+
+    #[test]
+    fn a_pulled_message_is_handed_out_whatever_it_holds() {
+        let json = r#"{"receivedMessages":[
+            {"ackId":"1","message":{"data":"aGk","messageId":"7","publishTime":"2026-11-22T10:00:00.5Z",
+             "message_id":"7","attributes":{"a":"b"}},"deliveryAttempt":2},
+            {"ackId":"2","message":{"data":"not base64!","messageId":"8","publishTime":"long ago"}},
+            {"ackId":"3"}]}"#;
+        let answer: PullAnswer = wire::parse(json.as_bytes()).unwrap();
+        let all: Vec<_> = answer.received_messages.into_iter().map(Received::from).collect();
+        assert_eq!((all[0].data.as_slice(), all[0].delivery_attempt), (&b"hi"[..], Some(2)));
+        assert_eq!(all[0].publish_time, Some("2026-11-22T10:00:00.5Z".parse().unwrap()));
+        assert_eq!(all[0].attributes["a"], "b");
+        assert_eq!(
+            (all[1].data.is_empty(), all[1].publish_time, all[1].message_id.as_str()),
+            (true, None, "8")
+        );
+        assert_eq!(all[2].ack_id, "3");
+        assert!(wire::parse::<PullAnswer>(b"{}").unwrap().received_messages.is_empty());
+    }
+
+    #[test]
+    fn a_subscription_says_whether_it_expires() {
+        let read = |json: &str| SubscriptionState::from(wire::parse::<WireSubscription>(json.as_bytes()).unwrap());
+        assert!(read(r#"{"topic":"t","expirationPolicy":{}}"#).never_expires);
+        assert!(!read(r#"{"topic":"t","expirationPolicy":{"ttl":"2678400s"}}"#).never_expires);
+        assert!(!read(r#"{"topic":"t"}"#).never_expires);
+        assert_eq!(
+            read(r#"{"topic":"t","pushConfig":{},"ackDeadlineSeconds":"10"}"#).push,
+            None
+        );
+        let pushed = read(r#"{"pushConfig":{"pushEndpoint":"https://x","oidcToken":{"audience":"a"}}}"#)
+            .push
+            .unwrap();
+        assert_eq!((pushed.endpoint.as_str(), pushed.audience.as_str()), ("https://x", "a"));
+    }
+
+    #[test]
+    fn a_policy_keeps_what_others_wrote() {
+        let mut policy = json!({ "etag": "e", "version": 3, "bindings": [
+            { "role": "roles/viewer", "members": ["user:a"] },
+            { "role": PUBLISHER_ROLE, "members": ["user:m"], "condition": { "expression": "false" } },
+        ]});
+        let map = policy.as_object_mut().unwrap();
+        assert!(add_publisher(map, "user:m"));
+        assert!(!add_publisher(map, "user:m"));
+        assert!(add_publisher(map, "user:n"));
+        assert_eq!(
+            policy,
+            json!({ "etag": "e", "version": 3, "bindings": [
+                { "role": "roles/viewer", "members": ["user:a"] },
+                { "role": PUBLISHER_ROLE, "members": ["user:m"], "condition": { "expression": "false" } },
+                { "role": PUBLISHER_ROLE, "members": ["user:m", "user:n"] },
+            ]})
+        );
+        assert!(add_publisher(&mut Map::new(), "user:m"));
+    }
+
+    #[test]
+    fn key_files_are_checked_and_never_shown() {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"type":"authorized_user"}"#,
+            r#"{"type":"service_account","private_key":"PEM"}"#,
+        ] {
+            let error = Credentials::from_key_file(bad).unwrap_err();
+            assert!(!error.to_string().contains("PEM"), "{error}");
+        }
+        assert_eq!(format!("{:?}", Credentials::anonymous()), "Credentials(anonymous)");
+    }
 }

@@ -210,8 +210,8 @@ impl<'a> Request<'a> {
         if unlisted {
             return refuse("a property of the body is not in the list of calls");
         }
-        if !self.secrets.is_empty() && !is_private(self.base) {
-            return refuse("a secret would travel over plain http to another machine: use https");
+        if (call.api == Api::SignIn || !self.secrets.is_empty()) && !is_private(self.base) {
+            return refuse("a secret or a key would travel over plain http to another machine: use https");
         }
         Ok(())
     }
@@ -294,7 +294,11 @@ impl Client {
             .http2_keep_alive_timeout(Duration::from_secs(KEEP_ALIVE_ANSWER_S))
             .build()
             .map_err(|error| {
-                Error::new("client", fault("the HTTP client cannot be set up".to_owned())).caused_by(error)
+                Error::new(
+                    "client",
+                    fault("the HTTP client cannot be set up; are ca-certificates installed?".to_owned()),
+                )
+                .caused_by(error)
             })?;
         let ClientOptions {
             endpoints,
@@ -488,5 +492,110 @@ impl Drop for Receipt<'_> {
         if let Some(hook) = &self.inner.hook {
             hook.called(record);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls;
+
+    fn url(call: &'static Call, base: &str, argument: &str) -> Result<String, Error> {
+        let base = Url::parse(base).unwrap();
+        Request::new(call, &base).argument(argument).url().map(String::from)
+    }
+
+    #[test]
+    fn a_base_may_have_a_prefix_and_a_slash() {
+        for (base, start) in [
+            ("https://a.example", "https://a.example/gmail"),
+            ("https://a.example/", "https://a.example/gmail"),
+            ("http://localhost:1/x/y/", "http://localhost:1/x/y/gmail"),
+        ] {
+            let url = url(&calls::GMAIL_LABEL, base, "Label_1").unwrap();
+            assert!(
+                url.starts_with(&format!("{start}/v1/users/me/labels/Label_1?fields=id%2C")),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_ids_reach_a_path() {
+        for bad in ["", "a/b", "..", "a?b", "a#b", "a b", "ä", "%2e", &"a".repeat(257)] {
+            let error = url(&calls::GMAIL_MESSAGE, "https://a.example", bad).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Refused(Refusal::Invalid), "{bad}");
+            assert!(bad.is_empty() || !error.to_string().contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_resource_names_reach_a_path() {
+        let get = |name| url(&calls::TOPIC_GET, "https://a.example", name);
+        assert_eq!(
+            get("projects/a.com:p/topics/t+~%").unwrap(),
+            "https://a.example/v1/projects/a.com:p/topics/t+~%25"
+        );
+        let bad = [
+            "",
+            "t",
+            "projects/p/topics/",
+            "projects/../topics/t",
+            "projects/p/topics/t/x",
+            "projects/p/snapshots/s",
+        ];
+        for bad in bad.into_iter().chain(["projects/p/topics/t?x", "/projects/p/topics/t"]) {
+            assert!(get(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_call_does_not_list_is_refused() {
+        let base = Url::parse("https://a.example").unwrap();
+        let listed = || Request::new(&calls::GMAIL_MESSAGES, &base);
+        assert!(listed().query("pageToken", "1").check().is_ok());
+        assert!(listed().query("q", "from:me").check().is_err());
+        assert!(listed().json(serde_json::json!({ "a": 1 })).check().is_err());
+        let watch = || Request::new(&calls::GMAIL_WATCH, &base);
+        assert!(watch().json(serde_json::json!({ "topicName": 1 })).check().is_ok());
+        assert!(
+            watch()
+                .json(serde_json::json!({ "topicName": 1, "labelIds": [] }))
+                .check()
+                .is_err()
+        );
+        assert!(watch().json(serde_json::json!([])).check().is_err());
+        assert!(
+            Request::new(&calls::OAUTH_REVOKE, &base)
+                .field("other", "x")
+                .check()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn secrets_stay_off_plain_http() {
+        let (far, near) = (
+            Url::parse("http://a.example").unwrap(),
+            Url::parse("http://127.0.0.1:1").unwrap(),
+        );
+        let secret = SecretString::from("s");
+        assert!(
+            Request::new(&calls::GMAIL_LABELS, &far)
+                .bearer(&secret)
+                .check()
+                .is_err()
+        );
+        assert!(Request::new(&calls::OPENID_KEYS, &far).check().is_err());
+        assert!(
+            Request::new(&calls::GMAIL_LABELS, &near)
+                .bearer(&secret)
+                .check()
+                .is_ok()
+        );
+        assert!(
+            Request::new(&calls::PULL, &far).check().is_ok(),
+            "an emulator in another container"
+        );
     }
 }
