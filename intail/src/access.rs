@@ -1,0 +1,247 @@
+//! A working access token for a grant: the one kept, or a fresh one ahead of its end. Refreshing happens once per grant at a
+//! time. What Google answers decides the grant's state here and nowhere else: a passing trouble never kills a grant, and
+//! a dead grant opens its circuit at once, so that no further call is made until somebody acts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use intail_google::oauth::{OAuthClient, Provider, Tokens, scope};
+use intail_google::{BlockReason, Caller, DeadReason, Error, ErrorKind, Refusal};
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+
+use crate::app::App;
+use crate::config::CONNECT_CALLBACK;
+use crate::id::GrantId;
+use crate::org::approval;
+use crate::seal::SealError;
+use crate::store::grants::{self, Grant, GrantState};
+use crate::store::{StoreError, Tx};
+
+/// A token that ends within this time is refreshed before it is used: longer than the longest run that starts with it.
+const AHEAD: Duration = Duration::from_secs(5 * 60);
+
+/// One refresh per grant at a time within this process; the mailbox's lease keeps other processes away.
+#[derive(Clone, Default)]
+pub struct Turns(Arc<Mutex<BTreeMap<GrantId, Arc<tokio::sync::Mutex<()>>>>>);
+
+impl Turns {
+    fn of(&self, grant: &GrantId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(grant.clone()).or_default().clone()
+    }
+}
+
+/// Why there is no working access token.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The grant's circuit is open: somebody must act first.
+    #[error("the grant is {}: {reason}", .state.word())]
+    Closed {
+        /// Who must act.
+        state: GrantState,
+        /// Why.
+        reason: String,
+    },
+    /// Google couldn't answer now.
+    #[error("no access token could be had from Google")]
+    Google(#[from] Error),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// A token couldn't be opened.
+    #[error("a sealed token couldn't be opened")]
+    Sealed(#[from] SealError),
+}
+
+/// A working access token.
+pub async fn caller(app: &App, grant: &GrantId) -> Result<Caller, AccessError> {
+    get(app, grant, None).await
+}
+
+/// A working access token other than `rejected`, which Google no longer takes.
+pub async fn renewed(app: &App, grant: &GrantId, rejected: &Caller) -> Result<Caller, AccessError> {
+    get(app, grant, Some(rejected)).await
+}
+
+async fn get(app: &App, id: &GrantId, rejected: Option<&Caller>) -> Result<Caller, AccessError> {
+    let turn = app.turns.of(id);
+    let _turn = turn.lock().await;
+    let mut tx = app.store.read().await?;
+    let grant = working(grants::by_id(&mut tx, id).await?)?;
+    drop(tx);
+    if let Some(kept) = kept(app, &grant)?
+        && rejected.is_none_or(|it| it.access_token.expose_secret() != kept.access_token.expose_secret())
+    {
+        return Ok(kept);
+    }
+    refresh(app, &grant).await
+}
+
+fn working(grant: Option<Grant>) -> Result<Grant, AccessError> {
+    match grant {
+        None => Err(AccessError::Closed {
+            state: GrantState::Left,
+            reason: "left".to_owned(),
+        }),
+        Some(grant) if !grant.state.works() => Err(AccessError::Closed {
+            state: grant.state,
+            reason: grant.reason.clone(),
+        }),
+        Some(grant) => Ok(grant),
+    }
+}
+
+fn kept(app: &App, grant: &Grant) -> Result<Option<Caller>, AccessError> {
+    let fresh = app.clock.now().saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+    let (Some(sealed), Some(ends)) = (&grant.access_sealed, grant.access_expires_at) else {
+        return Ok(None);
+    };
+    if ends <= fresh {
+        return Ok(None);
+    }
+    let access_token = app.keyring.open_text(sealed, &access_row(&grant.id))?;
+    Ok(Some(Caller {
+        access_token,
+        on_behalf: grant.id.to_string(),
+    }))
+}
+
+async fn refresh(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
+    let Some(sealed) = &grant.refresh_sealed else {
+        return Err(close(app, grant, GrantState::NeedsPerson, "no_refresh_token").await?);
+    };
+    let token = app.keyring.open_text(sealed, &refresh_row(&grant.id))?;
+    let provider = Provider::google(app.google.endpoints());
+    match app
+        .google
+        .refresh(&provider, &client(app), &token, grant.id.as_str())
+        .await
+    {
+        Ok(tokens) => keep(app, grant, tokens).await,
+        Err(error) => match verdict(&error.kind) {
+            None => Err(AccessError::Google(error)),
+            Some((state, reason)) => Err(close(app, grant, state, reason).await?),
+        },
+    }
+}
+
+async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, AccessError> {
+    if scope::wider_gmail(&tokens.scopes).is_some() {
+        return Err(close(app, grant, GrantState::NeedsPerson, "wider_scope").await?);
+    }
+    let now = app.clock.now();
+    let access_sealed = app.keyring.seal_text(&tokens.access_token, &access_row(&grant.id))?;
+    let refresh_sealed = tokens
+        .refresh_token
+        .as_ref()
+        .map(|it| app.keyring.seal_text(it, &refresh_row(&grant.id)))
+        .transpose()?;
+    let scopes = if tokens.scopes.is_empty() {
+        grant.scopes.clone()
+    } else {
+        tokens.scopes
+    };
+    let mut tx = app.store.write().await?;
+    let ends = expiry(now, tokens.expires_in_s);
+    grants::refreshed(
+        &mut tx,
+        &grant.id,
+        &access_sealed,
+        ends,
+        refresh_sealed.as_deref(),
+        &scopes,
+    )
+    .await?;
+    // A permission that was taken back at Google shows itself here.
+    let complete = scope::REQUESTED
+        .iter()
+        .all(|wanted| scopes.iter().any(|it| it == wanted));
+    let (state, reason) = if complete {
+        (GrantState::Active, "")
+    } else {
+        (GrantState::Partial, "permission_missing")
+    };
+    if state != grant.state {
+        grants::set_state(&mut tx, &grant.id, state, reason, now).await?;
+    }
+    tx.commit().await?;
+    Ok(Caller {
+        access_token: tokens.access_token,
+        on_behalf: grant.id.to_string(),
+    })
+}
+
+/// Which state a refusal puts a grant in, and why; none when it passes by itself.
+pub fn verdict(kind: &ErrorKind) -> Option<(GrantState, &'static str)> {
+    Some(match kind {
+        ErrorKind::GrantDead(DeadReason::Revoked) => (GrantState::NeedsPerson, "revoked"),
+        ErrorKind::GrantDead(DeadReason::ReauthNeeded) => (GrantState::NeedsPerson, "sign_in_again"),
+        ErrorKind::GrantDead(DeadReason::AccountDeleted) => (GrantState::NeedsPerson, "account_deleted"),
+        ErrorKind::GrantDead(DeadReason::AccessTokenRejected) => (GrantState::NeedsPerson, "token_rejected"),
+        ErrorKind::AdminBlocked(BlockReason::AdvancedProtection) => (GrantState::NeedsPerson, "advanced_protection"),
+        ErrorKind::AdminBlocked(BlockReason::DomainPolicy) => (GrantState::NeedsAdministrator, "gmail_off_for_apps"),
+        ErrorKind::AdminBlocked(_) => (GrantState::NeedsAdministrator, "blocked_by_administrator"),
+        ErrorKind::NoMailbox => (GrantState::NeedsAdministrator, "no_mailbox"),
+        ErrorKind::Refused(Refusal::ScopeMissing) => (GrantState::NeedsPerson, "permission_missing"),
+        ErrorKind::Refused(Refusal::Operator(_)) => (GrantState::NeedsOperator, "client_refused"),
+        _ => return None,
+    })
+}
+
+/// Opens the circuit of a grant, unless the person has connected again meanwhile.
+async fn close(app: &App, grant: &Grant, state: GrantState, reason: &str) -> Result<AccessError, AccessError> {
+    let mut tx = app.store.write().await?;
+    let newest = grants::by_id(&mut tx, &grant.id).await?;
+    if newest.is_some_and(|it| it.connected_at == grant.connected_at) {
+        set_closed(&mut tx, grant, state, reason, app.clock.now()).await?;
+    }
+    tx.commit().await?;
+    tracing::warn!(grant = %grant.id, state = state.word(), reason, "a grant stopped working");
+    Ok(AccessError::Closed {
+        state,
+        reason: reason.to_owned(),
+    })
+}
+
+/// Writes what a refusal means for a grant, and for what is known of the administrator's approval.
+pub async fn set_closed(
+    tx: &mut Tx,
+    grant: &Grant,
+    state: GrantState,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    grants::set_state(tx, &grant.id, state, reason, now).await?;
+    if reason == "blocked_by_administrator" {
+        approval::blocked(tx, &grant.organization_id, now).await?;
+    }
+    Ok(())
+}
+
+/// The row that a grant's refresh token is sealed for.
+pub fn refresh_row(grant: &GrantId) -> String {
+    format!("grants/{grant}/refresh")
+}
+
+/// The row that a grant's access token is sealed for.
+pub fn access_row(grant: &GrantId) -> String {
+    format!("grants/{grant}/access")
+}
+
+/// When a token that lasts `expires_in_s` seconds from now ends.
+pub fn expiry(now: Timestamp, expires_in_s: u64) -> Timestamp {
+    now.saturating_add(Duration::from_secs(expires_in_s)).unwrap_or(now)
+}
+
+/// Intail's OAuth client, as Google knows it.
+pub fn client(app: &App) -> OAuthClient {
+    let client = &app.config.google.client;
+    OAuthClient {
+        client_id: client.client_id.clone(),
+        client_secret: client.client_secret.clone(),
+        redirect_uri: app.config.server.public_url.page(CONNECT_CALLBACK),
+    }
+}

@@ -1,0 +1,181 @@
+//! How a person's connection stands, computed from evidence every time it is shown: nothing here is a stored "ok".
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::id::PersonId;
+use crate::store::grants::{self, Grant};
+use crate::store::mailboxes::{self, Mailbox};
+use crate::store::{StoreError, Tx, attempts, debts, fills, messages};
+
+/// A permission that Intail asks for beyond knowing who somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// `gmail.metadata`: headers and labels, never a body.
+    Mail,
+    /// `calendar.readonly`: calendars and events.
+    Calendar,
+    /// `admin.directory.user.readonly`: the organization's people.
+    Directory,
+}
+
+impl Permission {
+    /// All three, in the order in which pages show them.
+    pub const ALL: [Self; 3] = [Self::Mail, Self::Calendar, Self::Directory];
+
+    /// Google's name for it.
+    pub fn scope(self) -> &'static str {
+        match self {
+            Self::Mail => intail_google::oauth::scope::GMAIL_METADATA,
+            Self::Calendar => intail_google::oauth::scope::CALENDAR_READONLY,
+            Self::Directory => intail_google::oauth::scope::DIRECTORY_USER_READONLY,
+        }
+    }
+
+    /// What people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Mail => "Mail headers and labels",
+            Self::Calendar => "Calendar events",
+            Self::Directory => "Directory of your organization",
+        }
+    }
+
+    /// What it lets Intail see, and what it can't.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Mail => {
+                "Sender, recipients, subject, date, size and labels. Never the text of a message or an attachment."
+            }
+            Self::Calendar => "Calendars and events that you can see. Intail can't change or answer anything.",
+            Self::Directory => {
+                "Names, addresses and titles of people in your organization. Intail can't change anyone."
+            }
+        }
+    }
+}
+
+/// A permission that is missing.
+pub type Missing = Permission;
+
+/// Whether Google pushes changes of the mailbox, as of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// It was never set up, or is being set up.
+    NotYet {
+        /// Why the last try failed, if one did.
+        problem: Option<String>,
+    },
+    /// It is live.
+    Live {
+        /// Since when, without a gap.
+        since: Timestamp,
+        /// When Google would stop unless it is renewed.
+        expires_at: Timestamp,
+        /// When Intail renews it.
+        renews_at: Timestamp,
+        /// Why the last renewal failed, if it did.
+        problem: Option<String>,
+    },
+    /// It ended; changes are found by the sweep only.
+    Lapsed {
+        /// When it ended.
+        at: Timestamp,
+        /// Why it couldn't be renewed.
+        problem: Option<String>,
+    },
+}
+
+/// A person's connection and everything that a page says of it.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The grant.
+    pub grant: Grant,
+    /// The mailbox, once the mail permission is there.
+    pub mailbox: Option<Mailbox>,
+    /// Which permissions are granted.
+    pub granted: Vec<Permission>,
+    /// Which are missing.
+    pub missing: Vec<Missing>,
+    /// Whether Google pushes.
+    pub push: Push,
+    /// Messages that are stored.
+    pub stored: i64,
+    /// Messages that are known of and not fetched yet.
+    pub waiting: i64,
+    /// Items that failed and are retried.
+    pub debts: i64,
+    /// When the next of them is tried.
+    pub next_debt_at: Option<Timestamp>,
+}
+
+/// How long an attempt must have been away before its person is told that it was left unfinished: Google shows its own
+/// "access blocked" page and never comes back.
+const ABANDONED_AFTER: SignedDuration = SignedDuration::from_secs(20);
+/// How long an unfinished attempt is worth a word.
+const ABANDONED_UNTIL: SignedDuration = SignedDuration::from_hours(24);
+
+impl Connection {
+    /// Every permission is granted and works, and mail has been read to its end at least once.
+    pub fn is_connected(&self) -> bool {
+        self.grant.state.works()
+            && self.missing.is_empty()
+            && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some())
+    }
+}
+
+/// A person's connection, or none when they have never connected or have left.
+pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Result<Option<Connection>, StoreError> {
+    let Some(grant) = grants::by_person(tx, person).await? else {
+        return Ok(None);
+    };
+    if grant.state == grants::GrantState::Left {
+        return Ok(None);
+    }
+    let mailbox = mailboxes::by_person(tx, person).await?;
+    let (granted, missing) = Permission::ALL
+        .into_iter()
+        .partition(|it| grant.scopes.iter().any(|scope| scope == it.scope()));
+    let (mut stored, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, None);
+    if let Some(mailbox) = &mailbox {
+        stored = messages::count(tx, &mailbox.id).await?;
+        waiting = fills::count(tx, &mailbox.id).await?;
+        (owed, next_debt_at) = debts::outlook(tx, &mailbox.id).await?;
+    }
+    let push = mailbox
+        .as_ref()
+        .map_or(Push::NotYet { problem: None }, |mailbox| push_of(mailbox, now));
+    Ok(Some(Connection {
+        grant,
+        mailbox,
+        granted,
+        missing,
+        push,
+        stored,
+        waiting,
+        debts: owed,
+        next_debt_at,
+    }))
+}
+
+fn push_of(mailbox: &Mailbox, now: Timestamp) -> Push {
+    let problem = mailbox.watch_problem.clone();
+    match (mailbox.watch_since, mailbox.watch_expires_at) {
+        (Some(since), Some(expires_at)) if expires_at > now => Push::Live {
+            since,
+            expires_at,
+            renews_at: mailbox.watch_due_at,
+            problem,
+        },
+        (_, Some(at)) => Push::Lapsed { at, problem },
+        _ => Push::NotYet { problem },
+    }
+}
+
+/// When a person's newest attempt to connect was begun, if it was left unfinished: they went to Google and didn't come back.
+pub async fn abandoned(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let newest = attempts::newest_connect(tx, person).await?;
+    Ok(newest
+        .filter(|it| it.ended_at.is_none())
+        .map(|it| it.begun_at)
+        .filter(|begun| now.duration_since(*begun) > ABANDONED_AFTER && now.duration_since(*begun) < ABANDONED_UNTIL))
+}

@@ -1,0 +1,313 @@
+//! Takes Google's callback: proves that it belongs to the attempt, exchanges the code, checks who came back and what they
+//! permitted, and leaves a grant and a mailbox that is due. A token that may not be kept is revoked on the spot.
+
+use intail_google::id_token::{Expected, IdClaims};
+use intail_google::oauth::{Provider, Tokens, callback_error, scope};
+use intail_google::{BlockReason, ErrorKind, Refusal};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ConnectError, Permission};
+use crate::access;
+use crate::app::App;
+use crate::id::{GrantId, MailboxId};
+use crate::org::approval;
+use crate::seal::hash_token;
+use crate::store::attempts::{self, Attempt, Purpose};
+use crate::store::changes::{self, NewChange, Of};
+use crate::store::grants::{self, Grant, GrantState};
+use crate::store::mailboxes::{self, Mailbox};
+use crate::store::organizations;
+use crate::store::people::Person;
+
+/// What the callback's address carries. Everything else in it is ignored.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Callback {
+    /// The code to exchange.
+    pub code: Option<SecretString>,
+    /// The attempt's state.
+    pub state: Option<SecretString>,
+    /// Who answers.
+    pub iss: Option<String>,
+    /// Why there is no code.
+    pub error: Option<String>,
+}
+
+/// What the confirmation says.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// The account.
+    pub email: String,
+    /// Permissions that were left unticked.
+    pub missing: Vec<Permission>,
+    /// Whether it was connected before.
+    pub again: bool,
+}
+
+/// Finishes an attempt. `person` is who is signed in in this browser now.
+pub async fn finish(
+    app: &App,
+    person: Option<&Person>,
+    browser_hash: &str,
+    callback: Callback,
+) -> Result<Connected, ConnectError> {
+    let state = callback.state.as_ref().ok_or(ConnectError::Incomplete("state"))?;
+    let state_hash = hash_token(state.expose_secret());
+    let (attempt, person) = take(app, &state_hash, person, browser_hash).await?;
+    let result = finish_taken(app, &attempt, person, &callback).await;
+    let outcome = result.as_ref().map_or_else(ConnectError::word, |_| "connected");
+    let mut tx = app.store.write().await?;
+    attempts::set_outcome(&mut tx, &state_hash, outcome).await?;
+    if matches!(result, Err(ConnectError::BlockedByAdministrator)) {
+        approval::blocked(&mut tx, &person.organization_id, app.clock.now()).await?;
+    }
+    tx.commit().await?;
+    result
+}
+
+/// Takes the attempt that this callback belongs to. Works once.
+async fn take<'a>(
+    app: &App,
+    state_hash: &str,
+    person: Option<&'a Person>,
+    browser_hash: &str,
+) -> Result<(Attempt, &'a Person), ConnectError> {
+    let now = app.clock.now();
+    let mut tx = app.store.write().await?;
+    let attempt = attempts::by_state(&mut tx, state_hash)
+        .await?
+        .ok_or(ConnectError::UnknownState)?;
+    let person = person
+        .filter(|it| attempt.person_id.as_ref() == Some(&it.id))
+        .ok_or(ConnectError::ForeignState)?;
+    if attempt.purpose != Purpose::Connect || attempt.browser_hash != browser_hash {
+        return Err(ConnectError::ForeignState);
+    }
+    if attempt.expires_at <= now {
+        return Err(ConnectError::Expired);
+    }
+    if !attempts::take(&mut tx, state_hash, now).await? {
+        return Err(ConnectError::Replayed);
+    }
+    tx.commit().await?;
+    Ok((attempt, person))
+}
+
+async fn finish_taken(
+    app: &App,
+    attempt: &Attempt,
+    person: &Person,
+    callback: &Callback,
+) -> Result<Connected, ConnectError> {
+    let provider = Provider::google(app.google.endpoints());
+    if callback.iss.as_deref().is_some_and(|issuer| issuer != provider.issuer) {
+        return Err(ConnectError::ForeignIssuer);
+    }
+    if let Some(error) = &callback.error {
+        return Err(refused(error));
+    }
+    let code = callback.code.as_ref().ok_or(ConnectError::Incomplete("code"))?;
+    let verifier = app
+        .keyring
+        .open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
+    let client = access::client(app);
+    let tokens = app
+        .google
+        .exchange_code(&provider, &client, code, &verifier)
+        .await
+        .map_err(exchange_error)?;
+    let checked = check(app, attempt, person, &provider, &tokens).await;
+    let (claims, held) = match checked {
+        Ok(checked) => checked,
+        Err(error) => {
+            // Revoking ends everything that the person granted this project, so a grant that is kept must not be hit.
+            if !matches!(error, ConnectError::AccountTaken { .. }) {
+                revoke_unkept(app, &tokens).await;
+            }
+            return Err(error);
+        }
+    };
+    keep(app, person, tokens, claims, held).await
+}
+
+/// Everything that must be true before the tokens are kept.
+async fn check(
+    app: &App,
+    attempt: &Attempt,
+    person: &Person,
+    provider: &Provider,
+    tokens: &Tokens,
+) -> Result<(IdClaims, Option<Grant>), ConnectError> {
+    let id_token = tokens.id_token.as_ref().ok_or(ConnectError::Incomplete("ID token"))?;
+    let expected = Expected {
+        issuer: &provider.issuer,
+        audience: &app.config.google.client.client_id,
+        nonce: Some(&attempt.nonce),
+        jwks_uri: &provider.jwks_uri,
+    };
+    let claims = app
+        .google
+        .verify_id_token(id_token, &expected)
+        .await
+        .map_err(|error| ConnectError::Unexpected(Box::new(error)))?;
+    let came = claims.email.clone().unwrap_or_default();
+
+    let mut tx = app.store.read().await?;
+    if let Some(taken) = grants::by_google_subject(&mut tx, &claims.sub).await?
+        && taken.person_id != person.id
+    {
+        return Err(ConnectError::AccountTaken { came });
+    }
+    let held = grants::by_person(&mut tx, &person.id).await?;
+    // The same issuer knows the person by the same id; another issuer's person is known by the verified address only.
+    let same_person = match &held {
+        Some(held) => held.google_subject == claims.sub,
+        None if person.issuer == provider.issuer => person.subject == claims.sub,
+        None => claims.email_verified && came.eq_ignore_ascii_case(&person.email),
+    };
+    if !same_person {
+        let expected = held.map_or_else(|| person.email.clone(), |it| it.email);
+        return Err(ConnectError::WrongAccount { expected, came });
+    }
+    let owner = match &claims.hd {
+        Some(domain) => organizations::by_domain(&mut tx, &domain.to_lowercase()).await?,
+        None => None,
+    };
+    if owner.is_none_or(|it| it.id != person.organization_id) {
+        return Err(ConnectError::WrongOrganization { came });
+    }
+    if let Some(wider) = scope::wider_gmail(&tokens.scopes) {
+        return Err(ConnectError::WiderScope(wider.to_owned()));
+    }
+    if !Permission::ALL
+        .iter()
+        .any(|it| tokens.scopes.iter().any(|scope| scope == it.scope()))
+    {
+        return Err(ConnectError::NothingGranted);
+    }
+    if tokens.refresh_token.is_none() && held.as_ref().is_none_or(|it| it.refresh_sealed.is_none()) {
+        return Err(ConnectError::NoRefreshToken);
+    }
+    Ok((claims, held))
+}
+
+async fn keep(
+    app: &App,
+    person: &Person,
+    tokens: Tokens,
+    claims: IdClaims,
+    held: Option<Grant>,
+) -> Result<Connected, ConnectError> {
+    let now = app.clock.now();
+    let id = held
+        .as_ref()
+        .map_or_else(|| GrantId::new(&app.random), |it| it.id.clone());
+    let missing: Vec<Permission> = Permission::ALL
+        .into_iter()
+        .filter(|it| !tokens.scopes.iter().any(|scope| scope == it.scope()))
+        .collect();
+    let refresh_sealed = match &tokens.refresh_token {
+        Some(token) => Some(app.keyring.seal_text(token, &access::refresh_row(&id))?),
+        None => held.as_ref().and_then(|it| it.refresh_sealed.clone()),
+    };
+    let state = if missing.is_empty() {
+        GrantState::Active
+    } else {
+        GrantState::Partial
+    };
+    let grant = Grant {
+        id: id.clone(),
+        organization_id: person.organization_id.clone(),
+        person_id: person.id.clone(),
+        google_subject: claims.sub,
+        email: claims.email.unwrap_or_else(|| person.email.clone()),
+        hosted_domain: claims.hd,
+        client_id: app.config.google.client.client_id.clone(),
+        scopes: tokens.scopes.clone(),
+        state,
+        reason: if missing.is_empty() {
+            String::new()
+        } else {
+            "permission_missing".to_owned()
+        },
+        state_since: now,
+        refresh_sealed,
+        access_sealed: Some(app.keyring.seal_text(&tokens.access_token, &access::access_row(&id))?),
+        access_expires_at: Some(access::expiry(now, tokens.expires_in_s)),
+        connected_at: now,
+    };
+    let mut tx = app.store.write().await?;
+    grants::put(&mut tx, &grant).await?;
+    if !missing.contains(&Permission::Mail) {
+        let mailbox = match mailboxes::by_person(&mut tx, &person.id).await? {
+            Some(mailbox) => {
+                mailboxes::set_email(&mut tx, &mailbox.id, &grant.email).await?;
+                mailboxes::wake(&mut tx, &mailbox.id, now).await?;
+                mailbox
+            }
+            None => {
+                let mailbox = Mailbox::new(MailboxId::new(&app.random), &grant, now);
+                mailboxes::create(&mut tx, &mailbox).await?;
+                mailbox
+            }
+        };
+        let of = Of {
+            organization: &grant.organization_id,
+            person: &person.id,
+            mailbox: &mailbox.id,
+        };
+        let change = NewChange {
+            kind: "mailbox.connected",
+            subject_id: String::new(),
+            data: json!({}),
+        };
+        changes::append(&mut tx, of, &[change], now).await?;
+    }
+    approval::proved(&mut tx, &person.organization_id, now).await?;
+    grants::reopen(&mut tx, &person.organization_id, GrantState::NeedsAdministrator, now).await?;
+    tx.commit().await?;
+    app.due.ring();
+    app.feed.tell(&grant.organization_id);
+    Ok(Connected {
+        email: grant.email,
+        missing,
+        again: held.is_some(),
+    })
+}
+
+/// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.
+async fn revoke_unkept(app: &App, tokens: &Tokens) {
+    let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
+    if let Err(error) = app.google.revoke(token, "unkept").await {
+        tracing::warn!(%error, "a token that is not kept couldn't be revoked");
+    }
+}
+
+fn refused(error: &str) -> ConnectError {
+    match error {
+        "access_denied" => ConnectError::Denied,
+        _ => from_kind(&callback_error(error)).unwrap_or_else(|| {
+            ConnectError::Unexpected("the callback carries an error that Intail doesn't know".into())
+        }),
+    }
+}
+
+fn exchange_error(error: intail_google::Error) -> ConnectError {
+    from_kind(&error.kind).unwrap_or_else(|| match error.kind {
+        ErrorKind::Transient | ErrorKind::SlowDown { .. } => ConnectError::GoogleTrouble(Box::new(error)),
+        // The code was used or is too old: from here it can't be told apart from a replay.
+        ErrorKind::GrantDead(_) => ConnectError::Replayed,
+        _ => ConnectError::Unexpected(Box::new(error)),
+    })
+}
+
+fn from_kind(kind: &ErrorKind) -> Option<ConnectError> {
+    Some(match kind {
+        ErrorKind::AdminBlocked(BlockReason::AdvancedProtection) => ConnectError::AdvancedProtection,
+        ErrorKind::AdminBlocked(BlockReason::OrgInternal) => ConnectError::WrongOrganization { came: String::new() },
+        ErrorKind::AdminBlocked(_) => ConnectError::BlockedByAdministrator,
+        ErrorKind::Refused(Refusal::Operator(fault)) => ConnectError::Operator(fault.to_string()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,104 @@
+//! Debts: items that failed and must be retried. A debt neither blocks its mailbox nor is forgotten.
+
+use jiff::Timestamp;
+
+use super::StoreError;
+use super::sql::{Columns, Tx, args};
+use crate::id::{MailboxId, OrganizationId};
+
+/// A message that couldn't be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debt {
+    /// Gmail's id.
+    pub message_id: String,
+    /// Gmail's thread.
+    pub thread_id: String,
+    /// Why it failed, in one word.
+    pub reason: String,
+    /// How often it was tried.
+    pub tries: i64,
+    /// Since when it is owed.
+    pub since: Timestamp,
+    /// When it is tried again.
+    pub due_at: Timestamp,
+}
+
+fn debt(row: &dyn Columns) -> Result<Debt, StoreError> {
+    Ok(Debt {
+        message_id: row.text("message_id")?,
+        thread_id: row.text("thread_id")?,
+        reason: row.text("reason")?,
+        tries: row.int("tries")?,
+        since: row.at("since")?,
+        due_at: row.at("due_at")?,
+    })
+}
+
+/// Records that an item failed, once more if it is already owed.
+pub async fn owe(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    mailbox: &MailboxId,
+    debt: &Debt,
+) -> Result<(), StoreError> {
+    tx.run(
+        "INSERT INTO debts (organization_id, mailbox_id, message_id, thread_id, reason, tries, since, due_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (mailbox_id, message_id) DO UPDATE SET reason = excluded.reason, tries = excluded.tries,
+             due_at = excluded.due_at",
+        args![
+            organization,
+            mailbox,
+            &debt.message_id,
+            &debt.thread_id,
+            &debt.reason,
+            debt.tries,
+            debt.since,
+            debt.due_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The debts that are due. `limit` bounds it.
+pub async fn due(tx: &mut Tx, mailbox: &MailboxId, now: Timestamp, limit: i64) -> Result<Vec<Debt>, StoreError> {
+    tx.all(
+        "SELECT * FROM debts WHERE mailbox_id = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3",
+        args![mailbox, now, limit],
+        debt,
+    )
+    .await
+}
+
+/// All debts of a mailbox, oldest first. `limit` bounds it.
+pub async fn list(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Debt>, StoreError> {
+    tx.all(
+        "SELECT * FROM debts WHERE mailbox_id = $1 ORDER BY since LIMIT $2",
+        args![mailbox, limit],
+        debt,
+    )
+    .await
+}
+
+/// Strikes a debt off.
+pub async fn paid(tx: &mut Tx, mailbox: &MailboxId, message_id: &str) -> Result<(), StoreError> {
+    tx.run(
+        "DELETE FROM debts WHERE mailbox_id = $1 AND message_id = $2",
+        args![mailbox, message_id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// When the next debt is due, and how many there are.
+pub async fn outlook(tx: &mut Tx, mailbox: &MailboxId) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let outlook = tx
+        .one(
+            "SELECT COUNT(*) AS n, MIN(due_at) AS at FROM debts WHERE mailbox_id = $1",
+            args![mailbox],
+            |row| Ok((row.int("n")?, row.at_or_null("at")?)),
+        )
+        .await?;
+    Ok(outlook.unwrap_or((0, None)))
+}

@@ -1,0 +1,106 @@
+//! Where SQLite and PostgreSQL differ: opening, the kind of a transaction, and what one of them needs to be told.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, SqlitePool};
+
+use super::sql::Tx;
+use super::{StoreError, migrator};
+
+/// Readers beside SQLite's one writer. More gain nothing on machines of the size that SQLite is for.
+const SQLITE_READERS_MAX: u32 = 4;
+/// Connections of one process to PostgreSQL: web, workers and pulls together need fewer.
+const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+/// How long a transaction may wait for its turn before it is an error that is retried.
+const BUSY_MS_MAX: u64 = 10_000;
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// One writer that takes turns, and readers.
+    Sqlite {
+        /// The only connection that writes.
+        writer: SqlitePool,
+        /// Connections that only read.
+        reader: SqlitePool,
+    },
+    /// One pool for everything.
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// Opens the database that `url` names, `sqlite:FILE` or `postgres://…`.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?;
+            let pool = PgPoolOptions::new()
+                .max_connections(POSTGRES_CONNECTIONS_MAX)
+                .acquire_timeout(Duration::from_millis(BUSY_MS_MAX))
+                .connect_with(options)
+                .await
+                .map_err(StoreError::Open)?;
+            return Ok(Self::Postgres(pool));
+        }
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(StoreError::Url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            // Erased rows are overwritten: "nothing of the person is left" includes the file's free pages.
+            .pragma("secure_delete", "ON")
+            .busy_timeout(Duration::from_millis(BUSY_MS_MAX));
+        let acquire = Duration::from_millis(BUSY_MS_MAX);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(acquire)
+            .connect_with(options.clone())
+            .await
+            .map_err(StoreError::Open)?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(SQLITE_READERS_MAX)
+            .acquire_timeout(acquire)
+            .connect_lazy_with(options.read_only(true));
+        Ok(Self::Sqlite { writer, reader })
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite { writer, .. } => migrator().run(writer).await,
+            Self::Postgres(pool) => migrator().run(pool).await,
+        }
+        .map_err(StoreError::Migrate)
+    }
+
+    /// A transaction that only reads and never waits for a writer.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Sqlite { reader, .. } => Tx::Sqlite(reader.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
+        })
+    }
+
+    /// A transaction that writes. On SQLite it takes the writer's turn at once: a transaction that reads first and takes
+    /// it later fails whenever somebody else wrote in between.
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Closes every connection, so that the files are whole and may be copied or deleted.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, reader } => {
+                reader.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}

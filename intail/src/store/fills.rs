@@ -1,0 +1,97 @@
+//! Fills: messages that a listing named and that are still to be fetched, newest first. They are what makes a backfill
+//! resume after any crash exactly where it was.
+
+use super::StoreError;
+use super::sql::{Columns, Tx, Value, args};
+use crate::id::{MailboxId, OrganizationId};
+
+/// A message that is still to be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// Gmail's id.
+    pub message_id: String,
+    /// Gmail's thread.
+    pub thread_id: String,
+}
+
+fn fill(row: &dyn Columns) -> Result<Fill, StoreError> {
+    Ok(Fill {
+        message_id: row.text("message_id")?,
+        thread_id: row.text("thread_id")?,
+    })
+}
+
+/// Values of one row, and the most rows in one statement.
+const ROW_VALUES: usize = 5;
+const ROWS_MAX: usize = 200;
+
+/// Adds what a page of the listing named, behind everything that is already there.
+pub async fn add(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    mailbox: &MailboxId,
+    fills: &[Fill],
+) -> Result<(), StoreError> {
+    let last = tx
+        .one(
+            "SELECT MAX(place) AS place FROM fills WHERE mailbox_id = $1",
+            args![mailbox],
+            |row| row.int_or_null("place"),
+        )
+        .await?
+        .flatten()
+        .unwrap_or(0);
+    let mut place = last;
+    for chunk in fills.chunks(ROWS_MAX) {
+        let rows: Vec<String> = (0..chunk.len())
+            .map(|at| {
+                let columns: Vec<String> = (1..=ROW_VALUES).map(|n| format!("${}", at * ROW_VALUES + n)).collect();
+                format!("({})", columns.join(","))
+            })
+            .collect();
+        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
+        for fill in chunk {
+            place += 1;
+            values.extend(args![organization, mailbox, &fill.message_id, &fill.thread_id, place]);
+        }
+        let sql = format!(
+            "INSERT INTO fills (organization_id, mailbox_id, message_id, thread_id, place) VALUES {}
+             ON CONFLICT (mailbox_id, message_id) DO NOTHING",
+            rows.join(",")
+        );
+        tx.run_built(sql, values).await?;
+    }
+    Ok(())
+}
+
+/// The next messages to fetch. `limit` bounds it.
+pub async fn next(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Fill>, StoreError> {
+    tx.all(
+        "SELECT message_id, thread_id FROM fills WHERE mailbox_id = $1 ORDER BY place LIMIT $2",
+        args![mailbox, limit],
+        fill,
+    )
+    .await
+}
+
+/// Takes a message off the list: it is stored, gone, or a debt.
+pub async fn done(tx: &mut Tx, mailbox: &MailboxId, message_id: &str) -> Result<(), StoreError> {
+    tx.run(
+        "DELETE FROM fills WHERE mailbox_id = $1 AND message_id = $2",
+        args![mailbox, message_id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// How many are still to be fetched.
+pub async fn count(tx: &mut Tx, mailbox: &MailboxId) -> Result<i64, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM fills WHERE mailbox_id = $1",
+            args![mailbox],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0))
+}

@@ -1,0 +1,254 @@
+//! Grants: what one person permitted at Google. Tokens are here only sealed.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::StoreError;
+use super::sql::{Columns, Tx, args};
+use crate::id::{GrantId, OrganizationId, PersonId};
+
+/// What one person permitted, and whether it still works.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Its id: stays the same when the person reconnects.
+    pub id: GrantId,
+    /// The organization of the person.
+    pub organization_id: OrganizationId,
+    /// Whose it is.
+    pub person_id: PersonId,
+    /// The Google account's unchanging id (`sub`).
+    pub google_subject: String,
+    /// The Google account's address when it was granted.
+    pub email: String,
+    /// The account's Workspace domain (`hd`).
+    pub hosted_domain: Option<String>,
+    /// The OAuth client that the grant was given to.
+    pub client_id: String,
+    /// The scopes that are granted, in order.
+    pub scopes: Vec<String>,
+    /// Whether it works, and who must act if not.
+    pub state: GrantState,
+    /// Why it is in this state, in one word.
+    pub reason: String,
+    /// Since when.
+    pub state_since: Timestamp,
+    /// The refresh token, sealed.
+    pub refresh_sealed: Option<String>,
+    /// The newest access token, sealed.
+    pub access_sealed: Option<String>,
+    /// When that access token ends.
+    pub access_expires_at: Option<Timestamp>,
+    /// When the person connected.
+    pub connected_at: Timestamp,
+}
+
+/// Whether a grant works, and who must act if not. All but the first two open a circuit: no call is made until somebody acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantState {
+    /// Everything asked for is granted and works.
+    Active,
+    /// It works, but a permission is missing.
+    Partial,
+    /// The person must connect again.
+    NeedsPerson,
+    /// The administrator must let Intail in.
+    NeedsAdministrator,
+    /// The operator must mend the OAuth client.
+    NeedsOperator,
+    /// The person leaves; what is left is being erased.
+    Left,
+}
+
+impl GrantState {
+    const ALL: [Self; 6] = [
+        Self::Active,
+        Self::Partial,
+        Self::NeedsPerson,
+        Self::NeedsAdministrator,
+        Self::NeedsOperator,
+        Self::Left,
+    ];
+
+    /// The column's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Partial => "partial",
+            Self::NeedsPerson => "needs_person",
+            Self::NeedsAdministrator => "needs_administrator",
+            Self::NeedsOperator => "needs_operator",
+            Self::Left => "left",
+        }
+    }
+
+    /// Whether calls to Google may be made under it.
+    pub fn works(self) -> bool {
+        matches!(self, Self::Active | Self::Partial)
+    }
+}
+
+impl FromStr for GrantState {
+    type Err = ();
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|it| it.word() == word).ok_or(())
+    }
+}
+
+fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
+    Ok(Grant {
+        id: row.parsed("id")?,
+        organization_id: row.parsed("organization_id")?,
+        person_id: row.parsed("person_id")?,
+        google_subject: row.text("google_subject")?,
+        email: row.text("email")?,
+        hosted_domain: row.text_or_null("hosted_domain")?,
+        client_id: row.text("client_id")?,
+        scopes: row
+            .text("scopes")?
+            .split(' ')
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        state: row.parsed("state")?,
+        reason: row.text("reason")?,
+        state_since: row.at("state_since")?,
+        refresh_sealed: row.text_or_null("refresh_sealed")?,
+        access_sealed: row.text_or_null("access_sealed")?,
+        access_expires_at: row.at_or_null("access_expires_at")?,
+        connected_at: row.at("connected_at")?,
+    })
+}
+
+/// Writes a grant whole: new, or the same id after a reconnect.
+pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
+    tx.run(
+        "INSERT INTO grants (id, organization_id, person_id, google_subject, email, hosted_domain, client_id, scopes, state,
+             reason, state_since, refresh_sealed, access_sealed, access_expires_at, connected_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         ON CONFLICT (id) DO UPDATE SET email = excluded.email, hosted_domain = excluded.hosted_domain,
+             client_id = excluded.client_id, scopes = excluded.scopes, state = excluded.state, reason = excluded.reason,
+             state_since = excluded.state_since, refresh_sealed = excluded.refresh_sealed,
+             access_sealed = excluded.access_sealed, access_expires_at = excluded.access_expires_at,
+             connected_at = excluded.connected_at",
+        args![
+            &grant.id,
+            &grant.organization_id,
+            &grant.person_id,
+            &grant.google_subject,
+            &grant.email,
+            grant.hosted_domain.as_deref(),
+            &grant.client_id,
+            grant.scopes.join(" "),
+            grant.state.word(),
+            &grant.reason,
+            grant.state_since,
+            grant.refresh_sealed.as_deref(),
+            grant.access_sealed.as_deref(),
+            grant.access_expires_at,
+            grant.connected_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The grant with this id.
+pub async fn by_id(tx: &mut Tx, id: &GrantId) -> Result<Option<Grant>, StoreError> {
+    tx.one("SELECT * FROM grants WHERE id = $1", args![id], grant).await
+}
+
+/// A person's grant.
+pub async fn by_person(tx: &mut Tx, person: &PersonId) -> Result<Option<Grant>, StoreError> {
+    tx.one("SELECT * FROM grants WHERE person_id = $1", args![person], grant)
+        .await
+}
+
+/// The grant of a Google account, whoever's it is.
+pub async fn by_google_subject(tx: &mut Tx, subject: &str) -> Result<Option<Grant>, StoreError> {
+    tx.one("SELECT * FROM grants WHERE google_subject = $1", args![subject], grant)
+        .await
+}
+
+/// Keeps a refreshed access token and the scopes that came with it.
+pub async fn refreshed(
+    tx: &mut Tx,
+    id: &GrantId,
+    access_sealed: &str,
+    access_expires_at: Timestamp,
+    refresh_sealed: Option<&str>,
+    scopes: &[String],
+) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE grants SET access_sealed = $2, access_expires_at = $3, refresh_sealed = COALESCE($4, refresh_sealed),
+             scopes = $5 WHERE id = $1",
+        args![id, access_sealed, access_expires_at, refresh_sealed, scopes.join(" ")],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Moves a grant to a state. `since` moves only when the state does; a grant that left stays left.
+pub async fn set_state(
+    tx: &mut Tx,
+    id: &GrantId,
+    state: GrantState,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE grants SET state = $2, reason = $3,
+             state_since = CASE WHEN state = $2 THEN state_since ELSE $4 END
+         WHERE id = $1 AND state <> 'left'",
+        args![id, state.word(), reason, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Grants whose erasure isn't finished; `limit` bounds it.
+pub async fn leaving(tx: &mut Tx, limit: i64) -> Result<Vec<Grant>, StoreError> {
+    tx.all(
+        "SELECT * FROM grants WHERE state = 'left' ORDER BY state_since LIMIT $1",
+        args![limit],
+        grant,
+    )
+    .await
+}
+
+/// The grants of an organization, in order of id; `limit` bounds it.
+pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Result<Vec<Grant>, StoreError> {
+    tx.all(
+        "SELECT * FROM grants WHERE organization_id = $1 ORDER BY id LIMIT $2",
+        args![organization, limit],
+        grant,
+    )
+    .await
+}
+
+/// Deletes a grant: the last row of a person who left.
+pub async fn delete(tx: &mut Tx, id: &GrantId) -> Result<(), StoreError> {
+    tx.run("DELETE FROM grants WHERE id = $1", args![id]).await?;
+    Ok(())
+}
+
+/// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Answers how
+/// many there were.
+pub async fn reopen(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    waited_for: GrantState,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET dirty = TRUE, noticed_at = $3, due_at = $3 WHERE grant_id IN
+             (SELECT id FROM grants WHERE organization_id = $1 AND state = $2)",
+        args![organization, waited_for.word(), now],
+    )
+    .await?;
+    tx.run(
+        "UPDATE grants SET state = 'active', reason = '', state_since = $3 WHERE organization_id = $1 AND state = $2",
+        args![organization, waited_for.word(), now],
+    )
+    .await
+}

@@ -1,0 +1,333 @@
+//! Mailboxes: how far each one is read, when it is due, and what was last proved of it. Two writers share a row and never a
+//! column: whoever holds the lease writes the engine's columns, everybody else only says that it is due.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::leases::Lease;
+use super::sql::{Columns, Tx, args};
+use super::{StoreError, grants};
+use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+
+/// One person's copied mailbox.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    /// Its id: stays the same when the person reconnects.
+    pub id: MailboxId,
+    /// The organization of the person.
+    pub organization_id: OrganizationId,
+    /// Whose it is.
+    pub person_id: PersonId,
+    /// The grant under which it is read.
+    pub grant_id: GrantId,
+    /// The address that notices carry, lower-case.
+    pub email: String,
+    /// What the engine is doing with it.
+    pub state: MailboxState,
+    /// Since when.
+    pub state_since: Timestamp,
+    /// How far its history is read and stored; none before the first look.
+    pub cursor: Option<HistoryId>,
+    /// When the history was last read to its end: what the copy is as of.
+    pub cursor_at: Option<Timestamp>,
+    /// When somebody last said "look again": a notice, mostly.
+    pub noticed_at: Option<Timestamp>,
+    /// When to look again after activity: a notice may come before its data can be read.
+    pub look_at: Option<Timestamp>,
+    /// When to compare with Google after activity: notices above one a second are dropped.
+    pub probe_at: Option<Timestamp>,
+    /// Since when Google pushes, without a gap.
+    pub watch_since: Option<Timestamp>,
+    /// When the watch was last set or renewed.
+    pub watch_set_at: Option<Timestamp>,
+    /// When Google stops pushing unless the watch is renewed.
+    pub watch_expires_at: Option<Timestamp>,
+    /// When to renew the watch.
+    pub watch_due_at: Timestamp,
+    /// Why the last renewal failed.
+    pub watch_problem: Option<String>,
+    /// Google's token of the next page to list; none before the first page.
+    pub listing_page: Option<String>,
+    /// Whether every page of the present pass was listed.
+    pub listing_done: bool,
+    /// The number of the present pass over the whole mailbox: 1 is the backfill, each reconcile is one more.
+    pub listing_pass: i64,
+    /// The history id that was current before the present pass began.
+    pub pinned: Option<HistoryId>,
+    /// How many messages Google counted when it was last asked.
+    pub total_messages: Option<i64>,
+    /// The oldest message that the backfill reached: complete back to here (milliseconds since 1970).
+    pub oldest_ms: Option<i64>,
+    /// Until when no call is made, because Google asked for it.
+    pub paused_until: Option<Timestamp>,
+    /// Why.
+    pub paused_why: Option<String>,
+    /// Failures in a row.
+    pub failures: i64,
+    /// When it is due.
+    pub due_at: Option<Timestamp>,
+    /// When the person first connected it.
+    pub created_at: Timestamp,
+}
+
+/// What the engine is doing with a mailbox. "Paused" is no state of its own: it has an end and a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailboxState {
+    /// Everything that was there is being copied, newest first; live changes flow meanwhile.
+    Backfilling,
+    /// Everything is there and changes arrive.
+    Live,
+    /// The cursor was lost; everything is compared.
+    Reconciling,
+}
+
+impl MailboxState {
+    /// The column's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backfilling => "backfilling",
+            Self::Live => "live",
+            Self::Reconciling => "reconciling",
+        }
+    }
+}
+
+impl FromStr for MailboxState {
+    type Err = ();
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::Backfilling, Self::Live, Self::Reconciling]
+            .into_iter()
+            .find(|it| it.word() == word)
+            .ok_or(())
+    }
+}
+
+impl Mailbox {
+    /// A mailbox as it is right after the person connected: due at once.
+    pub fn new(id: MailboxId, grant: &grants::Grant, now: Timestamp) -> Self {
+        Self {
+            id,
+            organization_id: grant.organization_id.clone(),
+            person_id: grant.person_id.clone(),
+            grant_id: grant.id.clone(),
+            email: grant.email.to_lowercase(),
+            state: MailboxState::Backfilling,
+            state_since: now,
+            cursor: None,
+            cursor_at: None,
+            noticed_at: None,
+            look_at: None,
+            probe_at: None,
+            watch_since: None,
+            watch_set_at: None,
+            watch_expires_at: None,
+            watch_due_at: now,
+            watch_problem: None,
+            listing_page: None,
+            listing_done: false,
+            listing_pass: 1,
+            pinned: None,
+            total_messages: None,
+            oldest_ms: None,
+            paused_until: None,
+            paused_why: None,
+            failures: 0,
+            due_at: Some(now),
+            created_at: now,
+        }
+    }
+
+    /// Moves the cursor, forward only.
+    pub fn advance(&mut self, to: HistoryId, now: Timestamp) {
+        self.cursor = Some(self.cursor.map_or(to, |cursor| cursor.max(to)));
+        self.cursor_at = Some(now);
+    }
+}
+
+pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
+    Ok(Mailbox {
+        id: row.parsed("id")?,
+        organization_id: row.parsed("organization_id")?,
+        person_id: row.parsed("person_id")?,
+        grant_id: row.parsed("grant_id")?,
+        email: row.text("email")?,
+        state: row.parsed("state")?,
+        state_since: row.at("state_since")?,
+        cursor: row.parsed_or_null("cursor")?,
+        cursor_at: row.at_or_null("cursor_at")?,
+        noticed_at: row.at_or_null("noticed_at")?,
+        look_at: row.at_or_null("look_at")?,
+        probe_at: row.at_or_null("probe_at")?,
+        watch_since: row.at_or_null("watch_since")?,
+        watch_set_at: row.at_or_null("watch_set_at")?,
+        watch_expires_at: row.at_or_null("watch_expires_at")?,
+        watch_due_at: row.at("watch_due_at")?,
+        watch_problem: row.text_or_null("watch_problem")?,
+        listing_page: row.text_or_null("listing_page")?,
+        listing_done: row.boolean("listing_done")?,
+        listing_pass: row.int("listing_pass")?,
+        pinned: row.parsed_or_null("pinned")?,
+        total_messages: row.int_or_null("total_messages")?,
+        oldest_ms: row.int_or_null("oldest_ms")?,
+        paused_until: row.at_or_null("paused_until")?,
+        paused_why: row.text_or_null("paused_why")?,
+        failures: row.int("failures")?,
+        due_at: row.at_or_null("due_at")?,
+        created_at: row.at("created_at")?,
+    })
+}
+
+/// Adds a mailbox.
+pub async fn create(tx: &mut Tx, mailbox: &Mailbox) -> Result<(), StoreError> {
+    tx.run(
+        "INSERT INTO mailboxes (id, organization_id, person_id, grant_id, email, state, state_since, dirty, watch_due_at,
+             listing_done, listing_pass, failures, due_at, lease_number, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8, FALSE, 1, 0, $9, 0, $10)",
+        args![
+            &mailbox.id,
+            &mailbox.organization_id,
+            &mailbox.person_id,
+            &mailbox.grant_id,
+            &mailbox.email,
+            mailbox.state.word(),
+            mailbox.state_since,
+            mailbox.watch_due_at,
+            mailbox.due_at,
+            mailbox.created_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The mailbox with this id.
+pub async fn by_id(tx: &mut Tx, id: &MailboxId) -> Result<Option<Mailbox>, StoreError> {
+    tx.one("SELECT * FROM mailboxes WHERE id = $1", args![id], mailbox)
+        .await
+}
+
+/// A person's mailbox.
+pub async fn by_person(tx: &mut Tx, person: &PersonId) -> Result<Option<Mailbox>, StoreError> {
+    tx.one("SELECT * FROM mailboxes WHERE person_id = $1", args![person], mailbox)
+        .await
+}
+
+/// The mailboxes of an organization, in order of id; `limit` bounds it.
+pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Result<Vec<Mailbox>, StoreError> {
+    tx.all(
+        "SELECT * FROM mailboxes WHERE organization_id = $1 ORDER BY id LIMIT $2",
+        args![organization, limit],
+        mailbox,
+    )
+    .await
+}
+
+/// Says that the mailboxes of an address are due: a notice came. Leaves a dirty mark, so that a run that is under way is
+/// followed by another. Answers how many mailboxes the address has; none is no error, the person may have left.
+pub async fn notice(tx: &mut Tx, email: &str, now: Timestamp) -> Result<u64, StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET dirty = TRUE, noticed_at = $2,
+             due_at = CASE WHEN due_at IS NULL OR due_at > $2 THEN $2 ELSE due_at END
+         WHERE email = $1",
+        args![email, now],
+    )
+    .await
+}
+
+/// Says that a mailbox is due now, for a reason that isn't a notice: a reconnect, a person who asks.
+pub async fn wake(tx: &mut Tx, id: &MailboxId, now: Timestamp) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET dirty = TRUE, noticed_at = $2,
+             due_at = CASE WHEN due_at IS NULL OR due_at > $2 THEN $2 ELSE due_at END
+         WHERE id = $1",
+        args![id, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Moves a mailbox to the address that its account has now.
+pub async fn set_email(tx: &mut Tx, id: &MailboxId, email: &str) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET email = $2 WHERE id = $1",
+        args![id, email.to_lowercase()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// When the next mailbox is due, so that the engine knows how long to rest.
+pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
+    let next = tx
+        .one(
+            "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END) AS at
+             FROM mailboxes WHERE due_at IS NOT NULL",
+            args![],
+            |row| row.at_or_null("at"),
+        )
+        .await?;
+    Ok(next.flatten())
+}
+
+/// Writes what the engine knows of a mailbox. Only the holder of the lease may; the cursor never moves back, whatever is
+/// handed in.
+pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), StoreError> {
+    let written = tx
+        .run(
+            "UPDATE mailboxes SET state = $3, state_since = $4,
+                 cursor = CASE WHEN cursor IS NULL OR $5 >= cursor THEN $5 ELSE cursor END, cursor_at = $6,
+                 look_at = $7, probe_at = $8, watch_since = $9, watch_expires_at = $10, watch_due_at = $11,
+                 watch_problem = $12, listing_page = $13, listing_done = $14, listing_pass = $15, pinned = $16,
+                 total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
+                 watch_set_at = $22
+             WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
+            args![
+                &mailbox.id,
+                lease.number,
+                mailbox.state.word(),
+                mailbox.state_since,
+                mailbox.cursor,
+                mailbox.cursor_at,
+                mailbox.look_at,
+                mailbox.probe_at,
+                mailbox.watch_since,
+                mailbox.watch_expires_at,
+                mailbox.watch_due_at,
+                mailbox.watch_problem.as_deref(),
+                mailbox.listing_page.as_deref(),
+                mailbox.listing_done,
+                mailbox.listing_pass,
+                mailbox.pinned,
+                mailbox.total_messages,
+                mailbox.oldest_ms,
+                mailbox.paused_until,
+                mailbox.paused_why.as_deref(),
+                mailbox.failures,
+                mailbox.watch_set_at
+            ],
+        )
+        .await?;
+    if written == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::LeaseLost)
+    }
+}
+
+/// Deletes everything that was copied for a mailbox, and the mailbox; answers how many rows went, for the receipt.
+pub async fn erase(tx: &mut Tx, id: &MailboxId) -> Result<u64, StoreError> {
+    let mut rows = 0;
+    for statement in [
+        "DELETE FROM message_labels WHERE mailbox_id = $1",
+        "DELETE FROM messages WHERE mailbox_id = $1",
+        "DELETE FROM fills WHERE mailbox_id = $1",
+        "DELETE FROM debts WHERE mailbox_id = $1",
+        "DELETE FROM labels WHERE mailbox_id = $1",
+        "DELETE FROM changes WHERE mailbox_id = $1",
+        "DELETE FROM mailboxes WHERE id = $1",
+    ] {
+        rows += tx.run(statement, args![id]).await?;
+    }
+    Ok(rows)
+}

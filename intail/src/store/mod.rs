@@ -1,0 +1,107 @@
+//! All SQL. One text for SQLite and PostgreSQL; one file per noun; every function takes the transaction first, so that a
+//! state change and the work that follows from it share one commit. No type of Google's API appears here.
+
+pub mod access_keys;
+pub mod attempts;
+pub mod call_counts;
+pub mod changes;
+pub mod debts;
+mod dialect;
+pub mod fills;
+pub mod grants;
+pub mod key_proofs;
+pub mod labels;
+pub mod leases;
+pub mod mailboxes;
+pub mod messages;
+pub mod operator_faults;
+pub mod organizations;
+pub mod people;
+pub mod sessions;
+pub(crate) mod sql;
+
+use std::borrow::Cow;
+
+use dialect::Db;
+pub use sql::Tx;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// The schema's steps, in order, embedded by hand: sqlx's own macro would compile both drivers a second time for the host.
+const STEPS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../migrations/0001_first.sql"))];
+
+fn migrator() -> Migrator {
+    let steps = STEPS.iter().map(|(version, name, text)| {
+        Migration::new(
+            *version,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            text.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(steps.collect())
+}
+
+/// The store, open and up to date. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store(Db);
+
+impl Store {
+    /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`) and brings its schema up to date.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let db = Db::open(url).await?;
+        db.migrate().await?;
+        Ok(Self(db))
+    }
+
+    /// A transaction that only reads.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        self.0.read().await
+    }
+
+    /// A transaction that writes. Nobody may ask Google anything while it is open.
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        self.0.write().await
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// What can go wrong between Intail and its database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `database.url` can't be understood.
+    #[error("database.url can't be understood; it has the form sqlite:FILE or postgres://USER@HOST/NAME")]
+    Url(#[source] sqlx::Error),
+    /// The database can't be opened.
+    #[error("the database that database.url names can't be opened")]
+    Open(#[source] sqlx::Error),
+    /// The schema can't be brought up to date.
+    #[error("the database's schema can't be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A row holds a value that Intail never writes.
+    #[error("the database holds '{value}' in {column}, which is none of its values")]
+    Inconsistent {
+        /// The column.
+        column: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// The row that the work was about has gone, or another worker holds its lease.
+    #[error("the work was about a row that has gone or that another worker holds")]
+    LeaseLost,
+    /// Anything else that the database says.
+    #[error("the database didn't do what it was asked")]
+    Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether a value that must be unique was already there.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}

@@ -1,0 +1,244 @@
+//! One SQL text on two databases: values and rows that SQLite and PostgreSQL both understand, and a transaction that hides
+//! which of the two it runs on. This file and `dialect.rs` are the only ones that know that there are two.
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, Postgres, Row as _, SqlSafeStr as _, SqlStr, Sqlite, Transaction};
+
+use super::StoreError;
+use crate::clock::from_us;
+use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+
+/// A value bound to a statement.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Text, or NULL.
+    Text(Option<String>),
+    /// A whole number, or NULL.
+    Int(Option<i64>),
+    /// True or false.
+    Bool(bool),
+}
+
+macro_rules! values {
+    ($($from:ty => |$it:ident| $value:expr;)*) => {$(
+        impl From<$from> for Value {
+            fn from($it: $from) -> Self {
+                $value
+            }
+        }
+    )*};
+}
+
+values! {
+    &str => |it| Value::Text(Some(it.to_owned()));
+    String => |it| Value::Text(Some(it));
+    &String => |it| Value::Text(Some(it.clone()));
+    Option<String> => |it| Value::Text(it);
+    Option<&str> => |it| Value::Text(it.map(str::to_owned));
+    i64 => |it| Value::Int(Some(it));
+    Option<i64> => |it| Value::Int(it);
+    bool => |it| Value::Bool(it);
+    Timestamp => |it| Value::Int(Some(it.as_microsecond()));
+    Option<Timestamp> => |it| Value::Int(it.map(|at| at.as_microsecond()));
+    HistoryId => |it| Value::Text(Some(it.to_column()));
+    Option<HistoryId> => |it| Value::Text(it.map(HistoryId::to_column));
+    &OrganizationId => |it| Value::from(it.as_str());
+    &PersonId => |it| Value::from(it.as_str());
+    &GrantId => |it| Value::from(it.as_str());
+    &MailboxId => |it| Value::from(it.as_str());
+    Option<&PersonId> => |it| Value::from(it.map(PersonId::as_str));
+}
+
+/// The values of one statement, in the order of its `$1`, `$2` …
+macro_rules! args {
+    ($($value:expr),* $(,)?) => {
+        vec![$($crate::store::sql::Value::from($value)),*]
+    };
+}
+pub(crate) use args;
+
+/// A row of either database, read by column name.
+pub trait Columns {
+    /// A text that can't be NULL.
+    fn text(&self, column: &str) -> Result<String, StoreError>;
+    /// A text or NULL.
+    fn text_or_null(&self, column: &str) -> Result<Option<String>, StoreError>;
+    /// A number that can't be NULL.
+    fn int(&self, column: &str) -> Result<i64, StoreError>;
+    /// A number or NULL.
+    fn int_or_null(&self, column: &str) -> Result<Option<i64>, StoreError>;
+    /// True or false.
+    fn boolean(&self, column: &str) -> Result<bool, StoreError>;
+}
+
+macro_rules! columns {
+    ($row:ty) => {
+        impl Columns for $row {
+            fn text(&self, column: &str) -> Result<String, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+            fn text_or_null(&self, column: &str) -> Result<Option<String>, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+            fn int(&self, column: &str) -> Result<i64, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+            fn int_or_null(&self, column: &str) -> Result<Option<i64>, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+            fn boolean(&self, column: &str) -> Result<bool, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+        }
+    };
+}
+columns!(SqliteRow);
+columns!(PgRow);
+
+/// What a row's columns mean beyond text and numbers.
+impl dyn Columns + '_ {
+    /// An instant.
+    pub fn at(&self, column: &str) -> Result<Timestamp, StoreError> {
+        self.int(column).map(from_us)
+    }
+
+    /// An instant or NULL.
+    pub fn at_or_null(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.int_or_null(column)?.map(from_us))
+    }
+
+    /// A value that is written as text: an id, a state. A text that is none of them is an inconsistency of the database.
+    pub fn parsed<T: std::str::FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
+        let text = self.text(column)?;
+        text.parse()
+            .map_err(|_| StoreError::Inconsistent { column, value: text })
+    }
+
+    /// The same, or NULL.
+    pub fn parsed_or_null<T: std::str::FromStr>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
+        match self.text_or_null(column)? {
+            None => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| StoreError::Inconsistent { column, value: text }),
+        }
+    }
+}
+
+/// One transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
+pub enum Tx {
+    /// On SQLite.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// Runs a statement; answers how many rows it touched.
+    pub async fn run(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.run_text(sql.into_sql_str(), values).await
+    }
+
+    /// Runs a statement whose text was put together from parts of this source code, never from input.
+    pub async fn run_built(&mut self, sql: String, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.run_text(AssertSqlSafe(sql).into_sql_str(), values).await
+    }
+
+    fn run_text(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            Ok(match self {
+                Tx::Sqlite(tx) => bind_sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
+                Tx::Postgres(tx) => bind_postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+            })
+        })
+    }
+
+    /// Every row of a query, each read by `read`.
+    pub async fn all<T>(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+        read: fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.rows(sql.into_sql_str(), values)
+            .await?
+            .iter()
+            .map(|row| read(row.as_ref()))
+            .collect()
+    }
+
+    /// Every row of a query whose text was put together from parts of this source code, never from input.
+    pub async fn all_built<T>(
+        &mut self,
+        sql: String,
+        values: Vec<Value>,
+        read: fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.rows(AssertSqlSafe(sql).into_sql_str(), values)
+            .await?
+            .iter()
+            .map(|row| read(row.as_ref()))
+            .collect()
+    }
+
+    /// The first row of a query, if there is one.
+    pub async fn one<T>(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+        read: fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.rows(sql.into_sql_str(), values)
+            .await?
+            .first()
+            .map(|row| read(row.as_ref()))
+            .transpose()
+    }
+
+    fn rows(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<Rows, StoreError>> {
+        Box::pin(async move {
+            Ok(match self {
+                Tx::Sqlite(tx) => boxed(bind_sqlite(sql, values).fetch_all(&mut **tx).await?),
+                Tx::Postgres(tx) => boxed(bind_postgres(sql, values).fetch_all(&mut **tx).await?),
+            })
+        })
+    }
+
+    /// Makes the transaction's work permanent.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Tx::Sqlite(tx) => tx.commit().await?,
+            Tx::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+type Rows = Vec<Box<dyn Columns + Send>>;
+
+fn boxed<R: Columns + Send + 'static>(rows: Vec<R>) -> Rows {
+    rows.into_iter()
+        .map(|row| Box::new(row) as Box<dyn Columns + Send>)
+        .collect()
+}
+
+fn bind_sqlite(sql: SqlStr, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(text),
+        Value::Int(number) => query.bind(number),
+        Value::Bool(truth) => query.bind(truth),
+    })
+}
+
+fn bind_postgres(sql: SqlStr, values: Vec<Value>) -> Query<'static, Postgres, PgArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(text),
+        Value::Int(number) => query.bind(number),
+        Value::Bool(truth) => query.bind(truth),
+    })
+}

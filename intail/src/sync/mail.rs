@@ -1,0 +1,892 @@
+//! One bounded step of a mailbox: pin, history, probe, debts, list, fill, settle. Each asks Google first and then commits
+//! rows, cursor and changes together, under the lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use intail_google::gmail::{self, HistoryRecord};
+use intail_google::{Caller, Error, ErrorKind, Refusal};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::budget::{Budget, Class};
+use super::headers::stored;
+use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK};
+use super::worker::{Done, StepError, lease_end};
+use crate::app::App;
+use crate::id::HistoryId;
+use crate::store::changes::{self, NewChange, Of};
+use crate::store::debts::{self, Debt};
+use crate::store::fills::{self, Fill};
+use crate::store::grants::Grant;
+use crate::store::labels::{self, Label, LabelKind};
+use crate::store::leases::{self, Lease};
+use crate::store::mailboxes::{self, Mailbox, MailboxState};
+use crate::store::messages::{self, Message};
+use crate::store::{StoreError, Tx};
+
+/// Calls at once for one mailbox. Google's own limit is shared by all of the person's apps and unpublished; five is what
+/// others found to be safe.
+const CALLS_AT_ONCE: usize = 5;
+/// Messages fetched in one step: small enough that a live change never waits long behind it.
+const FETCH_MAX: usize = 50;
+/// Pages of history read in one step. The cursor is kept after each page that held records.
+const HISTORY_PAGES_MAX: usize = 50;
+/// Messages that a complete pass didn't see, compared in one step.
+const SETTLE_MAX: i64 = 50;
+/// How long a message that history named and Google doesn't show yet is given.
+const NOT_READABLE_YET: Duration = Duration::from_secs(10);
+/// The longest wait between two tries of a debt.
+const DEBT_RETRY_MAX_S: u64 = 3600;
+/// Gmail's label for drafts. Drafts aren't copied: each keystroke's autosave destroys one and makes another.
+const DRAFT: &str = "DRAFT";
+
+/// One run of one mailbox under its lease.
+pub(super) struct Run<'a> {
+    pub(super) app: &'a App,
+    pub(super) budget: &'a Budget,
+    pub(super) lease: &'a Lease,
+    pub(super) mailbox: Mailbox,
+    pub(super) grant: Grant,
+    pub(super) caller: Caller,
+    pub(super) now: Timestamp,
+}
+
+/// What asking Google for some messages gave.
+#[derive(Default)]
+struct Fetched {
+    /// There they are.
+    messages: Vec<Message>,
+    /// They don't exist, or not yet.
+    gone: Vec<Fill>,
+    /// They couldn't be read, and why.
+    failed: Vec<(Fill, &'static str)>,
+    /// Google wants no more questions for now. What wasn't asked any more is in `failed`.
+    stop: Option<Error>,
+}
+
+impl Run<'_> {
+    /// Does one step.
+    pub(super) async fn step(&mut self, step: Step) -> Result<Done, StepError> {
+        match step {
+            Step::Pin => self.pin().await,
+            Step::Watch => self.watch().await,
+            Step::History => self.history().await,
+            Step::Probe => self.probe().await,
+            Step::Debts => self.debts().await,
+            Step::List => self.list().await,
+            Step::Fill => self.fill().await,
+            Step::Settle => self.settle().await,
+            Step::Rest(_) => Ok(Done::Step),
+        }
+    }
+
+    fn price(&self, call: &str) -> u64 {
+        u64::from(self.app.config.quota.units(call))
+    }
+
+    fn take(&self, units: u64, class: Class) -> Result<(), Timestamp> {
+        self.budget.take(&self.grant.id, units, class, self.now)
+    }
+
+    /// Writes the mailbox and the changes beside what `tx` holds already, and tells the readers. A step that got here has
+    /// succeeded, so earlier failures are forgotten.
+    pub(super) async fn commit(&mut self, mut tx: Tx, changes: &[NewChange]) -> Result<(), StoreError> {
+        leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        self.mailbox.failures = 0;
+        self.mailbox.paused_until = None;
+        self.mailbox.paused_why = None;
+        mailboxes::save(&mut tx, &self.mailbox, self.lease).await?;
+        let of = Of {
+            organization: &self.mailbox.organization_id,
+            person: &self.mailbox.person_id,
+            mailbox: &self.mailbox.id,
+        };
+        let grown = changes::append(&mut tx, of, changes, self.now).await?;
+        tx.commit().await?;
+        if grown.is_some() {
+            self.app.feed.tell(&self.mailbox.organization_id);
+        }
+        Ok(())
+    }
+
+    /// Opens the transaction of a step's results and proves the lease before anything is written in it.
+    async fn write(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.app.store.write().await?;
+        leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        Ok(tx)
+    }
+
+    // ---- pin and probe ----
+
+    /// The cursor is pinned before anything is listed: what changes while the listing runs is then in the history.
+    async fn pin(&mut self) -> Result<Done, StepError> {
+        if let Err(until) = self.take(self.price("gmail.getProfile"), Class::Live) {
+            return Ok(Done::Wait(until));
+        }
+        let profile = self.app.google.gmail(&self.caller).profile().await?;
+        let current = HistoryId(profile.history_id);
+        self.mailbox.pinned = Some(current);
+        self.mailbox.cursor = Some(current);
+        self.mailbox.total_messages = i64::try_from(profile.messages_total).ok();
+        let mut tx = self.write().await?;
+        if !profile.email_address.eq_ignore_ascii_case(&self.mailbox.email) {
+            mailboxes::set_email(&mut tx, &self.mailbox.id, &profile.email_address).await?;
+        }
+        self.commit(tx, &[]).await?;
+        Ok(Done::Step)
+    }
+
+    /// Compares the cursor with Google's present history id: one unit tells whether a notice was missed.
+    async fn probe(&mut self) -> Result<Done, StepError> {
+        if let Err(until) = self.take(self.price("gmail.getProfile"), Class::Live) {
+            return Ok(Done::Wait(until));
+        }
+        let profile = self.app.google.gmail(&self.caller).profile().await?;
+        if self
+            .mailbox
+            .cursor
+            .is_some_and(|cursor| HistoryId(profile.history_id) > cursor)
+        {
+            tracing::info!(mailbox = %self.mailbox.id, "a probe found changes that no notice told of");
+            self.mailbox.look_at = Some(self.now);
+        }
+        self.mailbox.probe_at = if self.push_is_live() {
+            None
+        } else {
+            self.now.saturating_add(PROBE_WITHOUT_PUSH).ok()
+        };
+        let tx = self.write().await?;
+        self.commit(tx, &[]).await?;
+        Ok(Done::Step)
+    }
+
+    /// Copies the labels' names.
+    pub(super) async fn labels(&mut self) -> Result<(), StepError> {
+        if self.take(self.price("gmail.labels.list"), Class::Live).is_err() {
+            return Ok(());
+        }
+        let shown = self.app.google.gmail(&self.caller).labels().await?;
+        let shown: BTreeMap<String, Label> = shown
+            .into_iter()
+            .map(|it| {
+                let kind = match it.kind {
+                    gmail::LabelKind::System => LabelKind::System,
+                    gmail::LabelKind::User => LabelKind::User,
+                };
+                (
+                    it.id.clone(),
+                    Label {
+                        id: it.id,
+                        name: it.name,
+                        kind,
+                    },
+                )
+            })
+            .collect();
+        let mut tx = self.write().await?;
+        let known = labels::list(&mut tx, &self.mailbox.id).await?;
+        let mut changes = Vec::new();
+        for gone in known.iter().filter(|it| !shown.contains_key(&it.id)) {
+            labels::delete(&mut tx, &self.mailbox.id, &gone.id).await?;
+            changes.push(NewChange {
+                kind: "label.deleted",
+                subject_id: gone.id.clone(),
+                data: json!({}),
+            });
+        }
+        for label in shown.values().filter(|it| !known.contains(it)) {
+            let is_new = known.iter().all(|it| it.id != label.id);
+            labels::put(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, label).await?;
+            changes.push(NewChange {
+                kind: if is_new { "label.added" } else { "label.changed" },
+                subject_id: label.id.clone(),
+                data: json!({ "name": label.name, "kind": label.kind.word() }),
+            });
+        }
+        self.commit(tx, &changes).await?;
+        Ok(())
+    }
+
+    // ---- history ----
+
+    async fn history(&mut self) -> Result<Done, StepError> {
+        let Some(mut cursor) = self.mailbox.cursor else {
+            return Ok(Done::Step);
+        };
+        let (mut page_token, mut active) = (
+            None,
+            self.mailbox
+                .noticed_at
+                .is_some_and(|it| self.mailbox.cursor_at.is_none_or(|read| it >= read)),
+        );
+        for _ in 0..HISTORY_PAGES_MAX {
+            if let Err(until) = self.take(self.price("gmail.history.list"), Class::Live) {
+                return Ok(Done::Wait(until));
+            }
+            let page = match self
+                .app
+                .google
+                .gmail(&self.caller)
+                .history(cursor.0, page_token.as_deref())
+                .await
+            {
+                Err(error) if self.cursor_is_lost(&error, page_token.is_some()) => return self.reconcile().await,
+                page => page?,
+            };
+            active |= !page.records.is_empty();
+            let is_last = page.next_page_token.is_none();
+            let read_to = match page.history_id.filter(|_| is_last) {
+                Some(current) => HistoryId(current),
+                None => HistoryId(page.records.iter().map(|it| it.id).max().unwrap_or(cursor.0)),
+            };
+            let stop = self.apply(&page.records, read_to, is_last.then_some(active)).await?;
+            if let Some(error) = stop {
+                return Err(error.into());
+            }
+            if is_last {
+                return Ok(Done::Step);
+            }
+            // A page with records moved the cursor; a page without goes on by its token.
+            page_token = page.next_page_token.filter(|_| page.records.is_empty());
+            cursor = cursor.max(read_to);
+        }
+        Ok(Done::Step)
+    }
+
+    /// Google's 404, and a first page that is refused as invalid: the cursor is of no use any more.
+    fn cursor_is_lost(&self, error: &Error, later_page: bool) -> bool {
+        error.kind == ErrorKind::CursorGone
+            || (!later_page && error.kind == ErrorKind::Refused(Refusal::Invalid) && error.status == Some(400))
+    }
+
+    /// Writes a page of history. `finished` is given on the last page and says whether there was any activity. Answers
+    /// Google's wish to stop, if it had one; what wasn't fetched then is a debt, so the cursor may move all the same.
+    async fn apply(
+        &mut self,
+        records: &[HistoryRecord],
+        read_to: HistoryId,
+        finished: Option<bool>,
+    ) -> Result<Option<Error>, StepError> {
+        let told = digest(records);
+        let ids: Vec<String> = told.keys().cloned().collect();
+        let mut tx = self.app.store.read().await?;
+        let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
+        let names: BTreeSet<String> = labels::list(&mut tx, &self.mailbox.id)
+            .await?
+            .into_iter()
+            .map(|it| it.id)
+            .collect();
+        drop(tx);
+        let wanted: Vec<Fill> = told
+            .values()
+            .filter(|it| !known.contains_key(&it.message_id) && !it.is_deleted() && !it.is_draft)
+            .map(Story::as_fill)
+            .collect();
+        let fetched = self.fetch_within_budget(&wanted).await;
+        let unnamed = told
+            .values()
+            .flat_map(Story::labels)
+            .any(|label| !names.contains(label));
+
+        let mut tx = self.write().await?;
+        let mut changes = Vec::new();
+        for story in told.values() {
+            match known.get(&story.message_id) {
+                Some(message) => changes.extend(self.retell(&mut tx, message, story).await?),
+                None if story.is_deleted() || story.is_draft => self.strike(&mut tx, &story.message_id).await?,
+                None => {}
+            }
+        }
+        let stop = self.keep(&mut tx, fetched, &mut changes, NOT_READABLE_YET).await?;
+        self.mailbox.advance(read_to, self.now);
+        if finished.is_none() {
+            // Not read to the end: what the copy is as of hasn't moved.
+            self.mailbox.cursor_at = None;
+        }
+        if let Some(active) = finished {
+            self.mailbox.look_at = active.then(|| self.now.saturating_add(TRAILING_LOOK).ok()).flatten();
+            if active {
+                self.mailbox.probe_at = self.now.saturating_add(PROBE_AFTER).ok();
+            }
+        }
+        self.commit(tx, &changes).await?;
+        if unnamed {
+            self.labels().await?;
+        }
+        Ok(stop)
+    }
+
+    /// Applies to a stored message what history tells of it after the state that is stored.
+    async fn retell(&self, tx: &mut Tx, message: &Message, story: &Story) -> Result<Option<NewChange>, StoreError> {
+        if story.is_deleted() {
+            messages::delete(tx, &self.mailbox.id, message).await?;
+            return Ok(Some(deleted(message)));
+        }
+        let mut labels: BTreeSet<String> = message.labels.iter().cloned().collect();
+        let mut history_id = message.history_id;
+        for (id, add, label) in story.labelings.iter().filter(|(id, ..)| *id > message.history_id) {
+            if *add {
+                labels.insert(label.clone());
+            } else {
+                labels.remove(label);
+            }
+            history_id = history_id.max(*id);
+        }
+        let after = Message {
+            labels: labels.into_iter().collect(),
+            history_id,
+            ..message.clone()
+        };
+        if after.labels == message.labels {
+            return Ok(None);
+        }
+        self.put(tx, &after, Some(message)).await?;
+        Ok(Some(changed(message, &after)))
+    }
+
+    /// Forgets what was still to be done about a message that has gone.
+    async fn strike(&self, tx: &mut Tx, message_id: &str) -> Result<(), StoreError> {
+        fills::done(tx, &self.mailbox.id, message_id).await?;
+        debts::paid(tx, &self.mailbox.id, message_id).await
+    }
+
+    // ---- lost cursor ----
+
+    /// The cursor is lost: pin a new one, and compare everything once. Nothing is jumped over, because the pass that
+    /// begins here finds what the history no longer tells, and emits it as changes.
+    async fn reconcile(&mut self) -> Result<Done, StepError> {
+        let profile = self.app.google.gmail(&self.caller).profile().await?;
+        tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches back to the cursor; everything is compared");
+        let current = HistoryId(profile.history_id);
+        self.mailbox.pinned = Some(current);
+        self.mailbox.advance(current, self.now);
+        self.mailbox.cursor_at = None;
+        self.mailbox.look_at = None;
+        self.mailbox.listing_pass += 1;
+        self.mailbox.listing_done = false;
+        self.mailbox.listing_page = None;
+        self.mailbox.total_messages = i64::try_from(profile.messages_total).ok();
+        let change = self.enter(MailboxState::Reconciling);
+        let tx = self.write().await?;
+        self.commit(tx, &[change]).await?;
+        Ok(Done::Step)
+    }
+
+    fn enter(&mut self, state: MailboxState) -> NewChange {
+        self.mailbox.state = state;
+        self.mailbox.state_since = self.now;
+        NewChange {
+            kind: "mailbox.state",
+            subject_id: String::new(),
+            data: json!({ "state": state.word() }),
+        }
+    }
+
+    // ---- backfill ----
+
+    async fn list(&mut self) -> Result<Done, StepError> {
+        if let Err(until) = self.take(2 * self.price("gmail.messages.list"), Class::Backfill) {
+            return Ok(Done::Wait(until));
+        }
+        let gmail = self.app.google.gmail(&self.caller);
+        let page = match gmail.messages(self.mailbox.listing_page.as_deref(), &[], true).await {
+            // Google took the page's token back: begin the listing again; what is stored is skipped.
+            Err(error) if error.kind == ErrorKind::Refused(Refusal::Invalid) && self.mailbox.listing_page.is_some() => {
+                self.mailbox.listing_page = None;
+                let tx = self.write().await?;
+                self.commit(tx, &[]).await?;
+                return Ok(Done::Step);
+            }
+            page => page?,
+        };
+        let drafts = gmail.messages(None, &[DRAFT], true).await?;
+        if self.mailbox.listing_page.is_none() {
+            let count = i64::try_from(drafts.refs.len()).unwrap_or(0);
+            self.mailbox.total_messages = self.mailbox.total_messages.map(|total| (total - count).max(0));
+        }
+        let drafts: BTreeSet<String> = drafts.refs.into_iter().map(|it| it.id).collect();
+        let listed: Vec<Fill> = page
+            .refs
+            .into_iter()
+            .filter(|it| !drafts.contains(&it.id))
+            .map(|it| Fill {
+                message_id: it.id,
+                thread_id: it.thread_id,
+            })
+            .collect();
+        self.mailbox.listing_done = page.next_page_token.is_none();
+        self.mailbox.listing_page = page.next_page_token;
+
+        let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
+        let mut tx = self.write().await?;
+        messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+        let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
+        // The backfill skips what is there; a reconcile reads it again, because its labels may have changed.
+        let first_pass = self.mailbox.listing_pass == 1;
+        let wanted: Vec<Fill> = listed
+            .into_iter()
+            .filter(|it| !first_pass || !known.contains_key(&it.message_id))
+            .collect();
+        fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &wanted).await?;
+        self.commit(tx, &[]).await?;
+        Ok(Done::Step)
+    }
+
+    async fn fill(&mut self) -> Result<Done, StepError> {
+        let limit = i64::try_from(FETCH_MAX).unwrap_or(i64::MAX);
+        let mut tx = self.app.store.read().await?;
+        let wanted = fills::next(&mut tx, &self.mailbox.id, limit).await?;
+        drop(tx);
+        let (units, plan) = self.cheapest(&wanted);
+        if let Err(until) = self.take(units, Class::Backfill) {
+            return Ok(Done::Wait(until));
+        }
+        let fetched = self.fetch_plan(plan).await;
+        let mut tx = self.write().await?;
+        let mut changes = Vec::new();
+        // Taken off the list first: what failed is put on as a debt.
+        for fill in &wanted {
+            fills::done(&mut tx, &self.mailbox.id, &fill.message_id).await?;
+        }
+        let oldest = fetched.messages.iter().map(|it| it.received_ms).min();
+        for gone in &fetched.gone {
+            if let Some(message) = messages::by_id(&mut tx, &self.mailbox.id, &gone.message_id).await? {
+                messages::delete(&mut tx, &self.mailbox.id, &message).await?;
+                changes.push(deleted(&message));
+            }
+        }
+        let fetched = Fetched {
+            gone: Vec::new(),
+            ..fetched
+        };
+        let stop = self.keep(&mut tx, fetched, &mut changes, Duration::ZERO).await?;
+        if self.mailbox.listing_pass == 1 {
+            self.mailbox.oldest_ms = [self.mailbox.oldest_ms, oldest].into_iter().flatten().min();
+        }
+        self.commit(tx, &changes).await?;
+        match stop {
+            Some(error) => Err(error.into()),
+            None => Ok(Done::Step),
+        }
+    }
+
+    /// Closes a pass. Only a complete listing may delete, and only what Google itself then says is gone.
+    async fn settle(&mut self) -> Result<Done, StepError> {
+        let mut tx = self.app.store.read().await?;
+        let unseen = messages::unseen(&mut tx, &self.mailbox.id, self.mailbox.listing_pass, SETTLE_MAX).await?;
+        drop(tx);
+        if unseen.is_empty() {
+            let change = self.enter(MailboxState::Live);
+            let tx = self.write().await?;
+            self.commit(tx, &[change]).await?;
+            return Ok(Done::Step);
+        }
+        let wanted: Vec<Fill> = unseen
+            .iter()
+            .map(|it| Fill {
+                message_id: it.id.clone(),
+                thread_id: it.thread_id.clone(),
+            })
+            .collect();
+        let units = self.price("gmail.messages.get") * u64::try_from(wanted.len()).unwrap_or(u64::MAX);
+        if let Err(until) = self.take(units, Class::Backfill) {
+            return Ok(Done::Wait(until));
+        }
+        let fetched = self.fetch_plan(wanted.into_iter().map(Ask::One).collect()).await;
+        if let Some(error) = fetched.stop {
+            return Err(error.into());
+        }
+        let mut tx = self.write().await?;
+        let mut changes = Vec::new();
+        for message in unseen
+            .iter()
+            .filter(|it| fetched.gone.iter().any(|gone| gone.message_id == it.id))
+        {
+            messages::delete(&mut tx, &self.mailbox.id, message).await?;
+            changes.push(deleted(message));
+        }
+        let ids: Vec<String> = unseen.iter().map(|it| it.id.clone()).collect();
+        messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+        let fetched = Fetched {
+            gone: Vec::new(),
+            ..fetched
+        };
+        self.keep(&mut tx, fetched, &mut changes, Duration::ZERO).await?;
+        self.commit(tx, &changes).await?;
+        Ok(Done::Step)
+    }
+
+    // ---- debts ----
+
+    async fn debts(&mut self) -> Result<Done, StepError> {
+        let limit = i64::try_from(FETCH_MAX).unwrap_or(i64::MAX);
+        let mut tx = self.app.store.read().await?;
+        let owed = debts::due(&mut tx, &self.mailbox.id, self.now, limit).await?;
+        drop(tx);
+        let units = self.price("gmail.messages.get") * u64::try_from(owed.len()).unwrap_or(u64::MAX);
+        if let Err(until) = self.take(units, Class::Live) {
+            return Ok(Done::Wait(until));
+        }
+        let asks = owed
+            .iter()
+            .map(|it| {
+                Ask::One(Fill {
+                    message_id: it.message_id.clone(),
+                    thread_id: it.thread_id.clone(),
+                })
+            })
+            .collect();
+        let fetched = self.fetch_plan(asks).await;
+        let mut tx = self.write().await?;
+        let mut changes = Vec::new();
+        for gone in &fetched.gone {
+            // Asked for once more after a while and still not there: it has gone.
+            debts::paid(&mut tx, &self.mailbox.id, &gone.message_id).await?;
+            if let Some(message) = messages::by_id(&mut tx, &self.mailbox.id, &gone.message_id).await? {
+                messages::delete(&mut tx, &self.mailbox.id, &message).await?;
+                changes.push(deleted(&message));
+            }
+        }
+        let tries: BTreeMap<&str, &Debt> = owed.iter().map(|it| (it.message_id.as_str(), it)).collect();
+        for message in &fetched.messages {
+            changes.extend(self.upsert(&mut tx, message).await?);
+            debts::paid(&mut tx, &self.mailbox.id, &message.id).await?;
+        }
+        for (fill, reason) in &fetched.failed {
+            let before = tries.get(fill.message_id.as_str());
+            let tries = before.map_or(0, |it| it.tries) + 1;
+            self.owe(&mut tx, fill, reason, tries, debt_wait(tries)).await?;
+        }
+        self.commit(tx, &changes).await?;
+        match fetched.stop {
+            Some(error) => Err(error.into()),
+            None => Ok(Done::Step),
+        }
+    }
+
+    async fn owe(&self, tx: &mut Tx, fill: &Fill, reason: &str, tries: i64, wait: Duration) -> Result<(), StoreError> {
+        let debt = Debt {
+            message_id: fill.message_id.clone(),
+            thread_id: fill.thread_id.clone(),
+            reason: reason.to_owned(),
+            tries,
+            since: self.now,
+            due_at: self.now.saturating_add(wait).unwrap_or(self.now),
+        };
+        debts::owe(tx, &self.mailbox.organization_id, &self.mailbox.id, &debt).await
+    }
+
+    // ---- fetching and keeping ----
+
+    /// Fetches as many as the minute's budget still holds; the rest become debts that are due when it opens again.
+    async fn fetch_within_budget(&self, wanted: &[Fill]) -> Fetched {
+        let price = self.price("gmail.messages.get");
+        let now: &[Fill] = &wanted[..wanted.len().min(FETCH_MAX)];
+        let units = price * u64::try_from(now.len()).unwrap_or(u64::MAX);
+        let affordable = if self.take(units, Class::Live).is_ok() {
+            now
+        } else {
+            &[]
+        };
+        let mut fetched = self
+            .fetch_plan(affordable.iter().cloned().map(Ask::One).collect())
+            .await;
+        fetched.failed.extend(
+            wanted[affordable.len()..]
+                .iter()
+                .map(|it| (it.clone(), "waits_for_quota")),
+        );
+        fetched
+    }
+
+    /// The cheaper of one `threads.get` and several `messages.get`, thread by thread, and what it costs together.
+    fn cheapest(&self, wanted: &[Fill]) -> (u64, Vec<Ask>) {
+        let (one, whole) = (self.price("gmail.messages.get"), self.price("gmail.threads.get"));
+        let mut threads: BTreeMap<&str, Vec<&Fill>> = BTreeMap::new();
+        for fill in wanted {
+            threads.entry(&fill.thread_id).or_default().push(fill);
+        }
+        let (mut units, mut asks) = (0, Vec::new());
+        for (thread_id, fills) in threads {
+            let singly = one * u64::try_from(fills.len()).unwrap_or(u64::MAX);
+            if whole < singly {
+                units += whole;
+                asks.push(Ask::Thread(thread_id.to_owned(), fills.into_iter().cloned().collect()));
+            } else {
+                units += singly;
+                asks.extend(fills.into_iter().cloned().map(Ask::One));
+            }
+        }
+        (units, asks)
+    }
+
+    async fn fetch_plan(&self, asks: Vec<Ask>) -> Fetched {
+        let mut fetched = Fetched::default();
+        let mut answers = stream::iter(asks)
+            .map(|ask| self.ask(ask))
+            .buffer_unordered(CALLS_AT_ONCE);
+        while let Some((ask, answer)) = answers.next().await {
+            let wanted = ask.fills();
+            match answer {
+                Ok(found) => {
+                    let missing = wanted
+                        .into_iter()
+                        .filter(|it| found.iter().all(|there| there.id != it.message_id));
+                    fetched.gone.extend(missing);
+                    fetched.messages.extend(found);
+                }
+                Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => fetched.gone.extend(wanted),
+                Err(error) => {
+                    let reason = error.kind.word();
+                    tracing::warn!(%error, mailbox = %self.mailbox.id, "messages couldn't be fetched and are owed");
+                    fetched.failed.extend(wanted.into_iter().map(|it| (it, reason)));
+                    if !matches!(error.kind, ErrorKind::Transient | ErrorKind::NotUnderstood)
+                        && error.kind != ErrorKind::Refused(Refusal::Invalid)
+                    {
+                        fetched.stop = Some(error);
+                    }
+                }
+            }
+        }
+        fetched
+    }
+
+    async fn ask(&self, ask: Ask) -> (Ask, Result<Vec<Message>, Error>) {
+        let gmail = self.app.google.gmail(&self.caller);
+        let answer = match &ask {
+            Ask::One(fill) => gmail.message(&fill.message_id).await.map(|it| vec![stored(it)]),
+            Ask::Thread(id, _) => gmail
+                .thread(id)
+                .await
+                .map(|it| it.messages.into_iter().map(stored).collect()),
+        };
+        (ask, answer)
+    }
+
+    /// Writes what was fetched; what failed or isn't readable yet becomes a debt.
+    async fn keep(
+        &self,
+        tx: &mut Tx,
+        fetched: Fetched,
+        changes: &mut Vec<NewChange>,
+        patience: Duration,
+    ) -> Result<Option<Error>, StoreError> {
+        for message in &fetched.messages {
+            changes.extend(self.upsert(tx, message).await?);
+            self.strike(tx, &message.id).await?;
+        }
+        for fill in &fetched.gone {
+            self.owe(tx, fill, "not_readable_yet", 0, patience).await?;
+        }
+        for (fill, reason) in &fetched.failed {
+            let wait = if *reason == "waits_for_quota" {
+                Duration::from_secs(1)
+            } else {
+                debt_wait(1)
+            };
+            self.owe(tx, fill, reason, 1, wait).await?;
+        }
+        Ok(fetched.stop)
+    }
+
+    /// Writes a message's state unless a newer one is stored; answers the change.
+    async fn upsert(&self, tx: &mut Tx, message: &Message) -> Result<Option<NewChange>, StoreError> {
+        let before = messages::by_id(tx, &self.mailbox.id, &message.id).await?;
+        if message.labels.iter().any(|it| it == DRAFT) {
+            return Ok(None);
+        }
+        match before {
+            Some(before) if before.history_id >= message.history_id => {
+                let ids = [before.id.clone()];
+                messages::seen(tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+                Ok(None)
+            }
+            Some(before) => {
+                self.put(tx, message, Some(&before)).await?;
+                Ok((before.labels != message.labels).then(|| changed(&before, message)))
+            }
+            None => {
+                self.put(tx, message, None).await?;
+                let data = json!({ "labels": message.labels });
+                Ok(Some(NewChange {
+                    kind: "message.added",
+                    subject_id: message.id.clone(),
+                    data,
+                }))
+            }
+        }
+    }
+
+    async fn put(&self, tx: &mut Tx, message: &Message, before: Option<&Message>) -> Result<(), StoreError> {
+        let mailbox = &self.mailbox;
+        messages::put(
+            tx,
+            &mailbox.organization_id,
+            &mailbox.id,
+            message,
+            before,
+            mailbox.listing_pass,
+        )
+        .await
+    }
+}
+
+/// One question to Google.
+enum Ask {
+    One(Fill),
+    Thread(String, Vec<Fill>),
+}
+
+impl Ask {
+    fn fills(self) -> Vec<Fill> {
+        match self {
+            Self::One(fill) => vec![fill],
+            Self::Thread(_, fills) => fills,
+        }
+    }
+}
+
+/// What a page of history tells of one message.
+struct Story {
+    message_id: String,
+    thread_id: String,
+    /// Added as a draft: not copied.
+    is_draft: bool,
+    /// Whether its last word is that it was deleted.
+    deleted: bool,
+    /// Record, added or removed, label; in order.
+    labelings: Vec<(HistoryId, bool, String)>,
+}
+
+impl Story {
+    fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    fn labels(&self) -> impl Iterator<Item = &String> {
+        self.labelings.iter().map(|(.., label)| label)
+    }
+
+    fn as_fill(&self) -> Fill {
+        Fill {
+            message_id: self.message_id.clone(),
+            thread_id: self.thread_id.clone(),
+        }
+    }
+}
+
+/// Sorts a page of history by message. `messages` lists in records repeat what the typed lists say and are ignored.
+fn digest(records: &[HistoryRecord]) -> BTreeMap<String, Story> {
+    let mut told: BTreeMap<String, Story> = BTreeMap::new();
+    let mut story = |message: &gmail::MessageRef, tell: &mut dyn FnMut(&mut Story)| {
+        tell(told.entry(message.id.clone()).or_insert_with(|| Story {
+            message_id: message.id.clone(),
+            thread_id: message.thread_id.clone(),
+            is_draft: false,
+            deleted: false,
+            labelings: Vec::new(),
+        }));
+    };
+    for record in records {
+        let id = HistoryId(record.id);
+        for message in &record.added {
+            let draft = message.label_ids.iter().flatten().any(|it| it == DRAFT);
+            story(message, &mut |it| {
+                it.is_draft = draft;
+                it.deleted = false;
+            });
+        }
+        for (deltas, add) in [(&record.labels_added, true), (&record.labels_removed, false)] {
+            for delta in deltas {
+                let labels = delta.label_ids.iter().map(|label| (id, add, label.clone()));
+                story(&delta.message, &mut |it| it.labelings.extend(labels.clone()));
+            }
+        }
+        for message in &record.deleted {
+            story(message, &mut |it| it.deleted = true);
+        }
+    }
+    told
+}
+
+fn changed(before: &Message, after: &Message) -> NewChange {
+    let added: Vec<&String> = after.labels.iter().filter(|it| !before.labels.contains(it)).collect();
+    let removed: Vec<&String> = before.labels.iter().filter(|it| !after.labels.contains(it)).collect();
+    NewChange {
+        kind: "message.changed",
+        subject_id: after.id.clone(),
+        data: json!({ "labels_added": added, "labels_removed": removed }),
+    }
+}
+
+fn deleted(message: &Message) -> NewChange {
+    NewChange {
+        kind: "message.deleted",
+        subject_id: message.id.clone(),
+        data: json!({}),
+    }
+}
+
+fn debt_wait(tries: i64) -> Duration {
+    let doublings = u32::try_from(tries.clamp(1, 12) - 1).unwrap_or(0);
+    Duration::from_secs((15u64 << doublings).min(DEBT_RETRY_MAX_S))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str, labels: &[&str]) -> gmail::MessageRef {
+        let label_ids = Some(labels.iter().map(|it| (*it).to_owned()).collect());
+        gmail::MessageRef {
+            id: id.into(),
+            thread_id: "t".into(),
+            label_ids,
+        }
+    }
+
+    fn record(id: u64) -> HistoryRecord {
+        HistoryRecord {
+            id,
+            added: vec![],
+            deleted: vec![],
+            labels_added: vec![],
+            labels_removed: vec![],
+        }
+    }
+
+    #[test]
+    fn the_last_word_about_a_message_counts() {
+        let label = |id, label: &str| gmail::LabelDelta {
+            message: message(id, &[]),
+            label_ids: vec![label.into()],
+        };
+        let told = digest(&[
+            HistoryRecord {
+                added: vec![message("a", &["INBOX"]), message("d", &["DRAFT"])],
+                ..record(5)
+            },
+            HistoryRecord {
+                labels_added: vec![label("a", "STARRED")],
+                ..record(7)
+            },
+            HistoryRecord {
+                labels_removed: vec![label("a", "STARRED")],
+                deleted: vec![message("b", &[])],
+                ..record(9)
+            },
+        ]);
+        assert!(told["b"].is_deleted() && !told["a"].is_deleted() && told["d"].is_draft);
+        let labelings: Vec<_> = told["a"].labelings.iter().map(|(id, add, _)| (id.0, *add)).collect();
+        assert_eq!(labelings, [(7, true), (9, false)]);
+    }
+
+    #[test]
+    fn a_debt_waits_longer_each_time_up_to_an_hour() {
+        assert_eq!(debt_wait(1), Duration::from_secs(15));
+        assert_eq!(debt_wait(2), Duration::from_secs(30));
+        assert_eq!(debt_wait(50), Duration::from_secs(3600));
+    }
+}

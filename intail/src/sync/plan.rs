@@ -1,0 +1,272 @@
+//! What to do next with a mailbox: decided from its row and the time, and from nothing else, so that every decision can be
+//! tested by writing a row down.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::store::mailboxes::{Mailbox, MailboxState};
+
+/// How long after activity to look again: a notice may come before its data can be read (observed: seconds).
+pub const TRAILING_LOOK: Duration = Duration::from_secs(5);
+/// How long after activity to compare with Google: notices above one a second are dropped silently (Google's push guide).
+pub const PROBE_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How often to compare while Google doesn't push: the only way to notice changes then.
+pub const PROBE_WITHOUT_PUSH: Duration = Duration::from_secs(10 * 60);
+
+/// One bounded piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read the mailbox's present history id and keep it as the cursor, before anything is listed.
+    Pin,
+    /// Set or renew the watch.
+    Watch,
+    /// Read the history from the cursor.
+    History,
+    /// Ask for the present history id and compare it with the cursor.
+    Probe,
+    /// Retry items that failed.
+    Debts,
+    /// List the next page of the present pass.
+    List,
+    /// Fetch messages that the listing named.
+    Fill,
+    /// Close the pass: compare what it didn't see, and go live.
+    Settle,
+    /// Nothing now; due again then.
+    Rest(Option<Timestamp>),
+}
+
+/// What the decision needs beside the mailbox's row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings {
+    /// Messages that are still to be fetched.
+    pub fills: i64,
+    /// When the next debt is due.
+    pub next_debt_at: Option<Timestamp>,
+    /// When the person connected last: a watch from before must be set again.
+    pub connected_at: Option<Timestamp>,
+}
+
+/// The next step.
+pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
+    if let Some(until) = mailbox.paused_until.filter(|until| *until > now) {
+        return Step::Rest(Some(until));
+    }
+    if mailbox.cursor.is_none() {
+        return Step::Pin;
+    }
+    let reached = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    let watch_is_old = mailbox
+        .watch_set_at
+        .is_some_and(|set| around.connected_at.is_some_and(|it| it > set));
+    if mailbox.watch_due_at <= now || watch_is_old {
+        return Step::Watch;
+    }
+    let noticed = mailbox
+        .noticed_at
+        .is_some_and(|noticed| mailbox.cursor_at.is_none_or(|read| noticed >= read));
+    if noticed || mailbox.cursor_at.is_none() || reached(mailbox.look_at) {
+        return Step::History;
+    }
+    if reached(mailbox.probe_at) {
+        return Step::Probe;
+    }
+    if reached(around.next_debt_at) {
+        return Step::Debts;
+    }
+    if around.fills > 0 {
+        return Step::Fill;
+    }
+    if !mailbox.listing_done {
+        return Step::List;
+    }
+    if mailbox.state != MailboxState::Live {
+        return Step::Settle;
+    }
+    let wakes = [
+        Some(mailbox.watch_due_at),
+        mailbox.look_at,
+        mailbox.probe_at,
+        around.next_debt_at,
+    ];
+    Step::Rest(wakes.into_iter().flatten().min())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::from_us;
+    use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+    use crate::random::Random;
+    use crate::store::grants::{Grant, GrantState};
+
+    fn at(second: i64) -> Timestamp {
+        from_us(second * 1_000_000)
+    }
+
+    fn live() -> Mailbox {
+        let random = Random::seeded(1);
+        let grant = Grant {
+            id: GrantId::new(&random),
+            organization_id: OrganizationId::new(&random),
+            person_id: PersonId::new(&random),
+            google_subject: "1".into(),
+            email: "Someone@example.com".into(),
+            hosted_domain: None,
+            client_id: "client".into(),
+            scopes: Vec::new(),
+            state: GrantState::Active,
+            reason: String::new(),
+            state_since: at(0),
+            refresh_sealed: None,
+            access_sealed: None,
+            access_expires_at: None,
+            connected_at: at(0),
+        };
+        Mailbox {
+            state: MailboxState::Live,
+            cursor: Some(HistoryId(5)),
+            cursor_at: Some(at(90)),
+            watch_set_at: Some(at(10)),
+            watch_due_at: at(80_000),
+            listing_done: true,
+            ..Mailbox::new(MailboxId::new(&random), &grant, at(0))
+        }
+    }
+
+    fn next(mailbox: &Mailbox) -> Step {
+        plan(
+            mailbox,
+            Surroundings {
+                connected_at: Some(at(0)),
+                ..Surroundings::default()
+            },
+            at(100),
+        )
+    }
+
+    #[test]
+    fn promise_7_an_idle_mailbox_rests_until_its_watch_is_renewed() {
+        assert_eq!(next(&live()), Step::Rest(Some(at(80_000))));
+    }
+
+    #[test]
+    fn a_new_mailbox_pins_the_cursor_before_anything_else() {
+        assert_eq!(
+            next(&Mailbox {
+                cursor: None,
+                listing_done: false,
+                watch_due_at: at(0),
+                ..live()
+            }),
+            Step::Pin
+        );
+    }
+
+    #[test]
+    fn promise_3_a_notice_after_the_last_reading_asks_for_history() {
+        assert_eq!(
+            next(&Mailbox {
+                noticed_at: Some(at(91)),
+                ..live()
+            }),
+            Step::History
+        );
+        assert_eq!(
+            next(&Mailbox {
+                noticed_at: Some(at(90)),
+                ..live()
+            }),
+            Step::History
+        );
+        assert!(matches!(
+            next(&Mailbox {
+                noticed_at: Some(at(89)),
+                ..live()
+            }),
+            Step::Rest(_)
+        ));
+    }
+
+    #[test]
+    fn live_changes_come_before_backfill_and_debts() {
+        let busy = Mailbox {
+            listing_done: false,
+            state: MailboxState::Backfilling,
+            noticed_at: Some(at(95)),
+            ..live()
+        };
+        let around = Surroundings {
+            fills: 9,
+            next_debt_at: Some(at(1)),
+            connected_at: None,
+        };
+        assert_eq!(plan(&busy, around, at(100)), Step::History);
+        assert_eq!(
+            plan(
+                &Mailbox {
+                    noticed_at: None,
+                    ..busy.clone()
+                },
+                around,
+                at(100)
+            ),
+            Step::Debts
+        );
+        let paid = Surroundings {
+            next_debt_at: None,
+            ..around
+        };
+        assert_eq!(
+            plan(
+                &Mailbox {
+                    noticed_at: None,
+                    ..busy
+                },
+                paid,
+                at(100)
+            ),
+            Step::Fill
+        );
+    }
+
+    #[test]
+    fn a_watch_from_before_a_reconnect_is_set_again() {
+        let around = Surroundings {
+            connected_at: Some(at(50)),
+            ..Surroundings::default()
+        };
+        assert_eq!(plan(&live(), around, at(100)), Step::Watch);
+    }
+
+    #[test]
+    fn a_pause_is_kept_to_its_end_and_no_longer() {
+        let paused = Mailbox {
+            paused_until: Some(at(101)),
+            noticed_at: Some(at(95)),
+            ..live()
+        };
+        assert_eq!(next(&paused), Step::Rest(Some(at(101))));
+        assert_eq!(plan(&paused, Surroundings::default(), at(101)), Step::History);
+    }
+
+    #[test]
+    fn a_finished_pass_is_settled_once() {
+        assert_eq!(
+            next(&Mailbox {
+                state: MailboxState::Backfilling,
+                ..live()
+            }),
+            Step::Settle
+        );
+        assert_eq!(
+            next(&Mailbox {
+                state: MailboxState::Reconciling,
+                listing_done: false,
+                ..live()
+            }),
+            Step::List
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! The watch: Google's push registration, renewed once a day for ever. A failed renewal never stops reading, and the watch's
+//! answer never moves the cursor: it only shows whether notices were missed.
+
+use std::time::Duration;
+
+use intail_google::{Error, ErrorKind, OperatorFault, Refusal};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::budget::Class;
+use super::mail::Run;
+use super::plan::PROBE_WITHOUT_PUSH;
+use super::worker::{Done, StepError};
+use crate::id::HistoryId;
+use crate::store::changes::NewChange;
+use crate::store::operator_faults;
+
+/// Renewals come between these two after the last one: daily, spread over the day, far from the seven days after which
+/// Google stops (Google's push guide).
+const RENEW_AFTER: Duration = Duration::from_secs(20 * 3600);
+const RENEW_SPREAD_S: u64 = 8 * 3600;
+/// After a failed renewal: soon, then not too often, since each try costs 100 units.
+const RETRY: Duration = Duration::from_secs(10 * 60);
+/// What a watch and a stop cost, for the budget.
+const WATCH_UNITS: u64 = 100;
+
+/// The kinds of operator faults that a watch can show.
+const FAULTS: &[&str] = &[
+    "pubsub.topic_missing",
+    "pubsub.topic_foreign",
+    "pubsub.publisher_missing",
+    "gmail.api_disabled",
+];
+
+impl Run<'_> {
+    pub(super) async fn watch(&mut self) -> Result<Done, StepError> {
+        if let Err(until) = self.budget.take(&self.grant.id, WATCH_UNITS, Class::Live, self.now) {
+            return Ok(Done::Wait(until));
+        }
+        match self.set_watch().await {
+            Ok(answer) => self.watched(HistoryId(answer.history_id), answer.expires_at).await,
+            Err(error) if passes(&error) => self.not_watched(&error).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn set_watch(&self) -> Result<intail_google::gmail::WatchAnswer, Error> {
+        let gmail = self.app.google.gmail(&self.caller);
+        let topic = &self.app.config.pubsub.topic;
+        match gmail.watch(topic).await {
+            // Another topic is still registered, or two renewals met: stop, then watch once more.
+            Err(error) if error.kind == ErrorKind::Refused(Refusal::PushClientConflict) => {
+                gmail.stop().await?;
+                gmail.watch(topic).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn watched(&mut self, current: HistoryId, expires_at: Timestamp) -> Result<Done, StepError> {
+        let gapless = self.mailbox.watch_expires_at.is_some_and(|ends| ends > self.now);
+        let first = !gapless || self.mailbox.watch_since.is_none();
+        if first {
+            self.mailbox.watch_since = Some(self.now);
+        }
+        let spread = Duration::from_secs(self.app.random.below(RENEW_SPREAD_S));
+        self.mailbox.watch_set_at = Some(self.now);
+        self.mailbox.watch_expires_at = Some(expires_at);
+        self.mailbox.watch_due_at = self.now.saturating_add(RENEW_AFTER + spread).unwrap_or(self.now);
+        self.mailbox.watch_problem = None;
+        if self.mailbox.cursor.is_some_and(|cursor| current > cursor) {
+            self.mailbox.look_at = Some(self.now);
+        }
+        let changes: Vec<NewChange> = first
+            .then(|| NewChange {
+                kind: "mailbox.watched",
+                subject_id: String::new(),
+                data: json!({}),
+            })
+            .into_iter()
+            .collect();
+        let mut tx = self.app.store.write().await?;
+        for kind in FAULTS {
+            operator_faults::clear(&mut tx, kind).await?;
+        }
+        self.commit(tx, &changes).await?;
+        self.labels().await?;
+        Ok(Done::Step)
+    }
+
+    async fn not_watched(&mut self, error: &Error) -> Result<Done, StepError> {
+        tracing::warn!(%error, mailbox = %self.mailbox.id, "the watch couldn't be set");
+        self.mailbox.watch_problem = Some(error.kind.to_string());
+        self.mailbox.watch_due_at = self.now.saturating_add(RETRY).unwrap_or(self.now);
+        // A renewal after a reconnect counts as tried: the due time above decides from here.
+        self.mailbox.watch_set_at = Some(self.now);
+        if !self.push_is_live() {
+            self.mailbox.probe_at = self.now.saturating_add(PROBE_WITHOUT_PUSH).ok();
+        }
+        let mut tx = self.app.store.write().await?;
+        if let ErrorKind::Refused(Refusal::Operator(fault)) = &error.kind {
+            operator_faults::raise(&mut tx, kind_of(fault), &fault.to_string(), self.now).await?;
+        }
+        self.commit(tx, &[]).await?;
+        Ok(Done::Step)
+    }
+
+    /// Whether Google pushes now, by the evidence of the expiry that it gave.
+    pub(super) fn push_is_live(&self) -> bool {
+        self.mailbox.watch_expires_at.is_some_and(|ends| ends > self.now)
+    }
+}
+
+/// Whether reading goes on although the watch failed: everything that isn't about the person's grant.
+fn passes(error: &Error) -> bool {
+    match &error.kind {
+        ErrorKind::Transient | ErrorKind::NotUnderstood => true,
+        ErrorKind::Refused(refusal) => !matches!(refusal, Refusal::Unauthorized | Refusal::ScopeMissing),
+        _ => false,
+    }
+}
+
+fn kind_of(fault: &OperatorFault) -> &'static str {
+    match fault {
+        OperatorFault::TopicMissing => FAULTS[0],
+        OperatorFault::TopicForeign => FAULTS[1],
+        OperatorFault::PublisherMissing => FAULTS[2],
+        _ => FAULTS[3],
+    }
+}

@@ -1,0 +1,301 @@
+//! The engine: claims mailboxes that are due, does steps until each may rest, and says when to look again. `tick` is the
+//! engine; `run` is the loop around it.
+
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use intail_google::{ErrorKind, Refusal};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::mail::Run;
+use super::plan::{Step, Surroundings, plan};
+use crate::access::{self, AccessError};
+use crate::app::App;
+use crate::id::OrganizationId;
+use crate::store::leases::{self, Lease};
+use crate::store::mailboxes::{self, Mailbox};
+use crate::store::{StoreError, debts, fills, grants};
+
+/// Mailboxes that one process works on at once. Each holds a few answers in memory and waits mostly for Google.
+const MAILBOXES_AT_ONCE_MAX: usize = 32;
+/// Steps for one mailbox before others get their turn.
+const STEPS_MAX: usize = 8;
+/// How long a lease holds without being prolonged: longer than the longest step with its deadlines.
+const LEASE: Duration = Duration::from_secs(180);
+/// How often the store is asked for due mailboxes when no bell rings: other instances can't ring this one's.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often receipts are written while mailboxes are worked on.
+const RECEIPTS_EVERY: Duration = Duration::from_secs(2);
+/// The first wait after a failure, and the longest.
+const RETRY_FIRST_S: u64 = 2;
+const RETRY_MAX_S: u64 = 15 * 60;
+
+/// Why a step didn't succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    /// Google refused or couldn't answer.
+    #[error("Google refused or couldn't answer")]
+    Google(#[from] intail_google::Error),
+    /// There is no working access token.
+    #[error("there is no working access token")]
+    Access(#[from] AccessError),
+    /// The store failed, or the lease was lost.
+    #[error("the store failed, or the lease was lost")]
+    Store(#[from] StoreError),
+}
+
+/// What a step leaves.
+pub(super) enum Done {
+    /// Plan again.
+    Step,
+    /// The budget is used up until then.
+    Wait(Timestamp),
+}
+
+/// One process's engine.
+pub struct Worker {
+    app: App,
+    owner: String,
+    budget: Budget,
+}
+
+/// Works until `shutdown`, and then finishes the steps that are under way.
+pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreError> {
+    let worker = Worker::new(app);
+    let mut running = FuturesUnordered::new();
+    let mut receipts_due = app.clock.now();
+    loop {
+        let now = app.clock.now();
+        if now >= receipts_due {
+            receipts_due = now.saturating_add(RECEIPTS_EVERY).unwrap_or(now);
+            write_receipts(app).await;
+        }
+        let free = MAILBOXES_AT_ONCE_MAX.saturating_sub(running.len());
+        match worker.claim(free).await {
+            Ok(claimed) => running.extend(claimed.into_iter().map(|(mailbox, lease)| worker.work(mailbox, lease))),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "due mailboxes can't be claimed"
+            ),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(()) = running.next() => {}
+            () = app.due.rung() => {}
+            () = app.clock.sleep(LOOK_EVERY) => {}
+        }
+    }
+    while running.next().await.is_some() {}
+    write_receipts(app).await;
+    Ok(())
+}
+
+async fn write_receipts(app: &App) {
+    if let Err(error) = app.receipts.write(&app.store).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "receipts can't be written yet"
+        );
+    }
+}
+
+impl Worker {
+    /// An engine with a name of its own.
+    pub fn new(app: &App) -> Self {
+        let limits = &app.config.quota.limits;
+        Self {
+            app: app.clone(),
+            owner: app.random.token(),
+            budget: Budget::new(u64::from(limits.person_minute), u64::from(limits.project_minute)),
+        }
+    }
+
+    /// Works on everything that is due now, until nothing is; answers when the next mailbox is due.
+    pub async fn tick(&self) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            let claimed = self.claim(MAILBOXES_AT_ONCE_MAX).await?;
+            if claimed.is_empty() {
+                break;
+            }
+            let mut running: FuturesUnordered<_> = claimed
+                .into_iter()
+                .map(|(mailbox, lease)| self.work(mailbox, lease))
+                .collect();
+            while running.next().await.is_some() {}
+        }
+        self.app.receipts.write(&self.app.store).await?;
+        let mut tx = self.app.store.read().await?;
+        mailboxes::next_due(&mut tx).await
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<(Mailbox, Lease)>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let now = self.app.clock.now();
+        let mut tx = self.app.store.read().await?;
+        if mailboxes::next_due(&mut tx).await?.is_none_or(|due| due > now) {
+            return Ok(Vec::new());
+        }
+        drop(tx);
+        let mut tx = self.app.store.write().await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let claimed = leases::claim(&mut tx, &self.owner, now, lease_end(now), limit).await?;
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// Does steps for one mailbox until it may rest, fails, or others want their turn.
+    async fn work(&self, mailbox: Mailbox, lease: Lease) {
+        let mut steps = 0;
+        let next = loop {
+            if steps == STEPS_MAX {
+                break Some(self.app.clock.now());
+            }
+            steps += 1;
+            match self.step(&lease).await {
+                Ok(None) => {}
+                Ok(Some(rest)) => break rest,
+                Err(StepError::Store(StoreError::LeaseLost)) => return,
+                Err(error) => match self.failed(&lease, error).await {
+                    Ok(next) => break next,
+                    Err(StoreError::LeaseLost) => return,
+                    Err(error) => {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            mailbox = %mailbox.id,
+                            "the store failed; the lease runs out by itself"
+                        );
+                        return;
+                    }
+                },
+            }
+        };
+        if let Err(error) = self.release(&lease, next).await
+            && !matches!(error, StoreError::LeaseLost)
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, mailbox = %mailbox.id, "a lease can't be given back");
+        }
+    }
+
+    /// One step; answers when to rest until, or nothing when there is more to do at once.
+    async fn step(&self, lease: &Lease) -> Result<Option<Option<Timestamp>>, StepError> {
+        let now = self.app.clock.now();
+        let mut tx = self.app.store.write().await?;
+        let mailbox = leases::hold(&mut tx, lease, lease_end(now)).await?;
+        let grant = grants::by_id(&mut tx, &mailbox.grant_id)
+            .await?
+            .ok_or(StoreError::LeaseLost)?;
+        let (_, next_debt_at) = debts::outlook(&mut tx, &mailbox.id).await?;
+        let around = Surroundings {
+            fills: fills::next(&mut tx, &mailbox.id, 1)
+                .await?
+                .len()
+                .try_into()
+                .unwrap_or(1),
+            next_debt_at,
+            connected_at: Some(grant.connected_at),
+        };
+        tx.commit().await?;
+        let step = match plan(&mailbox, around, now) {
+            Step::Rest(until) => return Ok(Some(until)),
+            step => step,
+        };
+        let caller = access::caller(&self.app, &grant.id).await?;
+        let mut run = Run {
+            app: &self.app,
+            budget: &self.budget,
+            lease,
+            mailbox,
+            grant,
+            caller,
+            now,
+        };
+        let done = match run.step(step).await {
+            // An access token may die before its time: refresh it once, and try once more.
+            Err(StepError::Google(error)) if error.kind == ErrorKind::Refused(Refusal::Unauthorized) => {
+                run.caller = access::renewed(&self.app, &run.grant.id, &run.caller).await?;
+                run.step(step).await
+            }
+            done => done,
+        }?;
+        Ok(match done {
+            Done::Step => None,
+            Done::Wait(until) => Some(Some(until)),
+        })
+    }
+
+    /// What a failure means; answers when to try again, or never by itself.
+    async fn failed(&self, lease: &Lease, error: StepError) -> Result<Option<Timestamp>, StoreError> {
+        let now = self.app.clock.now();
+        let mut tx = self.app.store.write().await?;
+        let mut mailbox = leases::hold(&mut tx, lease, lease_end(now)).await?;
+        let kind = match &error {
+            StepError::Access(AccessError::Closed { .. }) => return Ok(None),
+            StepError::Access(AccessError::Google(error)) | StepError::Google(error) => Some(error.kind.clone()),
+            StepError::Access(_) | StepError::Store(_) => None,
+        };
+        // A token that was refreshed a moment ago and is refused again is dead.
+        let verdict = match &kind {
+            Some(ErrorKind::Refused(Refusal::Unauthorized)) => {
+                access::verdict(&ErrorKind::GrantDead(intail_google::DeadReason::AccessTokenRejected))
+            }
+            Some(kind) => access::verdict(kind),
+            None => None,
+        };
+        if let Some((state, reason)) = verdict {
+            if let Some(grant) = grants::by_id(&mut tx, &mailbox.grant_id).await? {
+                access::set_closed(&mut tx, &grant, state, reason, now).await?;
+            }
+            tx.commit().await?;
+            tracing::warn!(mailbox = %mailbox.id, state = state.word(), reason, "a mailbox stopped");
+            self.tell(&mailbox.organization_id);
+            return Ok(None);
+        }
+        mailbox.failures += 1;
+        let backoff = self.backoff(mailbox.failures, now);
+        let until = match kind {
+            Some(ErrorKind::SlowDown { until, scope }) => {
+                let until = until.unwrap_or(backoff).max(now);
+                mailbox.paused_until = Some(until);
+                mailbox.paused_why = Some(format!("{scope:?}").to_lowercase());
+                until
+            }
+            _ => backoff,
+        };
+        mailboxes::save(&mut tx, &mailbox, lease).await?;
+        tx.commit().await?;
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            mailbox = %mailbox.id,
+            failures = mailbox.failures,
+            "a step failed and is tried again"
+        );
+        Ok(Some(until))
+    }
+
+    fn backoff(&self, failures: i64, now: Timestamp) -> Timestamp {
+        let doublings = u32::try_from(failures.clamp(1, 16) - 1).unwrap_or(0);
+        let wait_s = (RETRY_FIRST_S << doublings).min(RETRY_MAX_S);
+        let jitter_ms = self.app.random.below(wait_s * 250);
+        now.saturating_add(Duration::from_millis(wait_s * 1000 + jitter_ms))
+            .unwrap_or(now)
+    }
+
+    async fn release(&self, lease: &Lease, next: Option<Timestamp>) -> Result<(), StoreError> {
+        let mut tx = self.app.store.write().await?;
+        leases::release(&mut tx, lease, next, self.app.clock.now()).await?;
+        tx.commit().await
+    }
+
+    fn tell(&self, organization: &OrganizationId) {
+        self.app.feed.tell(organization);
+    }
+}
+
+/// Until when a lease holds that is taken or prolonged now.
+pub(super) fn lease_end(now: Timestamp) -> Timestamp {
+    now.saturating_add(LEASE).unwrap_or(now)
+}
