@@ -136,8 +136,8 @@ calls! {
         .query(&["startHistoryId", "maxResults", "pageToken"])
         .fields(
             "history(id,messagesAdded/message(id,threadId,labelIds),messagesDeleted/message(id,threadId,labelIds),\
-             labelsAdded(labelIds,message(id,threadId,labelIds)),labelsRemoved(labelIds,message(id,threadId,labelIds))),\
-             nextPageToken,historyId",
+             labelsAdded(labelIds,message(id,threadId,labelIds)),\
+             labelsRemoved(labelIds,message(id,threadId,labelIds))),nextPageToken,historyId",
         );
     GMAIL_MESSAGES = Call::new("gmail.messages.list", Gmail, "GET", "/gmail/v1/users/me/messages")
         .query(&["maxResults", "pageToken", "labelIds", "includeSpamTrash"])

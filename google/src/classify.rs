@@ -1,13 +1,14 @@
 //! From an answer that is not a success to what the caller has to do about it.
 //!
 //! The order of evidence: status, call, Google's reason words, and only last the text of the message, which Google may
-//! reword. The rows are what Google's guides list and what others observed; the tests hold all of them. A reader must not
-//! turn an unknown answer into a dead grant, nor a 5xx into anything but [`ErrorKind::Transient`].
+//! reword. The rows are what Google's guides list and what others observed; the tests hold all of them. A reader must
+//! not turn an unknown answer into a dead grant, nor a 5xx into anything but [`ErrorKind::Transient`].
 
 use http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use url::form_urlencoded;
 
 use crate::{
     calls::{Api, Call},
@@ -257,15 +258,18 @@ fn time_in(message: &str) -> Option<Timestamp> {
     word.trim_end_matches(['.', ',', ')', '"']).parse().ok()
 }
 
-/// Google's words without secrets and control characters, cut.
+/// Google's words without secrets, as they are or as a form writes them, and without control characters; cut.
 fn scrubbed(text: &str, secrets: &[&SecretString]) -> String {
-    let hide = |text: String, secret: &&SecretString| match secret.expose_secret() {
-        "" => text,
-        secret => text.replace(secret, "[hidden]"),
-    };
-    let hidden = secrets.iter().fold(text.to_owned(), hide);
-    hidden
-        .chars()
+    let mut text = text.to_owned();
+    for secret in secrets
+        .iter()
+        .map(|secret| secret.expose_secret())
+        .filter(|secret| !secret.is_empty())
+    {
+        let in_form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        text = text.replace(secret, "[hidden]").replace(&in_form, "[hidden]");
+    }
+    text.chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .take(DETAIL_LENGTH_MAX)
         .collect()

@@ -1,6 +1,8 @@
-//! Every address that the client may talk to, in one struct, so that another implementation of Google's API can stand in.
+//! Every address that the client may talk to, in one struct, so that another implementation of Google's API can stand
+//! in.
 //!
-//! A reader must not break the rule of [`Endpoints::check`]: tokens travel over https, or over plain http inside one machine.
+//! A reader must not break the rule of [`Endpoints::check`]: tokens travel over https, or over plain http inside one
+//! machine.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

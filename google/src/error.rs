@@ -1,7 +1,7 @@
 //! What can go wrong, sorted by what the caller has to do about it.
 //!
-//! A reader must not break two things: [`Error`]'s sentence holds nothing that was sent (no token, code, address or page
-//! token), so that it may be logged; and a passing failure is never called a dead grant.
+//! A reader must not break two things: [`Error`]'s sentence holds nothing that was sent (no token, code, address or
+//! page token), so that it may be logged; and a passing failure is never called a dead grant.
 
 use std::fmt;
 
@@ -192,8 +192,8 @@ impl Error {
         }
     }
 
-    /// More for the operator: Google's own words, cut, without anything secret that was sent. They may name a project or
-    /// a topic; don't show them to people.
+    /// More for the operator: Google's own words, cut, without anything secret that was sent. They may name a project
+    /// or a topic; don't show them to people.
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
     }
@@ -251,12 +251,12 @@ impl fmt::Display for BlockReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::AdminPolicyEnforced => {
-                "the organization's administrator restricts this app or a service that it asks for; they have to approve it"
+                "the organization's administrator restricts this app or a service it asks for; they have to approve it"
             }
-            Self::AccessNotConfigured => "the organization's administrator has not configured this app; they have to do so",
+            Self::AccessNotConfigured => "the organization's administrator has to configure this app first",
             Self::OrgInternal => "the app is for its own organization only; use an account of that organization",
             Self::AdvancedProtection => {
-                "the account is in Google's Advanced Protection Program, which keeps apps out; only the person can change that"
+                "the account is in Google's Advanced Protection Program, which keeps apps out; the person can leave it"
             }
             Self::DomainPolicy => "the organization's administrator has switched Gmail off for apps",
         })
@@ -296,11 +296,13 @@ impl fmt::Display for Refusal {
 impl fmt::Display for OperatorFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::ClientUnknown => "the OAuth client ID is unknown or its secret is wrong; the operator has to correct them",
+            Self::ClientUnknown => {
+                "the OAuth client is unknown or its secret is wrong; the operator has to correct them"
+            }
             Self::ClientDeleted => "the OAuth client was deleted; the operator has to restore it or make a new one",
             Self::ClientDisabled => "the OAuth client is disabled; the operator has to enable it",
             Self::RedirectMismatch => {
-                "the redirect address is not registered for the OAuth client; the operator has to register it letter by letter"
+                "the redirect address is not registered for the OAuth client; the operator has to register it exactly"
             }
             Self::ApiDisabled => "the API is switched off in the Cloud project; the operator has to switch it on",
             Self::TopicMissing => "the Pub/Sub topic does not exist; the operator has to create it",

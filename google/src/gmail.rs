@@ -1,8 +1,8 @@
 //! Gmail, as far as `gmail.metadata` reaches: headers, labels and history. Never a body, never a snippet.
 //!
-//! Source: Gmail's discovery document and its guides on synchronization and push. A reader must not break: every message
-//! is asked for with `format=metadata` (leaving it out means FULL, which the scope forbids), no search query is ever
-//! sent, and no type here has room for what was written.
+//! Source: Gmail's discovery document and its guides on synchronization and push. A reader must not break: every
+//! message is asked for with `format=metadata` (leaving it out means FULL, which the scope forbids), no search query is
+//! ever sent, and no type here has room for what was written.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -287,7 +287,7 @@ impl Client {
 }
 
 impl<'a> Gmail<'a> {
-    fn request(&self, call: &'static Call) -> Request<'a> {
+    fn request(self, call: &'static Call) -> Request<'a> {
         let request = Request::new(call, &self.client.inner.endpoints.gmail);
         request
             .bearer(&self.caller.access_token)
@@ -295,13 +295,13 @@ impl<'a> Gmail<'a> {
     }
 
     /// The mailbox: whose it is, how much it has, where its history is.
-    pub async fn profile(&self) -> Result<Profile, Error> {
+    pub async fn profile(self) -> Result<Profile, Error> {
         self.client.read(self.request(&calls::GMAIL_PROFILE)).await
     }
 
-    /// Registers push for the whole mailbox, or renews it. Google sends one notice at once. Asking twice at the same time
-    /// for one mailbox fails: callers take turns.
-    pub async fn watch(&self, topic: &str) -> Result<WatchAnswer, Error> {
+    /// Registers push for the whole mailbox, or renews it. Google sends one notice at once. Asking twice at the same
+    /// time for one mailbox fails: callers take turns.
+    pub async fn watch(self, topic: &str) -> Result<WatchAnswer, Error> {
         if !is_resource_name(topic) {
             return Err(Error::unsent(
                 calls::GMAIL_WATCH.name,
@@ -313,23 +313,23 @@ impl<'a> Gmail<'a> {
     }
 
     /// Ends push. Late notices may still come.
-    pub async fn stop(&self) -> Result<(), Error> {
+    pub async fn stop(self) -> Result<(), Error> {
         self.client.send(self.request(&calls::GMAIL_STOP)).await
     }
 
     /// All labels, without counts.
-    pub async fn labels(&self) -> Result<Vec<Label>, Error> {
+    pub async fn labels(self) -> Result<Vec<Label>, Error> {
         let list: LabelList = self.client.read(self.request(&calls::GMAIL_LABELS)).await?;
         Ok(list.labels)
     }
 
     /// The counts of one label.
-    pub async fn label(&self, id: &str) -> Result<LabelCounts, Error> {
+    pub async fn label(self, id: &str) -> Result<LabelCounts, Error> {
         self.client.read(self.request(&calls::GMAIL_LABEL).argument(id)).await
     }
 
     /// What changed after `start`. Too old a start is [`crate::ErrorKind::CursorGone`].
-    pub async fn history(&self, start: u64, page_token: Option<&str>) -> Result<HistoryPage, Error> {
+    pub async fn history(self, start: u64, page_token: Option<&str>) -> Result<HistoryPage, Error> {
         let request = self
             .request(&calls::GMAIL_HISTORY)
             .query("startHistoryId", start.to_string());
@@ -340,7 +340,7 @@ impl<'a> Gmail<'a> {
 
     /// All messages that carry every one of `label_ids`.
     pub async fn messages(
-        &self,
+        self,
         page_token: Option<&str>,
         label_ids: &[&str],
         include_spam_trash: bool,
@@ -362,14 +362,14 @@ impl<'a> Gmail<'a> {
     }
 
     /// One message. [`crate::Refusal::NotFound`] if it is gone, which is ordinary for what history named.
-    pub async fn message(&self, id: &str) -> Result<Message, Error> {
+    pub async fn message(self, id: &str) -> Result<Message, Error> {
         self.client
             .read(metadata(self.request(&calls::GMAIL_MESSAGE).argument(id)))
             .await
     }
 
     /// One thread with all its messages.
-    pub async fn thread(&self, id: &str) -> Result<Thread, Error> {
+    pub async fn thread(self, id: &str) -> Result<Thread, Error> {
         self.client
             .read(metadata(self.request(&calls::GMAIL_THREAD).argument(id)))
             .await

@@ -1,8 +1,8 @@
 //! ID tokens: who came back from signing in, and whether a Pub/Sub push is from Google.
 //!
 //! Source: OpenID Connect Core §3.1.3.7 and Google's OpenID Connect guide. A reader must not break: only RS256 is ever
-//! accepted, whatever the token says; time comes from the client's clock; the keys' address is asked at most once a minute
-//! for a key that is not known, so that forged tokens cannot make us flood it.
+//! accepted, whatever the token says; time comes from the client's clock; the keys' address is asked at most once a
+//! minute for a key that is not known, so that forged tokens cannot make us flood it.
 
 use std::collections::BTreeMap;
 
@@ -156,8 +156,8 @@ struct WireClaims {
 }
 
 impl Client {
-    /// Checks a token: algorithm, key, signature, issuer, audience, nonce, times. For Pub/Sub push tokens the caller also
-    /// has to compare `email` with its service account and to look at `email_verified`.
+    /// Checks a token: algorithm, key, signature, issuer, audience, nonce, times. For Pub/Sub push tokens the caller
+    /// also has to compare `email` with its service account and to look at `email_verified`.
     pub async fn verify_id_token(
         &self,
         token: &SecretString,

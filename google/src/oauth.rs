@@ -327,8 +327,9 @@ impl Client {
         self.read::<WireTokens>(request).await.map(Tokens::from)
     }
 
-    /// Ends a grant, by its refresh or access token, at Google (not at another sign-in issuer). A token that is not good
-    /// any more is a success. It ends everything that this person granted to the Cloud project, by any client of it.
+    /// Ends a grant, by its refresh or access token, at Google (not at another sign-in issuer). A token that is not
+    /// good any more is a success. It ends everything that this person granted to the Cloud project, by any client of
+    /// it.
     pub async fn revoke(&self, token: &SecretString, on_behalf: &str) -> Result<(), Error> {
         let request = Request::new(&calls::OAUTH_REVOKE, &self.inner.endpoints.revoke);
         let request = request.secret_field("token", token).on_behalf(on_behalf);

@@ -1,8 +1,8 @@
 //! Cloud Pub/Sub over REST: pulling notices, and setting up the topic and subscription that they come through.
 //!
 //! Source: Pub/Sub's discovery document and Gmail's push guide. Credentials come from Google's own crate. A reader must
-//! not break: a policy is written back whole with its etag, so that nobody else's binding is lost; a message that cannot
-//! be read is still handed out, because it has to be acknowledged.
+//! not break: a policy is written back whole with its etag, so that nobody else's binding is lost; a message that
+//! cannot be read is still handed out, because it has to be acknowledged.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -316,8 +316,8 @@ impl From<WireSubscription> for SubscriptionState {
 }
 
 impl Client {
-    /// Pub/Sub at `base`, such as `https://pubsub.googleapis.com`, or an emulator's `http://host:port`. With credentials
-    /// the base must be https or on loopback; every call says so otherwise.
+    /// Pub/Sub at `base`, such as `https://pubsub.googleapis.com`, or an emulator's `http://host:port`. With
+    /// credentials the base must be https or on loopback; every call says so otherwise.
     pub fn pubsub(&self, base: &str, credentials: &Credentials) -> PubSub {
         PubSub {
             client: self.clone(),
@@ -422,6 +422,12 @@ impl PubSub {
     pub async fn subscription(&self, name: &str) -> Result<Option<SubscriptionState>, Error> {
         let answer = self.ask::<WireSubscription>(&calls::SUBSCRIPTION_GET, name, None).await;
         Ok(found(answer)?.map(SubscriptionState::from))
+    }
+
+    /// Whether `member` may publish to a topic, as far as the topic's own policy says.
+    pub async fn may_publish(&self, topic: &str, member: &str) -> Result<bool, Error> {
+        let mut policy: Value = self.ask(&calls::TOPIC_POLICY, topic, None).await?;
+        Ok(!add_publisher(&mut policy, member))
     }
 
     /// Lets `member`, such as `serviceAccount:gmail-api-push@system.gserviceaccount.com`, publish to a topic. An

@@ -270,6 +270,7 @@ pub(crate) fn is_resource_name(name: &str) -> bool {
 
 impl Client {
     /// A client with its own connections. Fails if an address is not acceptable or TLS cannot be set up.
+    #[expect(clippy::disallowed_methods, reason = "the one place where an HTTP client is built")]
     pub fn new(options: ClientOptions) -> Result<Self, Error> {
         let fault = |what: String| ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(what)));
         options

@@ -1,7 +1,7 @@
 //! How Google's JSON is read: leniently where Google itself varies, strictly elsewhere.
 //!
-//! 64-bit numbers arrive as strings or as numbers, and lists without entries are left out (both observed). A reader must
-//! not put the text of a JSON error into an error message: it may quote what somebody wrote.
+//! 64-bit numbers arrive as strings or as numbers, and lists without entries are left out (both observed). A reader
+//! must not put the text of a JSON error into an error message: it may quote what somebody wrote.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
