@@ -454,3 +454,94 @@ impl Identity {
         self.enforce_policy(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::sample::{CALENDAR, INTAIL, MAIL, identity, start, sub};
+
+    fn scopes(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn decide(identity: &Identity, email: &str, names: &[&str]) -> Option<Refusal> {
+        identity.refusal(&identity.people[&sub(email)], &identity.clients[INTAIL], &scopes(names))
+    }
+
+    const INES: &str = "ines@example.com";
+    const BLOCKED: Option<Refusal> = Some(Refusal::AdminPolicyEnforced);
+
+    #[test]
+    fn each_level_allows_what_the_console_says() {
+        let mut identity = identity();
+        identity.set_service(start(), Service::Gmail, ServiceAccess::Restricted);
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Trusted));
+        assert_eq!(decide(&identity, INES, &[MAIL, CALENDAR]), None);
+        identity.set_access(
+            start(),
+            INTAIL,
+            Some(AccessLevel::Specific {
+                scopes: scopes(&[MAIL, OPENID]),
+            }),
+        );
+        assert_eq!(decide(&identity, INES, &[MAIL]), None);
+        assert_eq!(decide(&identity, INES, &[MAIL, CALENDAR]), BLOCKED);
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Limited));
+        assert_eq!(decide(&identity, INES, &[CALENDAR]), None);
+        assert_eq!(decide(&identity, INES, &[MAIL]), BLOCKED);
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Blocked));
+        assert_eq!(decide(&identity, INES, &[OPENID]), BLOCKED);
+    }
+
+    #[test]
+    fn unconfigured_applications_follow_the_general_setting() {
+        let mut identity = identity();
+        let table = [
+            (UnconfiguredApps::AllowAny, false, None, None),
+            (UnconfiguredApps::SignInOnly, false, None, BLOCKED),
+            (UnconfiguredApps::Block, false, BLOCKED, BLOCKED),
+            (UnconfiguredApps::Block, true, None, None),
+        ];
+        for (setting, trust, sign_in, mail) in table {
+            identity.set_unconfigured(start(), setting, trust);
+            assert_eq!(decide(&identity, INES, &[OPENID, EMAIL]), sign_in, "{setting:?}");
+            assert_eq!(decide(&identity, INES, &[OPENID, MAIL]), mail, "{setting:?}");
+        }
+    }
+
+    #[test]
+    fn the_high_risk_box_leaves_other_scopes_open() {
+        let mut identity = identity();
+        let labels = "https://www.googleapis.com/auth/gmail.labels";
+        identity.set_service(start(), Service::Gmail, ServiceAccess::RestrictedHighRisk);
+        assert_eq!(decide(&identity, INES, &[labels]), None);
+        assert_eq!(decide(&identity, INES, &[MAIL]), BLOCKED);
+        identity.set_service(start(), Service::Gmail, ServiceAccess::Restricted);
+        assert_eq!(decide(&identity, INES, &[labels]), BLOCKED);
+    }
+
+    #[test]
+    fn people_under_18_wait_for_an_administrator() {
+        let mut identity = identity();
+        identity.switch_person(start(), &sub(INES), crate::accounts::PersonSwitch::Under18On);
+        assert_eq!(decide(&identity, INES, &[OPENID]), Some(Refusal::AccessNotConfigured));
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Limited));
+        assert_eq!(decide(&identity, INES, &[OPENID]), None);
+    }
+
+    #[test]
+    fn advanced_protection_yields_to_trust_and_spares_harmless_scopes() {
+        let mut identity = identity();
+        identity.switch_person(start(), &sub(INES), crate::accounts::PersonSwitch::AdvancedProtectionOn);
+        assert_eq!(decide(&identity, INES, &[MAIL]), Some(Refusal::PolicyEnforced));
+        assert_eq!(decide(&identity, INES, &[CALENDAR]), None);
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Trusted));
+        assert_eq!(decide(&identity, INES, &[MAIL]), None);
+    }
+
+    #[test]
+    fn short_names_mean_their_long_forms_and_case_matters() {
+        assert_eq!(find_scope("email").map(|scope| scope.name), Some(EMAIL));
+        assert!(find_scope("Email").is_none());
+    }
+}

@@ -376,7 +376,7 @@ impl Identity {
 
     /// Who holds this access token.
     pub(crate) fn caller_of(&self, now: Timestamp, token: &str) -> Result<Caller, AuthFailure> {
-        let access = self.grants.access_token(now, token)?;
+        let access = &self.grants.access_token(now, token)?.holding;
         let client = self.clients.get(&access.client_id).ok_or(AuthFailure::Invalid)?;
         let person = self.people.get(&access.sub).ok_or(AuthFailure::Invalid)?;
         if !person.is_active() || client.state != ClientState::Active {
@@ -522,5 +522,210 @@ impl Identity {
         }
         text.truncate(length);
         text
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod sample {
+    //! A small company for the tests of this crate, and the shortest way through its consent page.
+
+    use std::collections::BTreeSet;
+
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::access::UnconfiguredApps;
+    use crate::consent::{AuthorizeRequest, Step};
+
+    pub(crate) const INTAIL: &str = "1-intail.apps.googleusercontent.com";
+    pub(crate) const SIBLING: &str = "2-sibling.apps.googleusercontent.com";
+    pub(crate) const TESTING: &str = "3-testing.apps.googleusercontent.com";
+    pub(crate) const SECRET: &str = "GOCSPX-secret";
+    pub(crate) const BACK: &str = "https://intail.example.com/back";
+    pub(crate) const MAIL: &str = "https://www.googleapis.com/auth/gmail.metadata";
+    pub(crate) const CALENDAR: &str = "https://www.googleapis.com/auth/calendar.readonly";
+
+    fn client(client_id: &str, project: &str, user_type: UserType) -> OAuthClient {
+        OAuthClient {
+            client_id: client_id.to_owned(),
+            client_secret: SECRET.to_owned(),
+            name: "Intail".to_owned(),
+            redirect_uris: vec![BACK.to_owned()],
+            project: project.to_owned(),
+            project_number: 1,
+            user_type,
+            state: ClientState::Active,
+            test_users: vec!["ines@example.com".to_owned()],
+        }
+    }
+
+    /// Everything is allowed, nobody has consented, nobody is signed in.
+    pub(crate) fn identity() -> Identity {
+        let domains = vec!["example.com".to_owned(), "example.org".to_owned()];
+        let customer = Customer {
+            id: "C01".to_owned(),
+            name: "Example Company".to_owned(),
+            domains,
+        };
+        let mut ada = Person::new("ada@example.com", "Ada", "Admin", Some("example.com"));
+        ada.is_admin = true;
+        let people = vec![
+            ada,
+            Person::new("ines@example.com", "Inês", "Prado", Some("example.com")),
+            Person::new("bo@example.org", "Bo", "Lindqvist", Some("example.org")),
+            Person::new("pat@gmail.com", "Pat", "Outside", None),
+        ];
+        let clients = vec![
+            client(INTAIL, "intail-demo", UserType::Internal),
+            client(SIBLING, "intail-demo", UserType::Internal),
+            client(TESTING, "testing", UserType::ExternalTesting),
+        ];
+        let policy = AccessPolicy {
+            unconfigured: UnconfiguredApps::AllowAny,
+            ..AccessPolicy::default()
+        };
+        let mut identity = Identity::new(customer, people, clients, policy, 1);
+        identity.public_url = "https://sandbox.example.com".to_owned();
+        identity
+    }
+
+    pub(crate) fn start() -> Timestamp {
+        Timestamp::constant(1_795_000_000, 0)
+    }
+
+    pub(crate) fn after_hours(hours: i64) -> Timestamp {
+        start().checked_add(SignedDuration::from_hours(hours)).unwrap()
+    }
+
+    pub(crate) fn sub(email: &str) -> String {
+        sub_for(email)
+    }
+
+    /// A good request for mail and calendar, with `changes` laid over it (an empty value removes).
+    pub(crate) fn query(changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        let scope = format!("{MAIL} {CALENDAR}");
+        let mut pairs: BTreeMap<&str, &str> = BTreeMap::from([
+            ("client_id", INTAIL),
+            ("redirect_uri", BACK),
+            ("response_type", "code"),
+            ("scope", scope.as_str()),
+            ("access_type", "offline"),
+            ("state", "a b&c"),
+        ]);
+        pairs.extend(changes.iter().copied());
+        pairs.retain(|_, value| !value.is_empty());
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// Begins in a new browser in which the person is signed in.
+    pub(crate) fn begin(
+        identity: &mut Identity,
+        now: Timestamp,
+        email: &str,
+        changes: &[(&str, &str)],
+    ) -> (String, Step) {
+        let browser = identity.new_browser();
+        assert!(identity.sign_in(&browser, &sub(email)));
+        let hinted = [changes, &[("login_hint", email)]].concat();
+        let request = AuthorizeRequest::parse(identity, &query(&hinted)).unwrap();
+        let step = identity.begin_authorization(now, &browser, request);
+        (browser, step)
+    }
+
+    /// Goes through the consent page, if there is one, with every asked box ticked, and returns the callback's parameters.
+    pub(crate) fn connect(
+        identity: &mut Identity,
+        now: Timestamp,
+        email: &str,
+        changes: &[(&str, &str)],
+    ) -> BTreeMap<String, String> {
+        connect_with(identity, now, email, changes, &[MAIL, CALENDAR])
+    }
+
+    /// The same with chosen boxes ticked.
+    pub(crate) fn connect_with(
+        identity: &mut Identity,
+        now: Timestamp,
+        email: &str,
+        changes: &[(&str, &str)],
+        ticked: &[&str],
+    ) -> BTreeMap<String, String> {
+        let (browser, step) = begin(identity, now, email, changes);
+        let ticked: BTreeSet<String> = ticked.iter().map(|scope| (*scope).to_owned()).collect();
+        let step = match step {
+            Step::Consent(id) => identity.answer_consent(now, &browser, &id, Some(&ticked)).unwrap(),
+            other => other,
+        };
+        returned(&step)
+    }
+
+    /// The parameters with which a step returns to the application.
+    pub(crate) fn returned(step: &Step) -> BTreeMap<String, String> {
+        let Step::Return(address) = step else {
+            panic!("the flow did not return: {step:?}")
+        };
+        let query = address
+            .strip_prefix(BACK)
+            .and_then(|rest| rest.strip_prefix('?'))
+            .unwrap();
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample::{identity, start, sub};
+    use super::*;
+
+    #[test]
+    fn a_browser_knows_its_accounts_until_they_sign_out_or_stop_existing() {
+        let mut identity = identity();
+        let browser = identity.new_browser();
+        assert!(identity.sign_in(&browser, &sub("ines@example.com")));
+        assert!(identity.sign_in(&browser, &sub("bo@example.org")));
+        assert!(!identity.sign_in(&browser, "nobody"));
+        assert_eq!(identity.signed_in(Some(&browser)).len(), 2);
+        assert!(identity.signed_in(Some("another")).is_empty());
+        identity.sign_out(&browser, Some(&sub("bo@example.org")));
+        identity.switch_person(start(), &sub("ines@example.com"), PersonSwitch::Suspend);
+        assert!(identity.signed_in(Some(&browser)).is_empty());
+        assert!(!identity.sign_in(&browser, &sub("ines@example.com")));
+    }
+
+    #[test]
+    fn the_browser_unused_for_longest_is_forgotten_first() {
+        let mut identity = identity();
+        let first = identity.new_browser();
+        let second = identity.new_browser();
+        identity.sign_in(&first, &sub("ines@example.com"));
+        for _ in 0..BROWSERS_MAX - 1 {
+            identity.new_browser();
+        }
+        assert!(identity.browser(&first).is_some());
+        assert!(identity.browser(&second).is_none());
+    }
+
+    #[test]
+    fn only_a_bearer_header_authenticates() {
+        let mut identity = identity();
+        for header in [None, Some("Bearer"), Some("Basic abc")] {
+            assert_eq!(identity.authenticate(start(), header), Err(AuthFailure::Missing));
+        }
+        assert_eq!(
+            identity.authenticate(start(), Some("Bearer ya29.x")),
+            Err(AuthFailure::Invalid)
+        );
+    }
+
+    #[test]
+    fn a_saved_identity_goes_on_where_it_stopped() {
+        let mut identity = identity();
+        let _ = identity.new_browser();
+        let text = serde_json::to_string(&identity).unwrap();
+        let mut again: Identity = serde_json::from_str(&text).unwrap();
+        assert_eq!(identity.new_browser(), again.new_browser());
     }
 }

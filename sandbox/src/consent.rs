@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use crate::access::{EMAIL, OPENID, PROFILE, Refusal, Scope, find_scope, is_sign_in};
+use crate::access::{EMAIL, OPENID, PROFILE, Refusal, SCOPES, Scope, find_scope, is_sign_in};
 use crate::accounts::{ClientState, Identity, OAuthClient, Person};
 use crate::grants::{Challenge, Code};
 
@@ -405,12 +405,9 @@ impl Identity {
         let client = self.clients.get(&kept.request.client_id).ok_or(Stale)?;
         let granted = self.granted(&client.project, &person.sub);
         let again = kept.request.prompt.consent || !kept.request.include_granted;
-        let asked = kept
-            .request
-            .scopes
-            .iter()
-            .filter(|scope| again || !granted.contains(*scope));
-        let scopes = asked.filter_map(|name| find_scope(name));
+        let asked =
+            |scope: &&Scope| kept.request.scopes.contains(scope.name) && (again || !granted.contains(scope.name));
+        let scopes = SCOPES.iter().filter(asked);
         let (identity, asked): (Vec<_>, Vec<_>) = scopes.partition(|scope| is_sign_in(scope.name));
         let trusted = self.is_trusted(person, client);
         let boxes = !trusted && asked.len() > 1;
@@ -579,4 +576,292 @@ fn callback_scope(scopes: &BTreeSet<String>) -> String {
         .map(|(_, short)| *short);
     let long = scopes.iter().map(String::as_str).filter(|scope| *scope != OPENID);
     short.chain(long).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::PersonSwitch;
+    use crate::accounts::sample::{
+        BACK, CALENDAR, INTAIL, MAIL, TESTING, begin, connect, connect_with, identity, query, returned, start, sub,
+    };
+
+    const INES: &str = "ines@example.com";
+
+    fn refused(changes: &[(&str, &str)]) -> (u16, &'static str) {
+        let Err(problem) = AuthorizeRequest::parse(&identity(), &query(changes)) else {
+            panic!("accepted {changes:?}")
+        };
+        (problem.status, problem.code)
+    }
+
+    #[test]
+    fn a_bad_request_ends_on_a_page_with_googles_code() {
+        let invalid = (400, "invalid_request");
+        assert_eq!(refused(&[("client_id", "")]), invalid);
+        assert_eq!(refused(&[("client_id", "nobody")]), (401, "invalid_client"));
+        assert_eq!(refused(&[("redirect_uri", "")]), invalid);
+        for other in [format!("{BACK}/"), BACK.to_uppercase(), format!("{BACK}?x=1")] {
+            assert_eq!(refused(&[("redirect_uri", &other)]), (400, "redirect_uri_mismatch"));
+        }
+        assert_eq!(refused(&[("response_type", "")]), invalid);
+        assert_eq!(refused(&[("response_type", "token")]), invalid);
+        assert_eq!(refused(&[("scope", "")]), invalid);
+        assert_eq!(refused(&[("scope", "openid EMAIL")]), (400, "invalid_scope"));
+        assert_eq!(refused(&[("access_type", "forever")]), invalid);
+        assert_eq!(refused(&[("prompt", "none consent")]), invalid);
+        assert_eq!(refused(&[("prompt", "later")]), invalid);
+        assert_eq!(refused(&[("include_granted_scopes", "yes")]), invalid);
+        assert_eq!(refused(&[("code_challenge_method", "S256")]), invalid);
+        assert_eq!(refused(&[("code_challenge", "short")]), invalid);
+        assert_eq!(
+            refused(&[("code_challenge", &"a".repeat(43)), ("code_challenge_method", "S512")]),
+            invalid
+        );
+    }
+
+    #[test]
+    fn a_parameter_given_twice_or_too_long_is_refused() {
+        let mut twice = query(&[]);
+        twice.push(("scope".to_owned(), "openid".to_owned()));
+        assert!(AuthorizeRequest::parse(&identity(), &twice).is_err());
+        assert_eq!(
+            refused(&[("state", &"x".repeat(VALUE_BYTES_MAX + 1))]),
+            (400, "invalid_request")
+        );
+    }
+
+    #[test]
+    fn a_disabled_or_deleted_client_has_its_own_code() {
+        for (state, code) in [
+            (ClientState::Deleted, "deleted_client"),
+            (ClientState::Disabled, "disabled_client"),
+        ] {
+            let mut identity = identity();
+            identity.clients.get_mut(INTAIL).unwrap().state = state;
+            let Err(problem) = AuthorizeRequest::parse(&identity, &query(&[])) else {
+                panic!("accepted")
+            };
+            assert_eq!((problem.status, problem.code), (401, code));
+        }
+    }
+
+    #[test]
+    fn the_callback_carries_code_scope_state_issuer_and_account() {
+        let mut identity = identity();
+        let back = connect(
+            &mut identity,
+            start(),
+            INES,
+            &[("scope", &format!("openid email {MAIL}"))],
+        );
+        assert!(back["code"].starts_with("4/"));
+        assert_eq!(back["state"], "a b&c");
+        assert_eq!(back["iss"], "https://sandbox.example.com");
+        assert_eq!(back["scope"], format!("email openid {MAIL} {EMAIL}"));
+        assert_eq!(back["authuser"], "0");
+        assert_eq!(back["hd"], "example.com");
+        assert_eq!(back["prompt"], "consent");
+    }
+
+    #[test]
+    fn consent_is_asked_once_per_project_and_again_on_demand() {
+        let mut identity = identity();
+        assert_eq!(connect(&mut identity, start(), INES, &[])["prompt"], "consent");
+        assert_eq!(connect(&mut identity, start(), INES, &[])["prompt"], "none");
+        let (_, step) = begin(&mut identity, start(), INES, &[("prompt", "consent")]);
+        assert!(matches!(step, Step::Consent(_)));
+        let (_, step) = begin(&mut identity, start(), "bo@example.org", &[]);
+        assert!(matches!(step, Step::Consent(_)));
+    }
+
+    #[test]
+    fn cancel_returns_access_denied_and_the_state() {
+        let mut identity = identity();
+        let (browser, step) = begin(&mut identity, start(), INES, &[]);
+        let Step::Consent(id) = step else { panic!("{step:?}") };
+        let back = returned(&identity.answer_consent(start(), &browser, &id, None).unwrap());
+        assert_eq!(
+            (back["error"].as_str(), back["state"].as_str()),
+            ("access_denied", "a b&c")
+        );
+        assert!(!back.contains_key("code"));
+        assert!(identity.granted("intail-demo", &sub(INES)).is_empty());
+    }
+
+    #[test]
+    fn a_transaction_is_answered_once_in_its_own_browser_and_in_time() {
+        let mut identity = identity();
+        let (browser, step) = begin(&mut identity, start(), INES, &[]);
+        let Step::Consent(id) = step else { panic!("{step:?}") };
+        let other = identity.new_browser();
+        let all = BTreeSet::from([MAIL.to_owned()]);
+        assert_eq!(identity.answer_consent(start(), &other, &id, Some(&all)), Err(Stale));
+        let late = start().checked_add(TRANSACTION_LIFE).unwrap();
+        assert_eq!(identity.answer_consent(late, &browser, &id, Some(&all)), Err(Stale));
+        assert!(identity.answer_consent(start(), &browser, &id, Some(&all)).is_ok());
+        assert_eq!(identity.answer_consent(start(), &browser, &id, Some(&all)), Err(Stale));
+    }
+
+    #[test]
+    fn an_unticked_box_is_left_out_and_nothing_that_was_not_asked_gets_in() {
+        let mut identity = identity();
+        let wide = "https://www.googleapis.com/auth/drive.readonly";
+        let back = connect_with(&mut identity, start(), INES, &[], &[CALENDAR, wide]);
+        assert_eq!(back["scope"], CALENDAR);
+    }
+
+    #[test]
+    fn no_box_ticked_at_all_counts_as_denied() {
+        let mut identity = identity();
+        assert_eq!(
+            connect_with(&mut identity, start(), INES, &[], &[])["error"],
+            "access_denied"
+        );
+    }
+
+    #[test]
+    fn boxes_appear_for_more_than_one_permission_and_never_for_trusted_applications() {
+        let boxes = |identity: &mut Identity, changes: &[(&str, &str)]| {
+            let (browser, step) = begin(identity, start(), INES, changes);
+            let Step::Consent(id) = step else { panic!("{step:?}") };
+            let view = identity.consent_view(start(), &browser, &id).unwrap();
+            (view.boxes, view.identity.len(), view.asked.len())
+        };
+        let mut identity = identity();
+        assert_eq!(boxes(&mut identity, &[]), (true, 0, 2));
+        assert_eq!(
+            boxes(&mut identity, &[("scope", &format!("openid {MAIL}"))]),
+            (false, 1, 1)
+        );
+        identity.set_access(start(), INTAIL, Some(crate::access::AccessLevel::Trusted));
+        assert_eq!(boxes(&mut identity, &[]), (false, 0, 2));
+        assert_eq!(
+            connect_with(&mut identity, start(), INES, &[], &[])["scope"],
+            format!("{CALENDAR} {MAIL}")
+        );
+    }
+
+    #[test]
+    fn with_granted_scopes_included_only_new_ones_are_asked_and_all_are_given() {
+        let mut identity = identity();
+        connect(&mut identity, start(), INES, &[("scope", CALENDAR)]);
+        let (browser, step) = begin(&mut identity, start(), INES, &[("include_granted_scopes", "true")]);
+        let Step::Consent(id) = step else { panic!("{step:?}") };
+        let view = identity.consent_view(start(), &browser, &id).unwrap();
+        assert_eq!(view.asked.iter().map(|scope| scope.name).collect::<Vec<_>>(), [MAIL]);
+        let step = identity
+            .answer_consent(start(), &browser, &id, Some(&BTreeSet::new()))
+            .unwrap();
+        assert_eq!(returned(&step)["scope"], format!("{CALENDAR} {MAIL}"));
+    }
+
+    #[test]
+    fn without_them_new_consent_replaces_the_old_unless_the_world_says_otherwise() {
+        for (replaces, left) in [(true, 1), (false, 2)] {
+            let mut identity = identity();
+            identity.switches.consent_replaces_grant = replaces;
+            connect(&mut identity, start(), INES, &[]);
+            connect(
+                &mut identity,
+                start(),
+                INES,
+                &[("scope", CALENDAR), ("prompt", "consent")],
+            );
+            assert_eq!(identity.granted("intail-demo", &sub(INES)).len(), left);
+        }
+    }
+
+    #[test]
+    fn a_silent_request_never_shows_a_page() {
+        let mut identity = identity();
+        let silent = |identity: &mut Identity, browser: &str| {
+            let request = AuthorizeRequest::parse(identity, &query(&[("prompt", "none")])).unwrap();
+            returned(&identity.begin_authorization(start(), browser, request))
+        };
+        let browser = identity.new_browser();
+        assert_eq!(silent(&mut identity, &browser)["error"], "login_required");
+        identity.sign_in(&browser, &sub(INES));
+        assert_eq!(silent(&mut identity, &browser)["error"], "consent_required");
+        connect(&mut identity, start(), INES, &[]);
+        assert!(silent(&mut identity, &browser)["code"].starts_with("4/"));
+        identity.sign_in(&browser, &sub("bo@example.org"));
+        assert_eq!(silent(&mut identity, &browser)["error"], "interaction_required");
+    }
+
+    #[test]
+    fn the_chooser_comes_unless_the_account_is_clear() {
+        let mut identity = identity();
+        connect(&mut identity, start(), INES, &[]);
+        let mut step = |sessions: &[&str], changes: &[(&str, &str)]| {
+            let browser = identity.new_browser();
+            for email in sessions {
+                identity.sign_in(&browser, &sub(email));
+            }
+            let request = AuthorizeRequest::parse(&identity, &query(changes)).unwrap();
+            identity.begin_authorization(start(), &browser, request)
+        };
+        assert!(matches!(step(&[], &[]), Step::Chooser(_)));
+        assert!(matches!(step(&[], &[("login_hint", INES)]), Step::Chooser(_)));
+        assert!(matches!(step(&[INES], &[]), Step::Return(_)));
+        assert!(matches!(
+            step(&[INES], &[("prompt", "select_account")]),
+            Step::Chooser(_)
+        ));
+        assert!(matches!(step(&[INES], &[("hd", "example.org")]), Step::Chooser(_)));
+        assert!(matches!(step(&[INES, "bo@example.org"], &[]), Step::Chooser(_)));
+        assert!(matches!(
+            step(&[INES, "bo@example.org"], &[("login_hint", &sub(INES))]),
+            Step::Return(_)
+        ));
+        assert!(matches!(
+            step(&["bo@example.org"], &[("login_hint", INES)]),
+            Step::Chooser(_)
+        ));
+    }
+
+    #[test]
+    fn policy_ends_on_a_page_or_comes_back_if_the_world_says_so() {
+        let mut identity = identity();
+        identity.set_unconfigured(start(), crate::access::UnconfiguredApps::Block, false);
+        let (_, step) = begin(&mut identity, start(), INES, &[]);
+        let Step::Stop(problem) = step else { panic!("{step:?}") };
+        assert_eq!((problem.status, problem.code), (400, "admin_policy_enforced"));
+        assert!(problem.details.iter().all(|(name, _)| name != "state"));
+        identity.switches.policy_errors_redirect = true;
+        let (_, step) = begin(&mut identity, start(), INES, &[]);
+        assert_eq!(returned(&step)["error"], "admin_policy_enforced");
+    }
+
+    #[test]
+    fn outsiders_testers_and_protected_accounts_get_their_own_pages() {
+        let mut identity = identity();
+        let mut code = |email: &str, changes: &[(&str, &str)]| match begin(&mut identity, start(), email, changes).1 {
+            Step::Stop(problem) => (problem.status, problem.code),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code("pat@gmail.com", &[]), (403, "org_internal"));
+        assert_eq!(
+            code("bo@example.org", &[("client_id", TESTING)]),
+            (403, "access_denied")
+        );
+        identity.switch_person(start(), &sub(INES), PersonSwitch::AdvancedProtectionOn);
+        let (_, step) = begin(&mut identity, start(), INES, &[]);
+        assert!(matches!(step, Step::Stop(problem) if problem.code == "policy_enforced"));
+    }
+
+    #[test]
+    fn the_oldest_transaction_gives_way() {
+        let mut identity = identity();
+        let (browser, first) = begin(&mut identity, start(), INES, &[]);
+        let Step::Consent(first) = first else {
+            panic!("{first:?}")
+        };
+        let later = start().checked_add(SignedDuration::from_secs(1)).unwrap();
+        for _ in 0..TRANSACTIONS_MAX {
+            begin(&mut identity, later, INES, &[]);
+        }
+        assert!(identity.transaction(later, &browser, &first).is_err());
+        assert_eq!(identity.transactions.len(), TRANSACTIONS_MAX);
+    }
 }

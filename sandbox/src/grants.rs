@@ -75,31 +75,59 @@ pub(crate) struct Code {
     pub(crate) used: bool,
 }
 
+/// Whose a token is, and how far it reaches.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct AccessToken {
+pub(crate) struct Holding {
     pub(crate) client_id: String,
     pub(crate) project: String,
     pub(crate) sub: String,
     pub(crate) scopes: BTreeSet<String>,
-    pub(crate) expires_at: Timestamp,
-    pub(crate) ended_at: Option<Timestamp>,
+    /// From when on the token is dead.
+    ended_at: Option<Timestamp>,
+}
+
+impl Holding {
+    fn new(client: &OAuthClient, sub: &str, scopes: &BTreeSet<String>) -> Holding {
+        Holding {
+            client_id: client.client_id.clone(),
+            project: client.project.clone(),
+            sub: sub.to_owned(),
+            scopes: scopes.clone(),
+            ended_at: None,
+        }
+    }
+
+    fn is_of(&self, project: &str, sub: &str) -> bool {
+        self.project == project && self.sub == sub
+    }
+
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.ended_at.is_some_and(|at| at <= now)
+    }
+
+    fn end(&mut self, at: Timestamp) {
+        self.ended_at = Some(self.ended_at.map_or(at, |known| known.min(at)));
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct RefreshToken {
-    client_id: String,
-    project: String,
-    sub: String,
-    scopes: BTreeSet<String>,
-    issued_at: Timestamp,
+pub(crate) struct AccessToken {
+    pub(crate) holding: Holding,
+    pub(crate) expires_at: Timestamp,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct RefreshToken {
+    holding: Holding,
+    /// Rises with each token, so that the oldest is known even among those of one instant.
+    number: u64,
     used_at: Timestamp,
     expires_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
 }
 
 impl RefreshToken {
     fn is_live(&self, now: Timestamp) -> bool {
-        self.ended_at.is_none_or(|at| at > now)
+        !self.holding.has_ended(now)
             && self.expires_at.is_none_or(|at| at > now)
             && now.duration_since(self.used_at) < UNUSED_MAX
     }
@@ -113,12 +141,13 @@ pub(crate) struct Grants {
     codes: BTreeMap<String, Code>,
     access: BTreeMap<String, AccessToken>,
     refresh: BTreeMap<String, RefreshToken>,
+    refresh_tokens_issued: u64,
 }
 
 impl Grants {
     pub(crate) fn access_token(&self, now: Timestamp, token: &str) -> Result<&AccessToken, AuthFailure> {
         let access = self.access.get(token).ok_or(AuthFailure::Invalid)?;
-        if access.ended_at.is_some_and(|at| at <= now) {
+        if access.holding.has_ended(now) {
             return Err(AuthFailure::Invalid);
         }
         if access.expires_at <= now {
@@ -140,77 +169,32 @@ impl Grants {
         })
     }
 
-    /// Ends the tokens that `dies` picks by client, person and scopes.
-    fn end_where(&mut self, at: Timestamp, dies: impl Fn(&str, &str, &BTreeSet<String>) -> bool) {
-        let earlier = |ended: &mut Option<Timestamp>| *ended = Some(ended.map_or(at, |known| known.min(at)));
-        for token in self
-            .access
-            .values_mut()
-            .filter(|token| dies(&token.client_id, &token.sub, &token.scopes))
-        {
-            earlier(&mut token.ended_at);
-        }
-        for token in self
-            .refresh
-            .values_mut()
-            .filter(|token| dies(&token.client_id, &token.sub, &token.scopes))
-        {
-            earlier(&mut token.ended_at);
-        }
+    fn end_where(&mut self, at: Timestamp, dies: impl Fn(&Holding) -> bool) {
+        let access = self.access.values_mut().map(|token| &mut token.holding);
+        let refresh = self.refresh.values_mut().map(|token| &mut token.holding);
+        access
+            .chain(refresh)
+            .filter(|holding| dies(holding))
+            .for_each(|holding| holding.end(at));
     }
 
     pub(crate) fn end_all_of_person(&mut self, now: Timestamp, sub: &str) {
-        self.end_where(now, |_, owner, _| owner == sub);
+        self.end_where(now, |holding| holding.sub == sub);
         self.codes.retain(|_, code| code.sub != sub);
     }
 
     pub(crate) fn end_after_password_change(&mut self, now: Timestamp, sub: &str) {
-        self.end_where(now, |_, owner, scopes| {
-            owner == sub && scopes.iter().any(|scope| is_gmail(scope))
+        self.end_where(now, |holding| {
+            holding.sub == sub && holding.scopes.iter().any(|scope| is_gmail(scope))
         });
         self.codes.retain(|_, code| code.sub != sub);
     }
 
     /// Ends everything that a person gave to a project.
     fn end_project(&mut self, at: Timestamp, project: &str, sub: &str) {
-        let of_project = |token_project: &str, owner: &str| token_project == project && owner == sub;
-        for token in self
-            .access
-            .values_mut()
-            .filter(|token| of_project(&token.project, &token.sub))
-        {
-            token.ended_at = Some(token.ended_at.map_or(at, |known| known.min(at)));
-        }
-        for token in self
-            .refresh
-            .values_mut()
-            .filter(|token| of_project(&token.project, &token.sub))
-        {
-            token.ended_at = Some(token.ended_at.map_or(at, |known| known.min(at)));
-        }
+        self.end_where(at, |holding| holding.is_of(project, sub));
         if let Some(by_person) = self.consents.get_mut(project) {
             by_person.remove(sub);
-        }
-    }
-
-    /// Ends the tokens of a project that reach further than `scopes`.
-    fn end_wider_than(&mut self, now: Timestamp, project: &str, sub: &str, scopes: &BTreeSet<String>) {
-        let wider = |token_project: &str, owner: &str, held: &BTreeSet<String>| {
-            token_project == project && owner == sub && !held.is_subset(scopes)
-        };
-        for token in self
-            .access
-            .values_mut()
-            .filter(|token| wider(&token.project, &token.sub, &token.scopes))
-        {
-            token.ended_at.get_or_insert(now);
-        }
-        for token in self
-            .refresh
-            .values_mut()
-            .filter(|token| wider(&token.project, &token.sub, &token.scopes))
-        {
-            token.ended_at.get_or_insert(now);
         }
     }
 
@@ -222,18 +206,18 @@ impl Grants {
         }
         if self.access.len() > SWEEP_ABOVE {
             self.access
-                .retain(|_, token| token.expires_at > now && token.ended_at.is_none_or(|at| at > now));
+                .retain(|_, token| token.expires_at > now && !token.holding.has_ended(now));
         }
         if self.refresh.len() > SWEEP_ABOVE {
             self.refresh
-                .retain(|_, token| token.is_live(now) || kept(token.ended_at.unwrap_or(token.used_at)));
+                .retain(|_, token| token.is_live(now) || kept(token.holding.ended_at.unwrap_or(token.used_at)));
         }
     }
 
     fn has_live_refresh(&self, now: Timestamp, project: &str, sub: &str) -> bool {
         self.refresh
             .values()
-            .any(|token| token.project == project && token.sub == sub && token.is_live(now))
+            .any(|token| token.holding.is_of(project, sub) && token.is_live(now))
     }
 }
 
@@ -318,7 +302,9 @@ impl Identity {
         let replaces = !include_granted && self.switches.consent_replaces_grant;
         if replaces {
             consent.scopes = ticked.clone();
-            self.grants.end_wider_than(now, &client.project, sub, &ticked);
+            self.grants.end_where(now, |held| {
+                held.is_of(&client.project, sub) && !held.scopes.is_subset(&ticked)
+            });
         } else {
             consent.scopes.extend(ticked);
         }
@@ -376,18 +362,18 @@ impl Identity {
         narrower: Option<BTreeSet<String>>,
     ) -> Result<Value, TokenError> {
         let held = self.grants.refresh.get(token).ok_or(BAD_CODE)?.clone();
-        if held.client_id != client.client_id {
+        if held.holding.client_id != client.client_id {
             return Err(refuse(400, "unauthorized_client", "Unauthorized"));
         }
-        let person = self.usable_person(&held.sub)?.clone();
-        if let Some(refusal) = self.refusal(&person, client, &held.scopes) {
+        let person = self.usable_person(&held.holding.sub)?.clone();
+        if let Some(refusal) = self.refusal(&person, client, &held.holding.scopes) {
             return Err(refusal.into());
         }
         if !held.is_live(now) {
             return Err(REVOKED);
         }
-        let scopes = narrower.unwrap_or_else(|| held.scopes.clone());
-        if !scopes.is_subset(&held.scopes) || scopes.is_empty() {
+        let scopes = narrower.unwrap_or_else(|| held.holding.scopes.clone());
+        if !scopes.is_subset(&held.holding.scopes) || scopes.is_empty() {
             return Err(refuse(
                 400,
                 "invalid_scope",
@@ -403,18 +389,23 @@ impl Identity {
     /// Revokes whatever the token belongs to: everything that the person gave to the whole project. `false` when the
     /// token is garbage.
     pub(crate) fn revoke(&mut self, now: Timestamp, token: &str) -> bool {
-        let live_access = self
+        let access = self
             .grants
             .access
             .get(token)
-            .filter(|held| held.ended_at.is_none_or(|at| at > now));
-        let owner = live_access
-            .map(|held| (held.project.clone(), held.sub.clone()))
-            .or_else(|| {
-                let held = self.grants.refresh.get(token).filter(|held| held.is_live(now))?;
-                Some((held.project.clone(), held.sub.clone()))
-            });
-        let Some((project, sub)) = owner else { return false };
+            .map(|held| &held.holding)
+            .filter(|held| !held.has_ended(now));
+        let refresh = || {
+            self.grants
+                .refresh
+                .get(token)
+                .filter(|held| held.is_live(now))
+                .map(|held| &held.holding)
+        };
+        let Some(held) = access.or_else(refresh) else {
+            return false;
+        };
+        let (project, sub) = (held.project.clone(), held.sub.clone());
         self.revoke_project(now, &project, &sub);
         true
     }
@@ -430,11 +421,12 @@ impl Identity {
     /// Ends every token that a policy forbids by now, and forgets consent that has no live token left.
     pub(crate) fn enforce_policy(&mut self, now: Timestamp) {
         let mut grants = std::mem::take(&mut self.grants);
-        grants.end_where(now, |client_id, sub, scopes| {
-            let (Some(client), Some(person)) = (self.clients.get(client_id), self.people.get(sub)) else {
-                return false;
-            };
-            self.refusal(person, client, scopes).is_some()
+        grants.end_where(now, |held| {
+            let client = self.clients.get(&held.client_id);
+            let person = self.people.get(&held.sub);
+            person
+                .zip(client)
+                .is_some_and(|(who, what)| self.refusal(who, what, &held.scopes).is_some())
         });
         let refused: Vec<(String, String)> = grants
             .consents()
@@ -471,38 +463,26 @@ impl Identity {
     }
 
     fn issue_refresh_token(&mut self, now: Timestamp, client: &OAuthClient, code: &Code) -> String {
-        let of_pair =
-            |held: &RefreshToken| held.client_id == client.client_id && held.sub == code.sub && held.is_live(now);
-        let mut live: Vec<(Timestamp, String)> = self
-            .grants
-            .refresh
-            .iter()
-            .filter(|(_, held)| of_pair(held))
-            .map(|(text, held)| (held.issued_at, text.clone()))
-            .collect();
-        live.sort();
+        let of_pair = |held: &RefreshToken| {
+            held.holding.client_id == client.client_id && held.holding.sub == code.sub && held.is_live(now)
+        };
+        let mut live: Vec<&mut RefreshToken> = self.grants.refresh.values_mut().filter(|held| of_pair(held)).collect();
+        live.sort_by_key(|held| held.number);
         let too_many = (live.len() + 1).saturating_sub(REFRESH_TOKENS_PER_CLIENT_MAX);
-        for (_, oldest) in live.into_iter().take(too_many) {
-            if let Some(held) = self.grants.refresh.get_mut(&oldest) {
-                held.ended_at = Some(now);
-            }
-        }
+        live.into_iter()
+            .take(too_many)
+            .for_each(|oldest| oldest.holding.end(now));
         let only_sign_in = code.scopes.iter().all(|scope| is_sign_in(scope));
         let testing = client.user_type == UserType::ExternalTesting && !only_sign_in;
         let text = format!("1//0{}", self.draw("refresh", 98));
-        self.grants.refresh.insert(
-            text.clone(),
-            RefreshToken {
-                client_id: client.client_id.clone(),
-                project: client.project.clone(),
-                sub: code.sub.clone(),
-                scopes: code.scopes.clone(),
-                issued_at: now,
-                used_at: now,
-                expires_at: testing.then(|| now.checked_add(TESTING_LIFE).unwrap_or(now)),
-                ended_at: None,
-            },
-        );
+        self.grants.refresh_tokens_issued += 1;
+        let token = RefreshToken {
+            holding: Holding::new(client, &code.sub, &code.scopes),
+            number: self.grants.refresh_tokens_issued,
+            used_at: now,
+            expires_at: testing.then(|| now.checked_add(TESTING_LIFE).unwrap_or(now)),
+        };
+        self.grants.refresh.insert(text.clone(), token);
         text
     }
 
@@ -518,17 +498,10 @@ impl Identity {
         let access_token = format!("ya29.a0{}", self.draw("access", 160));
         let expires_at = now.checked_add(SignedDuration::from_secs(ACCESS_LIFE_S)).unwrap_or(now);
         self.grants.sweep(now);
-        self.grants.access.insert(
-            access_token.clone(),
-            AccessToken {
-                client_id: client.client_id.clone(),
-                project: client.project.clone(),
-                sub: person.sub.clone(),
-                scopes: scopes.clone(),
-                expires_at,
-                ended_at: None,
-            },
-        );
+        let holding = Holding::new(client, &person.sub, scopes);
+        self.grants
+            .access
+            .insert(access_token.clone(), AccessToken { holding, expires_at });
         let mut answer = json!({
             "access_token": access_token,
             "expires_in": ACCESS_LIFE_S,
@@ -602,5 +575,380 @@ impl Identity {
     /// Whether the scopes let the userinfo endpoint answer.
     pub(crate) fn may_read_profile(scopes: &BTreeSet<String>) -> bool {
         [OPENID, EMAIL, PROFILE].iter().any(|scope| scopes.contains(*scope))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{AccessLevel, Service, ServiceAccess, UnconfiguredApps};
+    use crate::accounts::PersonSwitch;
+    use crate::accounts::sample::{
+        BACK, CALENDAR, INTAIL, MAIL, SECRET, SIBLING, TESTING, after_hours, connect, connect_with, identity, start,
+        sub,
+    };
+
+    const INES: &str = "ines@example.com";
+
+    fn exchange(identity: &mut Identity, now: Timestamp, client_id: &str, code: &str) -> Result<Value, TokenError> {
+        let client = identity.client_with_secret(client_id, Some(SECRET))?.clone();
+        identity.exchange_code(now, &client, code, BACK, None)
+    }
+
+    /// Connects with consent shown and returns (access token, refresh token).
+    fn tokens(identity: &mut Identity, now: Timestamp, client_id: &str) -> (String, String) {
+        let changes = [
+            ("client_id", client_id),
+            ("prompt", "consent"),
+            ("include_granted_scopes", "true"),
+        ];
+        let code = connect(identity, now, INES, &changes)["code"].clone();
+        let answer = exchange(identity, now, client_id, &code).unwrap();
+        (text(&answer, "access_token"), text(&answer, "refresh_token"))
+    }
+
+    fn text(answer: &Value, key: &str) -> String {
+        answer[key].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn refresh(identity: &mut Identity, now: Timestamp, client_id: &str, token: &str) -> Result<Value, TokenError> {
+        let client = identity.clients[client_id].clone();
+        identity.refresh(now, &client, token, None)
+    }
+
+    fn is_live(identity: &mut Identity, now: Timestamp, token: &str) -> bool {
+        identity.authenticate(now, Some(&format!("Bearer {token}"))).is_ok()
+    }
+
+    #[test]
+    fn client_errors_have_googles_codes() {
+        let mut identity = identity();
+        let code = |identity: &Identity, id: &str, secret| {
+            let error = identity.client_with_secret(id, secret).unwrap_err();
+            (error.status, error.code)
+        };
+        assert_eq!(code(&identity, "x", Some(SECRET)), (401, "invalid_client"));
+        assert_eq!(code(&identity, INTAIL, Some("wrong")), (401, "invalid_client"));
+        assert_eq!(code(&identity, INTAIL, None), (400, "invalid_request"));
+        for (state, name) in [
+            (ClientState::Deleted, "deleted_client"),
+            (ClientState::Disabled, "disabled_client"),
+        ] {
+            identity.clients.get_mut(INTAIL).unwrap().state = state;
+            assert_eq!(code(&identity, INTAIL, Some(SECRET)), (401, name));
+        }
+    }
+
+    #[test]
+    fn a_code_works_once_for_its_client_within_ten_minutes() {
+        let mut identity = identity();
+        let code = connect(&mut identity, start(), INES, &[])["code"].clone();
+        assert_eq!(exchange(&mut identity, start(), SIBLING, &code), Err(BAD_CODE));
+        assert!(exchange(&mut identity, start(), INTAIL, &code).is_ok());
+        assert_eq!(exchange(&mut identity, start(), INTAIL, &code), Err(BAD_CODE));
+        assert_eq!(exchange(&mut identity, start(), INTAIL, "4/unknown"), Err(BAD_CODE));
+        assert_eq!(exchange(&mut identity, start(), INTAIL, "garbage"), Err(MALFORMED_CODE));
+        let code = connect(&mut identity, start(), INES, &[])["code"].clone();
+        let late = start().checked_add(CODE_LIFE).unwrap();
+        assert_eq!(exchange(&mut identity, late, INTAIL, &code), Err(BAD_CODE));
+    }
+
+    #[test]
+    fn another_redirect_uri_is_refused_and_does_not_burn_the_code() {
+        let mut identity = identity();
+        let client = identity.clients[INTAIL].clone();
+        let code = connect(&mut identity, start(), INES, &[])["code"].clone();
+        let error = identity
+            .exchange_code(start(), &client, &code, "https://x", None)
+            .unwrap_err();
+        assert_eq!((error.status, error.code), (400, "redirect_uri_mismatch"));
+        assert!(exchange(&mut identity, start(), INTAIL, &code).is_ok());
+    }
+
+    #[test]
+    fn the_proof_key_is_checked() {
+        let verifier = "v".repeat(43);
+        let hashed = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
+        for (method, challenge) in [("S256", hashed.as_str()), ("plain", verifier.as_str())] {
+            let mut identity = identity();
+            let client = identity.clients[INTAIL].clone();
+            let mut with = |given: Option<&str>| {
+                let changes = [("code_challenge", challenge), ("code_challenge_method", method)];
+                let code = connect(&mut identity, start(), INES, &changes)["code"].clone();
+                identity
+                    .exchange_code(start(), &client, &code, BACK, given)
+                    .map_err(|error| error.description)
+            };
+            assert_eq!(with(None), Err("Missing code verifier."));
+            assert_eq!(with(Some("wrong")), Err("Invalid code verifier."));
+            assert!(with(Some(&verifier)).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_refresh_token_needs_offline_access_and_a_consent_page() {
+        let mut identity = identity();
+        let mut has_one = |changes: &[(&str, &str)]| {
+            let code = connect(&mut identity, start(), INES, changes)["code"].clone();
+            exchange(&mut identity, start(), INTAIL, &code)
+                .unwrap()
+                .get("refresh_token")
+                .is_some()
+        };
+        assert!(!has_one(&[("access_type", "")]), "online");
+        assert!(!has_one(&[]), "no page was shown");
+        assert!(has_one(&[("prompt", "consent")]));
+    }
+
+    #[test]
+    fn refreshing_gives_no_refresh_token_and_may_narrow() {
+        let mut identity = identity();
+        let (_, token) = tokens(&mut identity, start(), INTAIL);
+        let answer = refresh(&mut identity, start(), INTAIL, &token).unwrap();
+        assert_eq!(
+            (answer.get("refresh_token"), &answer["expires_in"]),
+            (None, &json!(3599))
+        );
+        let client = identity.clients[INTAIL].clone();
+        let narrow = |scope: &str| Some(BTreeSet::from([scope.to_owned()]));
+        assert_eq!(
+            identity.refresh(start(), &client, &token, narrow(MAIL)).unwrap()["scope"],
+            MAIL
+        );
+        assert_eq!(
+            identity
+                .refresh(start(), &client, &token, narrow("x"))
+                .unwrap_err()
+                .code,
+            "invalid_scope"
+        );
+        assert_eq!(
+            refresh(&mut identity, start(), SIBLING, &token).unwrap_err().code,
+            "unauthorized_client"
+        );
+        assert_eq!(
+            refresh(&mut identity, start(), INTAIL, "1//unknown").unwrap_err().code,
+            "invalid_grant"
+        );
+    }
+
+    #[test]
+    fn an_access_token_lives_an_hour() {
+        let mut identity = identity();
+        let (access, _) = tokens(&mut identity, start(), INTAIL);
+        assert!(is_live(&mut identity, start(), &access));
+        let header = format!("Bearer {access}");
+        assert_eq!(
+            identity.authenticate(after_hours(1), Some(&header)),
+            Err(AuthFailure::Expired)
+        );
+    }
+
+    #[test]
+    fn the_hundred_and_first_refresh_token_kills_the_oldest() {
+        let mut identity = identity();
+        let all: Vec<String> = (0..=REFRESH_TOKENS_PER_CLIENT_MAX)
+            .map(|_| tokens(&mut identity, start(), INTAIL).1)
+            .collect();
+        assert_eq!(refresh(&mut identity, start(), INTAIL, &all[0]), Err(REVOKED));
+        assert!(refresh(&mut identity, start(), INTAIL, &all[1]).is_ok());
+        let (_, other_client) = tokens(&mut identity, start(), SIBLING);
+        assert!(refresh(&mut identity, start(), INTAIL, &all[1]).is_ok());
+        assert!(refresh(&mut identity, start(), SIBLING, &other_client).is_ok());
+    }
+
+    #[test]
+    fn six_months_without_use_end_a_refresh_token_and_use_prolongs_it() {
+        let mut identity = identity();
+        let (_, token) = tokens(&mut identity, start(), INTAIL);
+        assert!(refresh(&mut identity, after_hours(24 * 182), INTAIL, &token).is_ok());
+        assert!(refresh(&mut identity, after_hours(24 * 360), INTAIL, &token).is_ok());
+        assert_eq!(
+            refresh(&mut identity, after_hours(24 * (360 + 183)), INTAIL, &token),
+            Err(REVOKED)
+        );
+    }
+
+    #[test]
+    fn an_application_in_testing_has_seven_days_unless_it_only_signs_in() {
+        let mut identity = identity();
+        let (_, token) = tokens(&mut identity, start(), TESTING);
+        assert!(refresh(&mut identity, after_hours(24 * 7 - 1), TESTING, &token).is_ok());
+        assert_eq!(
+            refresh(&mut identity, after_hours(24 * 7), TESTING, &token),
+            Err(REVOKED)
+        );
+        let changes = [("client_id", TESTING), ("scope", "openid"), ("prompt", "consent")];
+        let code = connect_with(&mut identity, start(), INES, &changes, &[])["code"].clone();
+        let answer = exchange(&mut identity, start(), TESTING, &code).unwrap();
+        assert!(answer.get("refresh_token_expires_in").is_none());
+        assert!(
+            refresh(
+                &mut identity,
+                after_hours(24 * 8),
+                TESTING,
+                &text(&answer, "refresh_token")
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn revoking_one_token_ends_the_whole_project_for_that_person() {
+        let mut identity = identity();
+        let (access, token) = tokens(&mut identity, start(), INTAIL);
+        let (sibling_access, sibling) = tokens(&mut identity, start(), SIBLING);
+        let (elsewhere, _) = tokens(&mut identity, start(), TESTING);
+        assert!(identity.revoke(start(), &access));
+        assert_eq!(refresh(&mut identity, start(), INTAIL, &token), Err(REVOKED));
+        assert_eq!(refresh(&mut identity, start(), SIBLING, &sibling), Err(REVOKED));
+        assert!(!is_live(&mut identity, start(), &sibling_access));
+        assert!(is_live(&mut identity, start(), &elsewhere));
+        assert!(identity.granted("intail-demo", &sub(INES)).is_empty());
+        assert!(!identity.revoke(start(), &token) && !identity.revoke(start(), "garbage"));
+    }
+
+    #[test]
+    fn a_revocation_can_take_a_while() {
+        let mut identity = identity();
+        identity.switches.revocation_delay_s = 3_000;
+        let (access, token) = tokens(&mut identity, start(), INTAIL);
+        assert!(identity.revoke(start(), &token));
+        assert!(is_live(&mut identity, start(), &access));
+        assert!(!is_live(
+            &mut identity,
+            start() + SignedDuration::from_secs(3_000),
+            &access
+        ));
+    }
+
+    #[test]
+    fn a_password_change_ends_mail_tokens_only() {
+        let mut identity = identity();
+        let (access, token) = tokens(&mut identity, start(), INTAIL);
+        let changes = [("client_id", TESTING), ("scope", CALENDAR), ("prompt", "consent")];
+        let code = connect(&mut identity, start(), INES, &changes)["code"].clone();
+        let calendar = text(
+            &exchange(&mut identity, start(), TESTING, &code).unwrap(),
+            "access_token",
+        );
+        identity.switch_person(start(), &sub(INES), PersonSwitch::ChangePassword);
+        assert!(!is_live(&mut identity, start(), &access));
+        assert!(is_live(&mut identity, start(), &calendar));
+        assert_eq!(refresh(&mut identity, start(), INTAIL, &token), Err(REVOKED));
+    }
+
+    #[test]
+    fn suspended_and_deleted_accounts_lose_everything_for_good() {
+        let table = [
+            (PersonSwitch::Suspend, PersonSwitch::Restore, REVOKED),
+            (PersonSwitch::Delete, PersonSwitch::Undelete, DELETED_ACCOUNT),
+        ];
+        for (away, back, error) in table {
+            let mut identity = identity();
+            let (access, token) = tokens(&mut identity, start(), INTAIL);
+            identity.switch_person(start(), &sub(INES), away);
+            assert!(!is_live(&mut identity, start(), &access));
+            assert_eq!(refresh(&mut identity, start(), INTAIL, &token), Err(error));
+            identity.switch_person(start(), &sub(INES), back);
+            assert_eq!(refresh(&mut identity, start(), INTAIL, &token), Err(REVOKED));
+        }
+    }
+
+    #[test]
+    fn a_block_shows_at_the_refresh_kills_tokens_and_stays_killed() {
+        let mut identity = identity();
+        let (access, token) = tokens(&mut identity, start(), INTAIL);
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Blocked));
+        assert!(!is_live(&mut identity, start(), &access));
+        let error = refresh(&mut identity, start(), INTAIL, &token).unwrap_err();
+        assert_eq!((error.status, error.code), (400, "admin_policy_enforced"));
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Trusted));
+        assert_eq!(refresh(&mut identity, start(), INTAIL, &token), Err(REVOKED));
+        assert!(identity.granted("intail-demo", &sub(INES)).is_empty());
+    }
+
+    #[test]
+    fn restricting_a_service_ends_only_the_tokens_that_reach_it() {
+        let mut identity = identity();
+        let (mail, _) = tokens(&mut identity, start(), INTAIL);
+        let changes = [("client_id", TESTING), ("scope", CALENDAR), ("prompt", "consent")];
+        let code = connect(&mut identity, start(), INES, &changes)["code"].clone();
+        let calendar = text(
+            &exchange(&mut identity, start(), TESTING, &code).unwrap(),
+            "access_token",
+        );
+        identity.set_service(start(), Service::Gmail, ServiceAccess::Restricted);
+        assert!(!is_live(&mut identity, start(), &mail));
+        assert!(is_live(&mut identity, start(), &calendar));
+        identity.set_unconfigured(start(), UnconfiguredApps::Block, false);
+        assert!(!is_live(&mut identity, start(), &calendar));
+    }
+
+    #[test]
+    fn advanced_protection_shows_at_the_refresh() {
+        let mut identity = identity();
+        let (_, token) = tokens(&mut identity, start(), INTAIL);
+        identity.switch_person(start(), &sub(INES), PersonSwitch::AdvancedProtectionOn);
+        assert_eq!(
+            refresh(&mut identity, start(), INTAIL, &token).unwrap_err().code,
+            "policy_enforced"
+        );
+    }
+
+    #[test]
+    fn consent_that_replaces_ends_wider_tokens_of_the_project() {
+        let mut identity = identity();
+        let (wide, _) = tokens(&mut identity, start(), SIBLING);
+        connect(
+            &mut identity,
+            start(),
+            INES,
+            &[("scope", CALENDAR), ("prompt", "consent")],
+        );
+        assert!(!is_live(&mut identity, start(), &wide));
+    }
+
+    #[test]
+    fn the_id_token_says_who_came_back() {
+        let mut identity = identity();
+        let changes = [("scope", "openid email profile"), ("nonce", "n-1")];
+        let code = connect(&mut identity, start(), INES, &changes)["code"].clone();
+        let answer = exchange(&mut identity, start(), INTAIL, &code).unwrap();
+        let claims = identity.verify_jwt(&text(&answer, "id_token")).unwrap();
+        let hash = Sha256::digest(text(&answer, "access_token"));
+        let wanted = json!({
+            "iss": "https://sandbox.example.com", "azp": INTAIL, "aud": INTAIL, "sub": sub(INES),
+            "at_hash": URL_SAFE_NO_PAD.encode(&hash[..16]),
+            "iat": start().as_second(), "exp": start().as_second() + 3_600, "nonce": "n-1",
+            "hd": "example.com", "email": INES, "email_verified": true,
+            "name": "Inês Prado", "given_name": "Inês", "family_name": "Prado",
+            "picture": "https://sandbox.example.com/static/person.svg",
+        });
+        assert_eq!(claims, wanted);
+    }
+
+    #[test]
+    fn no_sign_in_scope_means_no_id_token_and_no_hd_for_consumers() {
+        let mut identity = identity();
+        let code = connect(&mut identity, start(), INES, &[])["code"].clone();
+        assert!(
+            exchange(&mut identity, start(), INTAIL, &code)
+                .unwrap()
+                .get("id_token")
+                .is_none()
+        );
+        identity
+            .clients
+            .get_mut(TESTING)
+            .unwrap()
+            .test_users
+            .push("pat@gmail.com".to_owned());
+        let changes = [("client_id", TESTING), ("scope", "openid")];
+        let back = connect(&mut identity, start(), "pat@gmail.com", &changes);
+        assert!(!back.contains_key("hd"));
+        let answer = exchange(&mut identity, start(), TESTING, &back["code"]).unwrap();
+        let claims = identity.verify_jwt(&text(&answer, "id_token")).unwrap();
+        assert!(claims.get("hd").is_none() && claims.get("email").is_none());
     }
 }

@@ -267,18 +267,21 @@ struct StartPage {
 async fn start(State(shared): State<Arc<Shared>>) -> Response {
     let found = shared.with_world(|world| {
         let identity = &world.identity;
+        let home = |person: &&Person| person.is_active() && person.hd.as_ref() == identity.customer.domains.first();
+        let mut people: Vec<&Person> = identity.people.values().filter(home).collect();
+        people.sort_by(|left, right| left.name.cmp(&right.name));
         let find = |wanted: &dyn Fn(&Person) -> bool| {
-            let found = identity
-                .people
-                .values()
-                .find(|person| person.is_active() && wanted(person));
-            found.map(|person| person.email.clone()).unwrap_or_default()
+            people
+                .iter()
+                .find(|person| wanted(person))
+                .map(|person| person.email.clone())
+                .unwrap_or_default()
         };
         StartPage {
             frame: Frame::new("A workspace to try things in", "start"),
             company: identity.customer.name.clone(),
             administrator: find(&|person| person.is_admin),
-            employee: find(&|person| !person.is_admin && person.has_mailbox && identity.is_of_customer(person)),
+            employee: find(&|person| !person.is_admin && person.has_mailbox),
             people: identity.people.len(),
         }
     });

@@ -155,3 +155,50 @@ impl Identity {
         self.keys.verify(token)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::sample::identity;
+
+    #[test]
+    fn what_is_signed_verifies_and_what_is_changed_does_not() {
+        let mut identity = identity();
+        let token = identity.sign_jwt(&json!({ "sub": "1" })).unwrap();
+        assert_eq!(identity.verify_jwt(&token), Some(json!({ "sub": "1" })));
+        let (head, rest) = token.split_once('.').unwrap();
+        let (_, signature) = rest.split_once('.').unwrap();
+        let forged = format!("{head}.{}.{signature}", URL_SAFE_NO_PAD.encode(r#"{"sub":"2"}"#));
+        assert_eq!(identity.verify_jwt(&forged), None);
+        assert_eq!(identity.verify_jwt("x.y"), None);
+    }
+
+    #[test]
+    fn a_rotation_keeps_the_previous_key_and_only_that() {
+        let mut identity = identity();
+        let first = identity.sign_jwt(&json!({})).unwrap();
+        identity.rotate_keys().unwrap();
+        let second = identity.sign_jwt(&json!({})).unwrap();
+        assert!(identity.verify_jwt(&first).is_some() && identity.verify_jwt(&second).is_some());
+        identity.rotate_keys().unwrap();
+        assert!(identity.verify_jwt(&first).is_none());
+        assert_eq!(identity.key_set().unwrap()["keys"].as_array().unwrap().len(), KEYS_MAX);
+    }
+
+    #[test]
+    fn a_saved_key_still_signs_and_others_can_verify_with_the_key_set() {
+        let mut identity = identity();
+        let kid = identity.key_set().unwrap()["keys"][0]["kid"].clone();
+        let text = serde_json::to_string(&identity).unwrap();
+        let mut again: Identity = serde_json::from_str(&text).unwrap();
+        let token = again
+            .sign_jwt(&json!({ "aud": "x", "exp": 4_000_000_000_i64 }))
+            .unwrap();
+        let jwk = serde_json::from_value(again.key_set().unwrap()["keys"][0].clone()).unwrap();
+        let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+        let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
+        rules.set_audience(&["x"]);
+        let read = jsonwebtoken::decode::<Value>(&token, &key, &rules).unwrap();
+        assert_eq!(read.header.kid.map(Value::String), Some(kid));
+    }
+}
