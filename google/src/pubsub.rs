@@ -426,7 +426,7 @@ impl PubSub {
 
     /// Whether `member` may publish to a topic, as far as the topic's own policy says.
     pub async fn may_publish(&self, topic: &str, member: &str) -> Result<bool, Error> {
-        let mut policy: Value = self.ask(&calls::TOPIC_POLICY, topic, None).await?;
+        let mut policy: Map<String, Value> = self.ask(&calls::TOPIC_POLICY, topic, None).await?;
         Ok(!add_publisher(&mut policy, member))
     }
 

@@ -295,11 +295,8 @@ impl Client {
             .http2_keep_alive_timeout(Duration::from_secs(KEEP_ALIVE_ANSWER_S))
             .build()
             .map_err(|error| {
-                Error::new(
-                    "client",
-                    fault("the HTTP client cannot be set up; are ca-certificates installed?".to_owned()),
-                )
-                .caused_by(error)
+                let what = "the HTTP client cannot be set up; are ca-certificates installed?";
+                Error::new("client", fault(what.to_owned())).caused_by(error)
             })?;
         let ClientOptions {
             endpoints,
@@ -413,8 +410,10 @@ impl Client {
         while let Some(chunk) = response.chunk().await.map_err(transient)? {
             record.bytes += chunk.len() as u64;
             if record.bytes > call.answer_bytes_max() {
-                let error = Error::new(call.name, ErrorKind::NotUnderstood).answered(status.as_u16(), None);
-                return Err(error.saying("the answer is larger than this client accepts"));
+                if status.is_success() {
+                    return Err(too_large(call, status.as_u16()));
+                }
+                break; // An error is told by its status, however long its page.
             }
             body.extend_from_slice(&chunk);
         }
@@ -431,6 +430,11 @@ impl Client {
         };
         Err(refused.error(&request.secrets))
     }
+}
+
+fn too_large(call: &Call, status: u16) -> Error {
+    let error = Error::new(call.name, ErrorKind::NotUnderstood).answered(status, None);
+    error.saying("the answer is larger than this client accepts")
 }
 
 impl fmt::Debug for Client {

@@ -90,7 +90,8 @@ async fn verify(client: &Client, token: &str, nonce: Option<&str>) -> Result<IdC
 
 #[tokio::test]
 async fn a_good_token_says_who_it_is() {
-    let (client, _) = first_key_only("max-age=3600").await.client();
+    let server = first_key_only("max-age=3600").await;
+    let (client, _) = server.client();
     let read = verify(&client, &token("one", &claims(), &KEYS[0]), Some("n"))
         .await
         .unwrap();
@@ -117,7 +118,8 @@ async fn a_good_token_says_who_it_is() {
 
 #[tokio::test]
 async fn a_push_token_is_verified_by_the_same_rules() {
-    let (client, _) = first_key_only("").await.client();
+    let server = first_key_only("").await;
+    let (client, _) = server.client();
     let push = with(json!({ "azp": "1120000", "sub": "1120000", "nonce": null, "email_verified": "true" }));
     let push = token("one", &push, &KEYS[0]);
     assert!(verify(&client, &push, None).await.unwrap().email_verified);
@@ -129,7 +131,8 @@ async fn a_push_token_is_verified_by_the_same_rules() {
 
 #[tokio::test]
 async fn a_token_that_says_something_else_is_refused() {
-    let (client, _) = first_key_only("").await.client();
+    let server = first_key_only("").await;
+    let (client, _) = server.client();
     for (changes, sentence) in [
         (json!({ "aud": "another" }), "another client"),
         (json!({ "aud": ["a", "b"] }), "another client"),
@@ -153,7 +156,8 @@ async fn a_token_that_says_something_else_is_refused() {
 
 #[tokio::test]
 async fn a_token_that_is_signed_otherwise_is_refused() {
-    let (client, _) = first_key_only("").await.client();
+    let server = first_key_only("").await;
+    let (client, _) = server.client();
     let good = token("one", &claims(), &KEYS[0]);
     let header = |alg: &str| json!({ "alg": alg, "kid": "one" });
     let (text, signature) = good.rsplit_once('.').unwrap();

@@ -193,6 +193,13 @@ async fn answers_are_compressed_and_measured_after_that() {
 }
 
 #[tokio::test]
+async fn a_huge_page_of_trouble_is_still_trouble() {
+    let server = Server::start(|_| json(500, " ".repeat(300 * 1024))).await;
+    let error = server.client().0.revoke(&"t".into(), "grant_1").await.unwrap_err();
+    assert_eq!((error.kind, error.status), (ErrorKind::Transient, Some(500)));
+}
+
+#[tokio::test]
 async fn what_is_secret_is_never_shown() {
     let echo = |seen: &Seen| {
         let text = format!("{:?} {}", seen.headers, seen.body);
