@@ -2,7 +2,7 @@
 //! suspends or deletes people. The menus and the order of the steps are those of the real console, because the person
 //! who tries Intail should find the way there afterwards.
 //!
-//! Every page asks `administrator` first, every form also asks `require_same_origin`; what a setting means is decided
+//! Every page asks `administrator` first, every form also needs the proof `SameOrigin`; what a setting means is decided
 //! in `access.rs`, never here.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ use crate::Shared;
 use crate::access::{AccessLevel, SCOPES, Scope, Service, ServiceAccess, UnconfiguredApps, find_scope, is_sign_in};
 use crate::accounts::{Identity, OAuthClient, Person, PersonSwitch, UserType};
 use crate::pages::{
-    AccountRow, Done, Frame, browser_cookie, browser_of, message, page, require_same_origin, rows_without, see_other,
+    AccountRow, Done, Frame, SameOrigin, browser_cookie, browser_of, message, page, rows_without, see_other,
     with_cookie,
 };
 use crate::world::World;
@@ -96,10 +96,7 @@ fn for_administrator<T: Template>(
 }
 
 /// Changes the world for the administrator, then shows `next`.
-fn change(shared: &Shared, headers: &HeaderMap, next: &str, act: impl FnOnce(&mut World)) -> Response {
-    if let Err(refused) = require_same_origin(headers) {
-        return refused;
-    }
+fn change(_: SameOrigin, shared: &Shared, headers: &HeaderMap, next: &str, act: impl FnOnce(&mut World)) -> Response {
     let done = shared.with_world(|world| {
         let allowed = administrator(&world.identity, headers).is_some();
         if allowed {
@@ -142,10 +139,12 @@ struct AccountForm {
     account: String,
 }
 
-async fn sign_in(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form): Form<AccountForm>) -> Response {
-    if let Err(refused) = require_same_origin(&headers) {
-        return refused;
-    }
+async fn sign_in(
+    _: SameOrigin,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Form(form): Form<AccountForm>,
+) -> Response {
     let (cookie, email, allowed) = shared.with_world(|world| {
         let identity = &mut world.identity;
         let (browser, cookie) = browser_of(identity, &headers);
@@ -168,10 +167,7 @@ async fn sign_in(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(for
     with_cookie(message(StatusCode::FORBIDDEN, "Administrators only", &sentence), cookie)
 }
 
-async fn sign_out(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if let Err(refused) = require_same_origin(&headers) {
-        return refused;
-    }
+async fn sign_out(_: SameOrigin, State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     if let Some(cookie) = browser_cookie(&headers) {
         shared.with_world(|world| {
             if let Some(browser) = world.identity.browsers.get_mut(&cookie) {
@@ -538,6 +534,7 @@ async fn app_access(
 }
 
 async fn finish_app_access(
+    same_origin: SameOrigin,
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Path(client_id): Path<String>,
@@ -547,15 +544,21 @@ async fn finish_app_access(
         return see_other(&format!("{API_CONTROLS}/apps/{client_id}/access?step=data"));
     };
     let next = format!("{API_CONTROLS}/apps/{client_id}?done=access");
-    change(&shared, &headers, &next, |world| {
+    change(same_origin, &shared, &headers, &next, |world| {
         if world.identity.clients.contains_key(&client_id) {
             world.identity.set_access(world.clock.now(), &client_id, Some(level));
         }
     })
 }
 
-async fn remove_app(State(shared): State<Arc<Shared>>, headers: HeaderMap, Path(client_id): Path<String>) -> Response {
+async fn remove_app(
+    same_origin: SameOrigin,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Path(client_id): Path<String>,
+) -> Response {
     change(
+        same_origin,
         &shared,
         &headers,
         &format!("{API_CONTROLS}/apps?done=removed"),
@@ -602,6 +605,7 @@ async fn services(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
 }
 
 async fn save_services(
+    same_origin: SameOrigin,
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Form(form): Form<Vec<(String, String)>>,
@@ -611,19 +615,25 @@ async fn save_services(
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
     };
-    change(&shared, &headers, &format!("{API_CONTROLS}?done=saved"), |world| {
-        let now = world.clock.now();
-        for service in Service::RESTRICTABLE {
-            let high_risk = value(&format!("{}_high_risk", service.key())).is_some() && service.has_high_risk_box();
-            let access = match value(service.key()) {
-                Some("restricted") if high_risk => ServiceAccess::RestrictedHighRisk,
-                Some("restricted") => ServiceAccess::Restricted,
-                Some("unrestricted") => ServiceAccess::Unrestricted,
-                _ => continue,
-            };
-            world.identity.set_service(now, service, access);
-        }
-    })
+    change(
+        same_origin,
+        &shared,
+        &headers,
+        &format!("{API_CONTROLS}?done=saved"),
+        |world| {
+            let now = world.clock.now();
+            for service in Service::RESTRICTABLE {
+                let high_risk = value(&format!("{}_high_risk", service.key())).is_some() && service.has_high_risk_box();
+                let access = match value(service.key()) {
+                    Some("restricted") if high_risk => ServiceAccess::RestrictedHighRisk,
+                    Some("restricted") => ServiceAccess::Restricted,
+                    Some("unrestricted") => ServiceAccess::Unrestricted,
+                    _ => continue,
+                };
+                world.identity.set_service(now, service, access);
+            }
+        },
+    )
 }
 
 #[derive(Template)]
@@ -664,22 +674,29 @@ struct SettingsForm {
 }
 
 async fn save_settings(
+    same_origin: SameOrigin,
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Form(form): Form<SettingsForm>,
 ) -> Response {
-    change(&shared, &headers, &format!("{API_CONTROLS}?done=saved"), |world| {
-        let text: String = form
-            .block_message
-            .trim()
-            .chars()
-            .take(BLOCK_MESSAGE_CHARS_MAX)
-            .collect();
-        world.identity.policy.block_message = (!text.is_empty()).then_some(text);
-        world
-            .identity
-            .set_unconfigured(world.clock.now(), form.unconfigured, form.trust_internal_apps);
-    })
+    change(
+        same_origin,
+        &shared,
+        &headers,
+        &format!("{API_CONTROLS}?done=saved"),
+        |world| {
+            let text: String = form
+                .block_message
+                .trim()
+                .chars()
+                .take(BLOCK_MESSAGE_CHARS_MAX)
+                .collect();
+            world.identity.policy.block_message = (!text.is_empty()).then_some(text);
+            world
+                .identity
+                .set_unconfigured(world.clock.now(), form.unconfigured, form.trust_internal_apps);
+        },
+    )
 }
 
 struct UserRow {
@@ -761,12 +778,19 @@ struct SwitchForm {
 }
 
 async fn switch_user(
+    same_origin: SameOrigin,
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Path(sub): Path<String>,
     Form(form): Form<SwitchForm>,
 ) -> Response {
-    change(&shared, &headers, "/console/directory/users?done=saved", |world| {
-        world.identity.switch_person(world.clock.now(), &sub, form.switch);
-    })
+    change(
+        same_origin,
+        &shared,
+        &headers,
+        "/console/directory/users?done=saved",
+        |world| {
+            world.identity.switch_person(world.clock.now(), &sub, form.switch);
+        },
+    )
 }

@@ -22,8 +22,7 @@ use crate::access::Scope;
 use crate::accounts::{Identity, Person};
 use crate::consent::{AuthorizeRequest, ConsentView, Problem, Stale, Step, Transaction};
 use crate::pages::{
-    AccountRow, Frame, browser_cookie, browser_of, message, page_with, redirect, require_same_origin, see_other,
-    with_cookie,
+    AccountRow, Frame, SameOrigin, browser_cookie, browser_of, message, page_with, redirect, see_other, with_cookie,
 };
 
 /// Where the account chooser lives.
@@ -190,10 +189,12 @@ struct ChooserForm {
     email: String,
 }
 
-async fn choose(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form): Form<ChooserForm>) -> Response {
-    if let Err(refused) = require_same_origin(&headers) {
-        return refused;
-    }
+async fn choose(
+    _: SameOrigin,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Form(form): Form<ChooserForm>,
+) -> Response {
     let browser = browser_cookie(&headers).unwrap_or_default();
     let step = shared.with_world(|world| {
         let now = world.clock.now();
@@ -272,10 +273,12 @@ struct ConsentForm {
     scope: BTreeSet<String>,
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form): Form<ConsentForm>) -> Response {
-    if let Err(refused) = require_same_origin(&headers) {
-        return refused;
-    }
+async fn answer(
+    _: SameOrigin,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Form(form): Form<ConsentForm>,
+) -> Response {
     let browser = browser_cookie(&headers).unwrap_or_default();
     let ticked = (form.answer == "allow").then_some(&form.scope);
     let step = shared.with_world(|world| {

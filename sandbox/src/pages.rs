@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Form, FromRequestParts, Path, Query, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -175,19 +176,27 @@ pub(crate) fn redirect(status: StatusCode, address: &str) -> Response {
     }
 }
 
-/// Refuses a form that another site sent. Programs that are not browsers send neither header and pass.
-pub(crate) fn require_same_origin(headers: &HeaderMap) -> Result<(), Response> {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let same = match (text(HeaderName::from_static("sec-fetch-site")), text(ORIGIN)) {
-        (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) == text(HOST),
-        (None, None) => true,
-    };
-    if same {
-        return Ok(());
+/// Proof that a form was not sent by another site. Programs that are not browsers send neither header and pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SameOrigin;
+
+impl<S: Sync> FromRequestParts<S> for SameOrigin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<SameOrigin, Response> {
+        let text = |name: HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+        let same = match (text(HeaderName::from_static("sec-fetch-site")), text(ORIGIN)) {
+            (Some(site), _) => site == "same-origin",
+            (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) == text(HOST),
+            (None, None) => true,
+        };
+        let sentence = "This form was sent from another site. Open the sandbox's own page and try again.";
+        if same {
+            Ok(SameOrigin)
+        } else {
+            Err(message(StatusCode::FORBIDDEN, "Form refused", sentence))
+        }
     }
-    let sentence = "This form was sent from another site. Open the sandbox's own page and try again.";
-    Err(message(StatusCode::FORBIDDEN, "Form refused", sentence))
 }
 
 /// The browser cookie of a request.
@@ -340,10 +349,12 @@ struct AccountForm {
     account: String,
 }
 
-async fn sign_in(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form): Form<AccountForm>) -> Response {
-    if let Err(refused) = require_same_origin(&headers) {
-        return refused;
-    }
+async fn sign_in(
+    _: SameOrigin,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Form(form): Form<AccountForm>,
+) -> Response {
     let (cookie, good) = shared.with_world(|world| {
         let (browser, cookie) = browser_of(&mut world.identity, &headers);
         (cookie, world.identity.sign_in(&browser, &form.account))
@@ -358,10 +369,12 @@ async fn sign_in(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(for
     )
 }
 
-async fn sign_out(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form): Form<AccountForm>) -> Response {
-    if let Err(refused) = require_same_origin(&headers) {
-        return refused;
-    }
+async fn sign_out(
+    _: SameOrigin,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Form(form): Form<AccountForm>,
+) -> Response {
     if let Some(cookie) = browser_cookie(&headers) {
         let one = (!form.account.is_empty()).then_some(form.account.as_str());
         shared.with_world(|world| world.identity.sign_out(&cookie, one));
@@ -446,14 +459,12 @@ struct RemoveForm {
 }
 
 async fn remove_connection(
+    _: SameOrigin,
     State(shared): State<Arc<Shared>>,
     Path(sub): Path<String>,
     headers: HeaderMap,
     Form(form): Form<RemoveForm>,
 ) -> Response {
-    if let Err(refused) = require_same_origin(&headers) {
-        return refused;
-    }
     let cookie = browser_cookie(&headers);
     let removed = shared.with_world(|world| {
         let now = world.clock.now();

@@ -8,3 +8,7 @@ if (link) {
     for (const box of boxes) box.checked = !all;
   });
 }
+
+// On a phone the console's menu would fill the screen: it starts closed, except on the console's first page.
+const menu = document.querySelector(".menu-all");
+if (menu && location.pathname !== "/console" && matchMedia("(max-width: 52rem)").matches) menu.open = false;
