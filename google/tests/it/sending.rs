@@ -9,7 +9,12 @@ use std::{
     },
 };
 
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa::{KeyPair, KeySize},
+};
 use axum::{body::Body, http::Response};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use intail_google::{
     Client, Endpoints, Error, ErrorKind, OperatorFault, Refusal,
     gmail::HEADERS,
@@ -491,6 +496,47 @@ async fn pubsub_is_asked_as_the_emulator_wants_it() {
         r#"{"ackIds":["a"],"ackDeadlineSeconds":600}"#,
     ];
     assert_eq!(bodies[1..], expected);
+}
+
+#[tokio::test]
+async fn a_service_account_signs_its_own_token() {
+    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        STANDARD.encode(der.as_ref())
+    );
+    let file = serde_json::json!({ "type": "service_account", "client_email": "s@p.example", "private_key_id": "k",
+        "private_key": pem, "project_id": "p", "universe_domain": "googleapis.com" });
+    let credentials = Credentials::from_key_file(&file.to_string()).unwrap();
+    let server = Server::start(|_| json(200, "{}")).await;
+    let (client, _) = server.client();
+    let subscription = "projects/p/subscriptions/mail";
+    assert!(
+        client
+            .pubsub(server.base.as_str(), &credentials)
+            .pull(subscription, 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        server.seen()[0]
+            .header("authorization")
+            .unwrap()
+            .starts_with("Bearer ey")
+    );
+    let far = client
+        .pubsub("http://pubsub.example", &credentials)
+        .pull(subscription, 1)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        far.kind,
+        ErrorKind::Refused(Refusal::Invalid),
+        "the token stays off plain http"
+    );
+    assert!(!format!("{credentials:?} {far:?}").contains("PRIVATE"));
 }
 
 #[tokio::test]
