@@ -1,0 +1,119 @@
+//! `intail serve`: runs Intail, all of it or some of its roles. Roles share nothing but the database, so each may run
+//! in as many processes as wanted.
+
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::lifecycle::{self, Part};
+use super::{CliError, ConfigFile, Outcome, Surroundings, assemble};
+use crate::app::App;
+use crate::config::{Config, PubSubMode};
+use crate::{notices, sync, web};
+
+/// `intail serve …`
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// What this process does; give several separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Web, Role::Sync, Role::Notices])]
+    roles: Vec<Role>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Role {
+    /// Answers people and programs
+    Web,
+    /// Copies mailboxes and keeps them live
+    Sync,
+    /// Fetches Google's notices from Pub/Sub
+    Notices,
+}
+
+/// Runs it.
+pub(super) async fn run(arguments: ServeArguments, mut surroundings: Surroundings) -> Result<Outcome, CliError> {
+    let config = arguments.config.load(&surroundings)?;
+    let listener = match arguments.roles.contains(&Role::Web) {
+        true => Some(listen(config.server.listen, "server.listen").await?),
+        false => None,
+    };
+    let roles = arguments.roles;
+    if is_deaf(&roles, &config) {
+        tracing::warn!(
+            "pubsub.mode is \"push\", so notices come to the processes with the role web; this one gets none"
+        );
+    }
+    let Surroundings {
+        clock, random, stop, ..
+    } = &mut surroundings;
+    let app = assemble(config, clock.clone(), random.clone()).await?;
+    tracing::info!(
+        listen = listener.as_ref().and_then(|it| it.local_addr().ok()).map(tracing::field::display),
+        public_url = %app.config.server.public_url,
+        ?roles,
+        "Intail runs"
+    );
+    let shutdown = CancellationToken::new();
+    let parts = parts(&app, listener, &roles, &shutdown)?;
+    let ended = lifecycle::run(parts, shutdown, stop, clock).await;
+    app.store.close().await;
+    ended.map(|()| Outcome::Done)
+}
+
+/// Whether a process is there for notices only and will never get one.
+fn is_deaf(roles: &[Role], config: &Config) -> bool {
+    roles.contains(&Role::Notices) && !roles.contains(&Role::Web) && config.pubsub.mode != PubSubMode::Pull
+}
+
+/// The parts of a process with these roles. `listener` belongs to the role web.
+pub(super) fn parts(
+    app: &App,
+    listener: Option<TcpListener>,
+    roles: &[Role],
+    shutdown: &CancellationToken,
+) -> Result<Vec<Part>, CliError> {
+    let mut parts = Vec::new();
+    if let Some(listener) = listener {
+        let (app, shutdown) = (app.clone(), shutdown.clone());
+        parts.push(Part::new("web", async move {
+            let failed = |error| CliError::new("The web server failed.").caused_by(error);
+            web::serve(app, listener, shutdown).await.map_err(failed)
+        }));
+    }
+    if roles.contains(&Role::Sync) {
+        let (app, shutdown) = (app.clone(), shutdown.clone());
+        parts.push(Part::new("sync", async move { Ok(sync::run(&app, shutdown).await?) }));
+    }
+    if roles.contains(&Role::Notices) {
+        let (app, shutdown) = (app.clone(), shutdown.clone());
+        let credentials = notices::credentials(&app.config.pubsub.credentials).map_err(|error| {
+            CliError::misused(super::sentence(&error))
+                .hint("Name a service account's key file in pubsub.credentials_file.")
+                .caused_by(error)
+        })?;
+        parts.push(Part::new("notices", async move {
+            notices::pull::run(&app, &credentials, shutdown).await;
+            Ok(())
+        }));
+    }
+    Ok(parts)
+}
+
+/// Listens, or says in a sentence why that isn't possible. `setting` is what to change.
+pub(super) async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let sentence = match error.kind() {
+            std::io::ErrorKind::AddrInUse => format!("Another program already listens on {address}."),
+            std::io::ErrorKind::PermissionDenied => format!("This user may not listen on {address}."),
+            std::io::ErrorKind::AddrNotAvailable => format!("This machine has no address {}.", address.ip()),
+            _ => format!("Intail can't listen on {address}."),
+        };
+        CliError::misused(sentence)
+            .hint(format!("Choose another address with {setting}."))
+            .caused_by(error)
+    })
+}

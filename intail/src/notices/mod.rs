@@ -1,0 +1,115 @@
+//! Notices: Google's hints, through Cloud Pub/Sub, that something changed in a mailbox.
+//!
+//! The promise: a notice only says "look again". It carries no data, is marked on its mailbox in a committed
+//! transaction before it is acknowledged, and may come twice, late, out of order or never. Nothing about one person is
+//! ever handed back to Pub/Sub: an unknown address or an unreadable notice is acknowledged and counted, because what is
+//! handed back slows everybody down. `pull` and `push` are two ways in to the same [`take`]; `provision` makes the
+//! topic and the subscription.
+
+pub mod provision;
+pub mod pull;
+pub mod push;
+
+use std::collections::BTreeSet;
+
+use intail_google::pubsub::{Credentials, CredentialsError, decode_gmail_notice};
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+
+use crate::app::App;
+use crate::config::PubSubCredentials;
+use crate::store::{Store, StoreError, mailboxes};
+
+/// What a batch of notices amounted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Mailboxes that are due now.
+    pub mailboxes: u64,
+    /// Addresses that belong to nobody here: people who left, or who share the project with us. Stored nowhere.
+    pub unknown: u64,
+    /// Notices that can't be read.
+    pub unreadable: u64,
+}
+
+/// Marks the mailboxes of a batch due, commits, and rings. When this returns `Ok`, the batch may be acknowledged.
+/// `notices` holds the decoded `data` of each message; one without data is handed in as an empty slice.
+pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) -> Result<Taken, StoreError> {
+    let (addresses, unreadable) = read(notices);
+    let (mailboxes, unknown) = mark(&app.store, &addresses, app.clock.now()).await?;
+    if mailboxes > 0 {
+        app.due.ring();
+    }
+    if unreadable > 0 {
+        // Their content stays out of the log: whatever came over this topic may be anything.
+        tracing::warn!(unreadable, "notices that can't be read were acknowledged and dropped");
+    }
+    tracing::debug!(mailboxes, unknown, unreadable, "a batch of notices was taken");
+    Ok(Taken {
+        mailboxes,
+        unknown,
+        unreadable,
+    })
+}
+
+/// The addresses of a batch, each once and in order, and how many notices can't be read. The order is the order in
+/// which rows are locked: two batches that name the same people then never wait for each other in a circle.
+fn read<'a>(notices: impl IntoIterator<Item = &'a [u8]>) -> (BTreeSet<String>, u64) {
+    let mut addresses = BTreeSet::new();
+    let mut unreadable = 0;
+    for data in notices {
+        match decode_gmail_notice(data) {
+            Ok(notice) => _ = addresses.insert(notice.email_address),
+            Err(_) => unreadable += 1,
+        }
+    }
+    (addresses, unreadable)
+}
+
+/// Marks every mailbox of these addresses due, in one transaction. Answers how many, and how many addresses have none.
+async fn mark(store: &Store, addresses: &BTreeSet<String>, now: Timestamp) -> Result<(u64, u64), StoreError> {
+    let (mut marked, mut unknown) = (0, 0);
+    if addresses.is_empty() {
+        return Ok((marked, unknown));
+    }
+    let mut tx = store.write().await?;
+    for address in addresses {
+        match mailboxes::notice(&mut tx, address, now).await? {
+            0 => unknown += 1,
+            mailboxes => marked += mailboxes,
+        }
+    }
+    tx.commit().await?;
+    Ok((marked, unknown))
+}
+
+/// What the configuration says we are to Pub/Sub.
+pub fn credentials(configured: &PubSubCredentials) -> Result<Credentials, CredentialsError> {
+    match configured {
+        PubSubCredentials::Anonymous => Ok(Credentials::anonymous()),
+        PubSubCredentials::File(text) => Credentials::from_key_file(text.expose_secret()),
+        PubSubCredentials::Ambient => Credentials::ambient(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_names_each_person_once_and_drops_what_it_cannot_read() {
+        let notices: [&[u8]; 6] = [
+            br#"{"emailAddress":"zoe@example.com","historyId":7}"#,
+            br#"{"emailAddress":"Ada@Example.com","historyId":"8"}"#,
+            br#"{"emailAddress":"ada@example.com","historyId":9}"#,
+            br#"{"emailAddress":"nobody"}"#,
+            b"\xff\xfe",
+            b"",
+        ];
+        let (addresses, unreadable) = read(notices);
+        assert_eq!(
+            addresses.into_iter().collect::<Vec<_>>(),
+            ["ada@example.com", "zoe@example.com"]
+        );
+        assert_eq!(unreadable, 3);
+    }
+}
