@@ -84,7 +84,7 @@ pub struct Scope {
     pub service: Service,
     /// What the person reads on the consent page.
     pub sentence: &'static str,
-    /// Whether it is on the service's high-risk list. Google's list for Gmail is believed to include the metadata scope.
+    /// Whether it is on the service's high-risk list (Gmail's is believed to include the metadata scope).
     pub high_risk: bool,
 }
 

@@ -391,7 +391,7 @@ impl Identity {
         })
     }
 
-    /// Changes an account, with everything that follows for its tokens and sign-ins. `false` when nobody has this `sub`.
+    /// Changes an account, with everything that follows for its tokens and sign-ins. `false` when it doesn't exist.
     pub fn switch_person(&mut self, now: Timestamp, sub: &str, switch: PersonSwitch) -> bool {
         let Some(person) = self.people.get_mut(sub) else {
             return false;
@@ -635,7 +635,7 @@ pub(crate) mod sample {
         (browser, step)
     }
 
-    /// Goes through the consent page, if there is one, with every asked box ticked, and returns the callback's parameters.
+    /// Goes through the consent page, if there is one, with every box ticked, and returns the callback's parameters.
     pub(crate) fn connect(
         identity: &mut Identity,
         now: Timestamp,

@@ -34,7 +34,6 @@ const CONSENT: &str = "/signin/oauth/consent";
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/o/oauth2/v2/auth", get(authorize))
-        .route("/o/oauth2/auth", get(authorize))
         .route(CHOOSER, get(chooser).post(choose))
         .route(CONSENT, get(consent).post(answer))
 }

@@ -31,9 +31,7 @@ const KEYS_CACHE: &str = "public, max-age=20000, must-revalidate, no-transform";
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/token", post(token))
-        .route("/oauth2/v4/token", post(token))
         .route("/revoke", post(revoke))
-        .route("/o/oauth2/revoke", post(revoke))
         .route("/oauth2/v3/certs", get(certs))
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/oauth2/v3/userinfo", get(userinfo).post(userinfo))

@@ -3,6 +3,8 @@
 //! The rules themselves are tested beside the state machine; here it matters that pages, forms, headers and bodies
 //! carry them. Each test has its own sandbox and its own clock.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
