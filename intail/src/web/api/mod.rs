@@ -1,0 +1,303 @@
+//! The REST API, version 1: what a person may read of their own, for their programs. It only reads. Lists are paged by a
+//! cursor; errors are problem documents (RFC 9457). `docs/openapi.json` is generated from here; a test keeps it true.
+
+mod shapes;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::Web;
+use super::access::Caller;
+use super::asked::{Asked, At};
+use super::mail::{after_page, read_place};
+use super::trouble::{self, Problem, Trouble};
+use crate::connect::{self, Connection};
+use crate::store::{changes, labels, messages};
+
+pub(super) use shapes::ChangeShape;
+use shapes::{
+    ChangesShape, ConnectionShape, LabelShape, LabelsShape, MailboxShape, MailboxesShape, MeShape, MessageShape,
+    MessagesShape,
+};
+
+/// Rows on a page when the caller doesn't say, and at most.
+const PAGE_DEFAULT: i64 = 100;
+const PAGE_MAX: i64 = 500;
+/// The longest id of Google's that is looked up.
+const ID_LENGTH_MAX: usize = 128;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Intail",
+        version = "1",
+        description = "What Intail holds of a person's Google Workspace account: mail headers and labels, kept live. Never \
+                       a body. Make an access key under Settings → Access keys.",
+        license(name = "AGPL-3.0-only", identifier = "AGPL-3.0-only"),
+    ),
+    paths(
+        me,
+        connection,
+        mailboxes,
+        mailbox,
+        labels,
+        messages,
+        message,
+        changes,
+        super::streams::stream
+    ),
+    modifiers(&AccessKeys),
+    security(("access_key" = [])),
+)]
+struct Description;
+
+struct AccessKeys;
+
+impl Modify for AccessKeys {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("intail_…")
+            .build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("access_key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The API's description (OpenAPI 3.1) as text: `docs/openapi.json` is exactly this.
+pub fn description() -> String {
+    let mut text = Description::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// `GET /api/v1/openapi.json`
+pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Description::openapi())
+}
+
+/// Who asks.
+#[utoipa::path(get, path = "/api/v1/me", tag = "person", responses(
+    (status = 200, body = MeShape),
+    (status = 401, content_type = "application/problem+json", body = Problem),
+))]
+pub(super) async fn me(caller: Caller) -> Json<MeShape> {
+    Json(MeShape::of(&caller.person))
+}
+
+/// How the person's connection stands.
+#[utoipa::path(get, path = "/api/v1/connection", tag = "person", responses(
+    (status = 200, body = ConnectionShape),
+    (status = 401, content_type = "application/problem+json", body = Problem),
+))]
+pub(super) async fn connection(State(web): State<Web>, caller: Caller) -> Result<Json<ConnectionShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
+    Ok(Json(ConnectionShape::of(connection.as_ref())))
+}
+
+/// The caller's mailboxes.
+#[utoipa::path(get, path = "/api/v1/mailboxes", tag = "mail", responses(
+    (status = 200, body = MailboxesShape),
+    (status = 401, content_type = "application/problem+json", body = Problem),
+))]
+pub(super) async fn mailboxes(State(web): State<Web>, caller: Caller) -> Result<Json<MailboxesShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
+    let mailboxes = connection.iter().filter_map(MailboxShape::of).collect();
+    Ok(Json(MailboxesShape { mailboxes }))
+}
+
+/// One mailbox.
+#[utoipa::path(get, path = "/api/v1/mailboxes/{id}", tag = "mail",
+    params(("id" = String, Path, description = "The mailbox's id.")),
+    responses(
+        (status = 200, body = MailboxShape),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn mailbox(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Json<MailboxShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = owned(&web, &mut tx, &caller, &id).await?;
+    MailboxShape::of(&connection)
+        .map(Json)
+        .ok_or_else(|| trouble::not_there("mailbox"))
+}
+
+/// A mailbox's labels.
+#[utoipa::path(get, path = "/api/v1/mailboxes/{id}/labels", tag = "mail",
+    params(("id" = String, Path, description = "The mailbox's id.")),
+    responses(
+        (status = 200, body = LabelsShape),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn labels(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Json<LabelsShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = owned(&web, &mut tx, &caller, &id).await?;
+    let mailbox = connection.mailbox.ok_or_else(|| trouble::not_there("mailbox"))?;
+    let labels = labels::list(&mut tx, &mailbox.id).await?;
+    Ok(Json(LabelsShape {
+        labels: labels.iter().map(LabelShape::of).collect(),
+    }))
+}
+
+/// Which messages.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    label: Option<String>,
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+/// A mailbox's messages, newest first.
+#[utoipa::path(get, path = "/api/v1/mailboxes/{id}/messages", tag = "mail",
+    params(
+        ("id" = String, Path, description = "The mailbox's id."),
+        ("label" = Option<String>, Query, description = "Only messages with this label's id."),
+        ("after" = Option<String>, Query, description = "`next` of the page before."),
+        ("limit" = Option<i64>, Query, description = "Messages on the page, at most 500; 100 if it isn't given."),
+    ),
+    responses(
+        (status = 200, body = MessagesShape),
+        (status = 400, content_type = "application/problem+json", body = Problem),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn messages(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Json<MessagesShape>, Trouble> {
+    let limit = page(wanted.limit);
+    let after = wanted.after.as_deref().map(read_place).transpose()?;
+    let label = wanted.label.filter(|it| it.len() <= ID_LENGTH_MAX);
+    let mut tx = web.app.store.read().await?;
+    let connection = owned(&web, &mut tx, &caller, &id).await?;
+    let mailbox = connection.mailbox.ok_or_else(|| trouble::not_there("mailbox"))?;
+    let listed = messages::page(&mut tx, &mailbox.id, label.as_deref(), after.as_ref(), limit + 1).await?;
+    let next = after_page(&listed, limit);
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+    Ok(Json(MessagesShape {
+        messages: listed.iter().take(shown).map(MessageShape::of).collect(),
+        next,
+    }))
+}
+
+/// One message: headers and labels.
+#[utoipa::path(get, path = "/api/v1/mailboxes/{id}/messages/{message_id}", tag = "mail",
+    params(
+        ("id" = String, Path, description = "The mailbox's id."),
+        ("message_id" = String, Path, description = "Gmail's id of the message."),
+    ),
+    responses(
+        (status = 200, body = MessageShape),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn message(
+    State(web): State<Web>,
+    caller: Caller,
+    At((id, message_id)): At<(String, String)>,
+) -> Result<Json<MessageShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = owned(&web, &mut tx, &caller, &id).await?;
+    let mailbox = connection.mailbox.ok_or_else(|| trouble::not_there("mailbox"))?;
+    if message_id.len() > ID_LENGTH_MAX {
+        return Err(trouble::not_there("message"));
+    }
+    let message = messages::by_id(&mut tx, &mailbox.id, &message_id).await?;
+    message
+        .map(|it| Json(MessageShape::of(&it)))
+        .ok_or_else(|| trouble::not_there("message"))
+}
+
+/// Which changes.
+#[derive(Deserialize)]
+pub(super) struct Since {
+    after: Option<i64>,
+    limit: Option<i64>,
+}
+
+/// The person's changes, oldest first. Folding them from the beginning gives the same messages as the lists.
+#[utoipa::path(get, path = "/api/v1/changes", tag = "changes",
+    params(
+        ("after" = Option<i64>, Query, description = "Only changes after this number; 0 or nothing begins at the beginning."),
+        ("limit" = Option<i64>, Query, description = "Changes on the page, at most 500; 100 if it isn't given."),
+    ),
+    responses(
+        (status = 200, body = ChangesShape),
+        (status = 400, content_type = "application/problem+json", body = Problem),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn changes(
+    State(web): State<Web>,
+    caller: Caller,
+    Asked(since): Asked<Since>,
+) -> Result<Json<ChangesShape>, Trouble> {
+    let (after, limit) = (since.after.unwrap_or(0), page(since.limit));
+    let mut tx = web.app.store.read().await?;
+    let mut listed = changes::of_person(&mut tx, &caller.person.id, after, limit + 1).await?;
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = listed.len() > shown;
+    listed.truncate(shown);
+    let next = listed.last().map_or(after, |it| it.seq);
+    Ok(Json(ChangesShape {
+        changes: listed.iter().map(ChangeShape::of).collect(),
+        next,
+        more,
+    }))
+}
+
+fn page(limit: Option<i64>) -> i64 {
+    limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+}
+
+/// The caller's connection if the mailbox is theirs. Somebody else's isn't there, as one that doesn't exist.
+async fn owned(web: &Web, tx: &mut crate::store::Tx, caller: &Caller, id: &str) -> Result<Connection, Trouble> {
+    let connection = connect::connection(tx, &caller.person.id, web.app.clock.now()).await?;
+    let theirs = connection.filter(|it| it.mailbox.as_ref().is_some_and(|mailbox| mailbox.id.as_str() == id));
+    theirs.ok_or_else(|| trouble::not_there("mailbox"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::{Method, ROUTES};
+
+    #[test]
+    fn every_api_route_is_described_and_nothing_else() {
+        let mut described: Vec<String> = Description::openapi().paths.paths.into_keys().collect();
+        let mut routed: Vec<String> = ROUTES
+            .iter()
+            .filter(|it| it.method == Method::Get && it.path.starts_with("/api/v1/"))
+            .map(|it| it.path.to_owned())
+            .filter(|it| it != "/api/v1/openapi.json")
+            .collect();
+        described.sort();
+        routed.sort();
+        assert_eq!(described, routed);
+    }
+
+    #[test]
+    fn pages_are_bounded() {
+        assert_eq!(
+            [None, Some(-5), Some(0), Some(7), Some(i64::MAX)].map(page),
+            [100, 1, 1, 7, 500]
+        );
+    }
+}

@@ -1,0 +1,350 @@
+//! What the API answers, field by field. Instants are ISO 8601 in UTC; ids and Google's history ids are text.
+//! A reader must not remove or rename a field within v1.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value as Json;
+use utoipa::ToSchema;
+
+use crate::connect::{Connection, Permission, Push};
+use crate::store::changes::Change;
+use crate::store::labels::Label;
+use crate::store::mailboxes::Mailbox;
+use crate::store::messages::Message;
+use crate::store::people::Person;
+use crate::web::words::from_ms;
+
+/// Who asks.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
+pub(in crate::web) struct MeShape {
+    /// The person's id.
+    id: String,
+    /// Their address as of the last sign-in. It may change; the id doesn't.
+    email: String,
+    /// Their name as of the last sign-in.
+    name: String,
+    /// `member`, `administrator` or `auditor`.
+    role: &'static str,
+    /// The organization's id.
+    organization_id: String,
+}
+
+impl MeShape {
+    pub(super) fn of(person: &Person) -> Self {
+        Self {
+            id: person.id.to_string(),
+            email: person.email.clone(),
+            name: person.name.clone(),
+            role: person.role.word(),
+            organization_id: person.organization_id.to_string(),
+        }
+    }
+}
+
+/// How the connection stands, computed at this moment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Connection)]
+pub(in crate::web) struct ConnectionShape {
+    /// Whether every permission is granted and every stream has advanced.
+    connected: bool,
+    /// The Google account; null when nothing is connected.
+    email: Option<String>,
+    /// `none`, `active`, `partial`, `needs_person`, `needs_administrator` or `needs_operator`.
+    state: &'static str,
+    /// Why, in one word; empty when there is nothing to say.
+    reason: String,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// The permissions.
+    permissions: Vec<PermissionShape>,
+    /// The mailbox, once mail is permitted.
+    mailbox: Option<MailboxShape>,
+}
+
+/// A permission that Intail asks for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Permission)]
+pub(in crate::web) struct PermissionShape {
+    /// Google's name for it.
+    scope: &'static str,
+    /// What people call it.
+    title: &'static str,
+    /// Whether it is granted.
+    granted: bool,
+}
+
+impl ConnectionShape {
+    pub(super) fn of(connection: Option<&Connection>) -> Self {
+        let granted = |it: Permission| connection.is_some_and(|connection| connection.granted.contains(&it));
+        let permissions = Permission::ALL
+            .into_iter()
+            .map(|it| PermissionShape {
+                scope: it.scope(),
+                title: it.title(),
+                granted: granted(it),
+            })
+            .collect();
+        Self {
+            connected: connection.is_some_and(Connection::is_connected),
+            email: connection.map(|it| it.grant.email.clone()),
+            state: connection.map_or("none", |it| it.grant.state.word()),
+            reason: connection.map_or_else(String::new, |it| it.grant.reason.clone()),
+            since: connection.map(|it| it.grant.state_since),
+            permissions,
+            mailbox: connection.and_then(MailboxShape::of),
+        }
+    }
+}
+
+/// A copied mailbox.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Mailbox)]
+pub(in crate::web) struct MailboxShape {
+    /// Its id: stays the same when the person reconnects.
+    id: String,
+    /// The address.
+    email: String,
+    /// `backfilling`, `live` or `reconciling`.
+    state: &'static str,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    state_since: Timestamp,
+    /// Google's history id up to which everything is stored.
+    history_id: Option<String>,
+    /// When the history was last read to its end: what the copy is as of.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    as_of: Option<Timestamp>,
+    /// Messages that are stored.
+    messages_stored: i64,
+    /// Messages that Google counted when it was last asked.
+    messages_total: Option<i64>,
+    /// Messages that are known of and not fetched yet.
+    messages_waiting: i64,
+    /// Back to when the copy is complete, while it is still growing.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    complete_back_to: Option<Timestamp>,
+    /// Until when no call is made because Google asked for it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    paused_until: Option<Timestamp>,
+    /// Whether Google tells of changes.
+    push: PushShape,
+    /// Messages that failed and are retried.
+    debts: DebtsShape,
+}
+
+/// Whether Google tells of changes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Push)]
+pub(in crate::web) struct PushShape {
+    /// `not_yet`, `live` or `lapsed`.
+    state: &'static str,
+    /// Since when it is live, without a gap.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// When it ends unless it is renewed, or when it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// When Intail renews it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    renews_at: Option<Timestamp>,
+    /// Why the last try failed, if it did.
+    problem: Option<String>,
+}
+
+/// Messages that failed and are retried.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Debts)]
+pub(in crate::web) struct DebtsShape {
+    /// How many.
+    count: i64,
+    /// When the next of them is tried.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_try_at: Option<Timestamp>,
+}
+
+impl MailboxShape {
+    pub(super) fn of(connection: &Connection) -> Option<Self> {
+        let mailbox: &Mailbox = connection.mailbox.as_ref()?;
+        Some(Self {
+            id: mailbox.id.to_string(),
+            email: mailbox.email.clone(),
+            state: mailbox.state.word(),
+            state_since: mailbox.state_since,
+            history_id: mailbox.cursor.map(|it| it.to_string()),
+            as_of: mailbox.cursor_at,
+            messages_stored: connection.stored,
+            messages_total: mailbox.total_messages,
+            messages_waiting: connection.waiting,
+            complete_back_to: mailbox.oldest_ms.map(from_ms),
+            paused_until: mailbox.paused_until,
+            push: PushShape::of(&connection.push),
+            debts: DebtsShape {
+                count: connection.debts,
+                next_try_at: connection.next_debt_at,
+            },
+        })
+    }
+}
+
+impl PushShape {
+    fn of(push: &Push) -> Self {
+        let (state, since, expires_at, renews_at, problem) = match push {
+            Push::NotYet { problem } => ("not_yet", None, None, None, problem),
+            Push::Live {
+                since,
+                expires_at,
+                renews_at,
+                problem,
+            } => ("live", Some(*since), Some(*expires_at), Some(*renews_at), problem),
+            Push::Lapsed { at, problem } => ("lapsed", None, Some(*at), None, problem),
+        };
+        Self {
+            state,
+            since,
+            expires_at,
+            renews_at,
+            problem: problem.clone(),
+        }
+    }
+}
+
+/// A label.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Label)]
+pub(in crate::web) struct LabelShape {
+    /// Gmail's id.
+    id: String,
+    /// What people read.
+    name: String,
+    /// `system` or `user`.
+    kind: &'static str,
+}
+
+impl LabelShape {
+    pub(super) fn of(label: &Label) -> Self {
+        Self {
+            id: label.id.clone(),
+            name: label.name.clone(),
+            kind: label.kind.word(),
+        }
+    }
+}
+
+/// A message: headers and labels. There is no body here, because Intail never has one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
+pub(in crate::web) struct MessageShape {
+    /// Gmail's id, unique within the mailbox.
+    id: String,
+    /// Gmail's thread.
+    thread_id: String,
+    /// When Google took it in.
+    #[schema(value_type = String, format = DateTime)]
+    received_at: Timestamp,
+    /// Google's estimate of the whole message's size, in bytes.
+    size_bytes: i64,
+    /// The last history record that this state includes.
+    history_id: String,
+    /// Its labels' ids.
+    label_ids: Vec<String>,
+    /// The subject, decoded; empty when there is none.
+    subject: String,
+    /// The sender's name, decoded; empty when there is none.
+    sender_name: String,
+    /// The sender's address; empty when there is none.
+    sender_address: String,
+    /// The other headers, decoded: name in lower case, values in order.
+    headers: BTreeMap<String, Vec<String>>,
+}
+
+impl MessageShape {
+    pub(super) fn of(message: &Message) -> Self {
+        Self {
+            id: message.id.clone(),
+            thread_id: message.thread_id.clone(),
+            received_at: from_ms(message.received_ms),
+            size_bytes: message.size_bytes,
+            history_id: message.history_id.to_string(),
+            label_ids: message.labels.clone(),
+            subject: message.subject.clone(),
+            sender_name: message.sender_name.clone(),
+            sender_address: message.sender_address.clone(),
+            headers: message.headers.clone(),
+        }
+    }
+}
+
+/// A change.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Change)]
+pub(in crate::web) struct ChangeShape {
+    /// Its number: grows within the organization, never repeats.
+    seq: i64,
+    /// When it was committed.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// What happened, in one dotted word: `message.added`.
+    kind: String,
+    /// The mailbox.
+    mailbox_id: String,
+    /// What it happened to: a message's or a label's id; empty for the mailbox itself.
+    subject_id: String,
+    /// What moved, such as labels added and removed.
+    #[schema(value_type = Object)]
+    data: Json,
+    /// The message as it is now; null when it has gone since, or when the change isn't about a message.
+    message: Option<MessageShape>,
+}
+
+impl ChangeShape {
+    /// Of a change as it is read.
+    pub(in crate::web) fn of(change: &Change) -> Self {
+        Self {
+            seq: change.seq,
+            at: change.at,
+            kind: change.kind.clone(),
+            mailbox_id: change.mailbox_id.to_string(),
+            subject_id: change.subject_id.clone(),
+            data: change.data.clone(),
+            message: change.message.as_ref().map(MessageShape::of),
+        }
+    }
+}
+
+/// All mailboxes that the caller may see.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Mailboxes)]
+pub(in crate::web) struct MailboxesShape {
+    pub(super) mailboxes: Vec<MailboxShape>,
+}
+
+/// All labels of a mailbox.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Labels)]
+pub(in crate::web) struct LabelsShape {
+    pub(super) labels: Vec<LabelShape>,
+}
+
+/// A page of messages, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Messages)]
+pub(in crate::web) struct MessagesShape {
+    pub(super) messages: Vec<MessageShape>,
+    /// Give it as `after` to get the next page; null at the end.
+    pub(super) next: Option<String>,
+}
+
+/// A page of changes, oldest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Changes)]
+pub(in crate::web) struct ChangesShape {
+    pub(super) changes: Vec<ChangeShape>,
+    /// Give it as `after` to go on from here, now or later.
+    pub(super) next: i64,
+    /// Whether there is more already.
+    pub(super) more: bool,
+}

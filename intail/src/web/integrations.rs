@@ -1,0 +1,453 @@
+//! Settings → Integrations: the Google Workspace Individual card in all its states, connecting and disconnecting, and the
+//! pages of what the other two permissions are for. Everything that is said here is computed from evidence at that moment.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::access::Caller;
+use super::asked::{Asked, Sent};
+use super::page::{Shell, html};
+use super::trouble::Trouble;
+use super::words::{When, clip, counted, from_ms, grouped, reason};
+use super::{Web, session};
+use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, Push};
+use crate::store::changes;
+use crate::store::grants::GrantState;
+use crate::store::mailboxes::{Mailbox, MailboxState};
+use crate::store::organizations::{self, Approval};
+use crate::store::people::Role;
+
+/// How long after connecting the confirmation is still shown when the page is asked for it.
+const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(5);
+/// How often a page asks again while things settle and nothing pushes yet, in seconds.
+const SETTLING_EVERY_S: u8 = 2;
+/// The longest text of Google's that is shown as a reason.
+const PROBLEM_SHOWN_MAX: usize = 200;
+
+/// Why the page was opened.
+#[derive(Deserialize)]
+pub(super) struct Opened {
+    done: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "integrations.html")]
+struct IntegrationsPage {
+    shell: Shell,
+    confirmation: Option<Confirmation>,
+    status: Status,
+    card: Option<Card>,
+    way: Way,
+    abandoned: Option<When>,
+    settling_every_s: u8,
+}
+
+/// What a person is told right after they connected.
+struct Confirmation {
+    email: String,
+    missing: Vec<Permission>,
+}
+
+/// How the connection stands, in a word, with its colour.
+struct Status {
+    tone: &'static str,
+    text: &'static str,
+    since: Option<When>,
+}
+
+/// What there is to know on the way to a connection.
+struct Way {
+    approval: Approval,
+    client_id: String,
+    is_administrator: bool,
+    message: String,
+    permissions: [Permission; 3],
+}
+
+/// An existing connection.
+struct Card {
+    email: String,
+    connected_at: When,
+    problem: Option<Problem>,
+    permissions: Vec<Permitted>,
+    missing_any: bool,
+    copying: Option<Copying>,
+    push: PushWords,
+    debts: Option<Debts>,
+}
+
+/// Something that keeps the connection from working, and who can mend it.
+struct Problem {
+    who: &'static str,
+    title: &'static str,
+    text: &'static str,
+    since: When,
+    can_reconnect: bool,
+}
+
+struct Permitted {
+    permission: Permission,
+    granted: bool,
+    why: &'static str,
+}
+
+/// How far the copy is.
+struct Copying {
+    state: &'static str,
+    stored: String,
+    total: Option<String>,
+    done_share: Option<u8>,
+    waiting: Option<String>,
+    complete_to: Option<When>,
+    as_of: Option<When>,
+    paused_until: Option<When>,
+}
+
+/// Whether Google tells of changes.
+enum PushWords {
+    NotYet {
+        problem: Option<String>,
+    },
+    Live {
+        since: When,
+        expires_at: When,
+        renews_at: When,
+        problem: Option<String>,
+    },
+    Lapsed {
+        at: When,
+        problem: Option<String>,
+    },
+}
+
+struct Debts {
+    count: String,
+    next_at: Option<When>,
+}
+
+/// `GET /settings/integrations`
+pub(super) async fn page(
+    State(web): State<Web>,
+    caller: Caller,
+    Asked(opened): Asked<Opened>,
+) -> Result<Response, Trouble> {
+    let (person, now) = (&caller.person, web.app.clock.now());
+    let mut tx = web.app.store.read().await?;
+    let last_seq = changes::last_seq(&mut tx, &person.organization_id).await?;
+    let connection = connect::connection(&mut tx, &person.id, now).await?;
+    let abandoned = connect::abandoned(&mut tx, &person.id, now).await?;
+    let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
+    drop(tx);
+    let approval = organization.map_or(Approval::Unknown, |it| it.approval);
+    let just_connected = opened.done.as_deref() == Some("connected");
+    let shell =
+        Shell::new(&web, Some(&caller), "integrations", "Integrations").following(last_seq, connection.is_some());
+    let settles = connection.as_ref().is_some_and(|it| is_settling(it, now));
+    html(&IntegrationsPage {
+        shell,
+        confirmation: connection
+            .as_ref()
+            .filter(|it| just_connected && is_fresh(it, now))
+            .map(|it| Confirmation {
+                email: it.grant.email.clone(),
+                missing: it.missing.clone(),
+            }),
+        status: status(connection.as_ref(), approval, now),
+        abandoned: abandoned.filter(|_| connection.is_none()).map(When::full),
+        way: way(&web, approval, person.role == Role::Administrator),
+        card: connection.map(|it| card(&it, now)),
+        settling_every_s: if settles { SETTLING_EVERY_S } else { 0 },
+    })
+}
+
+fn is_fresh(connection: &Connection, now: Timestamp) -> bool {
+    connection.grant.state.works() && now.duration_since(connection.grant.connected_at) < CONFIRMED_FOR
+}
+
+fn is_settling(connection: &Connection, now: Timestamp) -> bool {
+    let mailbox = connection.mailbox.as_ref().filter(|_| connection.grant.state.works());
+    let paused = |it: &Mailbox| it.paused_until.is_some_and(|until| until > now);
+    mailbox.is_some_and(|it| {
+        !paused(it) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
+    })
+}
+
+fn way(web: &Web, approval: Approval, is_administrator: bool) -> Way {
+    let client_id = web.app.config.google.client.client_id.clone();
+    let scopes: String = Permission::ALL.iter().fold(String::new(), |text, it| {
+        format!("{text}\n- {}: {}\n  {}", it.title(), it.meaning(), it.scope())
+    });
+    let message = format!(
+        "Hello,\n\nI would like to use Intail with my Google Workspace account. It needs your approval once, for everybody:\n\n\
+         Google Admin console (admin.google.com) → Security → Access and data control → API controls → Manage Third-Party \
+         App Access → Configure new app. Search for this client ID and choose Trusted:\n\n{client_id}\n\n\
+         What it can read, never write:\n{scopes}\n\nIntail is at {}.\n",
+        web.app.config.server.public_url.as_str()
+    );
+    Way {
+        approval,
+        client_id,
+        is_administrator,
+        message,
+        permissions: Permission::ALL,
+    }
+}
+
+fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -> Status {
+    let Some(connection) = connection else {
+        let (tone, text) = match approval {
+            Approval::Approved => ("quiet", "Not connected"),
+            Approval::Blocked => ("act", "Blocked by your administrator"),
+            Approval::Unknown | Approval::Asked => ("quiet", "Not connected"),
+        };
+        return Status {
+            tone,
+            text,
+            since: None,
+        };
+    };
+    let mailbox = connection.mailbox.as_ref();
+    let grant_since = Some(When::full(connection.grant.state_since));
+    let mailbox_since = mailbox.map(|it| When::full(it.state_since));
+    let paused = mailbox.is_some_and(|it| it.paused_until.is_some_and(|until| until > now));
+    let (tone, text, since) = match connection.grant.state {
+        GrantState::NeedsPerson => ("act", "Needs you", grant_since),
+        GrantState::NeedsAdministrator => ("act", "Needs your administrator", grant_since),
+        GrantState::NeedsOperator => ("act", "Needs whoever runs Intail", grant_since),
+        _ if mailbox.is_none() => ("act", "Mail isn't permitted", grant_since),
+        _ if paused => ("busy", "Paused", None),
+        _ => match mailbox.map(|it| it.state) {
+            Some(MailboxState::Backfilling) => ("busy", "Copying your mail", mailbox_since),
+            Some(MailboxState::Reconciling) => ("busy", "Comparing with Google", mailbox_since),
+            _ if !connection.missing.is_empty() => ("good", "Live, with a permission missing", mailbox_since),
+            _ if connection.is_connected() => ("good", "Connected and live", mailbox_since),
+            _ => ("busy", "Starting", mailbox_since),
+        },
+    };
+    Status { tone, text, since }
+}
+
+fn card(connection: &Connection, now: Timestamp) -> Card {
+    Card {
+        email: connection.grant.email.clone(),
+        connected_at: When::full(connection.grant.connected_at),
+        problem: problem(connection),
+        permissions: Permission::ALL
+            .into_iter()
+            .map(|it| permitted(it, connection))
+            .collect(),
+        missing_any: !connection.missing.is_empty() && connection.grant.state.works(),
+        copying: connection.mailbox.as_ref().map(|it| copying(connection, it, now)),
+        push: push_words(&connection.push),
+        debts: (connection.debts > 0).then(|| Debts {
+            count: counted(connection.debts, "message", "messages"),
+            next_at: connection.next_debt_at.map(When::full),
+        }),
+    }
+}
+
+fn problem(connection: &Connection) -> Option<Problem> {
+    let (who, title, can_reconnect) = match connection.grant.state {
+        GrantState::NeedsPerson => ("person", "Connect once more to go on", true),
+        GrantState::NeedsAdministrator => ("administrator", "Your administrator has to let Intail in again", true),
+        GrantState::NeedsOperator => ("operator", "Whoever runs Intail has to mend it", false),
+        GrantState::Active | GrantState::Partial | GrantState::Left => return None,
+    };
+    let since = When::full(connection.grant.state_since);
+    Some(Problem {
+        who,
+        title,
+        text: reason(&connection.grant),
+        since,
+        can_reconnect,
+    })
+}
+
+fn permitted(permission: Permission, connection: &Connection) -> Permitted {
+    let why = match permission {
+        Permission::Mail => "Without it there is no mail in Intail: this is what everything else hangs on.",
+        Permission::Calendar => "Without it Intail will have no calendar for you. Mail isn't touched by that.",
+        Permission::Directory => "Without it Intail knows colleagues by address only. Mail isn't touched by that.",
+    };
+    Permitted {
+        permission,
+        granted: connection.granted.contains(&permission),
+        why,
+    }
+}
+
+fn copying(connection: &Connection, mailbox: &Mailbox, now: Timestamp) -> Copying {
+    let total = mailbox.total_messages.map(|total| total.max(connection.stored));
+    let share = total.map(|total| {
+        if total == 0 {
+            100
+        } else {
+            connection.stored.saturating_mul(100) / total
+        }
+    });
+    let complete = mailbox.state == MailboxState::Live;
+    Copying {
+        state: mailbox.state.word(),
+        stored: grouped(connection.stored),
+        total: total.filter(|_| !complete).map(grouped),
+        done_share: share.filter(|_| !complete).and_then(|it| u8::try_from(it).ok()),
+        waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
+        complete_to: mailbox.oldest_ms.filter(|_| !complete).map(|ms| When::day(from_ms(ms))),
+        as_of: mailbox.cursor_at.map(When::full),
+        paused_until: mailbox.paused_until.filter(|until| *until > now).map(When::full),
+    }
+}
+
+fn push_words(push: &Push) -> PushWords {
+    let shown = |problem: &Option<String>| problem.as_ref().map(|it| clip(it, PROBLEM_SHOWN_MAX));
+    match push {
+        Push::NotYet { problem } => PushWords::NotYet {
+            problem: shown(problem),
+        },
+        Push::Live {
+            since,
+            expires_at,
+            renews_at,
+            problem,
+        } => PushWords::Live {
+            since: When::full(*since),
+            expires_at: When::full(*expires_at),
+            renews_at: When::full(*renews_at),
+            problem: shown(problem),
+        },
+        Push::Lapsed { at, problem } => PushWords::Lapsed {
+            at: When::full(*at),
+            problem: shown(problem),
+        },
+    }
+}
+
+/// How the person wants to be asked.
+#[derive(Deserialize)]
+pub(super) struct Ask {
+    choose_account: Option<String>,
+    ask_again: Option<String>,
+}
+
+/// `POST /connect/google`: sends the person to Google. Pressing twice begins two attempts; each works once, and either
+/// ends in the same connection.
+pub(super) async fn connect(
+    State(web): State<Web>,
+    caller: Caller,
+    headers: HeaderMap,
+    Sent(ask): Sent<Ask>,
+) -> Result<Response, Trouble> {
+    let options = Options {
+        choose_account: ask.choose_account.is_some(),
+        ask_again: ask.ask_again.is_some(),
+    };
+    let (browser_hash, cookie) = session::recognize_browser(&web, &headers);
+    let url = connect::begin(&web.app, &caller.person, &browser_hash, options).await?;
+    Ok((cookie, Redirect::to(url.as_str())).into_response())
+}
+
+/// `GET /connect/google/callback`: the person comes back from Google. The address carries a code, so it is left at once.
+pub(super) async fn connected(
+    State(web): State<Web>,
+    caller: Option<Caller>,
+    headers: HeaderMap,
+    Asked(callback): Asked<connect::Callback>,
+) -> Result<Response, Trouble> {
+    let browser_hash = session::browser_hash(&web, &headers);
+    let person = caller.as_ref().map(|it| &it.person);
+    match connect::finish(&web.app, person, &browser_hash, callback).await {
+        Ok(_) => Ok(Redirect::to("/settings/integrations?done=connected").into_response()),
+        Err(error) => {
+            let mut told = Trouble::from(error).into_response();
+            if let Some(caller) = caller {
+                told.extensions_mut().insert(caller);
+            }
+            Ok(told)
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "leave.html")]
+struct LeavePage {
+    shell: Shell,
+    email: String,
+    stored: String,
+}
+
+/// `GET /settings/integrations/disconnect`: says what would happen.
+pub(super) async fn leave_page(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
+    let connection = connection.ok_or(ConnectError::NotConnected)?;
+    html(&LeavePage {
+        shell: Shell::new(&web, Some(&caller), "integrations", "Disconnect"),
+        email: connection.grant.email.clone(),
+        stored: counted(connection.stored, "message", "messages"),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "left.html")]
+struct LeftPage {
+    shell: Shell,
+    left: Left,
+    rows: String,
+}
+
+/// `POST /disconnect/google`: does it, and says what was done.
+pub(super) async fn leave(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+    let left = connect::leave(&web.app, &caller.person).await?;
+    let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
+    html(&LeftPage {
+        shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"),
+        left,
+        rows,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "permission.html")]
+struct PermissionPage {
+    shell: Shell,
+    permission: Permission,
+    connected: bool,
+    works: bool,
+    granted: bool,
+}
+
+/// `GET /calendar`
+pub(super) async fn calendar(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+    permission_page(&web, &caller, "calendar", Permission::Calendar).await
+}
+
+/// `GET /directory`
+pub(super) async fn directory(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+    permission_page(&web, &caller, "directory", Permission::Directory).await
+}
+
+async fn permission_page(
+    web: &Web,
+    caller: &Caller,
+    area: &'static str,
+    permission: Permission,
+) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
+    let title = if permission == Permission::Calendar {
+        "Calendar"
+    } else {
+        "Directory"
+    };
+    html(&PermissionPage {
+        shell: Shell::new(web, Some(caller), area, title),
+        permission,
+        connected: connection.is_some(),
+        works: connection.as_ref().is_some_and(|it| it.grant.state.works()),
+        granted: connection.is_some_and(|it| it.granted.contains(&permission)),
+    })
+}

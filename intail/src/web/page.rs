@@ -1,0 +1,137 @@
+//! What all pages share: the frame around their content, and the headers that keep them safe.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{Html, IntoResponse as _, Response};
+use url::Url;
+
+use super::access::{Caller, Via};
+use super::assets::ASSETS;
+use super::trouble::{self, Trouble};
+use super::{Web, header as pair, session};
+use crate::config::Config;
+use crate::store::people::Role;
+
+/// The frame around a page's content.
+pub(super) struct Shell {
+    /// What the page is about, for the window's title.
+    pub(super) title: String,
+    /// The entry of the navigation that the page belongs to.
+    pub(super) area: &'static str,
+    /// Who is signed in.
+    pub(super) person: Option<Signed>,
+    /// What the page's forms carry; empty when nobody is signed in.
+    pub(super) form_token: String,
+    /// The number of the feed's last change that the page shows, if it follows the feed from there.
+    pub(super) follows_after: Option<i64>,
+    pub(super) style: &'static str,
+    pub(super) script: &'static str,
+    pub(super) mark: &'static str,
+}
+
+/// Who is signed in, as the frame shows it.
+pub(super) struct Signed {
+    pub(super) name: String,
+    pub(super) email: String,
+    pub(super) administrator: bool,
+}
+
+impl Shell {
+    /// The frame for whoever asks.
+    pub(super) fn new(web: &Web, caller: Option<&Caller>, area: &'static str, title: impl Into<String>) -> Self {
+        let form_token = match caller.map(|it| &it.via) {
+            Some(Via::Session { form_token, .. }) => session::mask(&web.app.random, form_token),
+            _ => String::new(),
+        };
+        Self {
+            title: title.into(),
+            area,
+            person: caller.map(|it| Signed {
+                name: if it.person.name.is_empty() {
+                    it.person.email.clone()
+                } else {
+                    it.person.name.clone()
+                },
+                email: it.person.email.clone(),
+                administrator: it.person.role == Role::Administrator,
+            }),
+            form_token,
+            follows_after: None,
+            style: &ASSETS.style.address,
+            script: &ASSETS.live.address,
+            mark: &ASSETS.mark.address,
+        }
+    }
+
+    /// The same frame for a page that follows the person's feed: nothing that happens between its reading and its script's
+    /// start is missed.
+    pub(super) fn following(self, after: i64, there_is_a_feed: bool) -> Self {
+        Self {
+            follows_after: there_is_a_feed.then_some(after),
+            ..self
+        }
+    }
+}
+
+/// A page, put together.
+pub(super) fn html(page: &impl Template) -> Result<Response, Trouble> {
+    page.render()
+        .map(|text| Html(text).into_response())
+        .map_err(trouble::unexpected)
+}
+
+/// The headers that every answer carries.
+pub(super) fn guards(config: &Config) -> HeaderMap {
+    let mut guards: HeaderMap = [
+        pair("x-content-type-options", "nosniff"),
+        pair("x-frame-options", "DENY"),
+        // With `no-referrer` browsers would send `Origin: null` with our own forms.
+        pair("referrer-policy", "same-origin"),
+        pair("cross-origin-opener-policy", "same-origin"),
+        pair("cross-origin-resource-policy", "same-origin"),
+        pair(
+            "permissions-policy",
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+    ]
+    .into_iter()
+    .collect();
+    if let Ok(policy) = HeaderValue::from_str(&policy(config)) {
+        guards.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    if config.server.public_url.is_https() {
+        guards.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        );
+    }
+    guards
+}
+
+/// What pages may load and where their forms may lead. Connect and Sign in are forms that are answered with a redirect to
+/// the provider, and Chromium holds `form-action` against the redirect's target too.
+fn policy(config: &Config) -> String {
+    let issuer = Url::parse(&config.signin.issuer).ok();
+    let mut forms: Vec<String> = [Some(&config.google.endpoints.authorize), issuer.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|url| url.origin().ascii_serialization())
+        .collect();
+    forms.dedup();
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self' {}; frame-ancestors 'none'; base-uri 'none'",
+        forms.join(" ")
+    )
+}
+
+/// The layer that adds them. What a handler doesn't say otherwise is kept nowhere: most answers are about a person.
+pub(super) async fn guard(State(web): State<Web>, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.extend(web.guards.clone());
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}

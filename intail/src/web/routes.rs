@@ -1,0 +1,108 @@
+//! Every address that Intail answers, with who may use it. A reader must not add a route anywhere else.
+
+use std::fmt;
+
+use axum::routing::{MethodRouter, get, post};
+
+use super::{
+    Web, access_keys, activity, administration, api, assets, health, home, integrations, mail, receipt, streams,
+};
+use crate::notices;
+
+/// One address.
+pub struct Route {
+    /// How it is asked.
+    pub method: Method,
+    /// Its path; `{id}` stands for one segment.
+    pub path: &'static str,
+    /// Who may use it.
+    pub who: Who,
+    pub(super) handler: fn() -> MethodRouter<Web>,
+}
+
+/// How an address is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Does something.
+    Post,
+}
+
+/// Who may use an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everyone. What only some may do here carries its own proof, such as a token that Google signed.
+    Anyone,
+    /// A person who is signed in.
+    SignedIn,
+    /// An administrator who is signed in.
+    Administrator,
+    /// A person who is signed in, or a program with a person's access key.
+    Key,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        })
+    }
+}
+
+const fn route(method: Method, path: &'static str, who: Who, handler: fn() -> MethodRouter<Web>) -> Route {
+    Route {
+        method,
+        path,
+        who,
+        handler,
+    }
+}
+
+use Method::{Get, Post};
+use Who::{Administrator, Anyone, Key, SignedIn};
+
+/// All addresses.
+pub const ROUTES: &[Route] = &[
+    route(Get, "/", Anyone, || get(home::front)),
+    route(Get, "/signin", Anyone, || get(home::sign_in_page)),
+    route(Post, "/signin", Anyone, || post(home::sign_in)),
+    route(Get, "/signin/callback", Anyone, || get(home::signed_in)),
+    route(Post, "/signout", SignedIn, || post(home::sign_out)),
+    route(Get, "/settings/integrations", SignedIn, || get(integrations::page)),
+    route(Get, "/settings/integrations/disconnect", SignedIn, || {
+        get(integrations::leave_page)
+    }),
+    route(Post, "/connect/google", SignedIn, || post(integrations::connect)),
+    // The person may have signed out meanwhile: that has its own page, so the callback itself asks who they are.
+    route(Get, "/connect/google/callback", Anyone, || get(integrations::connected)),
+    route(Post, "/disconnect/google", SignedIn, || post(integrations::leave)),
+    route(Get, "/mail", SignedIn, || get(mail::page)),
+    route(Get, "/mail/thread/{id}", SignedIn, || get(mail::thread)),
+    route(Get, "/activity", SignedIn, || get(activity::page)),
+    route(Get, "/receipt", SignedIn, || get(receipt::page)),
+    route(Get, "/calendar", SignedIn, || get(integrations::calendar)),
+    route(Get, "/directory", SignedIn, || get(integrations::directory)),
+    route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
+    route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
+    route(Post, "/settings/keys/delete", SignedIn, || post(access_keys::delete)),
+    route(Get, "/admin", Administrator, || get(administration::page)),
+    route(Get, "/api/v1/openapi.json", Anyone, || get(api::openapi)),
+    route(Get, "/api/v1/me", Key, || get(api::me)),
+    route(Get, "/api/v1/connection", Key, || get(api::connection)),
+    route(Get, "/api/v1/mailboxes", Key, || get(api::mailboxes)),
+    route(Get, "/api/v1/mailboxes/{id}", Key, || get(api::mailbox)),
+    route(Get, "/api/v1/mailboxes/{id}/labels", Key, || get(api::labels)),
+    route(Get, "/api/v1/mailboxes/{id}/messages", Key, || get(api::messages)),
+    route(Get, "/api/v1/mailboxes/{id}/messages/{message_id}", Key, || {
+        get(api::message)
+    }),
+    route(Get, "/api/v1/changes", Key, || get(api::changes)),
+    route(Get, "/api/v1/changes/stream", Key, || get(streams::stream)),
+    route(Post, "/notices/pubsub", Anyone, || post(notices::push::receive)),
+    route(Get, "/healthz", Anyone, || get(health::alive)),
+    route(Get, "/readyz", Anyone, || get(health::ready)),
+    route(Get, "/metrics", Anyone, || get(health::metrics)),
+    route(Get, "/static/{name}", Anyone, || get(assets::asset)),
+];

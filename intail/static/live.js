@@ -1,0 +1,258 @@
+// What the pages gain where scripts run. Every page works without it; nothing here is needed to read or to act.
+//
+// Live parts: elements with `data-part` and an id. When the person's stream says that something changed, the same page is
+// fetched again and its parts are merged in place, so that scroll, focus and what a screen reader reads stay where they
+// are. The page's HTML stays the only description of how things look.
+
+const settleMs = 120; // changes that come together are shown together
+const mergeEveryMsMin = 400; // a busy backfill must not make a busy browser
+const saidEveryMsMin = 5000; // a screen reader hears at most this often that something is new
+const closeHiddenAfterMs = 60000; // a tab that nobody looks at gives its connection back
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const formats = {
+  full: new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }),
+  day: new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }),
+  time: new Intl.DateTimeFormat(undefined, { timeStyle: "short" }),
+  month: new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" }),
+};
+
+function localise(root) {
+  const now = new Date();
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(element.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    let text = formats[element.dataset.style === "day" ? "day" : "full"].format(at);
+    if (element.dataset.style === "brief") {
+      if (at.toDateString() === now.toDateString()) text = formats.time.format(at);
+      else text = formats[at.getFullYear() === now.getFullYear() ? "month" : "day"].format(at);
+    }
+    if (element.textContent !== text) element.textContent = text;
+    element.title = `${formats.full.format(at)} (${zone})`;
+  }
+}
+
+// Merging. Children with a `data-key` are matched by it, the others by their place and tag.
+function merge(old, fresh) {
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open" && name !== "title") old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  const keyed = new Map([...old.children].filter((it) => it.dataset.key).map((it) => [it.dataset.key, it]));
+  let arrived = 0;
+  let place = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const key = child.nodeType === Node.ELEMENT_NODE ? child.dataset.key : undefined;
+    let match = key ? keyed.get(key) : place;
+    if (!key && match && (match.nodeName !== child.nodeName || match.dataset?.key)) match = undefined;
+    if (!match) {
+      old.insertBefore(child, place);
+      if (key && keyed.size > 0) {
+        child.classList.add("arrived");
+        arrived += 1;
+      }
+      continue;
+    }
+    if (match === place) place = place.nextSibling;
+    else old.insertBefore(match, place);
+    if (child.nodeType === Node.ELEMENT_NODE) {
+      if (!match.isEqualNode(child)) arrived += merge(match, child);
+    } else if (match.nodeValue !== child.nodeValue) match.nodeValue = child.nodeValue;
+  }
+  while (place) {
+    const next = place.nextSibling;
+    place.remove();
+    place = next;
+  }
+  return arrived;
+}
+
+const said = document.getElementById("said");
+let saidAt = 0;
+function say(text) {
+  if (!said || Date.now() - saidAt < saidEveryMsMin) return;
+  saidAt = Date.now();
+  said.textContent = "";
+  requestAnimationFrame(() => (said.textContent = text));
+}
+
+function focusAfter(removed, place) {
+  if (removed.isConnected) return;
+  const links = listLinks();
+  links[Math.min(place, links.length - 1)]?.focus();
+}
+
+let refreshing = false;
+let again = false;
+async function refresh() {
+  if (refreshing) {
+    again = true;
+    return;
+  }
+  refreshing = true;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
+    if (answer.redirected && new URL(answer.url).pathname !== location.pathname) {
+      location.assign(answer.url);
+      return;
+    }
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    localise(fresh);
+    showCopyButtons(fresh);
+    const focused = document.activeElement;
+    const place = listLinks().indexOf(focused);
+    for (const part of document.querySelectorAll("[data-part]")) {
+      const next = fresh.getElementById(part.id);
+      if (next && merge(part, next) > 0 && part.dataset.says) say(part.dataset.says);
+    }
+    document.body.dataset.stream = fresh.body.dataset.stream ?? "";
+    follow();
+    if (place >= 0) focusAfter(focused, place);
+  } catch {
+    // Out of reach for a moment: the stream comes back by itself, and with it the next look.
+  } finally {
+    refreshing = false;
+    planSettling();
+    if (again) {
+      again = false;
+      soon();
+    }
+  }
+}
+
+let planned = 0;
+let mergedAt = 0;
+function soon() {
+  if (planned) return;
+  const wait = Math.max(settleMs, mergedAt + mergeEveryMsMin - Date.now());
+  planned = setTimeout(() => {
+    planned = 0;
+    mergedAt = Date.now();
+    refresh();
+  }, wait);
+}
+
+// Parts that settle without a change in the feed, such as a copy that is under way.
+let settling = 0;
+function planSettling() {
+  clearTimeout(settling);
+  const part = document.querySelector("[data-again-every]");
+  if (part && !document.hidden) settling = setTimeout(soon, 1000 * Number(part.dataset.againEvery));
+}
+
+const kinds = [
+  "message.added", "message.changed", "message.deleted", "label.added", "label.changed", "label.deleted",
+  "mailbox.connected", "mailbox.watched", "mailbox.state", "mailbox.erased", "end",
+];
+let stream;
+function follow() {
+  if (stream || !document.body.dataset.stream) return;
+  // The address says after which change to begin: the last one that the page shows.
+  stream = new EventSource(document.body.dataset.stream);
+  for (const kind of kinds) stream.addEventListener(kind, soon);
+}
+function unfollow() {
+  stream?.close();
+  stream = undefined;
+}
+
+let closing = 0;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(closing);
+  if (document.hidden) {
+    closing = setTimeout(unfollow, closeHiddenAfterMs);
+    return;
+  }
+  const missed = !stream;
+  follow();
+  if (missed && stream) soon();
+  planSettling();
+});
+// A page out of the back-forward cache shows what was true then.
+addEventListener("pageshow", (event) => {
+  for (const form of document.querySelectorAll("form[data-sent]")) release(form);
+  if (event.persisted) {
+    follow();
+    soon();
+  }
+});
+addEventListener("pagehide", unfollow);
+
+// A second press while the first is on its way does nothing.
+function release(form) {
+  delete form.dataset.sent;
+  form.querySelector("button")?.removeAttribute("aria-disabled");
+}
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.matches("[data-once]")) return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "yes";
+  form.querySelector("button")?.setAttribute("aria-disabled", "true");
+  setTimeout(() => release(form), 10000);
+});
+
+function showCopyButtons(root) {
+  if (!navigator.clipboard) return;
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
+}
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(source.value ?? source.textContent);
+    button.textContent = "Copied";
+    saidAt = 0;
+    say("Copied");
+  } catch {
+    button.textContent = "Select it and copy";
+  }
+  setTimeout(() => (button.textContent = label), 2000);
+});
+
+// j and k move through a list of mail, as in many mail programs.
+function listLinks() {
+  return [...document.querySelectorAll(".rows a")];
+}
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || (event.key !== "j" && event.key !== "k")) return;
+  if (event.target.closest?.("input, textarea, select")) return;
+  const links = listLinks();
+  if (links.length === 0) return;
+  const at = links.indexOf(document.activeElement);
+  const next = event.key === "j" ? at + 1 : at < 0 ? 0 : at - 1;
+  const link = links[Math.max(0, Math.min(next, links.length - 1))];
+  link.focus();
+  link.scrollIntoView({ block: "nearest" });
+  event.preventDefault();
+});
+
+// The way back keeps the label and the place in the list.
+for (const link of document.querySelectorAll("[data-back]")) {
+  if (document.referrer.startsWith(`${location.origin}/mail`) && history.length > 1) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      history.back();
+    });
+  }
+}
+
+// The confirmation belongs to this moment: a reload later must not repeat it.
+if (location.search.includes("done=")) {
+  const address = new URL(location.href);
+  address.searchParams.delete("done");
+  history.replaceState(null, "", address);
+}
+
+localise(document);
+showCopyButtons(document);
+follow();
+planSettling();
