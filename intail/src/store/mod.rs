@@ -8,6 +8,7 @@ pub mod changes;
 pub mod debts;
 mod dialect;
 pub mod fills;
+pub mod gauges;
 pub mod grants;
 pub mod key_proofs;
 pub mod labels;
