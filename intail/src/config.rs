@@ -1,8 +1,8 @@
 //! The configuration: one typed tree, read once at the start from a TOML file and the environment.
 //!
 //! Two stages: `settings.rs` turns text into named values with their places, this file turns those into checked parts.
-//! Whoever holds a [`Config`] needs to check nothing again. What a reader must not break: an unknown key is an error, all
-//! problems are reported together, no sentence contains a secret, and the library never asks the environment by itself.
+//! Whoever holds a [`Config`] needs to check nothing again. What a reader must not break: an unknown key is an error,
+//! all problems are reported together, no sentence contains a secret, and the library never asks the environment.
 
 mod keys;
 mod settings;
@@ -777,8 +777,8 @@ impl Check<'_> {
             }
             _ => {
                 let sentence = format!(
-                    "it has to be projects/PROJECT/{collection}/NAME or a short name: a letter, then letters, digits and \
-                     -_.~+%, 3 to 255 in all, not beginning with goog."
+                    "it has to be projects/PROJECT/{collection}/NAME or a short name: a letter, then letters, digits \
+                     and -_.~+%, 3 to 255 in all, not beginning with goog."
                 );
                 self.report(key, sentence);
                 None

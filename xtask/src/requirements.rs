@@ -82,7 +82,9 @@ impl Need {
             } else {
                 ""
             };
-            format!("the tests need the Debian package {package}, and it could not be installed here. Install it by hand.{source}")
+            format!(
+                "the tests need Debian's package {package}, which could not be installed. Install it by hand.{source}"
+            )
         })
     }
 }

@@ -97,17 +97,17 @@ pub(super) const SECTIONS: &[Section] = &[
             "url",
             Secret,
             Value("sqlite:intail.db"),
-            "`sqlite:` and a file, or `postgres://user:password@host/name`. A relative path starts at the configuration file's folder.",
+            "`sqlite:` and a file beside the configuration file, or `postgres://user:password@host/name`.",
         )],
     },
     Section {
         name: "keys",
-        about: "The key that seals every secret in the database. Without it the database's secrets are lost: back it up.",
+        about: "The key that seals every secret in the database. Without it they are lost: back it up.",
         keys: &[key(
             "file",
             Text,
             Value("intail.key"),
-            "The key file. It is made at the first start. A relative path starts at the configuration file's folder.",
+            "The key file. It is made at the first start.",
         )],
     },
     Section {
@@ -232,7 +232,7 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section {
         name: "pubsub",
-        about: "Google tells of new mail through a Cloud Pub/Sub topic. Intail pulls from a subscription, or has it push.",
+        about: "Google tells of new mail through a Pub/Sub topic. Intail pulls from a subscription, or has it push.",
         keys: &[
             key(
                 "mode",
@@ -259,7 +259,7 @@ pub(super) const SECTIONS: &[Section] = &[
                     "the machine's own Google credentials; none for an http endpoint or an emulator",
                     "pubsub-key.json",
                 ),
-                "A service account's key file, or another Google credentials file. A relative path starts at the configuration file's folder.",
+                "A service account's key file, or another Google credentials file.",
             ),
             key(
                 "push_audience",
@@ -288,7 +288,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "table",
             Text,
             Value("2026-05"),
-            "Google's price table: `2026-05`, or `before-2026-05` for projects that used the Gmail API before May 2026.",
+            "Google's price table: `2026-05`, or `before-2026-05` for projects that used Gmail's API before that.",
         )],
     },
     Section {
@@ -381,7 +381,8 @@ pub fn default_file() -> String {
     let mut text = String::from(
         "# Intail's configuration. Every key stands here with its default or an example, commented out.\n\
          # Each can also be given as an environment variable, which goes before the file: INTAIL__SECTION__KEY,\n\
-         # such as INTAIL__SERVER__LISTEN or INTAIL__GOOGLE__ENDPOINTS__GMAIL. Keys that aren't listed here are refused.\n",
+         # such as INTAIL__SERVER__LISTEN or INTAIL__GOOGLE__ENDPOINTS__GMAIL. Other keys are refused.\n\
+         # Relative paths start at the folder of this file.\n",
     );
     for section in SECTIONS {
         text.push('\n');
@@ -432,12 +433,13 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Configuration\n\n\
          This page is written by `cargo xtask docs` from the table that the program reads; a test keeps it true.\n\n\
-         Intail reads one TOML file (`--config intail.toml`). Every key can also be given as an environment variable, which\n\
-         goes before the file. A secret can stand in a file of its own: add `_file` to its key, and give either the one or\n\
-         the other. Relative paths start at the folder of the configuration file, or at the working directory if there is\n\
-         none. A key that isn't listed here is an error, so that a typing mistake can't go unnoticed.\n\n\
-         `intail config default` prints this list as a file to start from; `intail config check` says what a configuration\n\
-         means, or everything that is wrong with it.\n",
+         Intail reads one TOML file (`--config intail.toml`). Every key can also be given as an environment variable,\n\
+         which goes before the file. A secret can stand in a file of its own: add `_file` to its key, and give either\n\
+         the one or the other. Relative paths start at the folder of the configuration file, or at the working\n\
+         directory if there is none. A key that isn't listed here is an error, so that a typing mistake can't go\n\
+         unnoticed.\n\n\
+         `intail config default` prints this list as a file to start from; `intail config check` says what a\n\
+         configuration means, or everything that is wrong with it.\n",
     );
     for section in SECTIONS {
         let _ = write!(text, "\n## [{}]\n\n{}\n\n", section.name, section.about);
@@ -453,8 +455,8 @@ pub fn reference() -> String {
     let _ = write!(
         text,
         "\nPrices can be given for: {calls}. As variables: `{}`.\n\n## Other variables\n\n\
-         `PUBSUB_EMULATOR_HOST` (`host:port`) sends everything for Pub/Sub to an emulator, without credentials, as Google's\n\
-         own libraries do.\n",
+         `PUBSUB_EMULATOR_HOST` (`host:port`) sends everything for Pub/Sub to an emulator, without credentials, as\n\
+         Google's own libraries do.\n",
         variable("quota.overrides.gmail.messages.get"),
     );
     text

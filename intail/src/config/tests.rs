@@ -96,7 +96,7 @@ fn every_key_can_be_a_variable_and_goes_before_the_file() {
             ("INTAIL__QUOTA__OVERRIDES__GMAIL__MESSAGES__GET", "7"),
             ("INTAIL__DATABASE__URL", "postgres://user:canary@db.example/intail"),
             ("INTAIL_OTHER", "not ours"),
-            ("HOME", "/home/someone"),
+            ("HOME", "/anywhere"),
         ],
     )
     .unwrap();
@@ -241,7 +241,8 @@ fn database_addresses() {
 #[test]
 fn endpoints_are_https_or_loopback() {
     let found = problems(&format!(
-        "{GOOD}\n[google.endpoints]\ngmail = \"http://gmail.example\"\ntoken = \"nonsense\"\nissuer = \"http://10.0.0.1\"\n"
+        "{GOOD}\n[google.endpoints]\ngmail = \"http://gmail.example\"\ntoken = \"nonsense\"\n\
+         issuer = \"http://10.0.0.1\"\n"
     ));
     assert_problem(&found, &["google.endpoints.gmail", "loopback"]);
     assert_problem(&found, &["google.endpoints.token", "address"]);
