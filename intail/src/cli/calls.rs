@@ -46,8 +46,8 @@ const SERVICES: [(Api, &str); 3] = [
 
 fn as_text() -> String {
     let mut text = String::from(
-        "Everything that this program can ask Google. What isn't listed can't be sent, and of an answer with the word only\n\
-         Google sends nothing else. Units are Gmail's quota units, by the price table of May 2026 and by the one before it.\n",
+        "Everything that this program can ask Google. What isn't listed can't be sent; where the word only stands,\n\
+         Google answers nothing else. Units are Gmail's quota units, by the price tables since and before May 2026.\n",
     );
     let width = CALLS.iter().map(|call| call.name.len()).max().unwrap_or_default();
     for (api, heading) in SERVICES {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use intail_google::Endpoints;
+use intail_sandbox::accounts::{Identity, OAuthClient as Application, Person as Account};
 use intail_sandbox::world::World;
 use intail_sandbox::{Options, Sandbox};
 use secrecy::SecretString;
@@ -231,7 +232,7 @@ impl Company {
             })
         };
         let (grants, signin) = (client(CONNECT_CALLBACK)?, client(SIGNIN_CALLBACK)?);
-        let credentials = |client: &intail_sandbox::accounts::OAuthClient| OAuthClient {
+        let credentials = |client: &Application| OAuthClient {
             client_id: client.client_id.clone(),
             client_secret: SecretString::from(client.client_secret.clone()),
         };
@@ -312,15 +313,26 @@ async fn settle(app: &App, company: &Company) -> Result<(), StoreError> {
     tx.commit().await
 }
 
+/// Somebody to whom nothing special happens, of the company's first domain if there is one.
+fn employee(identity: &Identity) -> Option<&Account> {
+    let ordinary = |person: &&Account| {
+        let normal = person.is_active() && person.has_mailbox && !person.advanced_protection && !person.under_18;
+        normal && !person.is_admin && identity.is_of_customer(person)
+    };
+    let primary = identity.customer.domains.first();
+    identity
+        .people
+        .values()
+        .filter(ordinary)
+        .min_by_key(|person| (person.hd.as_ref() != primary, &person.email))
+}
+
 /// What the newcomer reads.
 fn tour(world: &World, google: &str, intail: &str, data: &Path) -> String {
     let people = &world.identity.people;
     let administrator = people.values().find(|person| person.is_admin && person.is_active());
     let administrator = administrator.map_or("an administrator", |person| person.email.as_str());
-    let mut employees = people.values().filter(|person| {
-        !person.is_admin && person.is_active() && person.has_mailbox && world.identity.is_of_customer(person)
-    });
-    let employee = employees.next().map_or("an employee", |person| person.email.as_str());
+    let employee = employee(&world.identity).map_or("an employee", |person| person.email.as_str());
     let data = data.display();
     format!(
         "

@@ -21,6 +21,8 @@ use crate::config::PubSubMode;
 /// The largest body that is read. A notice has about 500 bytes; more than this can't be one.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
+const TURNED_AWAY: &str = "a push of notices was turned away";
+
 /// Why a call is turned away.
 #[derive(Debug, thiserror::Error)]
 enum Unwelcome {
@@ -63,7 +65,11 @@ struct Message {
 /// whom we don't know; 503 when it should come again.
 pub async fn receive(State(app): State<App>, request: Request) -> StatusCode {
     if let Err(unwelcome) = admit(&app, request.headers()).await {
-        tracing::warn!(why = %unwelcome, detail = detail(&unwelcome), "a push of notices was turned away");
+        match unwelcome {
+            // Anybody can cause these two: they aren't worth a line in the operator's log.
+            Unwelcome::NotConfigured | Unwelcome::NoToken => tracing::debug!(why = %unwelcome, "{TURNED_AWAY}"),
+            _ => tracing::warn!(why = %unwelcome, detail = detail(&unwelcome), "{TURNED_AWAY}"),
+        }
         return unwelcome.status();
     }
     let data = match to_bytes(request.into_body(), BODY_BYTES_MAX).await {
