@@ -102,6 +102,21 @@ pub enum MailAction {
     ForgetHistory,
 }
 
+impl MailAction {
+    /// An invented letter arrives.
+    pub fn sample() -> MailAction {
+        MailAction::Receive {
+            from: None,
+            compose: None,
+            headers: None,
+            label_ids: None,
+            thread_id: None,
+            internal_date_ms: None,
+            count: 1,
+        }
+    }
+}
+
 /// One message or label by id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,9 +16,9 @@ pub(crate) struct ApiError {
     pub(crate) reason: &'static str,
     domain: &'static str,
     status: &'static str,
-    /// `location` and `locationType` of the inner error.
-    location: Option<(&'static str, &'static str)>,
-    details: Option<Value>,
+    /// Whether the inner error points at the `Authorization` header.
+    locates_header: bool,
+    details: Option<Box<Value>>,
     authenticate: Option<&'static str>,
     /// Pub/Sub and the IAM calls answer without the inner list of errors.
     inner: bool,
@@ -32,7 +32,7 @@ impl ApiError {
             reason,
             domain: "global",
             status,
-            location: None,
+            locates_header: false,
             details: None,
             authenticate: None,
             inner: true,
@@ -85,7 +85,7 @@ impl ApiError {
              See https://developers.google.com/identity/sign-in/web/devconsole-project.";
         match failure {
             AuthFailure::Missing => ApiError {
-                location: Some(("Authorization", "header")),
+                locates_header: true,
                 authenticate: Some("Bearer realm=\"https://accounts.google.com/\""),
                 ..ApiError::new(
                     401,
@@ -95,7 +95,7 @@ impl ApiError {
                 )
             },
             AuthFailure::Invalid | AuthFailure::Expired => ApiError {
-                location: Some(("Authorization", "header")),
+                locates_header: true,
                 authenticate: Some("Bearer realm=\"https://accounts.google.com/\", error=\"invalid_token\""),
                 ..ApiError::new(
                     401,
@@ -122,7 +122,7 @@ impl ApiError {
         }]);
         let message = "Request had insufficient authentication scopes.";
         ApiError {
-            details: Some(details),
+            details: Some(Box::new(details)),
             authenticate: Some("Bearer realm=\"https://accounts.google.com/\", error=\"insufficient_scope\""),
             ..ApiError::new(403, "PERMISSION_DENIED", "insufficientPermissions", message)
         }
@@ -256,15 +256,15 @@ impl ApiError {
             if self.code == 401 && self.reason == "authError" {
                 inner["message"] = json!("Invalid Credentials");
             }
-            if let Some((location, kind)) = self.location {
-                inner["location"] = json!(location);
-                inner["locationType"] = json!(kind);
+            if self.locates_header {
+                inner["location"] = json!("Authorization");
+                inner["locationType"] = json!("header");
             }
             error["errors"] = json!([inner]);
         }
         error["status"] = json!(self.status);
         if let Some(details) = &self.details {
-            error["details"] = details.clone();
+            error["details"] = Value::clone(details);
         }
         json!({"error": error})
     }

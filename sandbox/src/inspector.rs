@@ -1,5 +1,5 @@
 //! The steering interface under `/sandbox/v1/`: JSON for tests, scripts and curious people. It changes the world directly
-//! and therefore belongs on loopback; it never shows a token.
+//! and therefore belongs on loopback. The saved world and a grant made here hold tokens; nothing else shows one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/sandbox/v1/people", get(read_people))
         .route("/sandbox/v1/people/{email}", post(switch_person))
         .route("/sandbox/v1/access", post(set_access))
+        .route("/sandbox/v1/grant", post(grant))
         .route(
             "/sandbox/v1/script",
             get(read_script).post(run_script).delete(end_script),
@@ -283,6 +284,26 @@ async fn set_access(State(shared): State<Arc<Shared>>, body: Body<AccessBody>) -
         world.identity.set_access(world.clock.now(), &client_id, access);
         Ok(Json(json!({})))
     })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantBody {
+    email: String,
+    client_id: String,
+    scopes: Vec<String>,
+}
+
+/// Consents in a person's name and answers as the token endpoint does: for tests that are not about signing in.
+async fn grant(State(shared): State<Arc<Shared>>, body: Body<GrantBody>) -> Answer {
+    let Json(GrantBody {
+        email,
+        client_id,
+        scopes,
+    }) = body?;
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let granted = shared.with_world(|world| world.grant(&email, &client_id, &scopes));
+    granted.map(Json).map_err(|error| bad(error.to_string()))
 }
 
 async fn read_script(State(shared): State<Arc<Shared>>) -> Json<Value> {

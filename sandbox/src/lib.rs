@@ -173,10 +173,7 @@ impl Sandbox {
             public_url,
             address,
             clock,
-            http: reqwest::Client::builder()
-                .timeout(CALL_TIMEOUT)
-                .build()
-                .map_err(StartError::Client)?,
+            http: push::client(CALL_TIMEOUT).map_err(StartError::Client)?,
             outside_pubsub,
             arrivals: signal::Sender::new(0),
             stopping: CancellationToken::new(),

@@ -528,10 +528,18 @@ impl Mailbox {
         }
     }
 
-    /// Sixteen hexadecimal digits that begin with the time, as Gmail's ids appear to. The next free one is taken on a
-    /// collision; a mailbox can't hold as many messages as there are ids, so the search ends.
+    /// Sixteen hexadecimal digits that begin with the time, as Gmail's ids appear to, and rise among messages of one
+    /// millisecond. The next free one is taken on a collision; a mailbox can't hold as many messages as there are ids,
+    /// so the search ends.
     fn free_id(&self, date_ms: i64, dice: &mut Dice) -> String {
-        let mut number = (date_ms.unsigned_abs() << 20) | dice.below(1 << 20);
+        let mut of_date = self
+            .order
+            .range((date_ms, String::new())..(date_ms.saturating_add(1), String::new()));
+        let latest = of_date.next_back().and_then(|(_, id)| u64::from_str_radix(id, 16).ok());
+        let mut number = match latest {
+            Some(latest) => latest.wrapping_add(1 + dice.below(1 << 8)),
+            None => (date_ms.unsigned_abs() << 20) | dice.below(1 << 16),
+        };
         loop {
             let id = format!("{number:016x}");
             if !self.messages.contains_key(&id) && !self.threads.contains_key(&id) {

@@ -24,6 +24,15 @@ const TOKEN_S: i64 = 3_600;
 /// How long an unreachable Pub/Sub outside is left alone before the next try.
 const OUTSIDE_RETRY: Duration = Duration::from_millis(500);
 
+/// The client for everything that the sandbox sends by itself.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sandbox is the caller here, not the product; it uses nothing of ours"
+)]
+pub(crate) fn client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().timeout(timeout).build()
+}
+
 /// Delivers to push subscriptions until the sandbox stops.
 pub(crate) async fn deliver(shared: Arc<Shared>) {
     let mut arrivals = shared.arrivals.subscribe();

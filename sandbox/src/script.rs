@@ -214,7 +214,7 @@ impl World {
         let on =
             |id: Option<String>, action: fn(One) -> MailAction| id.map(|id| action(One { id })).into_iter().collect();
         match step {
-            Arrives(who) => (who, vec![sample()]),
+            Arrives(who) => (who, vec![MailAction::sample()]),
             Writes(who, to, subject) => (who, vec![MailAction::Send(written(email(to), subject, None))]),
             Reads(who) => (
                 who,
@@ -286,18 +286,6 @@ impl World {
             .map(|id| MailAction::SendDraft(One { id }))
             .into_iter()
             .collect()
-    }
-}
-
-fn sample() -> MailAction {
-    MailAction::Receive {
-        from: None,
-        compose: None,
-        headers: None,
-        label_ids: None,
-        thread_id: None,
-        internal_date_ms: None,
-        count: 1,
     }
 }
 

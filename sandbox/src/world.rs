@@ -2,10 +2,11 @@
 //! from one `World`; everything that happens in it goes through a method here, so that its history record and its
 //! notice come with it. The world is plain data: it can be saved and read back at any moment.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::accounts::Identity;
 use crate::calls::CallLog;
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::compose::{self, Compose, Earlier};
 use crate::dice::Dice;
 use crate::faults::Faults;
+use crate::grants::Code;
 use crate::mail::{Label, Letter, MailError, Mailbox};
 use crate::quota::Quota;
 use crate::script::Performance;
@@ -145,6 +147,39 @@ impl World {
                     .collect();
             }
         }
+    }
+
+    /// Consents in a person's name and answers what the token endpoint would: `access_token`, `refresh_token` and so on.
+    /// A short cut for tests that are not about signing in; the administrators' policy still has its say.
+    pub fn grant(&mut self, email: &str, client_id: &str, scopes: &[&str]) -> Result<Value, GrantError> {
+        let now = self.clock.now();
+        let person = self.identity.person_by_email(email).ok_or(GrantError::NoPerson)?;
+        let client = self
+            .identity
+            .clients
+            .get(client_id)
+            .ok_or(GrantError::NoClient)?
+            .clone();
+        let (sub, scopes) = (
+            person.sub.clone(),
+            scopes.iter().map(|&scope| scope.to_owned()).collect::<BTreeSet<_>>(),
+        );
+        let redirect_uri = client.redirect_uris.first().cloned().unwrap_or_default();
+        self.identity.remember_consent(now, &client, &sub, scopes.clone(), true);
+        let code = Code {
+            client_id: client_id.to_owned(),
+            sub,
+            redirect_uri: redirect_uri.clone(),
+            scopes,
+            nonce: None,
+            challenge: None,
+            refresh: true,
+            issued_at: now,
+            used: false,
+        };
+        let code = self.identity.issue_code(now, code);
+        let answer = self.identity.exchange_code(now, &client, &code, &redirect_uri, None);
+        answer.map_err(|error| GrantError::Refused(error.code))
     }
 
     /// The instant up to which changes can be read now, in milliseconds since 1970.
@@ -289,7 +324,7 @@ impl World {
     fn deliver(&mut self, letter: &Letter) -> Result<(), MailError> {
         let now = self.clock.now();
         let lists = ["To", "Cc", "Bcc"].into_iter().filter_map(|name| letter.header(name));
-        let addresses: std::collections::BTreeSet<String> = lists.flat_map(compose::addresses).collect();
+        let addresses: BTreeSet<String> = lists.flat_map(compose::addresses).collect();
         for address in addresses {
             let Some(person) = self.identity.person_by_email(&address) else {
                 continue;
@@ -316,6 +351,20 @@ impl World {
             references: references.unwrap_or_default().to_owned(),
         })
     }
+}
+
+/// Why nothing was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// Nobody has the address.
+    #[error("nobody in this world has this address")]
+    NoPerson,
+    /// There is no such application.
+    #[error("there is no OAuth client with this id in this world")]
+    NoClient,
+    /// The token endpoint would refuse, with this word.
+    #[error("the token endpoint refuses with `{0}`")]
+    Refused(&'static str),
 }
 
 /// The thread of the newest message that the letter's `References` or `In-Reply-To` name.
