@@ -242,7 +242,12 @@ async fn reachable(config: &Config, clock: &Clock) -> Finding {
     });
     let away: Vec<String> = join_all(tries).await.into_iter().flatten().collect();
     if away.is_empty() {
-        return Finding::good("endpoints", format!("All {} answer.", places.len()));
+        let detail = if places.len() == 1 {
+            "It answers.".to_owned()
+        } else {
+            format!("All {} answer.", places.len())
+        };
+        return Finding::good("endpoints", detail);
     }
     let detail = format!("No connection to {}.", away.join(", "));
     Finding::problem(

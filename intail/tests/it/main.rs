@@ -2,8 +2,12 @@
 
 mod harness;
 
+mod access;
+mod cli;
 mod config;
 mod connect;
 mod mail;
+mod notices;
+mod pages;
 mod store;
 mod tidy;

@@ -1,0 +1,314 @@
+//! The command line as people use it, in this process: what is printed, which files are made, and what an error says.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use clap::Parser as _;
+use futures::StreamExt as _;
+use futures::future::join;
+use futures::stream;
+use intail::cli::{self, Arguments, CliError, Outcome, Surroundings};
+use intail::clock::Clock;
+use intail::random::Random;
+use intail_sandbox::{Options, Sandbox};
+use tokio::sync::{mpsc, oneshot};
+
+/// Output that a test can read while the command runs.
+#[derive(Clone, Default)]
+struct Output {
+    text: Arc<Mutex<Vec<u8>>>,
+    flushed: Option<mpsc::UnboundedSender<()>>,
+}
+
+impl Output {
+    fn text(&self) -> String {
+        String::from_utf8(self.text.lock().expect("unpoisoned").clone()).expect("text")
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.lock().expect("unpoisoned").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(flushed) = &self.flushed {
+            let _ = flushed.send(());
+        }
+        Ok(())
+    }
+}
+
+/// Each command has its own randomness: what one makes differs from what the next makes.
+static SEED: AtomicU64 = AtomicU64::new(1);
+
+fn surroundings(directory: &Path, output: &Output) -> Surroundings {
+    Surroundings {
+        environment: Vec::new(),
+        working_directory: directory.to_owned(),
+        clock: Clock::machine(),
+        random: Random::seeded(SEED.fetch_add(1, Ordering::Relaxed)),
+        output: Box::new(output.clone()),
+        stop: stream::pending().boxed(),
+    }
+}
+
+/// Runs a command to its end; `line` is split at spaces.
+async fn run(directory: &Path, line: &str) -> Result<(Outcome, String), CliError> {
+    let output = Output::default();
+    let arguments = Arguments::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let outcome = cli::run(arguments, surroundings(directory, &output)).await?;
+    Ok((outcome, output.text()))
+}
+
+/// An error as people see it, without the folder of the test.
+fn shown(error: &CliError, directory: &Path) -> String {
+    let hints = error.hints().iter().map(|hint| format!("\nhint: {hint}"));
+    let text = format!("error: {error}{}", hints.collect::<String>());
+    text.replace(&directory.display().to_string(), "DIR")
+}
+
+/// Runs a command that serves: hands what it printed to `visit` once it is ready, and stops it when `visit` has ended.
+async fn serving<R>(directory: &Path, line: &str, visit: impl AsyncFnOnce(&str) -> R) -> R {
+    let (flushed, mut ready) = mpsc::unbounded_channel();
+    let output = Output { flushed: Some(flushed), ..Output::default() };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let arguments = Arguments::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let surroundings = Surroundings {
+        stop: stream::once(async { _ = stopped.await }).chain(stream::pending()).boxed(),
+        ..surroundings(directory, &output)
+    };
+    let mut running = pin!(cli::run(arguments, surroundings));
+    tokio::select! {
+        ended = &mut running => panic!("{line} ended: {ended:?}"),
+        _ = ready.recv() => {}
+    }
+    let visited = async {
+        let seen = visit(&output.text()).await;
+        let _ = stop.send(());
+        seen
+    };
+    let (ended, seen) = join(running, visited).await;
+    assert_eq!(ended.unwrap_or_else(|error| panic!("{error}")), Outcome::Done);
+    seen
+}
+
+/// The first address in a text that stands after `word`.
+fn address(text: &str, word: &str) -> String {
+    let (_, rest) = text.split_once(word).unwrap_or_else(|| panic!("no {word} in {text}"));
+    rest.split_whitespace().next().expect("an address").to_owned()
+}
+
+async fn get(address: &str) -> (u16, String) {
+    #[expect(clippy::disallowed_methods, reason = "a plain look from outside")]
+    let answer = reqwest::get(address).await.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("text"))
+}
+
+#[tokio::test]
+async fn the_list_of_calls() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (_, text) = run(directory.path(), "intail calls").await.expect("printed");
+    insta::assert_snapshot!(text);
+    let (_, json) = run(directory.path(), "intail calls --json").await.expect("printed");
+    let calls: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(calls.len(), intail_google::CALLS.len());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_configuration_is_told_at_once() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let wrong = "[server]\npublic_ulr = \"x\"\n[google]\nclient_id = 7\n[pubsub]\nmode = \"poll\"\n";
+    std::fs::write(directory.path().join("intail.toml"), wrong).expect("written");
+    let error = run(directory.path(), "intail config check --config intail.toml").await.expect_err("it is wrong");
+    assert_eq!(error.code(), 2);
+    insta::assert_snapshot!(shown(&error, directory.path()));
+    let same = run(directory.path(), "intail serve --config intail.toml").await.expect_err("it is wrong");
+    assert_eq!(shown(&same, directory.path()), shown(&error, directory.path()));
+    let missing = run(directory.path(), "intail config check --config other.toml").await.expect_err("it isn't there");
+    assert!(shown(&missing, directory.path()).contains("DIR/other.toml"), "{missing}");
+}
+
+/// A configuration on a false Google.
+fn configure(directory: &Path, sandbox: &Sandbox) {
+    let url = sandbox.url();
+    let endpoint = |(name, path): (&str, &str)| format!("{name} = \"{url}{path}\"\n");
+    let endpoints: String = [
+        ("issuer", ""),
+        ("authorize", "/o/oauth2/v2/auth"),
+        ("token", "/token"),
+        ("revoke", "/revoke"),
+        ("userinfo", "/v1/userinfo"),
+        ("jwks", "/oauth2/v3/certs"),
+        ("gmail", ""),
+        ("calendar", ""),
+        ("directory", ""),
+        ("pubsub", ""),
+        ("discovery", "/.well-known/openid-configuration"),
+    ]
+    .map(endpoint)
+    .concat();
+    let client = sandbox.world(|world| {
+        let mut clients = world.identity.clients.values();
+        clients.find(|it| it.redirect_uris.iter().any(|uri| uri.ends_with("/connect/google/callback"))).cloned()
+    });
+    let client = client.expect("the default world has it");
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://127.0.0.1:8080\"\n[google]\nclient_id = \"{}\"\n\
+         client_secret = \"{}\"\nproject = \"{}\"\n[pubsub]\ntopic = \"mail\"\nsubscription = \"mail\"\n\
+         [google.endpoints]\n{endpoints}",
+        client.client_id, client.client_secret, client.project
+    );
+    std::fs::write(directory.join("intail.toml"), text).expect("written");
+}
+
+async fn sandbox() -> Sandbox {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    Sandbox::start(Options::new(listener)).await.expect("it starts")
+}
+
+#[tokio::test]
+async fn the_doctor_finds_and_mends() {
+    let (directory, sandbox) = (tempfile::tempdir().expect("a folder"), sandbox().await);
+    configure(directory.path(), &sandbox);
+    let plain = |text: &str| {
+        let text = text.replace(&directory.path().display().to_string(), "DIR");
+        text.replace(sandbox.url(), "SANDBOX")
+    };
+    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml").await.expect("it looked");
+    assert_eq!(outcome, Outcome::Problems);
+    insta::assert_snapshot!("doctor_before", plain(&text));
+    assert!(!directory.path().join("intail.db").exists(), "the doctor makes nothing by itself");
+    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml --fix").await.expect("it mended");
+    insta::assert_snapshot!("doctor_fixing", plain(&text));
+    assert_eq!(outcome, Outcome::Done);
+    run(directory.path(), "intail migrate --config intail.toml").await.expect("a database");
+    let (outcome, json) = run(directory.path(), "intail doctor --config intail.toml --json").await.expect("it looked");
+    assert_eq!(outcome, Outcome::Done, "{json}");
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+    assert!(findings.iter().all(|it| it["state"] == "ok" && it["remedy"].is_null()), "{json}");
+}
+
+#[tokio::test]
+async fn the_doctor_names_a_wrong_secret_and_a_lost_key() {
+    let (directory, sandbox) = (tempfile::tempdir().expect("a folder"), sandbox().await);
+    configure(directory.path(), &sandbox);
+    let file = directory.path().join("intail.toml");
+    serving_app(directory.path()).await;
+    std::fs::remove_file(directory.path().join("intail.key")).expect("the key was made");
+    let text = std::fs::read_to_string(&file).expect("text");
+    std::fs::write(&file, text.replace("GOCSPX-", "GOCSPX-not-")).expect("written");
+    let (_, json) = run(directory.path(), "intail doctor --config intail.toml --json").await.expect("it looked");
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+    let state = |check: &str| findings.iter().find(|it| it["check"] == check).map(|it| it["state"].clone());
+    assert_eq!(state("database"), Some("ok".into()), "{json}");
+    assert_eq!(state("key file"), Some("problem".into()), "{json}");
+    assert_eq!(state("Google client"), Some("problem".into()), "{json}");
+    assert!(!json.contains("GOCSPX"), "no secret is printed");
+}
+
+/// Starts and ends the product once, so that its files are there.
+async fn serving_app(directory: &Path) {
+    let environment = Vec::<(String, String)>::new();
+    let config = intail::config::Config::load(Some(Path::new("intail.toml")), environment, directory).expect("right");
+    let app = cli::assemble(config, Clock::machine(), Random::seeded(2)).await.expect("it starts");
+    app.store.close().await;
+}
+
+#[tokio::test]
+async fn organizations_and_people() {
+    let (directory, sandbox) = (tempfile::tempdir().expect("a folder"), sandbox().await);
+    configure(directory.path(), &sandbox);
+    let run = async |line: &str| run(directory.path(), line).await;
+    let (_, text) = run("intail org list --config intail.toml").await.expect("listed");
+    assert_eq!(text, "There is no organization yet. `intail org add` adds one.\n");
+    let add = "intail org add --config intail.toml --name Example --domain Example.com --domain example.org";
+    let (_, text) = run(add).await.expect("added");
+    assert!(text.ends_with("with example.com, example.org.\n"), "{text}");
+    let error = run("intail org add --config intail.toml --name Other --domain example.org").await.expect_err("taken");
+    assert_eq!(error.to_string(), "The domain example.org belongs to Example already.");
+    let (_, text) = run("intail org list --config intail.toml").await.expect("listed");
+    assert!(text.contains("Example  example.com, example.org  unknown"), "{text}");
+    assert!(!text.contains("Other"), "what failed left nothing: {text}");
+    let (_, text) = run("intail people list --config intail.toml").await.expect("listed");
+    assert_eq!(text, "Nobody has signed in yet.\n");
+    let error = run("intail people set-role --config intail.toml x@y.z auditor").await.expect_err("nobody");
+    assert_eq!(error.to_string(), "Nobody here is called x@y.z.");
+    let wrong = Arguments::try_parse_from(["intail", "people", "set-role", "x@y.z", "boss"]).expect_err("no role");
+    assert!(wrong.to_string().contains("member, administrator or auditor"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_role_is_changed_by_address() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let line = "intail demo --listen 127.0.0.1:0 --sandbox-listen 127.0.0.1:0 --data .";
+    serving(directory.path(), line, async |_| ()).await;
+    let config = "[google]\nclient_id = \"a\"\nclient_secret = \"b\"\nproject = \"intail-demo\"\n";
+    std::fs::write(directory.path().join("intail.toml"), config).expect("written");
+    let run = async |line: &str| run(directory.path(), line).await;
+    let set = "intail people set-role --config intail.toml ADA.admin@example.com auditor";
+    let (_, text) = run(set).await.expect("changed");
+    assert_eq!(text, "ada.admin@example.com is auditor now (before: administrator).\n");
+    let (_, text) = run("intail people list --config intail.toml").await.expect("listed");
+    assert!(text.contains("auditor"), "{text}");
+}
+
+#[tokio::test]
+async fn the_demo_starts_goes_on_and_starts_over() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let line = "intail demo --listen 127.0.0.1:0 --sandbox-listen 127.0.0.1:0";
+    let tour = serving(directory.path(), line, async |tour| {
+        let (status, _) = get(&address(tour, "Intail         ")).await;
+        assert_eq!(status, 200);
+        let (status, page) = get(&format!("{}/accounts", address(tour, "False Google   "))).await;
+        assert_eq!(status, 200, "{page}");
+        tour.to_owned()
+    })
+    .await;
+    let plain = tour.replace(&address(&tour, "Intail         "), "INTAIL");
+    insta::assert_snapshot!(plain.replace(&address(&tour, "False Google   "), "GOOGLE"));
+    let data = directory.path().join("intail-data");
+    std::fs::write(data.join("notes.txt"), "mine").expect("written");
+    let key = std::fs::read(data.join("intail.key")).expect("it was made");
+    serving(directory.path(), line, async |_| ()).await;
+    assert_eq!(std::fs::read(data.join("intail.key")).expect("it stays"), key);
+    serving(directory.path(), &format!("{line} --fresh"), async |_| ()).await;
+    assert_ne!(std::fs::read(data.join("intail.key")).expect("a new one"), key);
+    assert!(data.join("notes.txt").exists(), "only the demo's own files go");
+}
+
+#[tokio::test]
+async fn a_taken_port_and_an_open_address_are_refused_in_words() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = taken.local_addr().expect("an address");
+    for (line, hint) in [
+        (format!("intail demo --listen {address} --sandbox-listen 127.0.0.1:0"), "--listen"),
+        (format!("intail demo --listen 127.0.0.1:0 --sandbox-listen {address}"), "--sandbox-listen"),
+        (format!("intail simulate --listen {address}"), "--listen"),
+    ] {
+        let error = run(directory.path(), &line).await.expect_err("the port is taken");
+        assert_eq!(error.to_string(), format!("Another program already listens on {address}."));
+        assert_eq!(error.hints(), [format!("Choose another address with {hint}.")]);
+    }
+    let error = run(directory.path(), "intail demo --listen 0.0.0.0:0").await.expect_err("open to all");
+    assert!(error.to_string().starts_with("The demo asks nobody for a password"), "{error}");
+    assert!(!directory.path().join("intail-data").exists(), "nothing was made");
+}
+
+#[tokio::test]
+async fn the_false_google_alone() {
+    let directory = tempfile::tempdir().expect("a folder");
+    serving(directory.path(), "intail simulate --listen 127.0.0.1:0 --script day", async |text| {
+        let (status, document) = get(&format!("{}/.well-known/openid-configuration", address(text, "runs at "))).await;
+        assert_eq!(status, 200, "{document}");
+    })
+    .await;
+    std::fs::write(directory.path().join("world.toml"), "people = 7").expect("written");
+    let error = run(directory.path(), "intail simulate --listen 127.0.0.1:0 --world world.toml").await;
+    let error = shown(&error.expect_err("not a world"), directory.path());
+    assert!(error.starts_with("error: The world file DIR/world.toml"), "{error}");
+}

@@ -1,0 +1,290 @@
+//! Notices: what is pulled or pushed becomes a due mark before it is acknowledged, nothing about one person slows others
+//! down, and Pub/Sub's own trouble is mended or told to the operator.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Request, StatusCode};
+use futures::future::join;
+use intail::config::PubSubMode;
+use intail::notices::provision::{self, Provisioned, Publisher};
+use intail::notices::{self, Taken, pull};
+use intail::store::operator_faults::{self, OperatorFault};
+use intail::web;
+use intail_google::pubsub::{Created, Credentials};
+use intail_sandbox::faults::Rule;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::harness::emulator::Emulator;
+use crate::harness::running::{Running, Ticks};
+
+/// An employee of the default world.
+const EMPLOYEE: &str = "kofi@example.com";
+/// As whom Pub/Sub pushes in these tests, and for whom.
+const ACCOUNT: &str = "push@intail-demo.iam.gserviceaccount.com";
+const AUDIENCE: &str = "https://intail.example.com/notices/pubsub";
+/// Looks at a condition before a test gives up. A look is a turn of the runtime, so this is some seconds.
+const LOOKS_MAX: usize = 20_000;
+/// What passes on both clocks from look to look: less than the shortest pause of the pull loop.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Keeps the pull loop running until `done`, then ends it in good order.
+async fn pulling(running: &Running, done: impl Future<Output = ()>) {
+    let shutdown = CancellationToken::new();
+    let ending = async {
+        done.await;
+        shutdown.cancel();
+    };
+    join(pull::run(&running.app, &Credentials::anonymous(), shutdown.clone()), ending).await;
+}
+
+/// Lets time pass and others work until `condition` holds.
+async fn eventually(running: &Running, mut condition: impl AsyncFnMut() -> bool) {
+    for _ in 0..LOOKS_MAX {
+        if condition().await {
+            return;
+        }
+        running.pass(STEP);
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came to be");
+}
+
+/// How many messages of Intail's subscription aren't acknowledged; none if there is no subscription.
+fn waiting(running: &Running) -> Option<usize> {
+    let name = &running.app.config.pubsub.subscription;
+    running.world(|world| world.pubsub.subscriptions.get(name).map(|it| it.waiting_count()))
+}
+
+async fn publish(running: &Running, data: &[u8]) {
+    let topic = &running.app.config.pubsub.topic;
+    running.pubsub.publish(topic, data, &BTreeMap::new()).await.expect("published");
+}
+
+fn notice(email: &str) -> Vec<u8> {
+    json!({ "emailAddress": email, "historyId": 1 }).to_string().into_bytes()
+}
+
+async fn faults(running: &Running) -> Vec<OperatorFault> {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    operator_faults::list(&mut tx).await.expect("read")
+}
+
+#[tokio::test]
+async fn what_is_pulled_is_marked_due_and_then_acknowledged() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(EMPLOYEE).await;
+    running.pass(Duration::from_secs(1));
+    let before = running.mailbox(&person).await.noticed_at;
+    for data in [notice("KOFI@Example.com"), notice("stranger@elsewhere.example"), b"not a notice".to_vec(), notice(EMPLOYEE)] {
+        publish(&running, &data).await;
+    }
+    // Strangers and rubbish are acknowledged, too.
+    pulling(&running, eventually(&running, async || waiting(&running) == Some(0))).await;
+    let mailbox = running.mailbox(&person).await;
+    assert!(mailbox.noticed_at > before, "{before:?} {:?}", mailbox.noticed_at);
+    assert!(mailbox.due_at.is_some_and(|due| due <= running.app.clock.now()));
+}
+
+#[tokio::test]
+async fn a_batch_is_counted_by_what_it_was() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(EMPLOYEE).await;
+    let batch = [notice(EMPLOYEE), notice(EMPLOYEE), notice("stranger@elsewhere.example"), Vec::new(), b"[]".to_vec()];
+    let taken = notices::take(&running.app, batch.iter().map(Vec::as_slice)).await.expect("taken");
+    assert_eq!(taken, Taken { mailboxes: 1, unknown: 1, unreadable: 2 });
+}
+
+#[tokio::test]
+async fn a_deleted_subscription_and_topic_are_made_again() {
+    let running = Running::start().await;
+    running.world(|world| {
+        world.pubsub.subscriptions.clear();
+        world.pubsub.topics.clear();
+    });
+    pulling(&running, eventually(&running, async || waiting(&running).is_some())).await;
+    let settings = &running.app.config.pubsub;
+    let made = provision::provision(&running.pubsub, settings, &running.app.config.server.public_url).await;
+    let existed = Provisioned { topic: Created::Existed, publisher: Publisher::Already, subscription: Created::Existed };
+    assert_eq!(made.expect("provisioned"), existed, "everything was there again, and Gmail may publish");
+    let state = running.pubsub.subscription(&settings.subscription).await.expect("read").expect("there");
+    assert_eq!(provision::misfit(&state, settings, &running.app.config.server.public_url), None);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_to_the_operator_until_it_is_mended() {
+    let running = Running::start().await;
+    running.world(|world| world.faults.add(Rule::status("pubsub.pull", 403)));
+    let mended = async {
+        eventually(&running, async || !faults(&running).await.is_empty()).await;
+        let fault = faults(&running).await.remove(0);
+        assert_eq!(fault.kind, "pubsub.forbidden");
+        assert!(fault.detail.contains("roles/pubsub.subscriber"), "{}", fault.detail);
+        running.world(|world| world.faults.clear());
+        eventually(&running, async || faults(&running).await.is_empty()).await;
+    };
+    pulling(&running, mended).await;
+}
+
+#[tokio::test]
+async fn passing_trouble_is_waited_out() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(EMPLOYEE).await;
+    running.world(|world| world.faults.add(Rule::status("pubsub.pull", 503).times(8)));
+    publish(&running, &notice(EMPLOYEE)).await;
+    let taken = async {
+        eventually(&running, async || waiting(&running) == Some(0)).await;
+        eventually(&running, async || faults(&running).await.is_empty()).await;
+    };
+    pulling(&running, taken).await;
+}
+
+#[tokio::test]
+async fn a_missing_right_to_make_the_subscription_names_the_way_out() {
+    let running = Running::start().await;
+    running.world(|world| {
+        world.pubsub.subscriptions.clear();
+        world.faults.add(Rule::status("pubsub.subscriptions.create", 403));
+    });
+    pulling(&running, eventually(&running, async || !faults(&running).await.is_empty())).await;
+    let fault = faults(&running).await.remove(0);
+    assert_eq!(fault.kind, "pubsub.missing");
+    assert!(fault.detail.contains("roles/pubsub.editor"), "{}", fault.detail);
+    assert!(fault.detail.contains("intail doctor --fix"), "{}", fault.detail);
+}
+
+/// An Intail to which Pub/Sub pushes.
+async fn pushed() -> Running {
+    let push = PubSubMode::Push { audience: AUDIENCE.to_owned(), service_account: ACCOUNT.to_owned() };
+    Running::start_as(|_| {}, |config| config.pubsub.mode = push).await
+}
+
+async fn post(running: &Running, token: Option<&str>, body: impl Into<Body>) -> StatusCode {
+    let request = Request::post("http://127.0.0.1:8080/notices/pubsub").header("host", "127.0.0.1:8080");
+    let request = token.into_iter().fold(request, |request, token| request.header(AUTHORIZATION, format!("Bearer {token}")));
+    let request = request.body(body.into()).expect("a request");
+    web::router(running.app.clone()).oneshot(request).await.expect("an answer").status()
+}
+
+/// A token as Pub/Sub signs it, changed by `change`.
+fn token(running: &Running, change: impl FnOnce(&mut Value)) -> String {
+    let now = running.app.clock.now().as_second();
+    running.world(|world| {
+        let mut claims = json!({
+            "iss": world.identity.issuer(),
+            "aud": AUDIENCE,
+            "azp": "1",
+            "sub": "1",
+            "email": ACCOUNT,
+            "email_verified": true,
+            "iat": now,
+            "exp": now + 3_600,
+        });
+        change(&mut claims);
+        world.identity.sign_jwt(&claims).expect("signed")
+    })
+}
+
+#[tokio::test]
+async fn only_pubsub_s_own_account_may_push() {
+    let running = pushed().await;
+    let body = || json!({ "message": { "data": "e30=" } }).to_string();
+    let good = token(&running, |_| {});
+    assert_eq!(post(&running, Some(&good), body()).await, 204);
+    assert_eq!(post(&running, None, body()).await, 401);
+    assert_eq!(post(&running, Some("not.a.token"), body()).await, 401);
+    let (signed, _) = good.rsplit_once('.').expect("three parts");
+    assert_eq!(post(&running, Some(&format!("{signed}.AAAA")), body()).await, 401);
+    let changes: [(&str, Value, u16); 6] = [
+        ("aud", json!("https://elsewhere.example"), 401),
+        ("iss", json!("https://elsewhere.example"), 401),
+        ("exp", json!(running.app.clock.now().as_second() - 3_600), 401),
+        ("email", json!("somebody@example.com"), 403),
+        ("email", Value::Null, 403),
+        ("email_verified", json!(false), 403),
+    ];
+    for (claim, value, status) in changes {
+        let changed = token(&running, |claims| claims[claim] = value.clone());
+        assert_eq!(post(&running, Some(&changed), body()).await, status, "{claim} {value}");
+    }
+}
+
+#[tokio::test]
+async fn rubbish_with_a_good_token_is_never_asked_for_again() {
+    let running = pushed().await;
+    let token = token(&running, |_| {});
+    for body in ["", "null", "{\"message\":7}", "{\"message\":{\"data\":\"%%%\"}}"] {
+        assert_eq!(post(&running, Some(&token), body).await, 204, "{body}");
+    }
+    assert_eq!(post(&running, Some(&token), vec![b' '; 2 * 1024 * 1024]).await, 204);
+}
+
+#[tokio::test]
+async fn without_push_mode_there_is_nothing_to_push_to() {
+    let running = Running::start().await;
+    let token = token(&running, |_| {});
+    assert_eq!(post(&running, Some(&token), "{}").await, 404);
+}
+
+#[tokio::test]
+async fn a_real_push_marks_the_mailbox_due() {
+    let running = pushed().await;
+    running.approve();
+    let person = running.sign_in(EMPLOYEE).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let name = running.app.config.pubsub.subscription.clone();
+    running.world(|world| {
+        let subscription = world.pubsub.subscriptions.get_mut(&name).expect("it was made");
+        let push = subscription.settings.push.as_mut().expect("it pushes");
+        assert_eq!(push.endpoint, "http://127.0.0.1:8080/notices/pubsub");
+        push.endpoint = format!("http://{address}/notices/pubsub");
+    });
+    let shutdown = CancellationToken::new();
+    let connected = async {
+        running.connect(&person, Ticks::All).await.expect("connected");
+        running.worker.tick().await.expect("the watch is set");
+        eventually(&running, async || running.mailbox(&person).await.noticed_at.is_some()).await;
+        shutdown.cancel();
+    };
+    let (served, ()) = join(web::serve(running.app.clone(), listener, shutdown.clone()), connected).await;
+    served.expect("served");
+}
+
+/// The whole path over Google's own Pub/Sub: the false Gmail publishes there, Intail provisions, pulls and acknowledges there.
+#[tokio::test]
+async fn a_change_arrives_over_googles_own_pubsub_emulator() {
+    let emulator = Emulator::start();
+    let endpoint = format!("http://{}", emulator.host());
+    let running = Running::start_as(
+        |google| google.outside_pubsub = Some(emulator.host().to_owned()),
+        |config| config.pubsub.endpoint = endpoint.parse().expect("an address"),
+    )
+    .await;
+    running.approve();
+    let person = running.sign_in(EMPLOYEE).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    let copied = async || {
+        running.worker.tick().await.expect("the engine runs");
+        let stored = running.stored(&person).await.into_iter().map(|(id, message)| (id, message.labels));
+        stored.collect::<BTreeMap<_, _>>() == running.truth(EMPLOYEE)
+    };
+    let live = async {
+        eventually(&running, copied).await;
+        let noticed = running.mailbox(&person).await.noticed_at;
+        running.world(|world| {
+            let sub = world.identity.person_by_email(EMPLOYEE).expect("a person").sub.clone();
+            world.receive_sample(&sub)
+        });
+        eventually(&running, async || running.mailbox(&person).await.noticed_at > noticed).await;
+        eventually(&running, copied).await;
+    };
+    pulling(&running, live).await;
+}
