@@ -39,10 +39,18 @@ struct Known {
 }
 
 /// Lets a request pass.
-pub(crate) async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let Some(name) = calls::name_of(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
+    // Google compresses only for callers whose User-Agent says "gzip" too (Gmail's performance guide).
+    let agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
+    if !agent.is_some_and(|agent| agent.contains("gzip")) {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
     let method = request.method().to_string();
     let authorization = request
         .headers()

@@ -55,6 +55,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
 
 pub use clock::Clock;
 pub use script::Script;
@@ -296,6 +297,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(token::routes())
         .merge(console::routes())
         .merge(pages::routes())
+        .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn_with_state(shared.clone(), gate::pass))
         .with_state(shared)
 }

@@ -80,6 +80,7 @@ impl Workspace {
         .await
         .unwrap();
         let client = reqwest::Client::builder()
+            .no_gzip()
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
@@ -975,4 +976,108 @@ async fn the_mailbox_page_makes_mail_happen() {
         .await
         .unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
+}
+
+/// Somebody who is called by the sandbox: answers with the statuses in turn, the last one for ever, and remembers.
+async fn endpoint(statuses: &'static [u16]) -> (String, tokio::sync::mpsc::UnboundedReceiver<(String, Value)>) {
+    let (seen, received) = tokio::sync::mpsc::unbounded_channel();
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let handler = async move |headers: axum::http::HeaderMap, axum::Json(body): axum::Json<Value>| {
+        let bearer = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        seen.send((bearer.to_owned(), body)).ok();
+        let index = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        StatusCode::from_u16(statuses[index.min(statuses.len() - 1)]).unwrap()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/notices", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/notices", axum::routing::post(handler));
+    let serving = axum::serve(listener, router).into_future();
+    #[expect(clippy::disallowed_methods, reason = "the endpoint ends with its test")]
+    tokio::spawn(serving);
+    (url, received)
+}
+
+#[tokio::test]
+async fn a_push_is_signed_and_comes_again_when_it_is_refused() {
+    let workspace = Workspace::open(WORLD).await;
+    workspace.provision().await;
+    let (url, mut received) = endpoint(&[500, 204]).await;
+    let push = json!({"pushConfig": {"pushEndpoint": url,
+        "oidcToken": {"serviceAccountEmail": "push@intail-demo.iam.gserviceaccount.com", "audience": "intail"}}});
+    workspace
+        .post(&format!("/v1/{SUBSCRIPTION}:modifyPushConfig"), push)
+        .await;
+    workspace
+        .post(&format!("/v1/{TOPIC}:publish"), json!({"messages": [{"data": "aGk="}]}))
+        .await;
+    let (bearer, body) = received.recv().await.unwrap();
+    assert_eq!(body["subscription"], SUBSCRIPTION);
+    assert_eq!(
+        (&body["message"]["data"], &body["message"]["messageId"]),
+        (&json!("aGk="), &body["message"]["message_id"])
+    );
+    let payload = bearer.strip_prefix("Bearer ").unwrap().split('.').nth(1).unwrap();
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(payload)
+        .unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(
+        (&claims["aud"], &claims["email_verified"]),
+        (&json!("intail"), &json!(true))
+    );
+    assert_eq!(claims["email"], "push@intail-demo.iam.gserviceaccount.com");
+    // The refusal is settled after its answer has arrived here; time is moved until the sandbox has seen both.
+    let second = async {
+        loop {
+            tokio::select! {
+                biased;
+                Some((_, body)) = received.recv() => return body,
+                () = tokio::task::yield_now() => workspace.pass(1),
+            }
+        }
+    };
+    assert_eq!(second.await["message"]["messageId"], body["message"]["messageId"]);
+}
+
+#[tokio::test]
+async fn notices_can_leave_for_a_pubsub_outside() {
+    let outside = Workspace::open(WORLD).await;
+    outside.provision().await;
+    outside.sandbox.world(|world| world.settings.pull_wait_ms = 30_000);
+    let host = outside.sandbox.address().to_string();
+    let with_outside = |options: Options| Options {
+        outside_pubsub: Some(host),
+        ..options
+    };
+    let workspace = Workspace::open_with(WORLD, with_outside).await;
+    let missing = json!({"topicName": "projects/intail-demo/topics/none"});
+    assert_eq!(workspace.post("/gmail/v1/users/me/watch", missing).await.0, 404);
+    let (status, watch) = workspace
+        .post("/gmail/v1/users/me/watch", json!({"topicName": TOPIC}))
+        .await;
+    assert_eq!(status, 200, "{watch}");
+    let items = outside.pull().await;
+    assert_eq!(notice(&items[0])["emailAddress"], INES);
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_those_who_say_so_twice() {
+    let workspace = Workspace::open(WORLD).await;
+    let url = format!("{}/gmail/v1/users/me/labels", workspace.sandbox.url());
+    for (agent, expected) in [("intail", None), ("intail (gzip)", Some("gzip"))] {
+        let request = workspace
+            .client
+            .get(&url)
+            .bearer_auth(&workspace.token)
+            .header("user-agent", agent);
+        let answer = request.header("accept-encoding", "gzip").send().await.unwrap();
+        let encoding = answer
+            .headers()
+            .get("content-encoding")
+            .map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(encoding.as_deref(), expected);
+    }
 }
