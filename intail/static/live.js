@@ -252,6 +252,12 @@ if (location.search.includes("done=")) {
   history.replaceState(null, "", address);
 }
 
+// On a narrow screen the navigation scrolls sideways: show where we are.
+for (const bar of document.querySelectorAll(".frame nav, .labels")) {
+  const here = bar.querySelector("[aria-current]");
+  if (here && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = here.offsetLeft - bar.offsetLeft - 16;
+}
+
 localise(document);
 showCopyButtons(document);
 follow();

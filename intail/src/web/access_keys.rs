@@ -96,7 +96,6 @@ pub(super) async fn create(
     if i64::try_from(held).unwrap_or(i64::MAX) >= KEYS_MAX {
         return Err(trouble::too_many(
             "You have as many access keys as one person can have.",
-            "Delete one first.",
         ));
     }
     access_keys::create(

@@ -12,7 +12,9 @@ use super::access::Caller;
 use super::asked::{Asked, At};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
-use super::words::{LabelNames, SHOWN_MAX, When, clip, from_ms, grouped, label_rank, sender, size, subject};
+use super::words::{
+    LabelNames, SHOWN_MAX, When, clip, from_ms, grouped, header_name, label_rank, sender, size, subject,
+};
 use crate::connect::{self, Connection, Push};
 use crate::store::changes;
 use crate::store::labels::{self, LabelKind};
@@ -275,8 +277,9 @@ fn shown(message: &Message, names: &LabelNames) -> Shown {
         .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
         .map(|(name, value)| {
             let place = FIRST.iter().position(|it| it == name).unwrap_or(FIRST.len());
-            (place, clip(name, SHOWN_MAX), clip(value, SHOWN_MAX))
+            (place, name.clone(), clip(value, SHOWN_MAX))
         })
+        .filter(|(_, name, _)| name != "from" && name != "subject")
         .take(HEADERS_SHOWN_MAX)
         .collect();
     headers.sort();
@@ -294,7 +297,10 @@ fn shown(message: &Message, names: &LabelNames) -> Shown {
             .collect(),
         at: When::full(from_ms(message.received_ms)),
         size: size(message.size_bytes),
-        headers: headers.into_iter().map(|(_, name, value)| (name, value)).collect(),
+        headers: headers
+            .into_iter()
+            .map(|(_, name, value)| (header_name(&name), value))
+            .collect(),
     }
 }
 

@@ -120,12 +120,10 @@ pub(super) async fn stream(
         None => changes::last_seq(&mut tx, &caller.person.organization_id).await?,
     };
     drop(tx);
-    let seat = web.seats.take(&caller.person.id).ok_or_else(|| {
-        trouble::too_many(
-            "There are too many live readers already.",
-            "Close some, then come back in a minute.",
-        )
-    })?;
+    let seat = web
+        .seats
+        .take(&caller.person.id)
+        .ok_or_else(|| trouble::too_many("There are too many live readers already."))?;
     let reader = Reader {
         web,
         caller,

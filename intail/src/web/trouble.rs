@@ -1,8 +1,9 @@
 //! What people and programs are told when something doesn't work: what happened, and one thing to do. The cause is for the
 //! log only; both carry the same reference, so that who reads the one finds the other.
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use askama::Template;
 use axum::Json;
@@ -34,21 +35,14 @@ struct Facts {
 }
 
 /// The one thing to press.
-pub(super) enum Button {
+#[derive(Clone, Copy)]
+enum Button {
     /// Goes to a page.
-    Link {
-        /// What stands on it.
-        label: &'static str,
-        /// Where it goes.
-        href: &'static str,
-    },
-    /// Connects.
+    Link { label: &'static str, href: &'static str },
+    /// Connects; shows the account chooser, or the permissions again.
     Connect {
-        /// What stands on it.
         label: &'static str,
-        /// Show the account chooser.
         choose_account: bool,
-        /// Show the permissions again.
         ask_again: bool,
     },
 }
@@ -81,14 +75,42 @@ const ASK_AGAIN: Button = Button::Connect {
     ask_again: true,
 };
 
+/// What people are told, one block for each trouble.
+static STORIES: LazyLock<BTreeMap<&'static str, [&'static str; 3]>> = LazyLock::new(|| {
+    include_str!("../../templates/troubles.txt")
+        .split("\n\n")
+        .filter_map(story)
+        .collect()
+});
+
+fn story(block: &'static str) -> Option<(&'static str, [&'static str; 3])> {
+    let mut lines = block.lines().filter(|line| !line.starts_with('#'));
+    let mut next = || lines.next();
+    Some((next()?, [next()?, next()?, next()?]))
+}
+
 impl Trouble {
-    fn new(status: StatusCode, word: &'static str, title: &str, detail: impl Into<String>, to_do: &str) -> Self {
+    /// The trouble with this name; `fill` says what stands for which word in braces.
+    fn told(status: StatusCode, part: &str, word: &'static str, fill: &[(&str, &str)]) -> Self {
+        let name = format!("{part}/{word}");
+        let story = STORIES
+            .get(name.as_str())
+            .or_else(|| STORIES.get("page/internal"))
+            .copied()
+            .unwrap_or_default();
+        let [title, detail, to_do] = story.map(|text| {
+            let mut text = text.to_owned();
+            for (word, value) in fill {
+                text = text.replace(&format!("{{{word}}}"), value);
+            }
+            text
+        });
         Self(Box::new(Facts {
             status,
             word,
-            title: title.to_owned(),
-            detail: detail.into(),
-            to_do: to_do.to_owned(),
+            title,
+            detail,
+            to_do,
             button: HOME,
             cause: None,
         }))
@@ -113,164 +135,73 @@ impl IntoResponse for Trouble {
     }
 }
 
+fn page(status: StatusCode, word: &'static str) -> Trouble {
+    Trouble::told(status, "page", word, &[])
+}
+
 /// An address that isn't Intail's.
 pub(super) fn no_such_page() -> Trouble {
-    let detail = "Nothing is at this address. Perhaps it was mistyped, or what was here has gone.";
-    Trouble::new(
-        StatusCode::NOT_FOUND,
-        "not_found",
-        "There is no such page",
-        detail,
-        "Start from the front page.",
-    )
+    page(StatusCode::NOT_FOUND, "not_found")
 }
 
 /// An address that exists and can't be asked in this way.
 pub(super) fn no_such_method() -> Trouble {
-    let detail = "This address exists, but not for this kind of request.";
-    let to_do = "Use the buttons and links of Intail's own pages; programs find the methods in /api/v1/openapi.json.";
-    Trouble::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "That can't be done here",
-        detail,
-        to_do,
-    )
+    page(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
 }
 
 /// A handler broke down.
 pub(super) fn panicked() -> Trouble {
-    internal("panic")
+    page(StatusCode::INTERNAL_SERVER_ERROR, "panic")
 }
 
 /// Something failed inside Intail.
 pub(super) fn unexpected(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Trouble {
-    internal("internal").cause(cause)
-}
-
-fn internal(word: &'static str) -> Trouble {
-    let detail = "This is Intail's own fault, not yours. Nothing that you did is lost.";
-    let to_do = "Try again in a moment. If it stays, give the reference below to whoever runs Intail.";
-    Trouble::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        word,
-        "Something went wrong inside Intail",
-        detail,
-        to_do,
-    )
+    page(StatusCode::INTERNAL_SERVER_ERROR, "internal").cause(cause)
 }
 
 /// Only callers may do this.
 pub(super) fn not_signed_in() -> Trouble {
-    let to_do = "Send `Authorization: Bearer` and an access key from Settings → Access keys, or sign in.";
-    Trouble::new(
-        StatusCode::UNAUTHORIZED,
-        "not_signed_in",
-        "Nobody is signed in",
-        "This needs to know who asks.",
-        to_do,
-    )
-    .button(SIGN_IN)
+    page(StatusCode::UNAUTHORIZED, "not_signed_in").button(SIGN_IN)
 }
 
 /// The access key isn't one.
 pub(super) fn unknown_key() -> Trouble {
-    let detail = "The access key in the Authorization header is none of Intail's, or it was deleted.";
-    let to_do = "Make a new key under Settings → Access keys.";
-    Trouble::new(
-        StatusCode::UNAUTHORIZED,
-        "unknown_key",
-        "The access key isn't known",
-        detail,
-        to_do,
-    )
+    page(StatusCode::UNAUTHORIZED, "unknown_key")
 }
 
 /// Only administrators may see this.
 pub(super) fn administrators_only() -> Trouble {
-    let detail = "This page is for administrators of your organization in Intail.";
-    let to_do = "If you should be one, ask whoever runs Intail to make you one.";
-    Trouble::new(
-        StatusCode::FORBIDDEN,
-        "administrators_only",
-        "This page is for administrators",
-        detail,
-        to_do,
-    )
+    page(StatusCode::FORBIDDEN, "administrators_only")
 }
 
 /// A form that no page of Intail's sent.
 pub(super) fn foreign_form() -> Trouble {
-    let detail = "The request didn't come from one of Intail's own pages, so nothing was done.";
-    let to_do = "Go to Intail and press the button there.";
-    Trouble::new(
-        StatusCode::FORBIDDEN,
-        "foreign_form",
-        "The request came from somewhere else",
-        detail,
-        to_do,
-    )
+    page(StatusCode::FORBIDDEN, "foreign_form")
 }
 
 /// A form of another session.
 pub(super) fn stale_form() -> Trouble {
-    let detail = "You signed in again since the page was opened, so its buttons no longer work. Nothing was done.";
-    let to_do = "Open the page again and press the button there.";
-    Trouble::new(
-        StatusCode::FORBIDDEN,
-        "stale_form",
-        "The page was too old",
-        detail,
-        to_do,
-    )
-    .button(INTEGRATIONS)
+    page(StatusCode::FORBIDDEN, "stale_form").button(INTEGRATIONS)
 }
 
 /// A form that no page of Intail's can be.
 pub(super) fn form_too_large() -> Trouble {
-    let detail = "What was sent is larger than any form of Intail's, or it stopped half-way.";
-    Trouble::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "form_too_large",
-        "That was too much",
-        detail,
-        "Send less.",
-    )
+    page(StatusCode::PAYLOAD_TOO_LARGE, "form_too_large")
 }
 
 /// Something in the address or the form can't be understood.
 pub(super) fn not_understood(what: &str) -> Trouble {
-    let to_do = "Follow Intail's own links; programs find the forms in /api/v1/openapi.json.";
-    Trouble::new(
-        StatusCode::BAD_REQUEST,
-        "not_understood",
-        "The request can't be understood",
-        what,
-        to_do,
-    )
+    Trouble::told(StatusCode::BAD_REQUEST, "page", "not_understood", &[("what", what)])
 }
 
 /// What was asked for isn't there, or isn't the caller's: nobody is told which.
 pub(super) fn not_there(what: &str) -> Trouble {
-    let detail = format!("There is no such {what}. It may have been deleted meanwhile.");
-    Trouble::new(
-        StatusCode::NOT_FOUND,
-        "not_there",
-        "It isn't there",
-        detail,
-        "Go back to the list.",
-    )
+    Trouble::told(StatusCode::NOT_FOUND, "page", "not_there", &[("what", what)])
 }
 
 /// Too much of something at once.
-pub(super) fn too_many(what: &str, to_do: &str) -> Trouble {
-    Trouble::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "too_many",
-        "Too many at once",
-        what,
-        to_do,
-    )
+pub(super) fn too_many(what: &str) -> Trouble {
+    Trouble::told(StatusCode::TOO_MANY_REQUESTS, "page", "too_many", &[("what", what)])
 }
 
 impl From<StoreError> for Trouble {
@@ -281,249 +212,68 @@ impl From<StoreError> for Trouble {
 
 impl From<ConnectError> for Trouble {
     fn from(error: ConnectError) -> Self {
-        use ConnectError as E;
-        use StatusCode as S;
-        let word = error.word();
-        let told = |status, title, detail: &str, to_do| Trouble::new(status, word, title, detail, to_do);
-        let trouble = match &error {
-            E::Incomplete { .. } => told(
-                S::BAD_REQUEST,
-                "Google's answer was incomplete",
-                "The address that brought you back lacks something that Google always sends. Nothing was connected.",
-                "Connect again.",
-            )
-            .button(CONNECT),
-            E::UnknownState => told(
-                S::BAD_REQUEST,
-                "This didn't begin at Intail",
-                "The address that brought you here belongs to no attempt that Intail knows. If you followed a link from \
-                 somebody else, don't: nothing was connected.",
-                "Begin at Settings → Integrations.",
-            )
-            .button(INTEGRATIONS),
-            E::ForeignState => told(
-                S::FORBIDDEN,
-                "This was begun by somebody else, or elsewhere",
-                "The attempt was begun in another browser, or you have signed out or changed persons since. Nothing was \
-                 connected.",
-                "Connect again in this browser.",
-            )
-            .button(INTEGRATIONS),
-            E::Expired => told(
-                S::GONE,
-                "That took too long",
-                "Half an hour passed between Connect and your answer, so the answer is no longer accepted.",
-                "Connect again; it takes a minute.",
-            )
-            .button(CONNECT),
-            E::Replayed => told(
-                S::CONFLICT,
-                "This answer was used already",
-                "Google's answer works once. You probably pressed Back, or reloaded the page. Nothing has changed by it.",
-                "See how your connection stands.",
-            )
-            .button(INTEGRATIONS),
-            E::ForeignIssuer => told(
-                S::BAD_REQUEST,
-                "The answer didn't come from Google",
-                "It names another sender than the one you were sent to, so it was thrown away.",
-                "Connect again.",
-            )
-            .button(CONNECT),
-            E::Denied => told(
-                S::FORBIDDEN,
-                "You said no at Google",
-                "You pressed Cancel, so Google told Intail nothing and nothing was connected. That is fine: you can \
-                 connect at any time.",
-                "If it was a slip, connect again and press Allow.",
-            )
-            .button(CONNECT),
-            E::BlockedByAdministrator => told(
-                S::FORBIDDEN,
-                "Your administrator has to approve Intail first",
-                "Google answered that your organization's settings don't let Intail in yet.",
-                "Send your administrator the message on the Integrations page.",
-            )
-            .button(INTEGRATIONS),
-            E::AdvancedProtection => told(
-                S::FORBIDDEN,
-                "Google's Advanced Protection keeps Intail out",
-                "Your account is enrolled in Google's Advanced Protection Program, which lets only few apps read mail \
-                 data. Neither you nor Intail can change that for this account.",
-                "Use Intail without this account.",
-            )
-            .button(INTEGRATIONS),
-            E::WrongAccount { expected, came } => told(
-                S::CONFLICT,
-                "That was another account",
-                &format!("You are to connect {expected}, but at Google {came} was chosen. Nothing was connected."),
-                "Choose the right account at Google.",
-            )
-            .button(CHOOSE),
-            E::WrongOrganization { came } => told(
-                S::FORBIDDEN,
-                "That account isn't of your organization",
-                &wrong_organization(came),
-                "Choose your work account at Google.",
-            )
-            .button(CHOOSE),
-            E::AccountTaken { came } => told(
-                S::CONFLICT,
-                "Somebody else has connected this account",
-                &format!("{came} is connected by another person in Intail. It stays as it is."),
-                "Choose your own account at Google.",
-            )
-            .button(CHOOSE),
-            E::WiderScope { .. } => told(
-                S::FORBIDDEN,
-                "Google gave more than Intail may have",
-                "The answer would let Intail read more of your mail than headers and labels. Intail refuses that, and has \
-                 given it back.",
-                "Give the reference below to whoever runs Intail: the Google project asks for too much elsewhere.",
-            )
-            .button(INTEGRATIONS),
-            E::NothingGranted => told(
-                S::FORBIDDEN,
-                "No box was ticked",
-                "Google's page lists each permission with a box. All of them stayed empty, so there is nothing that Intail \
-                 could read.",
-                "Connect again and tick the boxes that you agree with.",
-            )
-            .button(ASK_AGAIN),
-            E::NoRefreshToken => told(
-                S::CONFLICT,
-                "Google has to ask you once more",
-                "Google let Intail in for an hour only, because it remembered an earlier answer of yours.",
-                "Press the button and allow it once more; then it lasts.",
-            )
-            .button(ASK_AGAIN),
-            E::TooMany => told(
-                S::TOO_MANY_REQUESTS,
-                "That was often",
-                "You began to connect many times within a few minutes. Each attempt at Google ends the ones before.",
-                "Wait ten minutes, then try once more.",
-            )
-            .button(INTEGRATIONS),
-            E::NotConnected => told(
-                S::NOT_FOUND,
-                "Nothing is connected",
-                "There is nothing to disconnect: it was done before, perhaps in another window.",
-                "See how your connection stands.",
-            )
-            .button(INTEGRATIONS),
-            E::Operator { .. } => told(
-                S::SERVICE_UNAVAILABLE,
-                "Intail's own registration at Google is broken",
-                "Google refuses Intail itself, so nobody can connect now. You did nothing wrong.",
-                "Give the reference below to whoever runs Intail.",
-            )
-            .button(INTEGRATIONS),
-            E::GoogleTrouble { .. } => told(
-                S::BAD_GATEWAY,
-                "Google couldn't answer",
-                "You allowed it, but Google failed while Intail fetched the result. Nothing was connected.",
-                "Connect again in a minute.",
-            )
-            .button(CONNECT),
-            E::Unexpected { .. } => told(
-                S::BAD_GATEWAY,
-                "Google said something unexpected",
-                "Intail doesn't understand Google's answer and connected nothing.",
-                "Connect again. If it stays, give the reference below to whoever runs Intail.",
-            )
-            .button(CONNECT),
-            E::Store { .. } | E::Sealed { .. } => internal(word).button(INTEGRATIONS),
+        let (status, button) = connect_shape(&error);
+        let nobody = "The account that was chosen";
+        let (expected, came) = match &error {
+            ConnectError::WrongAccount { expected, came } => (expected.as_str(), came.as_str()),
+            ConnectError::WrongOrganization { came } | ConnectError::AccountTaken { came } => ("", came.as_str()),
+            _ => ("", ""),
         };
-        trouble.cause(error)
+        let came = if came.is_empty() { nobody } else { came };
+        let fill = [("expected", expected), ("came", came)];
+        Self::told(status, "connect", error.word(), &fill)
+            .button(button)
+            .cause(error)
     }
 }
 
-fn wrong_organization(came: &str) -> String {
-    let account = if came.is_empty() {
-        "The account that was chosen"
-    } else {
-        came
-    };
-    format!("{account} belongs to no organization, or to another one than yours. Nothing was connected.")
+fn connect_shape(error: &ConnectError) -> (StatusCode, Button) {
+    use {ConnectError as E, StatusCode as S};
+    match error {
+        E::Incomplete { .. } | E::ForeignIssuer { .. } => (S::BAD_REQUEST, CONNECT),
+        E::UnknownState { .. } => (S::BAD_REQUEST, INTEGRATIONS),
+        E::ForeignState { .. }
+        | E::BlockedByAdministrator { .. }
+        | E::AdvancedProtection { .. }
+        | E::WiderScope { .. } => (S::FORBIDDEN, INTEGRATIONS),
+        E::Expired { .. } => (S::GONE, CONNECT),
+        E::Replayed { .. } => (S::CONFLICT, INTEGRATIONS),
+        E::Denied { .. } => (S::FORBIDDEN, CONNECT),
+        E::WrongAccount { .. } | E::AccountTaken { .. } => (S::CONFLICT, CHOOSE),
+        E::WrongOrganization { .. } => (S::FORBIDDEN, CHOOSE),
+        E::NothingGranted { .. } => (S::FORBIDDEN, ASK_AGAIN),
+        E::NoRefreshToken { .. } => (S::CONFLICT, ASK_AGAIN),
+        E::TooMany { .. } => (S::TOO_MANY_REQUESTS, INTEGRATIONS),
+        E::NotConnected { .. } => (S::NOT_FOUND, INTEGRATIONS),
+        E::Operator { .. } => (S::SERVICE_UNAVAILABLE, INTEGRATIONS),
+        E::GoogleTrouble { .. } | E::Unexpected { .. } => (S::BAD_GATEWAY, CONNECT),
+        E::Store { .. } | E::Sealed { .. } => (S::INTERNAL_SERVER_ERROR, INTEGRATIONS),
+    }
 }
 
 impl From<SignInError> for Trouble {
     fn from(error: SignInError) -> Self {
-        use SignInError as E;
-        use StatusCode as S;
-        let word = error.word();
-        let told =
-            |status, title, detail: &str, to_do| Trouble::new(status, word, title, detail, to_do).button(SIGN_IN);
-        let trouble = match &error {
-            E::Incomplete { .. } | E::UnknownState { .. } => told(
-                S::BAD_REQUEST,
-                "This sign-in didn't begin at Intail",
-                "The address that brought you here belongs to no sign-in that Intail knows. Nobody was signed in.",
-                "Sign in from Intail's own page.",
-            ),
-            E::ForeignState { .. } => told(
-                S::FORBIDDEN,
-                "This sign-in was begun in another browser",
-                "It can only be finished where it was begun. Nobody was signed in.",
-                "Sign in again in this browser.",
-            ),
-            E::Expired { .. } => told(
-                S::GONE,
-                "That took too long",
-                "The sign-in was begun so long ago that its answer is no longer accepted.",
-                "Sign in again.",
-            ),
-            E::Replayed { .. } => told(
-                S::CONFLICT,
-                "This sign-in was used already",
-                "An answer works once. You probably pressed Back, or reloaded the page.",
-                "Go on to Intail, or sign in again.",
-            ),
-            E::ForeignIssuer { .. } => told(
-                S::BAD_REQUEST,
-                "The answer came from somewhere else",
-                "It names another sender than the one you were sent to, so it was thrown away.",
-                "Sign in again.",
-            ),
-            E::Denied { .. } => told(
-                S::FORBIDDEN,
-                "You weren't signed in",
-                "The sign-in page was left with Cancel, or it refused.",
-                "Sign in again when you like.",
-            ),
-            E::UnknownOrganization { domain, .. } => told(
-                S::FORBIDDEN,
-                "Your organization doesn't use this Intail",
-                &format!("Accounts of {domain} can't sign in here."),
-                "Sign in with your work account, or ask whoever runs Intail to add your organization.",
-            ),
-            E::NotVerified { .. } => told(
-                S::FORBIDDEN,
-                "Your address isn't verified",
-                "The sign-in provider doesn't vouch for your e-mail address or your organization.",
-                "Sign in with your work account.",
-            ),
-            E::IssuerTrouble { .. } => told(
-                S::BAD_GATEWAY,
-                "The sign-in provider couldn't answer",
-                "It failed while Intail asked it who you are. Nobody was signed in.",
-                "Sign in again in a minute.",
-            ),
-            E::Unexpected { .. } => told(
-                S::BAD_GATEWAY,
-                "The sign-in provider said something unexpected",
-                "Intail doesn't understand its answer. Nobody was signed in.",
-                "Sign in again. If it stays, give the reference below to whoever runs Intail.",
-            ),
-            E::Operator { .. } => told(
-                S::SERVICE_UNAVAILABLE,
-                "Signing in isn't set up rightly",
-                "The sign-in provider refuses Intail itself. You did nothing wrong.",
-                "Give the reference below to whoever runs Intail.",
-            ),
-            E::Store { .. } | E::Sealed { .. } => internal(word).button(SIGN_IN),
+        let domain = match &error {
+            SignInError::UnknownOrganization { domain } => domain.as_str(),
+            _ => "",
         };
-        trouble.cause(error)
+        let told = Self::told(sign_in_status(&error), "sign_in", error.word(), &[("domain", domain)]);
+        told.button(SIGN_IN).cause(error)
+    }
+}
+
+fn sign_in_status(error: &SignInError) -> StatusCode {
+    use {SignInError as E, StatusCode as S};
+    match error {
+        E::Incomplete { .. } | E::UnknownState { .. } | E::ForeignIssuer { .. } => S::BAD_REQUEST,
+        E::ForeignState { .. } | E::Denied { .. } | E::UnknownOrganization { .. } | E::NotVerified { .. } => {
+            S::FORBIDDEN
+        }
+        E::Expired { .. } => S::GONE,
+        E::Replayed { .. } => S::CONFLICT,
+        E::IssuerTrouble { .. } | E::Unexpected { .. } => S::BAD_GATEWAY,
+        E::Operator { .. } => S::SERVICE_UNAVAILABLE,
+        E::Store { .. } | E::Sealed { .. } => S::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -664,3 +414,103 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// Causes of causes that are logged; more are a loop.
 const CAUSES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect_errors() -> Vec<ConnectError> {
+        use ConnectError as E;
+        let (a, b) = ("<b>one</b>@example.com".to_owned(), "two@example.org".to_owned());
+        vec![
+            E::Incomplete("state"),
+            E::UnknownState,
+            E::ForeignState,
+            E::Expired,
+            E::Replayed,
+            E::ForeignIssuer,
+            E::Denied,
+            E::BlockedByAdministrator,
+            E::AdvancedProtection,
+            E::WrongAccount {
+                expected: a,
+                came: b.clone(),
+            },
+            E::WrongOrganization { came: String::new() },
+            E::AccountTaken { came: b },
+            E::WiderScope("secret".to_owned()),
+            E::NothingGranted,
+            E::NoRefreshToken,
+            E::TooMany,
+            E::NotConnected,
+            E::Operator("secret".to_owned()),
+            E::GoogleTrouble("secret".into()),
+            E::Unexpected("secret".into()),
+        ]
+    }
+
+    fn sign_in_errors() -> Vec<SignInError> {
+        use SignInError as E;
+        vec![
+            E::Incomplete("state"),
+            E::UnknownState,
+            E::ForeignState,
+            E::Expired,
+            E::Replayed,
+            E::ForeignIssuer,
+            E::Denied,
+            E::NotVerified,
+            E::UnknownOrganization {
+                domain: "example.net".to_owned(),
+            },
+            E::Operator("secret".to_owned()),
+            E::IssuerTrouble("secret".into()),
+            E::Unexpected("secret".into()),
+        ]
+    }
+
+    #[test]
+    fn every_wrong_turn_has_a_story_of_its_own_without_its_cause() {
+        let mut told: Vec<Trouble> = connect_errors().into_iter().map(Trouble::from).collect();
+        told.extend(sign_in_errors().into_iter().map(Trouble::from));
+        told.extend([
+            no_such_page(),
+            no_such_method(),
+            panicked(),
+            not_signed_in(),
+            unknown_key(),
+            foreign_form(),
+        ]);
+        told.extend([
+            stale_form(),
+            form_too_large(),
+            administrators_only(),
+            not_there("label"),
+            too_many("Many."),
+        ]);
+        let internal = STORIES.get("page/internal").copied().unwrap_or_default()[0];
+        for Trouble(facts) in told {
+            let text = format!("{} {} {}", facts.title, facts.detail, facts.to_do);
+            assert!(
+                facts.word == "panic" || facts.title != internal,
+                "{} has no story",
+                facts.word
+            );
+            assert!(
+                !text.contains("secret") && !text.contains('{'),
+                "{}: {text}",
+                facts.word
+            );
+            assert!(!facts.to_do.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_cause_is_logged_with_its_causes() {
+        let cause = Trouble::from(ConnectError::GoogleTrouble("status 500".into()))
+            .0
+            .cause
+            .expect("a cause");
+        assert_eq!(chain(cause.as_ref()), "Google couldn't answer: status 500");
+    }
+}

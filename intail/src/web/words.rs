@@ -23,6 +23,9 @@ const LABEL_SHOWN_MAX: usize = 60;
 /// How long after it came a message counts as news.
 const NEWS_FOR: SignedDuration = SignedDuration::from_mins(30);
 
+/// The longest subject inside a sentence, in characters.
+const ABOUT_MAX: usize = 120;
+
 /// An instant in a page: UTC words that the page's script turns into the reader's own zone and language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct When {
@@ -106,17 +109,19 @@ pub(super) fn size(bytes: i64) -> String {
     }
 }
 
-/// A text, cut after so many characters. Control characters become spaces: they could reorder or hide what follows.
+/// A text, cut after so many characters. Control characters become spaces, and the marks that turn the direction of what
+/// follows go: they could reorder or hide what stands beside them.
 pub(super) fn clip(text: &str, characters_max: usize) -> String {
-    let mut kept: String = text
+    let harmless = |it: &char| !matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut kept = text
         .chars()
-        .take(characters_max)
-        .map(|it| if it.is_control() { ' ' } else { it })
-        .collect();
-    if text.chars().nth(characters_max).is_some() {
-        kept.push('…');
+        .filter(harmless)
+        .map(|it| if it.is_control() { ' ' } else { it });
+    let mut shown: String = kept.by_ref().take(characters_max).collect();
+    if kept.next().is_some() {
+        shown.push('…');
     }
-    kept
+    shown
 }
 
 /// A subject as pages show it.
@@ -212,7 +217,10 @@ pub(super) struct Sentence {
 
 /// What a change says.
 pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
-    let about = change.message.as_ref().map_or_else(String::new, subject);
+    let about = change
+        .message
+        .as_ref()
+        .map_or_else(String::new, |it| clip(&subject(it), ABOUT_MAX));
     let thread_id = change.message.as_ref().map(|it| it.thread_id.clone());
     let told = |sign, text: String| Sentence {
         sign,
@@ -224,7 +232,7 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
         "message.added" => match &change.message {
             Some(message) if message.labels.iter().any(|it| it == "DRAFT") => told("added", "Draft saved".to_owned()),
             Some(message) if message.labels.iter().any(|it| it == "SENT") => told("added", "Message sent".to_owned()),
-            Some(message) if is_old(message, change.at) => told("copied", format!("Copied: from {}", sender(message))),
+            Some(message) if is_old(message, change.at) => told("copied", format!("Copied, from {}", sender(message))),
             Some(message) => told("added", format!("New message from {}", sender(message))),
             None => told("added", "A message arrived; it has gone since".to_owned()),
         },
@@ -321,6 +329,25 @@ pub(super) fn reason(grant: &Grant) -> &'static str {
     }
 }
 
+/// A header's name as people write it: Message-ID, Reply-To.
+pub(super) fn header_name(name: &str) -> String {
+    let part = |part: &str| match part {
+        "id" => "ID".to_owned(),
+        "mime" => "MIME".to_owned(),
+        part => part
+            .chars()
+            .take(1)
+            .flat_map(char::to_uppercase)
+            .chain(part.chars().skip(1))
+            .collect(),
+    };
+    clip(name, LABEL_SHOWN_MAX)
+        .split('-')
+        .map(part)
+        .collect::<Vec<String>>()
+        .join("-")
+}
+
 /// A call to Google in words, for the receipt.
 pub(super) fn call(name: &str) -> &'static str {
     match name {
@@ -371,6 +398,7 @@ mod tests {
     fn strangers_texts_are_cut_by_characters_and_lose_control_characters() {
         assert_eq!(clip("añb\u{0}\nc", 10), "añb  c");
         assert_eq!(clip("日本語テスト", 3), "日本語…");
+        assert_eq!(clip("invoice\u{202e}fdp.exe", 20), "invoicefdp.exe");
     }
 
     #[test]

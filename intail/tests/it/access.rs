@@ -1,0 +1,271 @@
+//! Promise 10, nobody sees another's data: every address of the table is asked by everyone, and each answers as the table
+//! says. A new route is walked without anybody remembering to.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode, header};
+use intail::app::App;
+use intail::seal::hash_token;
+use intail::store::people::{self, Person, Role};
+use intail::store::{access_keys, sessions};
+use intail::web::{self, Method, ROUTES, Route, Who};
+use tower::ServiceExt as _;
+
+use crate::harness::running::{ADMIN, Running};
+
+/// Where the product says it is.
+const ORIGIN: &str = "http://127.0.0.1:8080";
+/// The largest answer that a test reads.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What somebody proves who they are with.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    Nothing,
+    Session(String),
+    Key(String),
+}
+
+/// A session for a person, as signing in opens it.
+pub(crate) async fn session(app: &App, person: &Person) -> Proof {
+    let (token, now) = (app.random.token(), app.clock.now());
+    let ends = now
+        .saturating_add(std::time::Duration::from_secs(86_400))
+        .expect("tomorrow");
+    let mut tx = app.store.write().await.expect("a transaction");
+    sessions::open(&mut tx, &hash_token(&token), &person.id, &app.random.token(), now, ends)
+        .await
+        .expect("opened");
+    tx.commit().await.expect("committed");
+    Proof::Session(token)
+}
+
+/// An access key for a person, as Settings makes it.
+pub(crate) async fn access_key(app: &App, person: &Person) -> Proof {
+    let key = format!("intail_{}", app.random.token());
+    let mut tx = app.store.write().await.expect("a transaction");
+    access_keys::create(&mut tx, &hash_token(&key), &person.id, "test", app.clock.now())
+        .await
+        .expect("made");
+    tx.commit().await.expect("committed");
+    Proof::Key(key)
+}
+
+/// Asks an address.
+pub(crate) async fn ask(app: &App, method: &str, path: &str, proof: &Proof, form: Option<&str>) -> Response<Body> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "127.0.0.1:8080");
+    request = match proof {
+        Proof::Nothing => request,
+        Proof::Session(token) => request.header(header::COOKIE, format!("intail-session={token}")),
+        Proof::Key(key) => request.header(header::AUTHORIZATION, format!("Bearer {key}")),
+    };
+    if method == "POST" {
+        request = request
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ORIGIN, ORIGIN);
+    }
+    let request = request
+        .body(Body::from(form.unwrap_or_default().to_owned()))
+        .expect("a request");
+    web::router(app.clone()).oneshot(request).await.expect("an answer")
+}
+
+/// An answer's text.
+pub(crate) async fn text(answer: Response<Body>) -> String {
+    let bytes = to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.expect("a body");
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// Where an answer sends the browser.
+pub(crate) fn location(answer: &Response<Body>) -> Option<String> {
+    Some(answer.headers().get(header::LOCATION)?.to_str().ok()?.to_owned())
+}
+
+fn path_of(route: &Route) -> String {
+    route
+        .path
+        .replace("{id}", "nothing")
+        .replace("{message_id}", "nothing")
+        .replace("{name}", "nothing")
+}
+
+/// Whether an answer says "you may not".
+fn is_turned_away(answer: &Response<Body>) -> bool {
+    matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        || location(answer).is_some_and(|it| it.starts_with("/signin"))
+}
+
+#[tokio::test]
+async fn every_route_answers_each_as_the_table_says() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let administrator = running.sign_in(ADMIN).await;
+    let member = running.sign_in("bjorn@example.com").await;
+    set_role(app, &administrator, Role::Administrator).await;
+    set_role(app, &member, Role::Member).await;
+    let proofs = [
+        ("nobody", Proof::Nothing),
+        ("a stranger", Proof::Session("forged".to_owned())),
+        ("a forged key", Proof::Key("intail_forged".to_owned())),
+        ("a member's key", access_key(app, &member).await),
+        ("a member", session(app, &member).await),
+        ("an administrator", session(app, &administrator).await),
+    ];
+    for route in ROUTES.iter().filter(|it| it.method == Method::Get) {
+        for (name, proof) in &proofs {
+            let answer = ask(app, "GET", &path_of(route), proof, None).await;
+            let may = match (route.who, *name) {
+                (Who::Anyone, _) | (Who::Key, "a member's key") => true,
+                (Who::SignedIn | Who::Key, "a member" | "an administrator") => true,
+                (Who::Administrator, "an administrator") => true,
+                _ => false,
+            };
+            assert_eq!(
+                !is_turned_away(&answer),
+                may,
+                "{name} at GET {}: {}",
+                route.path,
+                answer.status()
+            );
+            assert!(
+                !answer.status().is_server_error(),
+                "{name} at GET {}: {}",
+                route.path,
+                answer.status()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_done_without_the_sessions_own_form_token_or_from_elsewhere() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let member = running.sign_in("bjorn@example.com").await;
+    let proof = session(app, &member).await;
+    for route in ROUTES
+        .iter()
+        .filter(|it| it.method == Method::Post && it.who != Who::Anyone)
+    {
+        let nobody = ask(app, "POST", route.path, &Proof::Nothing, None).await;
+        assert_eq!(location(&nobody).as_deref(), Some("/signin"), "POST {}", route.path);
+        for form in ["", "form_token=", "form_token=Zm9yZ2Vk", "form_token=%ff"] {
+            let answer = ask(app, "POST", route.path, &proof, Some(form)).await;
+            assert_eq!(
+                answer.status(),
+                StatusCode::FORBIDDEN,
+                "POST {} with {form:?}",
+                route.path
+            );
+        }
+    }
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let request = Request::post("/signin")
+            .header(name, value)
+            .body(Body::empty())
+            .expect("a request");
+        let answer = web::router(app.clone()).oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn people_see_their_own_and_nothing_of_others() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let (one, two) = (
+        running.connected("ines@example.com").await,
+        running.connected("kofi@example.com").await,
+    );
+    let (of_one, thread) = {
+        let mailbox = running.mailbox(&one).await;
+        let message = running.stored(&one).await.into_values().next().expect("mail");
+        (mailbox.id.to_string(), message)
+    };
+    let (mine, other) = (access_key(app, &one).await, access_key(app, &two).await);
+    let pages = (session(app, &one).await, session(app, &two).await);
+    for path in ["", "/labels", "/messages", &format!("/messages/{}", thread.id)] {
+        let path = format!("/api/v1/mailboxes/{of_one}{path}");
+        assert_eq!(
+            ask(app, "GET", &path, &mine, None).await.status(),
+            StatusCode::OK,
+            "{path}"
+        );
+        assert_eq!(
+            ask(app, "GET", &path, &other, None).await.status(),
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    let path = format!("/mail/thread/{}", thread.thread_id);
+    assert_eq!(ask(app, "GET", &path, &pages.0, None).await.status(), StatusCode::OK);
+    assert_eq!(
+        ask(app, "GET", &path, &pages.1, None).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    let changes = text(ask(app, "GET", "/api/v1/changes?limit=500", &other, None).await).await;
+    assert!(!changes.contains(&of_one), "another's changes are in the feed");
+}
+
+#[tokio::test]
+async fn the_administrator_sees_states_and_counts_and_no_mail() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let administrator = running.sign_in(ADMIN).await;
+    set_role(app, &administrator, Role::Administrator).await;
+    let person = running.connected("ines@example.com").await;
+    let page = text(ask(app, "GET", "/admin", &session(app, &administrator).await, None).await).await;
+    assert!(page.contains("ines@example.com") && page.contains("Approved"));
+    for message in running
+        .stored(&person)
+        .await
+        .values()
+        .filter(|it| it.subject.len() > 12)
+    {
+        assert!(
+            !page.contains(&message.subject),
+            "the subject {:?} is in the administrator's page",
+            message.subject
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_key_and_an_ended_session_open_nothing() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let member = running.sign_in("bjorn@example.com").await;
+    let (key, signed_in) = (access_key(app, &member).await, session(app, &member).await);
+    assert_eq!(ask(app, "GET", "/api/v1/me", &key, None).await.status(), StatusCode::OK);
+    let Proof::Key(secret) = &key else { return };
+    let mut tx = app.store.write().await.expect("a transaction");
+    assert!(
+        access_keys::delete(&mut tx, &member.id, &hash_token(secret))
+            .await
+            .expect("deleted")
+    );
+    tx.commit().await.expect("committed");
+    assert_eq!(
+        ask(app, "GET", "/api/v1/me", &key, None).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    running.pass(std::time::Duration::from_secs(2 * 86_400));
+    assert_eq!(
+        ask(app, "GET", "/api/v1/me", &signed_in, None).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+async fn set_role(app: &App, person: &Person, role: Role) {
+    let mut tx = app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &person.id, role).await.expect("written");
+    tx.commit().await.expect("committed");
+}
