@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,59 @@ pub(crate) fn date(at: Timestamp) -> String {
         .to_string()
 }
 
+/// A header value as people read it: RFC 2047 words in UTF-8 are decoded, everything else stays as it is.
+pub(crate) fn decoded(value: &str) -> String {
+    let mut text = String::new();
+    let mut rest = value;
+    let mut after_word = false;
+    while let Some((before, from_word)) = rest.split_once("=?") {
+        let Some((word, length)) = encoded_word(from_word) else {
+            text.push_str(before);
+            text.push_str("=?");
+            (rest, after_word) = (from_word, false);
+            continue;
+        };
+        // Blanks between two encoded words belong to neither.
+        if !(after_word && before.trim().is_empty()) {
+            text.push_str(before);
+        }
+        text.push_str(&word);
+        (rest, after_word) = (&from_word[length..], true);
+    }
+    text + rest
+}
+
+/// Reads `charset?encoding?text?=`; the decoded text and how many bytes were read.
+fn encoded_word(from: &str) -> Option<(String, usize)> {
+    let (charset, rest) = from.split_once('?')?;
+    let (encoding, rest) = rest.split_once('?')?;
+    let (text, _) = rest.split_once("?=")?;
+    let bytes = match encoding {
+        "B" | "b" => base64::engine::general_purpose::STANDARD.decode(text).ok()?,
+        "Q" | "q" => quoted(text)?,
+        _ => return None,
+    };
+    let known = charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii");
+    let length = charset.len() + encoding.len() + text.len() + 4;
+    known.then(|| (String::from_utf8_lossy(&bytes).into_owned(), length))
+}
+
+fn quoted(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'_' => b' ',
+            b'=' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    Some(bytes)
+}
+
 /// Typed text as one header line.
 fn typed(text: &str) -> String {
     text.trim()
@@ -173,6 +227,24 @@ mod tests {
         );
         assert_eq!(arrived.header("Delivered-To"), Some("bo@example.org"));
         assert_eq!(compose.recipients().len(), 2);
+    }
+
+    #[test]
+    fn encoded_words_are_read_and_nonsense_is_left_alone() {
+        assert_eq!(
+            decoded("=?UTF-8?B?5pel5pys?= =?utf-8?q?_=F0=9F=8C=B8?= end"),
+            "日本 🌸 end"
+        );
+        for same in [
+            "",
+            "plain",
+            "=?UTF-8?B?not base64 at all?=",
+            "=?x-unknown?Q?a?=",
+            "a =?b",
+            "=?UTF-8?Q?=ZZ?=",
+        ] {
+            assert_eq!(decoded(same), same);
+        }
     }
 
     #[test]

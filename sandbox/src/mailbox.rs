@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::Shared;
 use crate::accounts::Person;
 use crate::action::{MailAction, One};
-use crate::compose::{CANARY, Compose, addresses};
+use crate::compose::{CANARY, Compose, addresses, decoded};
 use crate::mail::{Header, Label, Mailbox, Message};
 use crate::pages::{self, Frame, SameOrigin, browser_cookie, page, see_other};
 use crate::script::{INTERVAL_MS, Script};
@@ -41,6 +41,9 @@ const PLACES: [(&str, &str); 7] = [
     ("SPAM", "Spam"),
     ("TRASH", "Bin"),
 ];
+
+/// Places whose unread letters are not counted in the list.
+const UNCOUNTED: [&str; 4] = ["ALL", "STARRED", "SPAM", "TRASH"];
 
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
@@ -87,6 +90,7 @@ struct Row {
     id: String,
     subject: String,
     other: String,
+    other_full: String,
     date: String,
     instant: String,
     tags: Vec<String>,
@@ -119,8 +123,9 @@ impl Row {
         Row {
             id: message.id.clone(),
             subject: subject.unwrap_or_else(|| "(no subject)".to_owned()),
+            other_full: other.map(shown).unwrap_or_default(),
             other: other
-                .map(shown)
+                .map(name_of)
                 .filter(|other| !other.is_empty())
                 .unwrap_or_else(|| "(nobody)".to_owned()),
             date: at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y, %H:%M").to_string(),
@@ -137,7 +142,19 @@ impl Row {
 }
 
 fn shown(value: &str) -> String {
-    value.chars().take(SHOWN_CHARS_MAX).collect()
+    let start: String = value.chars().take(SHOWN_CHARS_MAX).collect();
+    decoded(&start)
+}
+
+/// The name in an address, or the address when there is none.
+fn name_of(value: &str) -> String {
+    let value = shown(value);
+    let name = value
+        .split_once('<')
+        .map_or(value.as_str(), |(name, _)| name)
+        .trim()
+        .trim_matches('"');
+    if name.is_empty() { value } else { name.to_owned() }
 }
 
 #[derive(Default, Deserialize)]
@@ -208,10 +225,11 @@ fn list_page(world: &World, headers: &HeaderMap, person: &Person, query: &ListQu
     let labels = places.chain(own).map(|(id, name)| LabelRow {
         id: id.to_owned(),
         name: name.to_owned(),
-        unread: mailbox
-            .newest_first()
-            .filter(|message| message.has("UNREAD") && lies_in(message, id))
-            .count(),
+        unread: if UNCOUNTED.contains(&id) {
+            0
+        } else {
+            unread_in(mailbox, id)
+        },
     });
     let cookie = browser_cookie(headers);
     Some(ListPage {
@@ -236,6 +254,11 @@ fn list_page(world: &World, headers: &HeaderMap, person: &Person, query: &ListQu
         playing: world.performance.as_ref().map_or(0, |performance| performance.step),
         playing_of: Script::Day.len(),
     })
+}
+
+fn unread_in(mailbox: &Mailbox, place: &str) -> usize {
+    let unread = mailbox.newest_first().filter(|message| message.has("UNREAD"));
+    unread.filter(|message| lies_in(message, place)).count()
 }
 
 fn lies_in(message: &Message, place: &str) -> bool {
