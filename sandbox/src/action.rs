@@ -1,5 +1,5 @@
-//! What can be done to a mailbox, as data: the steering interface reads actions as JSON, the mailbox page makes them from
-//! its forms, and scripts are lists of them. All three go through [`World::act`].
+//! What can be done to a mailbox, as data: the steering interface reads actions as JSON, the mailbox page makes them
+//! from its forms, and scripts are lists of them. All three go through [`World::act`].
 
 use serde::{Deserialize, Serialize};
 

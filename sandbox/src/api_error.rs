@@ -1,5 +1,5 @@
-//! Google's error envelope for its JSON APIs, with Google's own sentences. Clients classify by status and reason word and
-//! some by the sentence, so a wording here changes only when Google's does.
+//! Google's error envelope for its JSON APIs, with Google's own sentences. Clients classify by status and reason word
+//! and some by the sentence, so a wording here changes only when Google's does.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -301,7 +301,8 @@ mod tests {
         assert_eq!(
             body,
             json!({"error": {"code": 403, "message": "Metadata scope doesn't allow format FULL",
-                "errors": [{"message": "Metadata scope doesn't allow format FULL", "domain": "global", "reason": "forbidden"}],
+                "errors": [{"message": "Metadata scope doesn't allow format FULL",
+                    "domain": "global", "reason": "forbidden"}],
                 "status": "PERMISSION_DENIED"}})
         );
     }

@@ -1,5 +1,5 @@
-//! What was called: the name that Google's documents give to each path, and a bounded log of calls. The log never holds a
-//! token, a query or a body.
+//! What was called: the name that Google's documents give to each path, and a bounded log of calls. The log never holds
+//! a token, a query or a body.
 
 use std::collections::VecDeque;
 

@@ -61,7 +61,8 @@ impl Clock {
         }
     }
 
-    /// Moves time forward and wakes everything that waits for a later instant. Time beyond jiff's range stays at its end.
+    /// Moves time forward and wakes everything that waits for a later instant. Time beyond jiff's range stays at its
+    /// end.
     pub fn advance(&self, by: Duration) {
         let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
         match &mut *self.time.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -104,8 +105,8 @@ impl Clock {
         }
     }
 
-    /// Waits in the machine's time, whatever the sandbox's time does: for bounds on HTTP itself (how long an answer may be
-    /// held back), which belong to the caller's socket and not to the false world.
+    /// Waits in the machine's time, whatever the sandbox's time does: for bounds on HTTP itself (how long an answer may
+    /// be held back), which belong to the caller's socket and not to the false world.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the clock through which the sandbox sleeps"

@@ -1,5 +1,5 @@
-//! The world's only source of chance: numbers that follow from a seed and a count, so that a saved world rolls on exactly
-//! where it stopped and a seed reproduces a bad day. Draw nothing from anywhere else.
+//! The world's only source of chance: numbers that follow from a seed and a count, so that a saved world rolls on
+//! exactly where it stopped and a seed reproduces a bad day. Draw nothing from anywhere else.
 
 use serde::{Deserialize, Serialize};
 

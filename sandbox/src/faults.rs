@@ -1,5 +1,5 @@
-//! Mischief on purpose: answers that fail, hang, break off, come late or come cut short. Rules are tried in order, and the
-//! first that fits and rolls its dice acts; a seed makes the same bad day again.
+//! Mischief on purpose: answers that fail, hang, break off, come late or come cut short. Rules are tried in order, and
+//! the first that fits and rolls its dice acts; a seed makes the same bad day again.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,8 @@ pub const RULES_MAX: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mischief {
-    /// Google's usual answer of this status; `reason` chooses between the known ones, `message` replaces the sentence. On
-    /// the OAuth paths `reason` is the error word.
+    /// Google's usual answer of this status; `reason` chooses between the known ones, `message` replaces the sentence.
+    /// On the OAuth paths `reason` is the error word.
     Status {
         /// 400 to 599.
         status: u16,

@@ -1,6 +1,6 @@
-//! What every call of an API passes on its way in and out: injected mischief, latency, the number of calls that may run at
-//! once for a mailbox, and the log. Pages and the steering interface pass untouched, so that a world full of faults can
-//! still be steered out of them.
+//! What every call of an API passes on its way in and out: injected mischief, latency, the number of calls that may run
+//! at once for a mailbox, and the log. Pages and the steering interface pass untouched, so that a world full of faults
+//! can still be steered out of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
-//! Gmail's ten methods, exactly as far as a token with the scope `gmail.metadata` reaches: no `q`, no format but `minimal`
-//! and `metadata`, no snippet, no part but headers. Sources: the Gmail discovery document, its guides, and answers seen
-//! from Google itself under this scope alone. No value built here may come from a message's body.
+//! Gmail's ten methods, exactly as far as a token with the scope `gmail.metadata` reaches: no `q`, no format but
+//! `minimal` and `metadata`, no snippet, no part but headers. Sources: the Gmail discovery document, its guides, and
+//! answers seen from Google itself under this scope alone. No value built here may come from a message's body.
 
 use std::sync::Arc;
 
@@ -203,7 +203,7 @@ fn mailbox<'a>(world: &'a World, caller: &Caller) -> Result<&'a Mailbox, ApiErro
     world.mail.get(&caller.sub).ok_or_else(ApiError::no_mailbox)
 }
 
-// The methods -----------------------------------------------------------------------------------------------------------
+// The methods ---------------------------------------------------------------------------------------------------------
 
 fn profile(world: &World, caller: &Caller) -> Result<Value, ApiError> {
     let mailbox = mailbox(world, caller)?;
@@ -542,7 +542,7 @@ impl<'a> Shape<'a> {
     }
 }
 
-// Parameters --------------------------------------------------------------------------------------------------------------
+// Parameters ----------------------------------------------------------------------------------------------------------
 
 /// The query of a request.
 struct Query {
@@ -667,7 +667,7 @@ impl PageToken {
     }
 }
 
-// Schemas: the names that `fields` may use, from the Gmail discovery document -------------------------------------------------
+// Schemas: the names that `fields` may use, from the Gmail discovery document
 
 static HEADER: &[Field] = &[leaf("name"), leaf("value")];
 static BODY: &[Field] = &[leaf("attachmentId"), leaf("data"), leaf("size")];

@@ -1,12 +1,13 @@
-//! What changed in one mailbox, in the order in which it changed. Ids rise with gaps and are never counts; a reader starts
-//! *after* the id that it holds; records older than the floor are gone for good (Gmail discovery document, sync guide).
-//! Only `mail.rs` writes here, so that no change of a message can miss its record.
+//! What changed in one mailbox, in the order in which it changed. Ids rise with gaps and are never counts; a reader
+//! starts *after* the id that it holds; records older than the floor are gone for good (Gmail discovery document, sync
+//! guide). Only `mail.rs` writes here, so that no change of a message can miss its record.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Most records that one mailbox keeps; the oldest go first and raise the floor, as at Google. Bounds the world's memory.
+/// Most records that one mailbox keeps; the oldest go first and raise the floor, as at Google. Bounds the world's
+/// memory.
 const RECORDS_MAX: usize = 100_000;
 
 /// The kinds of change that `historyTypes` can select.
@@ -176,8 +177,8 @@ impl History {
         }
     }
 
-    /// The records after `start` that are visible at `visible_ms`, oldest first. A start beyond the latest id is answered
-    /// with nothing (undocumented at Google; the sandbox takes the mild reading).
+    /// The records after `start` that are visible at `visible_ms`, oldest first. A start beyond the latest id is
+    /// answered with nothing (undocumented at Google; the sandbox takes the mild reading).
     pub fn after(&self, start: u64, visible_ms: i64) -> Result<impl Iterator<Item = &Record>, Forgotten> {
         if start < self.floor {
             return Err(Forgotten);

@@ -1,5 +1,6 @@
-//! The steering interface under `/sandbox/v1/`: JSON for tests, scripts and curious people. It changes the world directly
-//! and therefore belongs on loopback. The saved world and a grant made here hold tokens; nothing else shows one.
+//! The steering interface under `/sandbox/v1/`: JSON for tests, scripts and curious people. It changes the world
+//! directly and therefore belongs on loopback. The saved world and a grant made here hold tokens; nothing else shows
+//! one.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! A false Google Workspace over real HTTP: for tests, for the demo, and for everybody who integrates with Google and wants
-//! to see their own bad days before Google shows them. It uses nothing of the product that it tests and writes its own
-//! JSON, so that a misreading of Google's documents can't hide in both.
+//! A false Google Workspace over real HTTP: for tests, for the demo, and for everybody who integrates with Google and
+//! wants to see their own bad days before Google shows them. It uses nothing of the product that it tests and writes
+//! its own JSON, so that a misreading of Google's documents can't hide in both.
 //!
 //! One [`World`] behind one lock holds the whole truth; handlers take the lock, change the world, let go, and only then
 //! speak to the network. Never hold the lock across an `await`.
@@ -214,8 +214,8 @@ impl Sandbox {
         &self.shared.clock
     }
 
-    /// Looks at the world or changes it, and wakes whoever waits for what was changed. Nothing is served meanwhile, so do
-    /// not block in `with`.
+    /// Looks at the world or changes it, and wakes whoever waits for what was changed. Nothing is served meanwhile, so
+    /// do not block in `with`.
     pub fn world<R>(&self, with: impl FnOnce(&mut World) -> R) -> R {
         self.shared.with_world(with)
     }

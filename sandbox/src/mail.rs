@@ -257,7 +257,7 @@ impl Mailbox {
         }
     }
 
-    // Reading ----------------------------------------------------------------------------------------------------------
+    // Reading ---------------------------------------------------------------------------------------------------------
 
     /// The message with this id.
     pub fn message(&self, id: &str) -> Option<&Message> {
@@ -316,7 +316,7 @@ impl Mailbox {
         &self.history
     }
 
-    // Changing ---------------------------------------------------------------------------------------------------------
+    // Changing --------------------------------------------------------------------------------------------------------
 
     /// Puts a message into the mailbox and records it. The answer is its id.
     pub(crate) fn add(&mut self, letter: Letter, now: Timestamp, dice: &mut Dice) -> String {
@@ -395,8 +395,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Saves a draft. Gmail has no change of a message's text: the old message dies and a new one, with a new id, takes its
-    /// place in the thread (Gmail's drafts guide).
+    /// Saves a draft. Gmail has no change of a message's text: the old message dies and a new one, with a new id, takes
+    /// its place in the thread (Gmail's drafts guide).
     pub(crate) fn save_draft(
         &mut self,
         earlier: Option<&str>,

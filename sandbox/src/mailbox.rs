@@ -1,6 +1,6 @@
-//! `/mailbox`: a small mail client for whoever is signed in in this browser, so that a person can make mail happen and watch
-//! what the product makes of it. Plain forms; every button becomes a [`MailAction`]. This is the person's own mail, so
-//! unlike the interfaces for applications it shows texts.
+//! `/mailbox`: a small mail client for whoever is signed in in this browser, so that a person can make mail happen and
+//! watch what the product makes of it. Plain forms; every button becomes a [`MailAction`]. This is the person's own
+//! mail, so unlike the interfaces for applications it shows texts.
 
 use std::sync::Arc;
 

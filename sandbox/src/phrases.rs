@@ -1,5 +1,5 @@
-//! Words for invented mail: subjects in many languages, senders who do not exist, sentences that say nothing. All domains
-//! are reserved for examples; don't add a real company or a real person.
+//! Words for invented mail: subjects in many languages, senders who do not exist, sentences that say nothing. All
+//! domains are reserved for examples; don't add a real company or a real person.
 
 /// Subjects of letters between colleagues.
 pub(crate) static WORK_SUBJECTS: [&str; 24] = [

@@ -218,7 +218,7 @@ fn refused(error: TopicError, name: &str) -> ApiError {
     }
 }
 
-// Policies ------------------------------------------------------------------------------------------------------------------
+// Policies ------------------------------------------------------------------------------------------------------------
 
 #[derive(Default, Deserialize)]
 struct PermissionsBody {
@@ -270,7 +270,7 @@ fn policy_value(policy: &Policy) -> Value {
     value
 }
 
-// Publishing ----------------------------------------------------------------------------------------------------------------
+// Publishing ----------------------------------------------------------------------------------------------------------
 
 #[derive(Default, Deserialize)]
 struct PublishBody {
@@ -329,7 +329,7 @@ fn standard_base64(data: &str) -> Result<String, ApiError> {
     Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
 }
 
-// Subscriptions ---------------------------------------------------------------------------------------------------------------
+// Subscriptions -------------------------------------------------------------------------------------------------------
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -580,7 +580,7 @@ fn subscription_value(name: &str, subscription: &Subscription) -> Value {
     value
 }
 
-// Pulling -----------------------------------------------------------------------------------------------------------------
+// Pulling -------------------------------------------------------------------------------------------------------------
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

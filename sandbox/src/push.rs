@@ -1,5 +1,5 @@
-//! What the sandbox sends by itself: deliveries to push subscriptions, signed as Google signs them, and Gmail's notices to
-//! a Pub/Sub outside when one is configured. A refusal slows the whole subscription down, as at Google.
+//! What the sandbox sends by itself: deliveries to push subscriptions, signed as Google signs them, and Gmail's notices
+//! to a Pub/Sub outside when one is configured. A refusal slows the whole subscription down, as at Google.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ fn sign(world: &mut World, push: &PushConfig) -> Option<String> {
         .ok()
 }
 
-// A Pub/Sub outside -----------------------------------------------------------------------------------------------------------
+// A Pub/Sub outside ---------------------------------------------------------------------------------------------------
 
 /// Publishes Gmail's notices to the Pub/Sub outside until the sandbox stops; returns at once when there is none.
 pub(crate) async fn forward(shared: Arc<Shared>) {

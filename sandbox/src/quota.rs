@@ -1,5 +1,5 @@
-//! Gmail's price list and limits: units by method, a sliding minute for each person and for each project, a project's day,
-//! and the number of requests that may run at once for one mailbox. A refused call costs nothing.
+//! Gmail's price list and limits: units by method, a sliding minute for each person and for each project, a project's
+//! day, and the number of requests that may run at once for one mailbox. A refused call costs nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 

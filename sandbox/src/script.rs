@@ -1,5 +1,5 @@
-//! "A day in a company": a fixed sequence of small things that happen to mail, one after another or all at once, so that
-//! somebody who looks at the product sees it live. The same world and seed play the same day.
+//! "A day in a company": a fixed sequence of small things that happen to mail, one after another or all at once, so
+//! that somebody who looks at the product sees it live. The same world and seed play the same day.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Google's `fields` parameter: which parts of an answer the caller wants, for example
-//! `nextPageToken,messages(id,payload/headers)`. A name that the answer's schema doesn't have is an error, as at Google,
-//! so that a misspelt mask is found in a test and not in an empty column.
+//! `nextPageToken,messages(id,payload/headers)`. A name that the answer's schema doesn't have is an error, as at
+//! Google, so that a misspelt mask is found in a test and not in an empty column.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Keeping the world between two starts: one JSON file, replaced as a whole, so that a crash leaves the old world or the new
-//! one and never half of either.
+//! Keeping the world between two starts: one JSON file, replaced as a whole, so that a crash leaves the old world or
+//! the new one and never half of either.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,10 +16,16 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
     /// It can't be read or written.
-    #[error("the sandbox's saved world {path} can't be read or written; check the path and its permissions", path = .0.display())]
+    #[error(
+        "the sandbox's saved world {path} can't be read or written; check the path and its permissions",
+        path = .0.display()
+    )]
     Access(PathBuf, #[source] std::io::Error),
     /// It is not a saved world, or another version's.
-    #[error("the sandbox's saved world {path} is damaged or of another version; delete it to start afresh", path = .0.display())]
+    #[error(
+        "the sandbox's saved world {path} is damaged or of another version; delete it to start afresh",
+        path = .0.display()
+    )]
     Content(PathBuf, #[source] serde_json::Error),
     /// The world can't be written as JSON.
     #[error("the sandbox's world can't be written as JSON")]

@@ -1,6 +1,6 @@
-//! Pub/Sub's truth: topics with their access policy, subscriptions with what waits in them. Delivery is at least once: a
-//! message that is handed out and not acknowledged before its deadline is handed out again, with a new acknowledgement id.
-//! No HTTP here; `pubsub.rs` speaks it for those who pull, `push.rs` for those who are called.
+//! Pub/Sub's truth: topics with their access policy, subscriptions with what waits in them. Delivery is at least once:
+//! a message that is handed out and not acknowledged before its deadline is handed out again, with a new
+//! acknowledgement id. No HTTP here; `pubsub.rs` speaks it for those who pull, `push.rs` for those who are called.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -385,8 +385,8 @@ impl PubSub {
         Some(handed)
     }
 
-    /// Forgets acknowledged messages. An id whose message was handed out again since is without effect, as is a repeated
-    /// one. `None` when there is no such subscription.
+    /// Forgets acknowledged messages. An id whose message was handed out again since is without effect, as is a
+    /// repeated one. `None` when there is no such subscription.
     pub(crate) fn acknowledge(&mut self, name: &str, ack_ids: &[String], now: Timestamp) -> Option<()> {
         let subscription = self.subscriptions.get_mut(name)?;
         subscription.active_at = now;
@@ -482,7 +482,8 @@ impl PubSub {
         });
     }
 
-    /// Replaces a policy. A foreign etag is a conflict; under domain restricted sharing a new outside member is refused.
+    /// Replaces a policy. A foreign etag is a conflict; under domain restricted sharing a new outside member is
+    /// refused.
     pub(crate) fn set_policy(
         &mut self,
         name: &str,
@@ -493,7 +494,8 @@ impl PubSub {
         let policy = self.policy_mut(name)?;
         if etag.is_some_and(|etag| etag != policy.etag()) {
             return Err(ApiError::aborted(
-                "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.",
+                "There were concurrent policy changes. Please retry the whole read-modify-write with exponential \
+                 backoff.",
             ));
         }
         let known = |role: &str, member: &str| policy.allows(role, member);

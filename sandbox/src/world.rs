@@ -1,6 +1,6 @@
-//! The whole truth of the false Workspace, and what people do to it. Everything that a product can see over HTTP follows
-//! from one `World`; everything that happens in it goes through a method here, so that its history record and its
-//! notice come with it. The world is plain data: it can be saved and read back at any moment.
+//! The whole truth of the false Workspace, and what people do to it. Everything that a product can see over HTTP
+//! follows from one `World`; everything that happens in it goes through a method here, so that its history record and
+//! its notice come with it. The world is plain data: it can be saved and read back at any moment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -149,8 +149,8 @@ impl World {
         }
     }
 
-    /// Consents in a person's name and answers what the token endpoint would: `access_token`, `refresh_token` and so on.
-    /// A short cut for tests that are not about signing in; the administrators' policy still has its say.
+    /// Consents in a person's name and answers what the token endpoint would: `access_token`, `refresh_token` and so
+    /// on. A short cut for tests that are not about signing in; the administrators' policy still has its say.
     pub fn grant(&mut self, email: &str, client_id: &str, scopes: &[&str]) -> Result<Value, GrantError> {
         let now = self.clock.now();
         let person = self.identity.person_by_email(email).ok_or(GrantError::NoPerson)?;
@@ -190,7 +190,7 @@ impl World {
             .saturating_sub(self.settings.visibility_lag_ms.max(0))
     }
 
-    // What people do ---------------------------------------------------------------------------------------------------
+    // What people do --------------------------------------------------------------------------------------------------
 
     /// A letter from outside arrives, with the labels that it carries. The answer is the message's id.
     pub fn receive(&mut self, sub: &str, mut letter: Letter) -> Result<String, MailError> {

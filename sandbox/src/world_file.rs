@@ -1,6 +1,6 @@
 //! Worlds that people write: a TOML file with a company, its people, their labels and mail, applications and what the
-//! administrators allow. Everything unknown is an error, and every error says where it is and what to do: a world that is
-//! not what its author meant proves nothing.
+//! administrators allow. Everything unknown is an error, and every error says where it is and what to do: a world that
+//! is not what its author meant proves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Gmail, Pub/Sub and the steering interface over real HTTP, as the product and its tests meet them. Each test has its own
-//! sandbox and a clock that stands still until the test moves it.
+//! Gmail, Pub/Sub and the steering interface over real HTTP, as the product and its tests meet them. Each test has its
+//! own sandbox and a clock that stands still until the test moves it.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::time::Duration;
