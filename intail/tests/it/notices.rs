@@ -1,5 +1,5 @@
-//! Notices: what is pulled or pushed becomes a due mark before it is acknowledged, nothing about one person slows others
-//! down, and Pub/Sub's own trouble is mended or told to the operator.
+//! Notices: what is pulled or pushed becomes a due mark before it is acknowledged, nothing about one person slows
+//! others down, and Pub/Sub's own trouble is mended or told to the operator.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use intail::store::operator_faults::{self, OperatorFault};
 use intail::web;
 use intail_google::pubsub::{Created, Credentials};
 use intail_sandbox::faults::Rule;
+use intail_sandbox::{Options, WorldFile, WorldSource};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -27,10 +28,21 @@ const EMPLOYEE: &str = "kofi@example.com";
 /// As whom Pub/Sub pushes in these tests, and for whom.
 const ACCOUNT: &str = "push@intail-demo.iam.gserviceaccount.com";
 const AUDIENCE: &str = "https://intail.example.com/notices/pubsub";
-/// Looks at a condition before a test gives up. A look is a turn of the runtime, so this is some seconds.
-const LOOKS_MAX: usize = 20_000;
+/// Looks at a condition before a test gives up. A look is a turn of the runtime, so this is a minute or so.
+const LOOKS_MAX: usize = 100_000;
 /// What passes on both clocks from look to look: less than the shortest pause of the pull loop.
 const STEP: Duration = Duration::from_millis(50);
+
+/// Little mail: these tests are about notices, not about copying.
+fn little_mail(google: &mut Options) {
+    let mut world = WorldFile::default_world().expect("the default world");
+    world.generate.mail_per_person = 5;
+    google.world = WorldSource::File(Box::new(world));
+}
+
+async fn running() -> Running {
+    Running::start_as(little_mail, |_| {}).await
+}
 
 /// Keeps the pull loop running until `done`, then ends it in good order.
 async fn pulling(running: &Running, done: impl Future<Output = ()>) {
@@ -39,11 +51,15 @@ async fn pulling(running: &Running, done: impl Future<Output = ()>) {
         done.await;
         shutdown.cancel();
     };
-    join(pull::run(&running.app, &Credentials::anonymous(), shutdown.clone()), ending).await;
+    join(
+        pull::run(&running.app, &Credentials::anonymous(), shutdown.clone()),
+        ending,
+    )
+    .await;
 }
 
 /// Lets time pass and others work until `condition` holds.
-async fn eventually(running: &Running, mut condition: impl AsyncFnMut() -> bool) {
+async fn eventually(running: &Running, what: &str, mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..LOOKS_MAX {
         if condition().await {
             return;
@@ -51,7 +67,7 @@ async fn eventually(running: &Running, mut condition: impl AsyncFnMut() -> bool)
         running.pass(STEP);
         tokio::task::yield_now().await;
     }
-    panic!("it never came to be");
+    panic!("never: {what}");
 }
 
 /// How many messages of Intail's subscription aren't acknowledged; none if there is no subscription.
@@ -62,11 +78,17 @@ fn waiting(running: &Running) -> Option<usize> {
 
 async fn publish(running: &Running, data: &[u8]) {
     let topic = &running.app.config.pubsub.topic;
-    running.pubsub.publish(topic, data, &BTreeMap::new()).await.expect("published");
+    running
+        .pubsub
+        .publish(topic, data, &BTreeMap::new())
+        .await
+        .expect("published");
 }
 
 fn notice(email: &str) -> Vec<u8> {
-    json!({ "emailAddress": email, "historyId": 1 }).to_string().into_bytes()
+    json!({ "emailAddress": email, "historyId": 1 })
+        .to_string()
+        .into_bytes()
 }
 
 async fn faults(running: &Running) -> Vec<OperatorFault> {
@@ -76,16 +98,27 @@ async fn faults(running: &Running) -> Vec<OperatorFault> {
 
 #[tokio::test]
 async fn what_is_pulled_is_marked_due_and_then_acknowledged() {
-    let running = Running::start().await;
+    let running = running().await;
     running.approve();
     let person = running.connected(EMPLOYEE).await;
     running.pass(Duration::from_secs(1));
     let before = running.mailbox(&person).await.noticed_at;
-    for data in [notice("KOFI@Example.com"), notice("stranger@elsewhere.example"), b"not a notice".to_vec(), notice(EMPLOYEE)] {
+    for data in [
+        notice("KOFI@Example.com"),
+        notice("stranger@elsewhere.example"),
+        b"not a notice".to_vec(),
+        notice(EMPLOYEE),
+    ] {
         publish(&running, &data).await;
     }
     // Strangers and rubbish are acknowledged, too.
-    pulling(&running, eventually(&running, async || waiting(&running) == Some(0))).await;
+    pulling(
+        &running,
+        eventually(&running, "everything is acknowledged", async || {
+            waiting(&running) == Some(0)
+        }),
+    )
+    .await;
     let mailbox = running.mailbox(&person).await;
     assert!(mailbox.noticed_at > before, "{before:?} {:?}", mailbox.noticed_at);
     assert!(mailbox.due_at.is_some_and(|due| due <= running.app.clock.now()));
@@ -93,67 +126,114 @@ async fn what_is_pulled_is_marked_due_and_then_acknowledged() {
 
 #[tokio::test]
 async fn a_batch_is_counted_by_what_it_was() {
-    let running = Running::start().await;
+    let running = running().await;
     running.approve();
     running.connected(EMPLOYEE).await;
-    let batch = [notice(EMPLOYEE), notice(EMPLOYEE), notice("stranger@elsewhere.example"), Vec::new(), b"[]".to_vec()];
-    let taken = notices::take(&running.app, batch.iter().map(Vec::as_slice)).await.expect("taken");
-    assert_eq!(taken, Taken { mailboxes: 1, unknown: 1, unreadable: 2 });
+    let batch = [
+        notice(EMPLOYEE),
+        notice(EMPLOYEE),
+        notice("stranger@elsewhere.example"),
+        Vec::new(),
+        b"[]".to_vec(),
+    ];
+    let taken = notices::take(&running.app, batch.iter().map(Vec::as_slice))
+        .await
+        .expect("taken");
+    assert_eq!(
+        taken,
+        Taken {
+            mailboxes: 1,
+            unknown: 1,
+            unreadable: 2
+        }
+    );
 }
 
 #[tokio::test]
 async fn a_deleted_subscription_and_topic_are_made_again() {
-    let running = Running::start().await;
+    let running = running().await;
     running.world(|world| {
         world.pubsub.subscriptions.clear();
         world.pubsub.topics.clear();
     });
-    pulling(&running, eventually(&running, async || waiting(&running).is_some())).await;
+    pulling(
+        &running,
+        eventually(&running, "the subscription is there", async || {
+            waiting(&running).is_some()
+        }),
+    )
+    .await;
     let settings = &running.app.config.pubsub;
     let made = provision::provision(&running.pubsub, settings, &running.app.config.server.public_url).await;
-    let existed = Provisioned { topic: Created::Existed, publisher: Publisher::Already, subscription: Created::Existed };
-    assert_eq!(made.expect("provisioned"), existed, "everything was there again, and Gmail may publish");
-    let state = running.pubsub.subscription(&settings.subscription).await.expect("read").expect("there");
-    assert_eq!(provision::misfit(&state, settings, &running.app.config.server.public_url), None);
+    let existed = Provisioned {
+        topic: Created::Existed,
+        publisher: Publisher::Already,
+        subscription: Created::Existed,
+    };
+    assert_eq!(
+        made.expect("provisioned"),
+        existed,
+        "everything was there again, and Gmail may publish"
+    );
+    let state = running
+        .pubsub
+        .subscription(&settings.subscription)
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(
+        provision::misfit(&state, settings, &running.app.config.server.public_url),
+        None
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_is_told_to_the_operator_until_it_is_mended() {
-    let running = Running::start().await;
+    let running = running().await;
     running.world(|world| world.faults.add(Rule::status("pubsub.pull", 403)));
     let mended = async {
-        eventually(&running, async || !faults(&running).await.is_empty()).await;
+        eventually(&running, "a fault is told", async || !faults(&running).await.is_empty()).await;
         let fault = faults(&running).await.remove(0);
         assert_eq!(fault.kind, "pubsub.forbidden");
         assert!(fault.detail.contains("roles/pubsub.subscriber"), "{}", fault.detail);
         running.world(|world| world.faults.clear());
-        eventually(&running, async || faults(&running).await.is_empty()).await;
+        eventually(&running, "the fault is struck off", async || {
+            faults(&running).await.is_empty()
+        })
+        .await;
     };
     pulling(&running, mended).await;
 }
 
 #[tokio::test]
 async fn passing_trouble_is_waited_out() {
-    let running = Running::start().await;
+    let running = running().await;
     running.approve();
     running.connected(EMPLOYEE).await;
     running.world(|world| world.faults.add(Rule::status("pubsub.pull", 503).times(8)));
     publish(&running, &notice(EMPLOYEE)).await;
     let taken = async {
-        eventually(&running, async || waiting(&running) == Some(0)).await;
-        eventually(&running, async || faults(&running).await.is_empty()).await;
+        eventually(&running, "everything is acknowledged", async || {
+            waiting(&running) == Some(0)
+        })
+        .await;
+        eventually(&running, "no fault is left", async || faults(&running).await.is_empty()).await;
     };
     pulling(&running, taken).await;
 }
 
 #[tokio::test]
 async fn a_missing_right_to_make_the_subscription_names_the_way_out() {
-    let running = Running::start().await;
+    let running = running().await;
     running.world(|world| {
         world.pubsub.subscriptions.clear();
         world.faults.add(Rule::status("pubsub.subscriptions.create", 403));
     });
-    pulling(&running, eventually(&running, async || !faults(&running).await.is_empty())).await;
+    pulling(
+        &running,
+        eventually(&running, "a fault is told", async || !faults(&running).await.is_empty()),
+    )
+    .await;
     let fault = faults(&running).await.remove(0);
     assert_eq!(fault.kind, "pubsub.missing");
     assert!(fault.detail.contains("roles/pubsub.editor"), "{}", fault.detail);
@@ -162,15 +242,24 @@ async fn a_missing_right_to_make_the_subscription_names_the_way_out() {
 
 /// An Intail to which Pub/Sub pushes.
 async fn pushed() -> Running {
-    let push = PubSubMode::Push { audience: AUDIENCE.to_owned(), service_account: ACCOUNT.to_owned() };
-    Running::start_as(|_| {}, |config| config.pubsub.mode = push).await
+    let push = PubSubMode::Push {
+        audience: AUDIENCE.to_owned(),
+        service_account: ACCOUNT.to_owned(),
+    };
+    Running::start_as(little_mail, |config| config.pubsub.mode = push).await
 }
 
 async fn post(running: &Running, token: Option<&str>, body: impl Into<Body>) -> StatusCode {
     let request = Request::post("http://127.0.0.1:8080/notices/pubsub").header("host", "127.0.0.1:8080");
-    let request = token.into_iter().fold(request, |request, token| request.header(AUTHORIZATION, format!("Bearer {token}")));
+    let request = token.into_iter().fold(request, |request, token| {
+        request.header(AUTHORIZATION, format!("Bearer {token}"))
+    });
     let request = request.body(body.into()).expect("a request");
-    web::router(running.app.clone()).oneshot(request).await.expect("an answer").status()
+    web::router(running.app.clone())
+        .oneshot(request)
+        .await
+        .expect("an answer")
+        .status()
 }
 
 /// A token as Pub/Sub signs it, changed by `change`.
@@ -228,7 +317,7 @@ async fn rubbish_with_a_good_token_is_never_asked_for_again() {
 
 #[tokio::test]
 async fn without_push_mode_there_is_nothing_to_push_to() {
-    let running = Running::start().await;
+    let running = running().await;
     let token = token(&running, |_| {});
     assert_eq!(post(&running, Some(&token), "{}").await, 404);
 }
@@ -251,20 +340,27 @@ async fn a_real_push_marks_the_mailbox_due() {
     let connected = async {
         running.connect(&person, Ticks::All).await.expect("connected");
         running.worker.tick().await.expect("the watch is set");
-        eventually(&running, async || running.mailbox(&person).await.noticed_at.is_some()).await;
+        eventually(&running, "a push came", async || {
+            running.mailbox(&person).await.noticed_at.is_some()
+        })
+        .await;
         shutdown.cancel();
     };
     let (served, ()) = join(web::serve(running.app.clone(), listener, shutdown.clone()), connected).await;
     served.expect("served");
 }
 
-/// The whole path over Google's own Pub/Sub: the false Gmail publishes there, Intail provisions, pulls and acknowledges there.
+/// The whole path over Google's own Pub/Sub: the false Gmail publishes there, Intail provisions, pulls and acknowledges
+/// there.
 #[tokio::test]
 async fn a_change_arrives_over_googles_own_pubsub_emulator() {
     let emulator = Emulator::start();
     let endpoint = format!("http://{}", emulator.host());
     let running = Running::start_as(
-        |google| google.outside_pubsub = Some(emulator.host().to_owned()),
+        |google| {
+            little_mail(google);
+            google.outside_pubsub = Some(emulator.host().to_owned());
+        },
         |config| config.pubsub.endpoint = endpoint.parse().expect("an address"),
     )
     .await;
@@ -273,18 +369,27 @@ async fn a_change_arrives_over_googles_own_pubsub_emulator() {
     running.connect(&person, Ticks::All).await.expect("connected");
     let copied = async || {
         running.worker.tick().await.expect("the engine runs");
-        let stored = running.stored(&person).await.into_iter().map(|(id, message)| (id, message.labels));
+        let stored = running
+            .stored(&person)
+            .await
+            .into_iter()
+            .map(|(id, message)| (id, message.labels));
         stored.collect::<BTreeMap<_, _>>() == running.truth(EMPLOYEE)
     };
     let live = async {
-        eventually(&running, copied).await;
+        eventually(&running, "everything is copied", copied).await;
         let noticed = running.mailbox(&person).await.noticed_at;
+        // Gmail drops notices above one a second.
+        running.pass(Duration::from_secs(2));
         running.world(|world| {
             let sub = world.identity.person_by_email(EMPLOYEE).expect("a person").sub.clone();
             world.receive_sample(&sub)
         });
-        eventually(&running, async || running.mailbox(&person).await.noticed_at > noticed).await;
-        eventually(&running, copied).await;
+        eventually(&running, "a notice came", async || {
+            running.mailbox(&person).await.noticed_at > noticed
+        })
+        .await;
+        eventually(&running, "the change is copied", copied).await;
     };
     pulling(&running, live).await;
 }
