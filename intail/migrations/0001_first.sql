@@ -88,6 +88,8 @@ CREATE TABLE mailboxes (
     cursor TEXT,
     cursor_at BIGINT,
     noticed_at BIGINT,
+    notices BIGINT NOT NULL,
+    notices_read BIGINT NOT NULL,
     dirty BOOLEAN NOT NULL,
     look_at BIGINT,
     probe_at BIGINT,

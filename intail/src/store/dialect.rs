@@ -19,7 +19,7 @@ const BUSY_MS_MAX: u64 = 10_000;
 
 /// The open database.
 #[derive(Clone, Debug)]
-pub enum Db {
+pub(super) enum Db {
     /// One writer that takes turns, and readers.
     Sqlite {
         /// The only connection that writes.
@@ -33,7 +33,7 @@ pub enum Db {
 
 impl Db {
     /// Opens the database that `url` names, `sqlite:FILE` or `postgres://…`.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?;
             let pool = PgPoolOptions::new()
@@ -68,7 +68,7 @@ impl Db {
     }
 
     /// Brings the schema up to date.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite { writer, .. } => migrator().run(writer).await,
             Self::Postgres(pool) => migrator().run(pool).await,
@@ -77,7 +77,7 @@ impl Db {
     }
 
     /// A transaction that only reads and never waits for a writer.
-    pub async fn read(&self) -> Result<Tx, StoreError> {
+    pub(super) async fn read(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite { reader, .. } => Tx::Sqlite(reader.begin().await?),
             Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
@@ -86,7 +86,7 @@ impl Db {
 
     /// A transaction that writes. On SQLite it takes the writer's turn at once: a transaction that reads first and takes
     /// it later fails whenever somebody else wrote in between.
-    pub async fn write(&self) -> Result<Tx, StoreError> {
+    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
@@ -94,7 +94,7 @@ impl Db {
     }
 
     /// Closes every connection, so that the files are whole and may be copied or deleted.
-    pub async fn close(&self) {
+    pub(super) async fn close(&self) {
         match self {
             Self::Sqlite { writer, reader } => {
                 reader.close().await;

@@ -241,7 +241,7 @@ pub async fn reopen(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     tx.run(
-        "UPDATE mailboxes SET dirty = TRUE, noticed_at = $3, due_at = $3 WHERE grant_id IN
+        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $3, due_at = $3 WHERE grant_id IN
              (SELECT id FROM grants WHERE organization_id = $1 AND state = $2)",
         args![organization, waited_for.word(), now],
     )

@@ -33,6 +33,10 @@ pub struct Mailbox {
     pub cursor_at: Option<Timestamp>,
     /// When somebody last said "look again": a notice, mostly.
     pub noticed_at: Option<Timestamp>,
+    /// How often somebody said so. A count, because two machines' clocks can't be compared.
+    pub notices: i64,
+    /// How many of these the newest complete reading of the history came after.
+    pub notices_read: i64,
     /// When to look again after activity: a notice may come before its data can be read.
     pub look_at: Option<Timestamp>,
     /// When to compare with Google after activity: notices above one a second are dropped.
@@ -117,6 +121,8 @@ impl Mailbox {
             cursor: None,
             cursor_at: None,
             noticed_at: None,
+            notices: 0,
+            notices_read: 0,
             look_at: None,
             probe_at: None,
             watch_since: None,
@@ -157,6 +163,8 @@ pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         cursor: row.parsed_or_null("cursor")?,
         cursor_at: row.at_or_null("cursor_at")?,
         noticed_at: row.at_or_null("noticed_at")?,
+        notices: row.int("notices")?,
+        notices_read: row.int("notices_read")?,
         look_at: row.at_or_null("look_at")?,
         probe_at: row.at_or_null("probe_at")?,
         watch_since: row.at_or_null("watch_since")?,
@@ -181,9 +189,9 @@ pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
 /// Adds a mailbox.
 pub async fn create(tx: &mut Tx, mailbox: &Mailbox) -> Result<(), StoreError> {
     tx.run(
-        "INSERT INTO mailboxes (id, organization_id, person_id, grant_id, email, state, state_since, dirty, watch_due_at,
-             listing_done, listing_pass, failures, due_at, lease_number, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8, FALSE, 1, 0, $9, 0, $10)",
+        "INSERT INTO mailboxes (id, organization_id, person_id, grant_id, email, state, state_since, notices, notices_read, dirty,
+             watch_due_at, listing_done, listing_pass, failures, due_at, lease_number, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, FALSE, $8, FALSE, 1, 0, $9, 0, $10)",
         args![
             &mailbox.id,
             &mailbox.organization_id,
@@ -227,7 +235,7 @@ pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Res
 /// followed by another. Answers how many mailboxes the address has; none is no error, the person may have left.
 pub async fn notice(tx: &mut Tx, email: &str, now: Timestamp) -> Result<u64, StoreError> {
     tx.run(
-        "UPDATE mailboxes SET dirty = TRUE, noticed_at = $2,
+        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2,
              due_at = CASE WHEN due_at IS NULL OR due_at > $2 THEN $2 ELSE due_at END
          WHERE email = $1",
         args![email, now],
@@ -238,7 +246,7 @@ pub async fn notice(tx: &mut Tx, email: &str, now: Timestamp) -> Result<u64, Sto
 /// Says that a mailbox is due now, for a reason that isn't a notice: a reconnect, a person who asks.
 pub async fn wake(tx: &mut Tx, id: &MailboxId, now: Timestamp) -> Result<(), StoreError> {
     tx.run(
-        "UPDATE mailboxes SET dirty = TRUE, noticed_at = $2,
+        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2,
              due_at = CASE WHEN due_at IS NULL OR due_at > $2 THEN $2 ELSE due_at END
          WHERE id = $1",
         args![id, now],
@@ -280,7 +288,7 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  look_at = $7, probe_at = $8, watch_since = $9, watch_expires_at = $10, watch_due_at = $11,
                  watch_problem = $12, listing_page = $13, listing_done = $14, listing_pass = $15, pinned = $16,
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
-                 watch_set_at = $22
+                 watch_set_at = $22, notices_read = $23
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -304,7 +312,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.paused_until,
                 mailbox.paused_why.as_deref(),
                 mailbox.failures,
-                mailbox.watch_set_at
+                mailbox.watch_set_at,
+                mailbox.notices_read
             ],
         )
         .await?;

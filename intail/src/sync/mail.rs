@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::budget::{Budget, Class};
 use super::headers::stored;
-use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK};
+use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, is_noticed};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::id::HistoryId;
@@ -215,12 +215,7 @@ impl Run<'_> {
         let Some(mut cursor) = self.mailbox.cursor else {
             return Ok(Done::Step);
         };
-        let (mut page_token, mut active) = (
-            None,
-            self.mailbox
-                .noticed_at
-                .is_some_and(|it| self.mailbox.cursor_at.is_none_or(|read| it >= read)),
-        );
+        let (mut page_token, mut active) = (None, is_noticed(&self.mailbox));
         for _ in 0..HISTORY_PAGES_MAX {
             if let Err(until) = self.take(self.price("gmail.history.list"), Class::Live) {
                 return Ok(Done::Wait(until));
@@ -306,6 +301,8 @@ impl Run<'_> {
             self.mailbox.cursor_at = None;
         }
         if let Some(active) = finished {
+            // Those that were there before the first page was asked for; later ones are counted in the row already.
+            self.mailbox.notices_read = self.mailbox.notices;
             self.mailbox.look_at = active.then(|| self.now.saturating_add(TRAILING_LOOK).ok()).flatten();
             if active {
                 self.mailbox.probe_at = self.now.saturating_add(PROBE_AFTER).ok();

@@ -63,10 +63,7 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if mailbox.watch_due_at <= now || watch_is_old {
         return Step::Watch;
     }
-    let noticed = mailbox
-        .noticed_at
-        .is_some_and(|noticed| mailbox.cursor_at.is_none_or(|read| noticed >= read));
-    if noticed || mailbox.cursor_at.is_none() || reached(mailbox.look_at) {
+    if is_noticed(mailbox) || mailbox.cursor_at.is_none() || reached(mailbox.look_at) {
         return Step::History;
     }
     if reached(mailbox.probe_at) {
@@ -91,6 +88,11 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
         around.next_debt_at,
     ];
     Step::Rest(wakes.into_iter().flatten().min())
+}
+
+/// Whether somebody said "look again" since the history was last read to its end.
+pub fn is_noticed(mailbox: &Mailbox) -> bool {
+    mailbox.notices > mailbox.notices_read
 }
 
 #[cfg(test)]
@@ -165,24 +167,19 @@ mod tests {
     }
 
     #[test]
-    fn promise_3_a_notice_after_the_last_reading_asks_for_history() {
+    fn promise_3_a_notice_that_no_reading_came_after_asks_for_history() {
         assert_eq!(
             next(&Mailbox {
-                noticed_at: Some(at(91)),
-                ..live()
-            }),
-            Step::History
-        );
-        assert_eq!(
-            next(&Mailbox {
-                noticed_at: Some(at(90)),
+                notices: 4,
+                notices_read: 3,
                 ..live()
             }),
             Step::History
         );
         assert!(matches!(
             next(&Mailbox {
-                noticed_at: Some(at(89)),
+                notices: 4,
+                notices_read: 4,
                 ..live()
             }),
             Step::Rest(_)
@@ -194,7 +191,7 @@ mod tests {
         let busy = Mailbox {
             listing_done: false,
             state: MailboxState::Backfilling,
-            noticed_at: Some(at(95)),
+            notices: 1,
             ..live()
         };
         let around = Surroundings {
@@ -206,7 +203,7 @@ mod tests {
         assert_eq!(
             plan(
                 &Mailbox {
-                    noticed_at: None,
+                    notices: 0,
                     ..busy.clone()
                 },
                 around,
@@ -221,7 +218,7 @@ mod tests {
         assert_eq!(
             plan(
                 &Mailbox {
-                    noticed_at: None,
+                    notices: 0,
                     ..busy
                 },
                 paid,
@@ -244,7 +241,7 @@ mod tests {
     fn a_pause_is_kept_to_its_end_and_no_longer() {
         let paused = Mailbox {
             paused_until: Some(at(101)),
-            noticed_at: Some(at(95)),
+            notices: 1,
             ..live()
         };
         assert_eq!(next(&paused), Step::Rest(Some(at(101))));

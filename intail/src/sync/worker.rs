@@ -108,7 +108,7 @@ impl Worker {
         Self {
             app: app.clone(),
             owner: app.random.token(),
-            budget: Budget::new(u64::from(limits.person_minute), u64::from(limits.project_minute)),
+            budget: Budget::new(limits.person_minute, limits.project_minute),
         }
     }
 

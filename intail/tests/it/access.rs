@@ -116,12 +116,13 @@ async fn every_route_answers_each_as_the_table_says() {
     for route in ROUTES.iter().filter(|it| it.method == Method::Get) {
         for (name, proof) in &proofs {
             let answer = ask(app, "GET", &path_of(route), proof, None).await;
-            let may = match (route.who, *name) {
-                (Who::Anyone, _) | (Who::Key, "a member's key") => true,
-                (Who::SignedIn | Who::Key, "a member" | "an administrator") => true,
-                (Who::Administrator, "an administrator") => true,
-                _ => false,
-            };
+            let may = matches!(
+                (route.who, *name),
+                (Who::Anyone, _)
+                    | (Who::Key, "a member's key" | "a member" | "an administrator")
+                    | (Who::SignedIn, "a member" | "an administrator")
+                    | (Who::Administrator, "an administrator")
+            );
             assert_eq!(
                 !is_turned_away(&answer),
                 may,

@@ -1,0 +1,392 @@
+//! A whole running Intail on its own false Google, with a database of its own and a time that only the test moves. Notices
+//! come through the real Pub/Sub calls, but when the test says so; the engine runs when the test says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use intail::access;
+use intail::app::App;
+use intail::cli::demo;
+use intail::clock::Clock;
+use intail::config::{Config, Database};
+use intail::connect::{self, Callback, ConnectError, Connected, Options};
+use intail::notices;
+use intail::random::Random;
+use intail::store::changes::{self, Change};
+use intail::store::mailboxes::{self, Mailbox};
+use intail::store::messages::{self, Message};
+use intail::store::people::Person;
+use intail::sync::Worker;
+use intail::{signin, store};
+use intail_google::oauth::scope;
+use intail_google::pubsub::{Credentials, PubSub};
+use intail_sandbox::access::AccessLevel;
+use intail_sandbox::accounts::IdentitySwitches;
+use intail_sandbox::action::{Done, MailAction};
+use intail_sandbox::{Sandbox, World, WorldFile, WorldSource};
+use jiff::Timestamp;
+use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use url::Url;
+
+/// When every test begins: a Sunday in November.
+const START: &str = "2026-11-22T09:00:00Z";
+/// Where the product says it is. Nobody listens there: callbacks are handed over by the test.
+const PRODUCT: &str = "http://127.0.0.1:8080";
+/// The cookie that stands for the test's browser at Intail.
+pub(crate) const BROWSER: &str = "the-tests-browser";
+/// Rounds of notices and engine before the test gives up on rest.
+const ROUNDS_MAX: usize = 200;
+
+/// The administrator and two employees of the default world.
+pub(crate) const ADMIN: &str = "ada.admin@example.com";
+
+/// A running Intail.
+pub(crate) struct Running {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) app: App,
+    pub(crate) worker: Worker,
+    pub(crate) pubsub: PubSub,
+    clock: Clock,
+    directory: TempDir,
+}
+
+/// What a person ticks at Google.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ticks<'a> {
+    All,
+    Only(&'a [&'a str]),
+    Cancel,
+}
+
+impl Running {
+    /// On SQLite.
+    pub(crate) async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// On the database that `url` names, or on a fresh SQLite file.
+    pub(crate) async fn start_on(url: Option<&str>) -> Self {
+        let database = url.map(|url| Database::Postgres(SecretString::from(url)));
+        Self::start_as(|_| {}, |config| config.database = database.unwrap_or(config.database.clone())).await
+    }
+
+    /// On a false Google and with a configuration that the test changes first.
+    pub(crate) async fn start_as(
+        google: impl FnOnce(&mut intail_sandbox::Options),
+        product: impl FnOnce(&mut Config),
+    ) -> Self {
+        let start: Timestamp = START.parse().expect("a time");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut options = intail_sandbox::Options {
+            clock: intail_sandbox::Clock::manual(start),
+            product_url: Some(PRODUCT.to_owned()),
+            world: WorldSource::File(Box::new(small_world())),
+            ..intail_sandbox::Options::new(listener)
+        };
+        google(&mut options);
+        let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
+        sandbox.world(|world| world.settings.pull_wait_ms = 0);
+        let directory = tempfile::tempdir().expect("a directory");
+        let (clock, random) = (Clock::owned(start), Random::seeded(1));
+        let mut config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
+        product(&mut config);
+        let app = demo::product(&sandbox, config, clock.clone(), random).await.expect("the product starts");
+        let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), &Credentials::anonymous());
+        Self { worker: Worker::new(&app), pubsub, sandbox, app, clock, directory }
+    }
+
+    /// A second product process on the same data, as after a crash or beside the first.
+    pub(crate) fn another_worker(&self) -> Worker {
+        Worker::new(&self.app)
+    }
+
+    /// The files that the product keeps.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// The administrator lets Intail in, with exactly the scopes that it asks for: people then see a box for each.
+    pub(crate) fn approve(&self) {
+        let scopes = scope::REQUESTED.iter().map(|it| (*it).to_owned()).collect();
+        self.set_access(AccessLevel::Specific { scopes });
+    }
+
+    /// Sets Intail's access level in the Admin console.
+    pub(crate) fn set_access(&self, level: AccessLevel) {
+        let client = self.app.config.google.client.client_id.clone();
+        self.sandbox.world(|world| world.identity.policy.configured.insert(client, level));
+    }
+
+    /// Changes the false Google.
+    pub(crate) fn world<R>(&self, with: impl FnOnce(&mut World) -> R) -> R {
+        self.sandbox.world(with)
+    }
+
+    /// Somebody does something in their mailbox.
+    pub(crate) fn act(&self, email: &str, action: MailAction) -> Done {
+        self.sandbox.world(|world| world.act(email, &action)).expect("the action is possible")
+    }
+
+    /// Time passes, on both sides at once.
+    pub(crate) fn pass(&self, by: Duration) {
+        self.sandbox.clock().advance(by);
+        self.clock.advance(by);
+    }
+
+    /// Signs in at Intail by the real flow.
+    pub(crate) async fn sign_in(&self, email: &str) -> Person {
+        let url = signin::begin(&self.app, BROWSER, "/", Some(email)).await.expect("it begins");
+        let answer = self.visit(email, url, Ticks::All).await.expect("Google sends the person back");
+        let callback: signin::Callback = read(&answer);
+        signin::finish(&self.app, BROWSER, callback).await.expect("signed in").person
+    }
+
+    /// Connects by the real flow: Intail's link, Google's pages, the callback.
+    pub(crate) async fn connect(&self, person: &Person, ticks: Ticks<'_>) -> Result<Connected, ConnectError> {
+        self.connect_as(person, &person.email, ticks, Options::default()).await
+    }
+
+    /// Connects with a Google account of the test's choice.
+    pub(crate) async fn connect_as(
+        &self,
+        person: &Person,
+        account: &str,
+        ticks: Ticks<'_>,
+        options: Options,
+    ) -> Result<Connected, ConnectError> {
+        let url = connect::begin(&self.app, person, BROWSER, options).await?;
+        let answer = self.visit(account, url, ticks).await.expect("Google sends the person back");
+        connect::finish(&self.app, Some(person), BROWSER, read::<Callback>(&answer)).await
+    }
+
+    /// Signs in, connects with every permission and waits until everything is copied.
+    pub(crate) async fn connected(&self, email: &str) -> Person {
+        let person = self.sign_in(email).await;
+        self.connect(&person, Ticks::All).await.expect("connected");
+        self.settle().await;
+        person
+    }
+
+    /// Walks Google's pages as a person does; answers the callback's address, or nothing if Google kept the person.
+    pub(crate) async fn visit(&self, email: &str, url: Url, ticks: Ticks<'_>) -> Option<Url> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a client");
+        let origin = self.sandbox.url().to_owned();
+        let cookie = self.world(|world| {
+            let sub = world.identity.person_by_email(email).expect("a person of the world").sub.clone();
+            let cookie = world.identity.new_browser();
+            world.identity.sign_in(&cookie, &sub);
+            cookie
+        });
+        let cookie = format!("sandbox_browser={cookie}");
+        let mut response = http.get(url).header(COOKIE, &cookie).send().await.expect("an answer");
+        // Chooser, consent, and the way back: never more pages than this.
+        for _ in 0..6 {
+            assert!(response.headers().get(SET_COOKIE).is_none(), "the browser was known already");
+            if let Some(location) = response.headers().get(LOCATION) {
+                let location = location.to_str().expect("an address");
+                let next = Url::parse(&origin).and_then(|base| base.join(location)).expect("an address");
+                if next.as_str().starts_with(PRODUCT) {
+                    return Some(next);
+                }
+                response = http.get(next).header(COOKIE, &cookie).send().await.expect("an answer");
+                continue;
+            }
+            let page = response.text().await.expect("a page");
+            let transaction = value_after(&page, "name=\"transaction\" value=\"")?;
+            let (path, form) = if page.contains("id=\"consent\"") {
+                ("/signin/oauth/consent", consent_form(&page, &transaction, ticks))
+            } else {
+                let account = account_of(&page, email);
+                ("/signin/oauth/chooser", vec![("transaction".to_owned(), transaction), ("account".to_owned(), account)])
+            };
+            let answer = http.post(format!("{origin}{path}")).header(COOKIE, &cookie).header(ORIGIN, &origin);
+            response = answer.form(&form).send().await.expect("an answer");
+        }
+        panic!("Google's pages never ended");
+    }
+
+    /// Hands over the notices that wait, through real pulls and acknowledgements.
+    pub(crate) async fn take_notices(&self) -> usize {
+        let subscription = &self.app.config.pubsub.subscription;
+        let batch = self.pubsub.pull(subscription, 100).await.expect("pulled");
+        notices::take(&self.app, batch.iter().map(|it| it.data.as_slice())).await.expect("taken");
+        let ids: Vec<String> = batch.iter().map(|it| it.ack_id.clone()).collect();
+        if !ids.is_empty() {
+            self.pubsub.acknowledge(subscription, &ids).await.expect("acknowledged");
+        }
+        batch.len()
+    }
+
+    /// Hands over notices and lets the engine work until nothing is due now. No time passes.
+    pub(crate) async fn work(&self) {
+        for _ in 0..ROUNDS_MAX {
+            let notices = self.take_notices().await;
+            let next = self.worker.tick().await.expect("the engine runs");
+            if notices == 0 && next.is_none_or(|next| next > self.clock.now()) {
+                return;
+            }
+        }
+        panic!("the engine never rests");
+    }
+
+    /// Lets work be done and time pass until every mailbox is live and rests for at least an hour: budgets, trailing looks,
+    /// probes and retries have all run out.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..ROUNDS_MAX {
+            self.work().await;
+            let mut tx = self.app.store.read().await.expect("a transaction");
+            let next = mailboxes::next_due(&mut tx).await.expect("read");
+            drop(tx);
+            let now = self.clock.now();
+            match next {
+                Some(next) if next.duration_since(now) < jiff::SignedDuration::from_hours(1) => {
+                    let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+                    self.pass(wait.max(Duration::from_millis(1)));
+                }
+                _ => return,
+            }
+        }
+        panic!("the mailboxes never rest");
+    }
+
+    /// A person's mailbox.
+    pub(crate) async fn mailbox(&self, person: &Person) -> Mailbox {
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("there is one")
+    }
+
+    /// What is stored of a person's mail, by id.
+    pub(crate) async fn stored(&self, person: &Person) -> BTreeMap<String, Message> {
+        let mailbox = self.mailbox(person).await;
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX).await.expect("read");
+        all.into_iter().map(|it| (it.id.clone(), it)).collect()
+    }
+
+    /// A person's feed from its beginning.
+    pub(crate) async fn feed(&self, person: &Person) -> Vec<Change> {
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        changes::of_person(&mut tx, &person.id, 0, i64::MAX).await.expect("read")
+    }
+
+    /// Promise 1: the rows equal Google's state, and so does the feed folded from its beginning.
+    pub(crate) async fn assert_nothing_is_lost(&self, person: &Person) {
+        let truth = self.truth(&person.email);
+        let rows: BTreeMap<String, Vec<String>> =
+            self.stored(person).await.into_iter().map(|(id, it)| (id, it.labels)).collect();
+        assert_eq!(difference(&rows, &truth), Vec::<String>::new(), "rows against Google's state");
+        let mut folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for change in self.feed(person).await {
+            fold(&mut folded, &change);
+        }
+        assert_eq!(difference(&folded, &truth), Vec::<String>::new(), "the folded feed against Google's state");
+    }
+
+    /// What Google has of a person's mail: labels by message, drafts left out.
+    pub(crate) fn truth(&self, email: &str) -> BTreeMap<String, Vec<String>> {
+        self.world(|world| {
+            let mailbox = world.mailbox(email).expect("a mailbox");
+            let all = mailbox.newest_first().filter(|it| !it.has("DRAFT"));
+            all.map(|it| {
+                let mut labels: Vec<String> = it.label_ids.iter().cloned().collect();
+                labels.sort();
+                (it.id.clone(), labels)
+            })
+            .collect()
+        })
+    }
+
+    /// How often the false Google was asked something.
+    pub(crate) fn calls(&self, call: &str) -> usize {
+        self.world(|world| world.calls.count(call))
+    }
+
+    /// A working token of the person's, to ask Google what Intail doesn't.
+    pub(crate) async fn caller(&self, person: &Person) -> intail_google::Caller {
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        let grant = store::grants::by_person(&mut tx, &person.id).await.expect("read").expect("a grant");
+        drop(tx);
+        access::caller(&self.app, &grant.id).await.expect("a token")
+    }
+
+    /// Switches of the false Google's sign-in.
+    pub(crate) fn switch(&self, with: impl FnOnce(&mut IdentitySwitches)) {
+        self.world(|world| with(&mut world.identity.switches));
+    }
+}
+
+/// The default world with less mail, so that a test's backfill is short.
+fn small_world() -> WorldFile {
+    let text = include_str!("../../../../sandbox/worlds/default.toml");
+    WorldFile::parse(&text.replace("mail_per_person = 320", "mail_per_person = 90")).expect("the default world")
+}
+
+/// One line for each message that differs: what is held, and what Google has.
+fn difference(held: &BTreeMap<String, Vec<String>>, truth: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let ids: BTreeSet<&String> = held.keys().chain(truth.keys()).collect();
+    let differing = ids.into_iter().filter(|id| held.get(*id) != truth.get(*id));
+    differing.map(|id| format!("{id}: held {:?}, Google has {:?}", held.get(id), truth.get(id))).collect()
+}
+
+/// Applies a change as a consumer does, who knows only the feed.
+fn fold(folded: &mut BTreeMap<String, Vec<String>>, change: &Change) {
+    let words = |key: &str| -> Vec<String> {
+        serde_json::from_value(change.data.get(key).cloned().unwrap_or_default()).unwrap_or_default()
+    };
+    match change.kind.as_str() {
+        "message.added" => {
+            folded.insert(change.subject_id.clone(), words("labels"));
+        }
+        "message.changed" => {
+            let labels = folded.get_mut(&change.subject_id).expect("a change follows its message");
+            let removed = words("labels_removed");
+            labels.retain(|it| !removed.contains(it));
+            labels.extend(words("labels_added"));
+            labels.sort();
+        }
+        "message.deleted" => {
+            folded.remove(&change.subject_id).expect("a deletion follows its message");
+        }
+        _ => {}
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(callback: &Url) -> T {
+    let pairs: BTreeMap<String, String> = callback.query_pairs().into_owned().collect();
+    serde_json::from_value(serde_json::to_value(pairs).expect("text")).expect("a callback")
+}
+
+fn value_after(page: &str, mark: &str) -> Option<String> {
+    let (_, rest) = page.split_once(mark)?;
+    rest.split_once('"').map(|(value, _)| value.to_owned())
+}
+
+fn account_of(page: &str, email: &str) -> String {
+    let (before, _) = page.split_once(&format!("data-email=\"{email}\"")).expect("the account is offered");
+    let (_, value) = before.rsplit_once("name=\"account\" value=\"").expect("a button");
+    value.split_once('"').expect("a value").0.to_owned()
+}
+
+fn consent_form(page: &str, transaction: &str, ticks: Ticks<'_>) -> Vec<(String, String)> {
+    let mut form = vec![("transaction".to_owned(), transaction.to_owned())];
+    let answer = if matches!(ticks, Ticks::Cancel) { "cancel" } else { "allow" };
+    for offered in page.split("type=\"checkbox\" name=\"scope\" value=\"").skip(1) {
+        let scope = offered.split_once('"').expect("a value").0;
+        let ticked = match ticks {
+            Ticks::All => true,
+            Ticks::Only(scopes) => scopes.contains(&scope),
+            Ticks::Cancel => false,
+        };
+        if ticked {
+            form.push(("scope".to_owned(), scope.to_owned()));
+        }
+    }
+    form.push(("answer".to_owned(), answer.to_owned()));
+    form
+}

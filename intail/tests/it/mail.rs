@@ -1,0 +1,349 @@
+//! Mail stays live, and nothing is lost: the engine against the false Google, with a time that the test owns.
+
+use std::time::Duration;
+
+use intail::id::HistoryId;
+use intail::store::debts;
+use intail::store::mailboxes::MailboxState;
+use intail_sandbox::action::{MailAction, One};
+use intail_sandbox::compose::Compose;
+use intail_sandbox::faults::{Mischief, Rule};
+
+use crate::harness::running::{Running, Ticks};
+
+/// An employee of the default world with a mailbox.
+fn employee(running: &Running) -> String {
+    running.world(|world| {
+        let mut people = world.identity.people.values();
+        let fits = |it: &&intail_sandbox::accounts::Person| {
+            it.email.ends_with("@example.com") && it.has_mailbox && !it.is_admin && it.is_active()
+        };
+        people.find(fits).expect("the default world has employees").email.clone()
+    })
+}
+
+async fn connected() -> (Running, intail::store::people::Person) {
+    let running = Running::start().await;
+    running.approve();
+    let email = employee(&running);
+    let person = running.connected(&email).await;
+    (running, person)
+}
+
+fn receive(count: u32) -> MailAction {
+    MailAction::Receive {
+        from: None,
+        compose: None,
+        headers: None,
+        label_ids: None,
+        thread_id: None,
+        internal_date_ms: None,
+        count,
+    }
+}
+
+fn one(id: &str) -> One {
+    One { id: id.to_owned() }
+}
+
+/// A message that is in the inbox.
+fn in_inbox(running: &Running, email: &str) -> String {
+    running.world(|world| {
+        let mailbox = world.mailbox(email).expect("a mailbox");
+        mailbox.newest_first().find(|it| it.has("INBOX") && !it.has("STARRED")).expect("the inbox isn't empty").id.clone()
+    })
+}
+
+#[tokio::test]
+async fn everything_that_was_there_is_copied() {
+    let (running, person) = connected().await;
+    let mailbox = running.mailbox(&person).await;
+    assert_eq!(mailbox.state, MailboxState::Live);
+    assert!(mailbox.watch_expires_at.is_some());
+    running.assert_nothing_is_lost(&person).await;
+    assert!(running.stored(&person).await.len() > 50, "the default world has mail");
+    assert_eq!(running.calls("gmail.users.messages.attachments.get"), 0);
+}
+
+#[tokio::test]
+async fn a_notice_brings_each_kind_of_change() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let first = in_inbox(&running, &email);
+    type Make = fn(&str) -> MailAction;
+    let changes: [(&str, Make, &str); 8] = [
+        ("arrives", |_| receive(1), "message.added"),
+        ("starred", |id| MailAction::Star(one(id)), "message.changed"),
+        ("read", |id| MailAction::Read(one(id)), "message.changed"),
+        ("unread", |id| MailAction::Unread(one(id)), "message.changed"),
+        ("archived", |id| MailAction::Archive(one(id)), "message.changed"),
+        ("trashed", |id| MailAction::Trash(one(id)), "message.changed"),
+        ("untrashed", |id| MailAction::Untrash(one(id)), "message.changed"),
+        ("deleted", |id| MailAction::Delete(one(id)), "message.deleted"),
+    ];
+    // Read first, so that "read" changes something whatever the seed gave.
+    running.act(&email, MailAction::Unread(one(&first)));
+    running.pass(Duration::from_secs(2));
+    running.work().await;
+    for (what, make, kind) in changes {
+        let before = running.feed(&person).await.len();
+        running.pass(Duration::from_secs(2));
+        running.act(&email, make(&first));
+        running.work().await;
+        let feed = running.feed(&person).await;
+        let new: Vec<&str> = feed[before..].iter().map(|it| it.kind.as_str()).collect();
+        assert_eq!(new, [kind], "{what}");
+        running.assert_nothing_is_lost(&person).await;
+    }
+}
+
+#[tokio::test]
+async fn promise_7_an_idle_mailbox_costs_one_watch_a_day() {
+    let (running, person) = connected().await;
+    running.world(|world| world.calls.clear());
+    let asked = |running: &Running| {
+        running.world(|world| {
+            let calls = world.calls.iter().filter(|it| it.call.starts_with("gmail."));
+            calls.map(|it| it.call.to_owned()).collect::<Vec<_>>()
+        })
+    };
+    let due = running.mailbox(&person).await.watch_due_at;
+    let until = Duration::try_from(due.duration_since(running.app.clock.now())).expect("it is ahead");
+    running.pass(until - Duration::from_secs(1));
+    running.work().await;
+    assert_eq!(asked(&running), Vec::<String>::new(), "nothing until the watch is due");
+    running.pass(Duration::from_secs(1));
+    running.settle().await;
+    let calls = asked(&running);
+    let watches = calls.iter().filter(|it| it.ends_with(".watch")).count();
+    assert_eq!(watches, 1, "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_watch_is_renewed_for_ever_without_anybody() {
+    let (running, person) = connected().await;
+    for _ in 0..15 {
+        running.pass(Duration::from_secs(26 * 3600));
+        running.settle().await;
+        let mailbox = running.mailbox(&person).await;
+        assert!(mailbox.watch_expires_at.expect("it is set") > running.app.clock.now());
+    }
+    let email = person.email.clone();
+    running.act(&email, receive(1));
+    running.work().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_lost_notice_is_found_by_the_trailing_looks() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    running.act(&email, receive(1));
+    running.work().await;
+    // Google drops notices above one a second: this one never comes.
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&email, receive(1));
+    running.work().await;
+    assert_ne!(running.stored(&person).await.len(), running.truth(&email).len(), "nobody told Intail");
+    running.pass(Duration::from_secs(5));
+    running.work().await;
+    running.assert_nothing_is_lost(&person).await;
+
+    running.act(&email, receive(1));
+    running.pass(Duration::from_secs(11 * 60));
+    running.work().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_notice_before_its_data_is_followed_by_another_look() {
+    let (running, person) = connected().await;
+    running.world(|world| world.settings.visibility_lag_ms = 4_000);
+    let email = person.email.clone();
+    running.act(&email, receive(1));
+    running.work().await;
+    running.pass(Duration::from_secs(6));
+    running.work().await;
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn promise_1_a_lost_cursor_leads_to_one_reconcile_that_emits_the_difference() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let (gone, starred) = running.world(|world| {
+        let mailbox = world.mailbox(&email).expect("a mailbox");
+        let mut all = mailbox.newest_first().filter(|it| it.has("INBOX") && !it.has("STARRED"));
+        (all.next().expect("one").id.clone(), all.next().expect("another").id.clone())
+    });
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&email, MailAction::Delete(one(&gone)));
+    running.act(&email, MailAction::Star(one(&starred)));
+    running.act(&email, receive(3));
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    let before = running.feed(&person).await.len();
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+    let feed = running.feed(&person).await;
+    let count = |kind: &str| feed[before..].iter().filter(|it| it.kind == kind).count();
+    assert_eq!((count("message.deleted"), count("message.changed"), count("message.added")), (1, 1, 4));
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
+}
+
+#[tokio::test]
+async fn drafts_cost_nothing_and_are_not_copied() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    running.settle().await;
+    running.world(|world| world.calls.clear());
+    let compose = Compose { to: "somebody@example.net".into(), subject: "Draft".into(), ..Compose::default() };
+    let mut draft = None;
+    for _ in 0..5 {
+        running.pass(Duration::from_secs(2));
+        let done = running.act(&email, MailAction::Draft { earlier: draft.clone(), compose: compose.clone() });
+        draft = done.ids.first().cloned();
+        running.work().await;
+    }
+    assert_eq!(running.calls("gmail.users.messages.get"), 0, "autosaves cost no fetch");
+    running.pass(Duration::from_secs(2));
+    running.act(&email, MailAction::SendDraft(one(&draft.expect("a draft"))));
+    running.settle().await;
+    assert!(running.calls("gmail.users.messages.get") >= 1, "the sent message is fetched");
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn an_item_that_fails_is_a_debt_and_the_cursor_goes_on() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    running.world(|world| world.faults.add(Rule::status("gmail.users.messages.get", 500).times(2)));
+    running.act(&email, receive(1));
+    running.work().await;
+    let mailbox = running.mailbox(&person).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let owed = debts::list(&mut tx, &mailbox.id, 9).await.expect("read");
+    drop(tx);
+    assert_eq!(owed.len(), 1);
+    assert_eq!(owed[0].reason, "transient");
+    let current = running.world(|world| world.mailbox(&email).expect("there").history().current());
+    assert_eq!(mailbox.cursor, Some(HistoryId(current)), "the mailbox goes on");
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn google_s_wish_to_slow_down_is_kept_and_survives_a_restart() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let refusal = Mischief::Status {
+        status: 429,
+        reason: Some("rateLimitExceeded".into()),
+        message: Some("User-rate limit exceeded.  Retry after 2026-11-22T23:00:00.000Z".into()),
+        retry_after_s: None,
+    };
+    running.world(|world| world.faults.add(Rule::new("gmail.users.history.list", refusal).times(1)));
+    running.act(&email, receive(1));
+    running.work().await;
+    let mailbox = running.mailbox(&person).await;
+    let until = mailbox.paused_until.expect("it is paused");
+    assert_eq!(until.to_string(), "2026-11-22T23:00:00Z");
+    running.world(|world| world.calls.clear());
+    running.pass(Duration::from_secs(3600));
+    running.act(&email, receive(1));
+    running.take_notices().await;
+    running.another_worker().tick().await.expect("the engine runs");
+    assert_eq!(running.world(|world| world.calls.iter().filter(|it| it.call.starts_with("gmail.")).count()), 0);
+    running.pass(Duration::from_secs(14 * 3600));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn pages_without_content_and_repeated_notices_change_nothing() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    running.world(|world| {
+        world.settings.empty_history_page_percent = 50;
+        world.settings.notices.duplicated_percent = 100;
+        world.settings.notices.history_id_as_text = true;
+    });
+    for _ in 0..6 {
+        running.act(&email, receive(4));
+        let id = in_inbox(&running, &email);
+        running.act(&email, MailAction::Star(one(&id)));
+        running.act(&email, MailAction::Unstar(one(&id)));
+        running.act(&email, MailAction::Delete(one(&id)));
+        running.pass(Duration::from_secs(2));
+        running.work().await;
+    }
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn live_changes_arrive_while_the_backfill_runs() {
+    let running = Running::start().await;
+    running.approve();
+    let email = employee(&running);
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(600));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.work().await;
+    let mailbox = running.mailbox(&person).await;
+    assert_eq!(mailbox.state, MailboxState::Backfilling, "the minute's budget is used up first");
+    let before = running.stored(&person).await.len();
+    running.act(&email, receive(1));
+    let newest = running.world(|world| {
+        world.mailbox(&email).expect("there").newest_first().next().expect("it arrived").id.clone()
+    });
+    running.pass(Duration::from_secs(1));
+    running.work().await;
+    let stored = running.stored(&person).await;
+    assert!(stored.contains_key(&newest), "live doesn't wait behind backfill ({before} stored)");
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+    let refused = running.world(|world| world.calls.iter().filter(|it| it.status == 403 || it.status == 429).count());
+    assert_eq!(refused, 0, "promise 8: the quota is never exceeded");
+}
+
+#[tokio::test]
+async fn a_missing_publisher_right_is_the_operator_s_and_reading_goes_on() {
+    let running = Running::start().await;
+    running.approve();
+    let email = employee(&running);
+    let topic = running.app.config.pubsub.topic.clone();
+    running.world(|world| world.pubsub.delete_topic(&topic)).expect("deleted");
+    let person = running.sign_in(&email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    for _ in 0..3 {
+        running.pass(Duration::from_secs(70));
+        running.worker.tick().await.expect("the engine runs");
+    }
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let faults = intail::store::operator_faults::list(&mut tx).await.expect("read");
+    drop(tx);
+    assert_eq!(faults.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>(), ["pubsub.topic_missing"]);
+    assert!(running.mailbox(&person).await.watch_problem.is_some());
+    assert!(!running.stored(&person).await.is_empty(), "mail is read all the same");
+}
+
+#[tokio::test]
+async fn promise_6_no_word_of_a_body_reaches_the_database() {
+    let (running, person) = connected().await;
+    running.act(&person.email, receive(20));
+    running.settle().await;
+    running.app.store.close().await;
+    let canaries: Vec<String> = running.world(|world| world.canaries().map(str::to_owned).collect());
+    assert!(canaries.len() > 100, "the false Google plants them");
+    let mut bytes = Vec::new();
+    for file in std::fs::read_dir(running.directory()).expect("the directory") {
+        bytes.extend(std::fs::read(file.expect("an entry").path()).expect("a file"));
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("example.com"), "the files hold what was copied");
+    assert!(!text.contains(intail_sandbox::compose::CANARY), "and no canary");
+}
