@@ -17,7 +17,7 @@ use super::Web;
 use super::access::Caller;
 use super::api::ChangeShape;
 use super::asked::Asked;
-use super::trouble::{self, Trouble};
+use super::trouble::{self, Problem, Trouble};
 use crate::feed::Listener;
 use crate::id::PersonId;
 use crate::store::StoreError;
@@ -89,15 +89,15 @@ pub(super) struct From {
     path = "/api/v1/changes/stream",
     tag = "changes",
     params(
-        ("after" = Option<i64>, Query, description = "Begin after this number; without it, with what happens from now on."),
+        ("after" = Option<i64>, Query, description = "Begin after this number; without it, from now on."),
         ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it when they come back."),
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = ChangeShape, description = "Server-sent events. `event` \
          is the change's kind, `id` its number, `data` the change. Ends with `event: end` when the session, the key or the \
          connection is gone."),
-        (status = 404, content_type = "application/problem+json", body = trouble::Problem, description = "Nothing is connected."),
-        (status = 429, content_type = "application/problem+json", body = trouble::Problem, description = "Too many live readers."),
+        (status = 404, content_type = "application/problem+json", body = Problem, description = "Nothing is connected."),
+        (status = 429, content_type = "application/problem+json", body = Problem, description = "Too many readers."),
     )
 )]
 pub(super) async fn stream(

@@ -230,21 +230,20 @@ impl From<ConnectError> for Trouble {
 fn connect_shape(error: &ConnectError) -> (StatusCode, Button) {
     use {ConnectError as E, StatusCode as S};
     match error {
-        E::Incomplete { .. } | E::ForeignIssuer { .. } => (S::BAD_REQUEST, CONNECT),
-        E::UnknownState { .. } => (S::BAD_REQUEST, INTEGRATIONS),
-        E::ForeignState { .. }
-        | E::BlockedByAdministrator { .. }
-        | E::AdvancedProtection { .. }
-        | E::WiderScope { .. } => (S::FORBIDDEN, INTEGRATIONS),
-        E::Expired { .. } => (S::GONE, CONNECT),
-        E::Replayed { .. } => (S::CONFLICT, INTEGRATIONS),
-        E::Denied { .. } => (S::FORBIDDEN, CONNECT),
+        E::Incomplete { .. } | E::ForeignIssuer => (S::BAD_REQUEST, CONNECT),
+        E::UnknownState => (S::BAD_REQUEST, INTEGRATIONS),
+        E::ForeignState | E::BlockedByAdministrator | E::AdvancedProtection | E::WiderScope { .. } => {
+            (S::FORBIDDEN, INTEGRATIONS)
+        }
+        E::Expired => (S::GONE, CONNECT),
+        E::Replayed => (S::CONFLICT, INTEGRATIONS),
+        E::Denied => (S::FORBIDDEN, CONNECT),
         E::WrongAccount { .. } | E::AccountTaken { .. } => (S::CONFLICT, CHOOSE),
         E::WrongOrganization { .. } => (S::FORBIDDEN, CHOOSE),
-        E::NothingGranted { .. } => (S::FORBIDDEN, ASK_AGAIN),
-        E::NoRefreshToken { .. } => (S::CONFLICT, ASK_AGAIN),
-        E::TooMany { .. } => (S::TOO_MANY_REQUESTS, INTEGRATIONS),
-        E::NotConnected { .. } => (S::NOT_FOUND, INTEGRATIONS),
+        E::NothingGranted => (S::FORBIDDEN, ASK_AGAIN),
+        E::NoRefreshToken => (S::CONFLICT, ASK_AGAIN),
+        E::TooMany => (S::TOO_MANY_REQUESTS, INTEGRATIONS),
+        E::NotConnected => (S::NOT_FOUND, INTEGRATIONS),
         E::Operator { .. } => (S::SERVICE_UNAVAILABLE, INTEGRATIONS),
         E::GoogleTrouble { .. } | E::Unexpected { .. } => (S::BAD_GATEWAY, CONNECT),
         E::Store { .. } | E::Sealed { .. } => (S::INTERNAL_SERVER_ERROR, INTEGRATIONS),
@@ -265,12 +264,10 @@ impl From<SignInError> for Trouble {
 fn sign_in_status(error: &SignInError) -> StatusCode {
     use {SignInError as E, StatusCode as S};
     match error {
-        E::Incomplete { .. } | E::UnknownState { .. } | E::ForeignIssuer { .. } => S::BAD_REQUEST,
-        E::ForeignState { .. } | E::Denied { .. } | E::UnknownOrganization { .. } | E::NotVerified { .. } => {
-            S::FORBIDDEN
-        }
-        E::Expired { .. } => S::GONE,
-        E::Replayed { .. } => S::CONFLICT,
+        E::Incomplete { .. } | E::UnknownState | E::ForeignIssuer => S::BAD_REQUEST,
+        E::ForeignState | E::Denied | E::UnknownOrganization { .. } | E::NotVerified => S::FORBIDDEN,
+        E::Expired => S::GONE,
+        E::Replayed => S::CONFLICT,
         E::IssuerTrouble { .. } | E::Unexpected { .. } => S::BAD_GATEWAY,
         E::Operator { .. } => S::SERVICE_UNAVAILABLE,
         E::Store { .. } | E::Sealed { .. } => S::INTERNAL_SERVER_ERROR,

@@ -238,8 +238,8 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
         },
         "message.deleted" => told("deleted", "A message was deleted for good".to_owned()),
         "mailbox.connected" => told("mailbox", "Your account was connected".to_owned()),
-        kind if kind.starts_with("message.") => told("labels", labels_moved(&change.data, names)),
-        kind if kind.starts_with("label.") => told("labels", label_changed(kind, change, names)),
+        kind if kind.starts_with("message.") => told("moved", labels_moved(&change.data, names)),
+        kind if kind.starts_with("label.") => told("moved", label_changed(kind, change, names)),
         "mailbox.watched" => told("mailbox", "Google tells Intail of changes from now on".to_owned()),
         _ => told("mailbox", mailbox_moved(&change.data).to_owned()),
     }
