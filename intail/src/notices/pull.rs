@@ -16,7 +16,7 @@ use super::{Taken, provision};
 use crate::app::App;
 use crate::config::PubSubMode;
 use crate::random::Random;
-use crate::store::{StoreError, operator_faults};
+use crate::store::{StoreError, mailboxes, operator_faults};
 
 /// Pulls that wait at Pub/Sub at the same time: while one batch is being marked, the others still listen.
 const PULLS_OUTSTANDING: usize = 3;
@@ -174,10 +174,13 @@ impl Puller<'_> {
             made => made,
         };
         match made {
-            Ok(Created::New) => tracing::warn!(
-                subscription = settings.subscription,
-                "the subscription was missing and was made"
-            ),
+            Ok(Created::New) => {
+                tracing::warn!(
+                    subscription = settings.subscription,
+                    "the subscription was missing and was made"
+                );
+                self.look_everywhere().await;
+            }
             Ok(Created::Existed) => {}
             Err(error) => {
                 let detail = format!(
@@ -188,6 +191,20 @@ impl Puller<'_> {
                 self.raise(MISSING, detail).await;
             }
         }
+    }
+
+    /// What was published while there was no subscription is lost: everybody's mailbox is looked at once.
+    async fn look_everywhere(&self) {
+        let woken = async {
+            let mut tx = self.app.store.write().await?;
+            let mailboxes = mailboxes::wake_all(&mut tx, self.app.clock.now()).await?;
+            tx.commit().await.map(|()| mailboxes)
+        };
+        match woken.await {
+            Ok(mailboxes) => tracing::info!(mailboxes, "every mailbox is looked at, as notices may have been lost"),
+            Err(error) => tracing::error!(%error, "mailboxes couldn't be marked; the daily check finds what was lost"),
+        }
+        self.app.due.ring();
     }
 
     /// Records a fault for the operator.

@@ -255,6 +255,16 @@ pub async fn wake(tx: &mut Tx, id: &MailboxId, now: Timestamp) -> Result<(), Sto
     Ok(())
 }
 
+/// Says that every mailbox is due now: notices may have been lost for anybody. Answers how many there are.
+pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1,
+             due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END",
+        args![now],
+    )
+    .await
+}
+
 /// Moves a mailbox to the address that its account has now.
 pub async fn set_email(tx: &mut Tx, id: &MailboxId, email: &str) -> Result<(), StoreError> {
     tx.run(

@@ -15,13 +15,11 @@ use intail::store::operator_faults::{self, OperatorFault};
 use intail::web;
 use intail_google::pubsub::{Created, Credentials};
 use intail_sandbox::faults::Rule;
-use intail_sandbox::{Options, WorldFile, WorldSource};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::harness::emulator::Emulator;
-use crate::harness::running::{Running, Ticks};
+use crate::harness::running::{Running, Setup, Ticks};
 
 /// An employee of the default world.
 const EMPLOYEE: &str = "kofi@example.com";
@@ -32,17 +30,6 @@ const AUDIENCE: &str = "https://intail.example.com/notices/pubsub";
 const LOOKS_MAX: usize = 100_000;
 /// What passes on both clocks from look to look: less than the shortest pause of the pull loop.
 const STEP: Duration = Duration::from_millis(50);
-
-/// Little mail: these tests are about notices, not about copying.
-fn little_mail(google: &mut Options) {
-    let mut world = WorldFile::default_world().expect("the default world");
-    world.generate.mail_per_person = 5;
-    google.world = WorldSource::File(Box::new(world));
-}
-
-async fn running() -> Running {
-    Running::start_as(little_mail, |_| {}).await
-}
 
 /// Keeps the pull loop running until `done`, then ends it in good order.
 async fn pulling(running: &Running, done: impl Future<Output = ()>) {
@@ -98,7 +85,7 @@ async fn faults(running: &Running) -> Vec<OperatorFault> {
 
 #[tokio::test]
 async fn what_is_pulled_is_marked_due_and_then_acknowledged() {
-    let running = running().await;
+    let running = Running::start().await;
     running.approve();
     let person = running.connected(EMPLOYEE).await;
     running.pass(Duration::from_secs(1));
@@ -126,7 +113,7 @@ async fn what_is_pulled_is_marked_due_and_then_acknowledged() {
 
 #[tokio::test]
 async fn a_batch_is_counted_by_what_it_was() {
-    let running = running().await;
+    let running = Running::start().await;
     running.approve();
     running.connected(EMPLOYEE).await;
     let batch = [
@@ -151,7 +138,16 @@ async fn a_batch_is_counted_by_what_it_was() {
 
 #[tokio::test]
 async fn a_deleted_subscription_and_topic_are_made_again() {
-    let running = running().await;
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(EMPLOYEE).await;
+    assert!(
+        running
+            .mailbox(&person)
+            .await
+            .due_at
+            .is_some_and(|due| due > running.app.clock.now())
+    );
     running.world(|world| {
         world.pubsub.subscriptions.clear();
         world.pubsub.topics.clear();
@@ -163,6 +159,12 @@ async fn a_deleted_subscription_and_topic_are_made_again() {
         }),
     )
     .await;
+    let due = running.mailbox(&person).await.due_at;
+    let now = running.app.clock.now();
+    assert!(
+        due.is_some_and(|due| due <= now),
+        "what was published meanwhile is lost: look again"
+    );
     let settings = &running.app.config.pubsub;
     let made = provision::provision(&running.pubsub, settings, &running.app.config.server.public_url).await;
     let existed = Provisioned {
@@ -189,7 +191,7 @@ async fn a_deleted_subscription_and_topic_are_made_again() {
 
 #[tokio::test]
 async fn a_refusal_is_told_to_the_operator_until_it_is_mended() {
-    let running = running().await;
+    let running = Running::start().await;
     running.world(|world| world.faults.add(Rule::status("pubsub.pull", 403)));
     let mended = async {
         eventually(&running, "a fault is told", async || !faults(&running).await.is_empty()).await;
@@ -207,7 +209,7 @@ async fn a_refusal_is_told_to_the_operator_until_it_is_mended() {
 
 #[tokio::test]
 async fn passing_trouble_is_waited_out() {
-    let running = running().await;
+    let running = Running::start().await;
     running.approve();
     running.connected(EMPLOYEE).await;
     running.world(|world| world.faults.add(Rule::status("pubsub.pull", 503).times(8)));
@@ -224,7 +226,7 @@ async fn passing_trouble_is_waited_out() {
 
 #[tokio::test]
 async fn a_missing_right_to_make_the_subscription_names_the_way_out() {
-    let running = running().await;
+    let running = Running::start().await;
     running.world(|world| {
         world.pubsub.subscriptions.clear();
         world.faults.add(Rule::status("pubsub.subscriptions.create", 403));
@@ -246,7 +248,11 @@ async fn pushed() -> Running {
         audience: AUDIENCE.to_owned(),
         service_account: ACCOUNT.to_owned(),
     };
-    Running::start_as(little_mail, |config| config.pubsub.mode = push).await
+    let setup = Setup {
+        mode: Some(push),
+        ..Setup::default()
+    };
+    Running::start_with(setup).await
 }
 
 async fn post(running: &Running, token: Option<&str>, body: impl Into<Body>) -> StatusCode {
@@ -317,7 +323,7 @@ async fn rubbish_with_a_good_token_is_never_asked_for_again() {
 
 #[tokio::test]
 async fn without_push_mode_there_is_nothing_to_push_to() {
-    let running = running().await;
+    let running = Running::start().await;
     let token = token(&running, |_| {});
     assert_eq!(post(&running, Some(&token), "{}").await, 404);
 }
@@ -348,48 +354,4 @@ async fn a_real_push_marks_the_mailbox_due() {
     };
     let (served, ()) = join(web::serve(running.app.clone(), listener, shutdown.clone()), connected).await;
     served.expect("served");
-}
-
-/// The whole path over Google's own Pub/Sub: the false Gmail publishes there, Intail provisions, pulls and acknowledges
-/// there.
-#[tokio::test]
-async fn a_change_arrives_over_googles_own_pubsub_emulator() {
-    let emulator = Emulator::start();
-    let endpoint = format!("http://{}", emulator.host());
-    let running = Running::start_as(
-        |google| {
-            little_mail(google);
-            google.outside_pubsub = Some(emulator.host().to_owned());
-        },
-        |config| config.pubsub.endpoint = endpoint.parse().expect("an address"),
-    )
-    .await;
-    running.approve();
-    let person = running.sign_in(EMPLOYEE).await;
-    running.connect(&person, Ticks::All).await.expect("connected");
-    let copied = async || {
-        running.worker.tick().await.expect("the engine runs");
-        let stored = running
-            .stored(&person)
-            .await
-            .into_iter()
-            .map(|(id, message)| (id, message.labels));
-        stored.collect::<BTreeMap<_, _>>() == running.truth(EMPLOYEE)
-    };
-    let live = async {
-        eventually(&running, "everything is copied", copied).await;
-        let noticed = running.mailbox(&person).await.noticed_at;
-        // Gmail drops notices above one a second.
-        running.pass(Duration::from_secs(2));
-        running.world(|world| {
-            let sub = world.identity.person_by_email(EMPLOYEE).expect("a person").sub.clone();
-            world.receive_sample(&sub)
-        });
-        eventually(&running, "a notice came", async || {
-            running.mailbox(&person).await.noticed_at > noticed
-        })
-        .await;
-        eventually(&running, "the change is copied", copied).await;
-    };
-    pulling(&running, live).await;
 }
