@@ -1,7 +1,8 @@
-//! Who asks, and whether they may. The check wraps every route of the table; handlers receive the [`Caller`] that it found.
+//! Who asks, and whether they may. The check wraps every route of the table; handlers receive the [`Caller`] that it
+//! found.
 //!
-//! What a reader must not break: a request that changes something comes from Intail's own pages (the browser's own headers
-//! say from where) and, if a session makes it, carries that session's form token.
+//! What a reader must not break: a request that changes something comes from Intail's own pages (the browser's own
+//! headers say from where) and, if a session makes it, carries that session's form token.
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request, State};

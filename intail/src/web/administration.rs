@@ -1,5 +1,5 @@
-//! The administrator's page: the approval with its evidence, how everybody's connection stands, and what the operator has
-//! to mend. States and counts only: no message, sender or subject can appear here.
+//! The administrator's page: the approval with its evidence, how everybody's connection stands, and what the operator
+//! has to mend. States and counts only: no message, sender or subject can appear here.
 
 use std::collections::BTreeMap;
 

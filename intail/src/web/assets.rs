@@ -1,5 +1,5 @@
-//! The files that pages load, in the binary. A file's address carries its content's hash, so browsers keep it for ever and
-//! never show a new page with an old style.
+//! The files that pages load, in the binary. A file's address carries its content's hash, so browsers keep it for
+//! ever and never show a new page with an old style.
 
 use std::sync::LazyLock;
 

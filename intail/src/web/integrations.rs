@@ -1,5 +1,6 @@
-//! Settings → Integrations: the Google Workspace Individual card in all its states, connecting and disconnecting, and the
-//! pages of what the other two permissions are for. Everything that is said here is computed from evidence at that moment.
+//! Settings → Integrations: the Google Workspace Individual card in all its states, connecting and disconnecting, and
+//! the pages of what the other two permissions are for. Everything that is said here is computed from evidence at
+//! that moment.
 
 use askama::Template;
 use axum::extract::State;
@@ -65,6 +66,15 @@ struct Way {
     client_id: String,
     is_administrator: bool,
     message: String,
+    permissions: [Permission; 3],
+}
+
+/// What the person can send their administrator.
+#[derive(Template)]
+#[template(path = "message.txt")]
+struct MessageToAdministrator<'a> {
+    client_id: &'a str,
+    public_url: &'a str,
     permissions: [Permission; 3],
 }
 
@@ -177,17 +187,15 @@ fn is_settling(connection: &Connection, now: Timestamp) -> bool {
 }
 
 fn way(web: &Web, approval: Approval, is_administrator: bool) -> Way {
-    let client_id = web.app.config.google.client.client_id.clone();
-    let scopes: String = Permission::ALL.iter().fold(String::new(), |text, it| {
-        format!("{text}\n- {}: {}\n  {}", it.title(), it.meaning(), it.scope())
-    });
-    let message = format!(
-        "Hello,\n\nI would like to use Intail with my Google Workspace account. It needs your approval once, for everybody:\n\n\
-         Google Admin console (admin.google.com) → Security → Access and data control → API controls → Manage Third-Party \
-         App Access → Configure new app. Search for this client ID and choose Trusted:\n\n{client_id}\n\n\
-         What it can read, never write:\n{scopes}\n\nIntail is at {}.\n",
-        web.app.config.server.public_url.as_str()
-    );
+    let config = &web.app.config;
+    let client_id = config.google.client.client_id.clone();
+    let message = MessageToAdministrator {
+        client_id: &client_id,
+        public_url: config.server.public_url.as_str(),
+        permissions: Permission::ALL,
+    };
+    // Writing text into memory can't fail; an empty message is better than no page.
+    let message = message.render().unwrap_or_default();
     Way {
         approval,
         client_id,
@@ -350,7 +358,8 @@ pub(super) async fn connect(
     Ok((cookie, Redirect::to(url.as_str())).into_response())
 }
 
-/// `GET /connect/google/callback`: the person comes back from Google. The address carries a code, so it is left at once.
+/// `GET /connect/google/callback`: the person comes back from Google. The address carries a code, so it is left at
+/// once.
 pub(super) async fn connected(
     State(web): State<Web>,
     caller: Option<Caller>,

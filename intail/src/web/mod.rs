@@ -1,9 +1,9 @@
 //! What people and programs see: pages, the REST API, and the addresses that machines ask.
 //!
-//! Every address stands once, in [`ROUTES`], with who may use it; the router wraps each handler in that check, so a route
-//! can't forget it, and `tests/it/access.rs` walks them all as everyone. A handler that fails returns a [`trouble::Trouble`];
-//! one layer turns it into a page or a problem document with a reference that is also in the log. Nothing here speaks SQL
-//! or to Google: pages read the store and begin what `connect` and `signin` finish.
+//! Every address stands once, in [`ROUTES`], with who may use it; the router wraps each handler in that check, so a
+//! route can't forget it, and `tests/it/access.rs` walks them all as everyone. A handler that fails returns a
+//! [`trouble::Trouble`]; one layer turns it into a page or a problem document with a reference that is also in the
+//! log. Nothing here speaks SQL or to Google: pages read the store and begin what `connect` and `signin` finish.
 
 mod access;
 mod asked;

@@ -64,8 +64,8 @@ impl Shell {
         }
     }
 
-    /// The same frame for a page that follows the person's feed: nothing that happens between its reading and its script's
-    /// start is missed.
+    /// The same frame for a page that follows the person's feed: nothing that happens between its reading and its
+    /// script's start is missed.
     pub(super) fn following(self, after: i64, there_is_a_feed: bool) -> Self {
         Self {
             follows_after: there_is_a_feed.then_some(after),
@@ -109,8 +109,8 @@ pub(super) fn guards(config: &Config) -> HeaderMap {
     guards
 }
 
-/// What pages may load and where their forms may lead. Connect and Sign in are forms that are answered with a redirect to
-/// the provider, and Chromium holds `form-action` against the redirect's target too.
+/// What pages may load and where their forms may lead. Connect and Sign in are forms that are answered with a
+/// redirect to the provider, and Chromium holds `form-action` against the redirect's target too.
 fn policy(config: &Config) -> String {
     let issuer = Url::parse(&config.signin.issuer).ok();
     let mut forms: Vec<String> = [Some(&config.google.endpoints.authorize), issuer.as_ref()]

@@ -1,7 +1,7 @@
 //! Cookies: the session's, and the browser's own that ties an authorization to the browser that began it.
 //!
-//! On https both carry the `__Host-` prefix: only this host can set them, only over https, for every path. On plain http,
-//! which is possible on loopback only, browsers refuse that prefix, so the bare names are used.
+//! On https both carry the `__Host-` prefix: only this host can set them, only over https, for every path. On plain
+//! http, which is possible on loopback only, browsers refuse that prefix, so the bare names are used.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, uri};
@@ -39,8 +39,8 @@ pub(super) fn token(web: &Web, headers: &HeaderMap) -> Option<String> {
     value(&web.app.config.server.public_url, headers, SESSION)
 }
 
-/// Opens a session for a person who has just proved who they are. A session that the browser had before ends: a token that
-/// somebody planted there earlier must not become this person's.
+/// Opens a session for a person who has just proved who they are. A session that the browser had before ends: a token
+/// that somebody planted there earlier must not become this person's.
 pub(super) async fn open(web: &Web, headers: &HeaderMap, person: &Person) -> Result<SetCookie, StoreError> {
     let (app, now) = (&web.app, web.app.clock.now());
     let (fresh, form_token) = (app.random.token(), app.random.token());
@@ -70,8 +70,8 @@ pub(super) fn browser_hash(web: &Web, headers: &HeaderMap) -> String {
     value(&web.app.config.server.public_url, headers, BROWSER).map_or_else(String::new, |it| hash_token(&it))
 }
 
-/// The same for a browser that begins an authorization: it gets a cookie if it has none, and keeps the one that it has, so
-/// that two tabs don't spoil each other's attempts.
+/// The same for a browser that begins an authorization: it gets a cookie if it has none, and keeps the one that it
+/// has, so that two tabs don't spoil each other's attempts.
 pub(super) fn recognize_browser(web: &Web, headers: &HeaderMap) -> (String, SetCookie) {
     let public_url = &web.app.config.server.public_url;
     let token = value(public_url, headers, BROWSER).unwrap_or_else(|| web.app.random.token());
@@ -148,8 +148,8 @@ pub(super) fn local(address: &str) -> &str {
     if ours { address } else { "/" }
 }
 
-/// Sends browsers that came by another name of the same loopback address to the one that cookies and callbacks belong to:
-/// `localhost` and `127.0.0.1` reach the same listener and share no cookies.
+/// Sends browsers that came by another name of the same loopback address to the one that cookies and callbacks belong
+/// to: `localhost` and `127.0.0.1` reach the same listener and share no cookies.
 pub(super) async fn at_the_public_address(State(web): State<Web>, request: Request, next: Next) -> Response {
     match elsewhere(&web.app.config.server.public_url, &request) {
         Some(address) => Redirect::temporary(&address).into_response(),

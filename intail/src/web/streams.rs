@@ -1,5 +1,5 @@
-//! The feed as a live stream (server-sent events): each event is one change, its id is the change's number. A reader that
-//! comes back with the last number that it saw misses nothing.
+//! The feed as a live stream (server-sent events): each event is one change, its id is the change's number. A reader
+//! that comes back with the last number that it saw misses nothing.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -93,11 +93,15 @@ pub(super) struct From {
         ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it when they come back."),
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = ChangeShape, description = "Server-sent events. `event` \
-         is the change's kind, `id` its number, `data` the change. Ends with `event: end` when the session, the key or the \
-         connection is gone."),
-        (status = 404, content_type = "application/problem+json", body = Problem, description = "Nothing is connected."),
-        (status = 429, content_type = "application/problem+json", body = Problem, description = "Too many readers."),
+        (
+            status = 200,
+            content_type = "text/event-stream",
+            body = ChangeShape,
+            description = "Server-sent events. `event` is the change's kind, `id` its number, `data` the change. Ends \
+             with `event: end` when the session, the key or the connection is gone."
+        ),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+        (status = 429, content_type = "application/problem+json", body = Problem),
     )
 )]
 pub(super) async fn stream(

@@ -1,5 +1,5 @@
-//! What people and programs are told when something doesn't work: what happened, and one thing to do. The cause is for the
-//! log only; both carry the same reference, so that who reads the one finds the other.
+//! What people and programs are told when something doesn't work: what happened, and one thing to do. The cause is
+//! for the log only; both carry the same reference, so that who reads the one finds the other.
 
 use std::collections::BTreeMap;
 use std::error::Error;

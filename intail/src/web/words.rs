@@ -1,5 +1,5 @@
-//! Numbers, instants, labels and reasons in words that people understand. Text that strangers wrote is only ever clipped
-//! here; templates escape it.
+//! Numbers, instants, labels and reasons in words that people understand. Text that strangers wrote is only ever
+//! clipped here; templates escape it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -109,8 +109,8 @@ pub(super) fn size(bytes: i64) -> String {
     }
 }
 
-/// A text, cut after so many characters. Control characters become spaces, and the marks that turn the direction of what
-/// follows go: they could reorder or hide what stands beside them.
+/// A text, cut after so many characters. Control characters become spaces, and the marks that turn the direction of
+/// what follows go: they could reorder or hide what stands beside them.
 pub(super) fn clip(text: &str, characters_max: usize) -> String {
     let harmless = |it: &char| !matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut kept = text
@@ -313,8 +313,8 @@ pub(super) fn reason(grant: &Grant) -> &'static str {
             "Your organization asks you to confirm to Google that it is still you."
         }
         (GrantState::NeedsPerson, _) => {
-            "Google no longer accepts what you allowed. That happens when you changed your password, removed Intail in your \
-             Google Account, or allowed it for a limited time."
+            "Google no longer accepts what you allowed. That happens when you changed your password, removed \
+             Intail in your Google Account, or allowed it for a limited time."
         }
         (GrantState::NeedsAdministrator, reason) if reason.contains("protection") => {
             "Your account is in Google's Advanced Protection Program, which keeps Intail out."
@@ -323,7 +323,7 @@ pub(super) fn reason(grant: &Grant) -> &'static str {
             "Your organization's settings at Google no longer let Intail in. Nothing that was copied is lost."
         }
         (GrantState::NeedsOperator, _) => {
-            "Google refuses Intail itself, for everybody. Whoever runs Intail has been told; you can't do anything about it."
+            "Google refuses Intail itself, for everybody. Whoever runs Intail has been told; you needn't do anything."
         }
         _ => "",
     }

@@ -1,5 +1,5 @@
-//! Promise 10, nobody sees another's data: every address of the table is asked by everyone, and each answers as the table
-//! says. A new route is walked without anybody remembering to.
+//! Promise 10, nobody sees another's data: every address of the table is asked by everyone, and each answers as the
+//! table says. A new route is walked without anybody remembering to.
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};

@@ -1,5 +1,5 @@
-//! The pages as a browser without scripts sees them: signing in, connecting, reading, wrong turns, leaving. What scripts add
-//! is in the browser test.
+//! The pages as a browser without scripts sees them: signing in, connecting, reading, wrong turns, leaving. What
+//! scripts add is in the browser test.
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};

@@ -1,5 +1,6 @@
-//! The REST API, version 1: what a person may read of their own, for their programs. It only reads. Lists are paged by a
-//! cursor; errors are problem documents (RFC 9457). `docs/openapi.json` is generated from here; a test keeps it true.
+//! The REST API, version 1: what a person may read of their own, for their programs. It only reads. Lists are paged
+//! by a cursor; errors are problem documents (RFC 9457). `docs/openapi.json` is generated from here; a test keeps it
+//! true.
 
 mod shapes;
 
@@ -34,8 +35,8 @@ const ID_LENGTH_MAX: usize = 128;
     info(
         title = "Intail",
         version = "1",
-        description = "What Intail holds of a person's Google Workspace account: mail headers and labels, kept live. Never \
-                       a body. Make an access key under Settings → Access keys.",
+        description = "What Intail holds of a person's Google Workspace account: mail headers and labels, kept live. \
+                       Never a body. Make an access key under Settings → Access keys.",
         license(name = "AGPL-3.0-only", identifier = "AGPL-3.0-only"),
     ),
     paths(
@@ -236,7 +237,7 @@ pub(super) struct Since {
 /// The person's changes, oldest first. Folding them from the beginning gives the same messages as the lists.
 #[utoipa::path(get, path = "/api/v1/changes", tag = "changes",
     params(
-        ("after" = Option<i64>, Query, description = "Only changes after this number; 0 or nothing begins at the beginning."),
+        ("after" = Option<i64>, Query, description = "Only changes after this number; without it, all."),
         ("limit" = Option<i64>, Query, description = "Changes on the page, at most 500; 100 if it isn't given."),
     ),
     responses(
