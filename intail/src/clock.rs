@@ -105,14 +105,12 @@ mod tests {
     #[tokio::test]
     async fn an_owned_clock_moves_only_when_told() {
         let clock = Clock::owned(from_us(1_000_000));
-        let waiter = tokio::spawn({
-            let clock = clock.clone();
-            async move { clock.sleep(Duration::from_secs(5)).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiter.is_finished());
-        clock.advance(Duration::from_secs(5));
-        waiter.await.expect("the waiter ends when its time has come");
+        let mut waiting = std::pin::pin!(clock.sleep(Duration::from_secs(5)));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        clock.advance(Duration::from_secs(4));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        clock.advance(Duration::from_secs(1));
+        waiting.await;
         assert_eq!(clock.now(), from_us(6_000_000));
     }
 }

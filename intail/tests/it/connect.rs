@@ -14,21 +14,13 @@ use intail_sandbox::faults::Rule;
 
 use crate::harness::running::{ADMIN, BROWSER, Running, Ticks};
 
-/// Two employees of the default world with mailboxes.
-fn employees(running: &Running) -> (String, String) {
-    running.world(|world| {
-        let identity = &world.identity;
-        let mut found = identity.people.values().filter(|it| {
-            it.email.ends_with("@example.com") && it.has_mailbox && !it.is_admin && it.is_active()
-        });
-        let mut next = || found.next().expect("the default world has employees").email.clone();
-        (next(), next())
-    })
-}
-
 async fn approval(running: &Running, person: &intail::store::people::Person) -> Approval {
     let mut tx = running.app.store.read().await.expect("a transaction");
-    organizations::by_id(&mut tx, &person.organization_id).await.expect("read").expect("there").approval
+    organizations::by_id(&mut tx, &person.organization_id)
+        .await
+        .expect("read")
+        .expect("there")
+        .approval
 }
 
 async fn grant(running: &Running, person: &intail::store::people::Person) -> Option<grants::Grant> {
@@ -39,17 +31,26 @@ async fn grant(running: &Running, person: &intail::store::people::Person) -> Opt
 #[tokio::test]
 async fn before_approval_google_keeps_the_person_and_intail_notices_the_abandoned_attempt() {
     let running = Running::start().await;
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
-    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
-    assert!(running.visit(&one, url, Ticks::All).await.is_none(), "Google shows its own page");
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default())
+        .await
+        .expect("it begins");
+    assert!(
+        running.visit(&one, url, Ticks::All).await.is_none(),
+        "Google shows its own page"
+    );
     assert_eq!(approval(&running, &person).await, Approval::Asked);
 
     let mut tx = running.app.store.read().await.expect("a transaction");
-    let at_once = connect::abandoned(&mut tx, &person.id, running.app.clock.now()).await.expect("read");
+    let at_once = connect::abandoned(&mut tx, &person.id, running.app.clock.now())
+        .await
+        .expect("read");
     assert_eq!(at_once, None, "perhaps they are still there");
     running.pass(Duration::from_secs(60));
-    let later = connect::abandoned(&mut tx, &person.id, running.app.clock.now()).await.expect("read");
+    let later = connect::abandoned(&mut tx, &person.id, running.app.clock.now())
+        .await
+        .expect("read");
     assert!(later.is_some());
 }
 
@@ -57,7 +58,7 @@ async fn before_approval_google_keeps_the_person_and_intail_notices_the_abandone
 async fn an_administrator_s_block_that_comes_back_is_told_apart() {
     let running = Running::start().await;
     running.switch(|it| it.policy_errors_redirect = true);
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
     let refused = running.connect(&person, Ticks::All).await.expect_err("it is blocked");
     assert!(matches!(refused, ConnectError::BlockedByAdministrator), "{refused:?}");
@@ -68,11 +69,14 @@ async fn an_administrator_s_block_that_comes_back_is_told_apart() {
 async fn after_approval_everybody_connects_alone() {
     let running = Running::start().await;
     running.approve();
-    let (one, two) = employees(&running);
+    let (one, two) = running.employees();
     for email in [&one, &two] {
         let person = running.sign_in(email).await;
         let connected = running.connect(&person, Ticks::All).await.expect("connected");
-        assert_eq!((&connected.email, connected.missing.len(), connected.again), (email, 0, false));
+        assert_eq!(
+            (&connected.email, connected.missing.len(), connected.again),
+            (email, 0, false)
+        );
         assert_eq!(approval(&running, &person).await, Approval::Approved);
         let held = grant(&running, &person).await.expect("a grant");
         assert_eq!(held.state, GrantState::Active);
@@ -84,46 +88,71 @@ async fn after_approval_everybody_connects_alone() {
 #[tokio::test]
 async fn promise_6_exactly_these_scopes_are_asked_for() {
     let running = Running::start().await;
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
-    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
-    let asked = url.query_pairs().find(|(key, _)| key == "scope").expect("scopes").1.into_owned();
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default())
+        .await
+        .expect("it begins");
+    let asked = url
+        .query_pairs()
+        .find(|(key, _)| key == "scope")
+        .expect("scopes")
+        .1
+        .into_owned();
     let mut asked: Vec<&str> = asked.split(' ').map(scope::expand_alias).collect();
     asked.sort_unstable();
-    assert_eq!(asked, [
-        "https://www.googleapis.com/auth/admin.directory.user.readonly",
-        "https://www.googleapis.com/auth/calendar.readonly",
-        "https://www.googleapis.com/auth/gmail.metadata",
-        "https://www.googleapis.com/auth/userinfo.email",
-        "https://www.googleapis.com/auth/userinfo.profile",
-        "openid",
-    ]);
+    assert_eq!(
+        asked,
+        [
+            "https://www.googleapis.com/auth/admin.directory.user.readonly",
+            "https://www.googleapis.com/auth/calendar.readonly",
+            "https://www.googleapis.com/auth/gmail.metadata",
+            "https://www.googleapis.com/auth/userinfo.email",
+            "https://www.googleapis.com/auth/userinfo.profile",
+            "openid",
+        ]
+    );
 }
 
 #[tokio::test]
 async fn a_box_left_unticked_is_named_and_added_later() {
     let running = Running::start().await;
     running.approve();
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
     let only = Ticks::Only(&[scope::GMAIL_METADATA, scope::CALENDAR_READONLY]);
     let partly = running.connect(&person, only).await.expect("connected in part");
     assert_eq!(partly.missing, [Permission::Directory]);
-    assert_eq!(grant(&running, &person).await.expect("a grant").state, GrantState::Partial);
+    assert_eq!(
+        grant(&running, &person).await.expect("a grant").state,
+        GrantState::Partial
+    );
 
-    let again = Options { ask_again: true, ..Options::default() };
-    let whole = running.connect_as(&person, &one, Ticks::All, again).await.expect("connected");
+    let again = Options {
+        ask_again: true,
+        ..Options::default()
+    };
+    let whole = running
+        .connect_as(&person, &one, Ticks::All, again)
+        .await
+        .expect("connected");
     assert_eq!((whole.missing.len(), whole.again), (0, true));
-    assert_eq!(grant(&running, &person).await.expect("a grant").state, GrantState::Active);
+    assert_eq!(
+        grant(&running, &person).await.expect("a grant").state,
+        GrantState::Active
+    );
 }
 
 #[tokio::test]
 async fn cancel_is_no_error_of_anybody() {
     let running = Running::start().await;
     running.approve();
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
-    let refused = running.connect(&person, Ticks::Cancel).await.expect_err("the person said no");
+    let refused = running
+        .connect(&person, Ticks::Cancel)
+        .await
+        .expect_err("the person said no");
     assert!(matches!(refused, ConnectError::Denied), "{refused:?}");
     assert!(grant(&running, &person).await.is_none());
     running.connect(&person, Ticks::All).await.expect("a second try works");
@@ -133,10 +162,16 @@ async fn cancel_is_no_error_of_anybody() {
 async fn another_account_is_refused_and_its_token_revoked() {
     let running = Running::start().await;
     running.approve();
-    let (one, two) = employees(&running);
+    let (one, two) = running.employees();
     let person = running.sign_in(&one).await;
-    let other = Options { choose_account: true, ..Options::default() };
-    let refused = running.connect_as(&person, &two, Ticks::All, other).await.expect_err("not theirs");
+    let other = Options {
+        choose_account: true,
+        ..Options::default()
+    };
+    let refused = running
+        .connect_as(&person, &two, Ticks::All, other)
+        .await
+        .expect_err("not theirs");
     match refused {
         ConnectError::WrongAccount { expected, came } => assert_eq!((expected, came), (one, two)),
         other => panic!("{other:?}"),
@@ -149,7 +184,7 @@ async fn another_account_is_refused_and_its_token_revoked() {
 async fn a_callback_works_once_in_its_own_browser_for_its_own_person() {
     let running = Running::start().await;
     running.approve();
-    let (one, two) = employees(&running);
+    let (one, two) = running.employees();
     let (person, other) = (running.sign_in(&one).await, running.sign_in(&two).await);
     let app = &running.app;
     let callback = |state: &str, code: &str| Callback {
@@ -158,25 +193,46 @@ async fn a_callback_works_once_in_its_own_browser_for_its_own_person() {
         iss: None,
         error: None,
     };
-    let begun = |url: &url::Url| url.query_pairs().find(|(key, _)| key == "state").expect("a state").1.into_owned();
+    let begun = |url: &url::Url| {
+        url.query_pairs()
+            .find(|(key, _)| key == "state")
+            .expect("a state")
+            .1
+            .into_owned()
+    };
 
     let forged = connect::finish(app, Some(&person), BROWSER, callback("forged", "4/x")).await;
     assert!(matches!(forged, Err(ConnectError::UnknownState)), "{forged:?}");
     let empty = connect::finish(app, Some(&person), BROWSER, Callback::default()).await;
     assert!(matches!(empty, Err(ConnectError::Incomplete("state"))), "{empty:?}");
 
-    let state = begun(&connect::begin(app, &person, BROWSER, Options::default()).await.expect("it begins"));
-    for (who, browser) in [(Some(&other), BROWSER), (None, BROWSER), (Some(&person), "another-browser")] {
+    let state = begun(
+        &connect::begin(app, &person, BROWSER, Options::default())
+            .await
+            .expect("it begins"),
+    );
+    for (who, browser) in [
+        (Some(&other), BROWSER),
+        (None, BROWSER),
+        (Some(&person), "another-browser"),
+    ] {
         let foreign = connect::finish(app, who, browser, callback(&state, "4/x")).await;
         assert!(matches!(foreign, Err(ConnectError::ForeignState)), "{foreign:?}");
     }
-    let wrong_issuer = Callback { iss: Some("https://evil.example".into()), ..callback(&state, "4/x") };
+    let wrong_issuer = Callback {
+        iss: Some("https://evil.example".into()),
+        ..callback(&state, "4/x")
+    };
     let foreign = connect::finish(app, Some(&person), BROWSER, wrong_issuer).await;
     assert!(matches!(foreign, Err(ConnectError::ForeignIssuer)), "{foreign:?}");
     let replayed = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
     assert!(matches!(replayed, Err(ConnectError::Replayed)), "{replayed:?}");
 
-    let state = begun(&connect::begin(app, &person, BROWSER, Options::default()).await.expect("it begins"));
+    let state = begun(
+        &connect::begin(app, &person, BROWSER, Options::default())
+            .await
+            .expect("it begins"),
+    );
     running.pass(Duration::from_secs(31 * 60));
     let late = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
     assert!(matches!(late, Err(ConnectError::Expired)), "{late:?}");
@@ -186,7 +242,7 @@ async fn a_callback_works_once_in_its_own_browser_for_its_own_person() {
 async fn google_s_trouble_is_not_the_person_s_fault() {
     let running = Running::start().await;
     running.approve();
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
     running.world(|world| world.faults.add(Rule::status("oauth.token", 500).times(1)));
     let failed = running.connect(&person, Ticks::All).await.expect_err("Google fails");
@@ -197,24 +253,30 @@ async fn google_s_trouble_is_not_the_person_s_fault() {
 #[tokio::test]
 async fn a_flood_of_attempts_is_refused() {
     let running = Running::start().await;
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
     let mut refused = None;
     for _ in 0..21 {
-        refused = connect::begin(&running.app, &person, BROWSER, Options::default()).await.err();
+        refused = connect::begin(&running.app, &person, BROWSER, Options::default())
+            .await
+            .err();
     }
     assert!(matches!(refused, Some(ConnectError::TooMany)), "{refused:?}");
     running.pass(Duration::from_secs(11 * 60));
-    connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it passes");
+    connect::begin(&running.app, &person, BROWSER, Options::default())
+        .await
+        .expect("it passes");
 }
 
 #[tokio::test]
 async fn consent_is_forced_only_when_no_refresh_token_is_held() {
     let running = Running::start().await;
     running.approve();
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.connected(&one).await;
-    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default())
+        .await
+        .expect("it begins");
     assert!(url.query_pairs().all(|(key, _)| key != "prompt"), "{url}");
     let again = running.connect(&person, Ticks::All).await.expect("connected again");
     assert!(again.again && again.missing.is_empty());
@@ -226,7 +288,7 @@ async fn consent_is_forced_only_when_no_refresh_token_is_held() {
 async fn a_revoked_grant_stops_every_call_and_reconnecting_goes_on_where_it_was() {
     let running = Running::start().await;
     running.approve();
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.connected(&one).await;
     let before = running.mailbox(&person).await;
     let sub = person.subject.clone();
@@ -234,15 +296,18 @@ async fn a_revoked_grant_stops_every_call_and_reconnecting_goes_on_where_it_was(
         let now = world.clock.now();
         world.identity.switch_person(now, &sub, PersonSwitch::ChangePassword)
     });
-    running.act(&one, intail_sandbox::action::MailAction::Receive {
-        from: None,
-        compose: None,
-        headers: None,
-        label_ids: None,
-        thread_id: None,
-        internal_date_ms: None,
-        count: 1,
-    });
+    running.act(
+        &one,
+        intail_sandbox::action::MailAction::Receive {
+            from: None,
+            compose: None,
+            headers: None,
+            label_ids: None,
+            thread_id: None,
+            internal_date_ms: None,
+            count: 1,
+        },
+    );
     running.work().await;
     let dead = grant(&running, &person).await.expect("a grant");
     assert_eq!((dead.state, dead.reason.as_str()), (GrantState::NeedsPerson, "revoked"));
@@ -265,7 +330,7 @@ async fn a_revoked_grant_stops_every_call_and_reconnecting_goes_on_where_it_was(
 async fn a_block_at_a_refresh_waits_for_the_administrator() {
     let running = Running::start().await;
     running.approve();
-    let (one, two) = employees(&running);
+    let (one, two) = running.employees();
     let person = running.connected(&one).await;
     running.set_access(AccessLevel::Blocked);
     running.pass(Duration::from_secs(2 * 3600));
@@ -291,7 +356,7 @@ async fn a_block_at_a_refresh_waits_for_the_administrator() {
 async fn leaving_stops_revokes_and_erases_and_reconnecting_works() {
     let running = Running::start().await;
     running.approve();
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.connected(&one).await;
     let left = connect::leave(&running.app, &person).await.expect("left");
     assert!(left.stopped && left.revoked && left.rows > 0, "{left:?}");
@@ -308,7 +373,7 @@ async fn leaving_stops_revokes_and_erases_and_reconnecting_works() {
 async fn an_erasure_that_google_s_trouble_interrupted_is_finished_later() {
     let running = Running::start().await;
     running.approve();
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     let person = running.connected(&one).await;
     running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
     let left = connect::leave(&running.app, &person).await.expect("left");
@@ -325,14 +390,29 @@ async fn a_stranger_s_domain_is_not_let_in() {
     let running = Running::start().await;
     let consumer = running.world(|world| {
         let people = world.identity.people.values();
-        people.map(|it| it.email.clone()).find(|it| it.ends_with("@gmail.com")).expect("a consumer account")
+        people
+            .map(|it| it.email.clone())
+            .find(|it| it.ends_with("@gmail.com"))
+            .expect("a consumer account")
     });
-    let url = signin::begin(&running.app, BROWSER, "/mail", Some(&consumer)).await.expect("it begins");
-    let Some(back) = running.visit(&consumer, url, Ticks::All).await else { return };
+    let url = signin::begin(&running.app, BROWSER, "/mail", Some(&consumer))
+        .await
+        .expect("it begins");
+    let Some(back) = running.visit(&consumer, url, Ticks::All).await else {
+        return;
+    };
     let pairs: std::collections::BTreeMap<String, String> = back.query_pairs().into_owned().collect();
     let callback = serde_json::from_value(serde_json::to_value(pairs).expect("text")).expect("a callback");
-    let refused = signin::finish(&running.app, BROWSER, callback).await.expect_err("no organization");
-    assert!(matches!(refused, SignInError::NotVerified | SignInError::UnknownOrganization { .. }), "{refused:?}");
+    let refused = signin::finish(&running.app, BROWSER, callback)
+        .await
+        .expect_err("no organization");
+    assert!(
+        matches!(
+            refused,
+            SignInError::NotVerified | SignInError::UnknownOrganization { .. }
+        ),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -340,6 +420,6 @@ async fn the_administrator_of_the_demo_is_an_administrator() {
     let running = Running::start().await;
     let ada = running.sign_in(ADMIN).await;
     assert_eq!(ada.role, intail::store::people::Role::Administrator);
-    let (one, _) = employees(&running);
+    let (one, _) = running.employees();
     assert_eq!(running.sign_in(&one).await.role, intail::store::people::Role::Member);
 }

@@ -4,24 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use intail::access;
 use intail::app::App;
 use intail::cli::demo;
 use intail::clock::Clock;
-use intail::config::{Config, Database};
+use intail::config::{Database, PubSubMode};
 use intail::connect::{self, Callback, ConnectError, Connected, Options};
 use intail::notices;
 use intail::random::Random;
+use intail::signin;
 use intail::store::changes::{self, Change};
-use intail::store::mailboxes::{self, Mailbox};
+use intail::store::mailboxes::{self, Mailbox, MailboxState};
 use intail::store::messages::{self, Message};
+use intail::store::organizations;
 use intail::store::people::Person;
 use intail::sync::Worker;
-use intail::{signin, store};
 use intail_google::oauth::scope;
 use intail_google::pubsub::{Credentials, PubSub};
 use intail_sandbox::access::AccessLevel;
-use intail_sandbox::accounts::IdentitySwitches;
+use intail_sandbox::accounts::{IdentitySwitches, Person as Account};
 use intail_sandbox::action::{Done, MailAction};
 use intail_sandbox::{Sandbox, World, WorldFile, WorldSource};
 use jiff::Timestamp;
@@ -52,6 +52,17 @@ pub(crate) struct Running {
     directory: TempDir,
 }
 
+/// What a running Intail stands on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    /// A PostgreSQL database instead of SQLite.
+    pub(crate) postgres: Option<String>,
+    /// How notices arrive, if they aren't pulled.
+    pub(crate) mode: Option<PubSubMode>,
+    /// `host:port` of another Pub/Sub for notices.
+    pub(crate) outside_pubsub: Option<String>,
+}
+
 /// What a person ticks at Google.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ticks<'a> {
@@ -61,40 +72,82 @@ pub(crate) enum Ticks<'a> {
 }
 
 impl Running {
-    /// On SQLite.
+    /// On SQLite, with everything at the false Google.
     pub(crate) async fn start() -> Self {
-        Self::start_on(None).await
+        Self::start_with(Setup::default()).await
     }
 
-    /// On the database that `url` names, or on a fresh SQLite file.
-    pub(crate) async fn start_on(url: Option<&str>) -> Self {
-        let database = url.map(|url| Database::Postgres(SecretString::from(url)));
-        Self::start_as(|_| {}, |config| config.database = database.unwrap_or(config.database.clone())).await
-    }
-
-    /// On a false Google and with a configuration that the test changes first.
-    pub(crate) async fn start_as(
-        google: impl FnOnce(&mut intail_sandbox::Options),
-        product: impl FnOnce(&mut Config),
-    ) -> Self {
+    /// As the test wants it.
+    pub(crate) async fn start_with(setup: Setup) -> Self {
         let start: Timestamp = START.parse().expect("a time");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let mut options = intail_sandbox::Options {
+        let options = intail_sandbox::Options {
             clock: intail_sandbox::Clock::manual(start),
             product_url: Some(PRODUCT.to_owned()),
             world: WorldSource::File(Box::new(small_world())),
+            outside_pubsub: setup.outside_pubsub.clone(),
             ..intail_sandbox::Options::new(listener)
         };
-        google(&mut options);
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
         sandbox.world(|world| world.settings.pull_wait_ms = 0);
         let directory = tempfile::tempdir().expect("a directory");
         let (clock, random) = (Clock::owned(start), Random::seeded(1));
         let mut config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
-        product(&mut config);
-        let app = demo::product(&sandbox, config, clock.clone(), random).await.expect("the product starts");
-        let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), &Credentials::anonymous());
-        Self { worker: Worker::new(&app), pubsub, sandbox, app, clock, directory }
+        if let Some(url) = &setup.postgres {
+            config.database = Database::Postgres(SecretString::from(url.as_str()));
+        }
+        if let Some(mode) = setup.mode {
+            config.pubsub.mode = mode;
+        }
+        if let Some(host) = &setup.outside_pubsub {
+            config.pubsub.endpoint = Url::parse(&format!("http://{host}")).expect("an address");
+        }
+        let app = demo::product(&sandbox, config, clock.clone(), random)
+            .await
+            .expect("the product starts");
+        let pubsub = app
+            .google
+            .pubsub(app.config.pubsub.endpoint.as_str(), &Credentials::anonymous());
+        Self {
+            worker: Worker::new(&app),
+            pubsub,
+            sandbox,
+            app,
+            clock,
+            directory,
+        }
+    }
+
+    /// An employee of the default world with a mailbox.
+    pub(crate) fn employee(&self) -> String {
+        self.employees().0
+    }
+
+    /// Two employees of the default world with mailboxes.
+    pub(crate) fn employees(&self) -> (String, String) {
+        self.world(|world| {
+            let fits =
+                |it: &&Account| it.email.ends_with("@example.com") && it.has_mailbox && !it.is_admin && it.is_active();
+            let mut found = world.identity.people.values().filter(fits);
+            let mut next = || found.next().expect("the default world has employees").email.clone();
+            (next(), next())
+        })
+    }
+
+    /// Lets the engine copy what there is, minute by minute, without looking at notices.
+    pub(crate) async fn copy_everything(&self) {
+        for _ in 0..ROUNDS_MAX {
+            self.worker.tick().await.expect("the engine runs");
+            let mut tx = self.app.store.read().await.expect("a transaction");
+            let boxes = organizations::list(&mut tx, 1).await.expect("read");
+            let all = mailboxes::list(&mut tx, &boxes[0].id, i64::MAX).await.expect("read");
+            drop(tx);
+            if all.iter().all(|it| it.state == MailboxState::Live) {
+                return;
+            }
+            self.pass(Duration::from_secs(20));
+        }
+        panic!("the backfill never ends");
     }
 
     /// A second product process on the same data, as after a crash or beside the first.
@@ -116,7 +169,8 @@ impl Running {
     /// Sets Intail's access level in the Admin console.
     pub(crate) fn set_access(&self, level: AccessLevel) {
         let client = self.app.config.google.client.client_id.clone();
-        self.sandbox.world(|world| world.identity.policy.configured.insert(client, level));
+        self.sandbox
+            .world(|world| world.identity.policy.configured.insert(client, level));
     }
 
     /// Changes the false Google.
@@ -126,7 +180,9 @@ impl Running {
 
     /// Somebody does something in their mailbox.
     pub(crate) fn act(&self, email: &str, action: MailAction) -> Done {
-        self.sandbox.world(|world| world.act(email, &action)).expect("the action is possible")
+        self.sandbox
+            .world(|world| world.act(email, &action))
+            .expect("the action is possible")
     }
 
     /// Time passes, on both sides at once.
@@ -137,10 +193,18 @@ impl Running {
 
     /// Signs in at Intail by the real flow.
     pub(crate) async fn sign_in(&self, email: &str) -> Person {
-        let url = signin::begin(&self.app, BROWSER, "/", Some(email)).await.expect("it begins");
-        let answer = self.visit(email, url, Ticks::All).await.expect("Google sends the person back");
+        let url = signin::begin(&self.app, BROWSER, "/", Some(email))
+            .await
+            .expect("it begins");
+        let answer = self
+            .visit(email, url, Ticks::All)
+            .await
+            .expect("Google sends the person back");
         let callback: signin::Callback = read(&answer);
-        signin::finish(&self.app, BROWSER, callback).await.expect("signed in").person
+        signin::finish(&self.app, BROWSER, callback)
+            .await
+            .expect("signed in")
+            .person
     }
 
     /// Connects by the real flow: Intail's link, Google's pages, the callback.
@@ -157,7 +221,10 @@ impl Running {
         options: Options,
     ) -> Result<Connected, ConnectError> {
         let url = connect::begin(&self.app, person, BROWSER, options).await?;
-        let answer = self.visit(account, url, ticks).await.expect("Google sends the person back");
+        let answer = self
+            .visit(account, url, ticks)
+            .await
+            .expect("Google sends the person back");
         connect::finish(&self.app, Some(person), BROWSER, read::<Callback>(&answer)).await
     }
 
@@ -171,6 +238,10 @@ impl Running {
 
     /// Walks Google's pages as a person does; answers the callback's address, or nothing if Google kept the person.
     pub(crate) async fn visit(&self, email: &str, url: Url, ticks: Ticks<'_>) -> Option<Url> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this client plays a person's browser at Google, not the product"
+        )]
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -178,7 +249,12 @@ impl Running {
             .expect("a client");
         let origin = self.sandbox.url().to_owned();
         let cookie = self.world(|world| {
-            let sub = world.identity.person_by_email(email).expect("a person of the world").sub.clone();
+            let sub = world
+                .identity
+                .person_by_email(email)
+                .expect("a person of the world")
+                .sub
+                .clone();
             let cookie = world.identity.new_browser();
             world.identity.sign_in(&cookie, &sub);
             cookie
@@ -187,10 +263,15 @@ impl Running {
         let mut response = http.get(url).header(COOKIE, &cookie).send().await.expect("an answer");
         // Chooser, consent, and the way back: never more pages than this.
         for _ in 0..6 {
-            assert!(response.headers().get(SET_COOKIE).is_none(), "the browser was known already");
+            assert!(
+                response.headers().get(SET_COOKIE).is_none(),
+                "the browser was known already"
+            );
             if let Some(location) = response.headers().get(LOCATION) {
                 let location = location.to_str().expect("an address");
-                let next = Url::parse(&origin).and_then(|base| base.join(location)).expect("an address");
+                let next = Url::parse(&origin)
+                    .and_then(|base| base.join(location))
+                    .expect("an address");
                 if next.as_str().starts_with(PRODUCT) {
                     return Some(next);
                 }
@@ -203,9 +284,15 @@ impl Running {
                 ("/signin/oauth/consent", consent_form(&page, &transaction, ticks))
             } else {
                 let account = account_of(&page, email);
-                ("/signin/oauth/chooser", vec![("transaction".to_owned(), transaction), ("account".to_owned(), account)])
+                (
+                    "/signin/oauth/chooser",
+                    vec![("transaction".to_owned(), transaction), ("account".to_owned(), account)],
+                )
             };
-            let answer = http.post(format!("{origin}{path}")).header(COOKIE, &cookie).header(ORIGIN, &origin);
+            let answer = http
+                .post(format!("{origin}{path}"))
+                .header(COOKIE, &cookie)
+                .header(ORIGIN, &origin);
             response = answer.form(&form).send().await.expect("an answer");
         }
         panic!("Google's pages never ended");
@@ -215,7 +302,9 @@ impl Running {
     pub(crate) async fn take_notices(&self) -> usize {
         let subscription = &self.app.config.pubsub.subscription;
         let batch = self.pubsub.pull(subscription, 100).await.expect("pulled");
-        notices::take(&self.app, batch.iter().map(|it| it.data.as_slice())).await.expect("taken");
+        notices::take(&self.app, batch.iter().map(|it| it.data.as_slice()))
+            .await
+            .expect("taken");
         let ids: Vec<String> = batch.iter().map(|it| it.ack_id.clone()).collect();
         if !ids.is_empty() {
             self.pubsub.acknowledge(subscription, &ids).await.expect("acknowledged");
@@ -258,34 +347,53 @@ impl Running {
     /// A person's mailbox.
     pub(crate) async fn mailbox(&self, person: &Person) -> Mailbox {
         let mut tx = self.app.store.read().await.expect("a transaction");
-        mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("there is one")
+        mailboxes::by_person(&mut tx, &person.id)
+            .await
+            .expect("read")
+            .expect("there is one")
     }
 
     /// What is stored of a person's mail, by id.
     pub(crate) async fn stored(&self, person: &Person) -> BTreeMap<String, Message> {
         let mailbox = self.mailbox(person).await;
         let mut tx = self.app.store.read().await.expect("a transaction");
-        let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX).await.expect("read");
+        let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX)
+            .await
+            .expect("read");
         all.into_iter().map(|it| (it.id.clone(), it)).collect()
     }
 
     /// A person's feed from its beginning.
     pub(crate) async fn feed(&self, person: &Person) -> Vec<Change> {
         let mut tx = self.app.store.read().await.expect("a transaction");
-        changes::of_person(&mut tx, &person.id, 0, i64::MAX).await.expect("read")
+        changes::of_person(&mut tx, &person.id, 0, i64::MAX)
+            .await
+            .expect("read")
     }
 
     /// Promise 1: the rows equal Google's state, and so does the feed folded from its beginning.
     pub(crate) async fn assert_nothing_is_lost(&self, person: &Person) {
         let truth = self.truth(&person.email);
-        let rows: BTreeMap<String, Vec<String>> =
-            self.stored(person).await.into_iter().map(|(id, it)| (id, it.labels)).collect();
-        assert_eq!(difference(&rows, &truth), Vec::<String>::new(), "rows against Google's state");
+        let rows: BTreeMap<String, Vec<String>> = self
+            .stored(person)
+            .await
+            .into_iter()
+            .map(|(id, it)| (id, it.labels))
+            .collect();
+        assert_eq!(
+            difference(&rows, &truth),
+            Vec::<String>::new(),
+            "rows against Google's state"
+        );
         let mut folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for change in self.feed(person).await {
             fold(&mut folded, &change);
         }
-        assert_eq!(difference(&folded, &truth), Vec::<String>::new(), "the folded feed against Google's state");
+        assert_eq!(
+            difference(&folded, &truth),
+            Vec::<String>::new(),
+            "the folded feed against Google's state"
+        );
     }
 
     /// What Google has of a person's mail: labels by message, drafts left out.
@@ -307,14 +415,6 @@ impl Running {
         self.world(|world| world.calls.count(call))
     }
 
-    /// A working token of the person's, to ask Google what Intail doesn't.
-    pub(crate) async fn caller(&self, person: &Person) -> intail_google::Caller {
-        let mut tx = self.app.store.read().await.expect("a transaction");
-        let grant = store::grants::by_person(&mut tx, &person.id).await.expect("read").expect("a grant");
-        drop(tx);
-        access::caller(&self.app, &grant.id).await.expect("a token")
-    }
-
     /// Switches of the false Google's sign-in.
     pub(crate) fn switch(&self, with: impl FnOnce(&mut IdentitySwitches)) {
         self.world(|world| with(&mut world.identity.switches));
@@ -331,7 +431,9 @@ fn small_world() -> WorldFile {
 fn difference(held: &BTreeMap<String, Vec<String>>, truth: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let ids: BTreeSet<&String> = held.keys().chain(truth.keys()).collect();
     let differing = ids.into_iter().filter(|id| held.get(*id) != truth.get(*id));
-    differing.map(|id| format!("{id}: held {:?}, Google has {:?}", held.get(id), truth.get(id))).collect()
+    differing
+        .map(|id| format!("{id}: held {:?}, Google has {:?}", held.get(id), truth.get(id)))
+        .collect()
 }
 
 /// Applies a change as a consumer does, who knows only the feed.
@@ -344,14 +446,18 @@ fn fold(folded: &mut BTreeMap<String, Vec<String>>, change: &Change) {
             folded.insert(change.subject_id.clone(), words("labels"));
         }
         "message.changed" => {
-            let labels = folded.get_mut(&change.subject_id).expect("a change follows its message");
+            let labels = folded
+                .get_mut(&change.subject_id)
+                .expect("a change follows its message");
             let removed = words("labels_removed");
             labels.retain(|it| !removed.contains(it));
             labels.extend(words("labels_added"));
             labels.sort();
         }
         "message.deleted" => {
-            folded.remove(&change.subject_id).expect("a deletion follows its message");
+            folded
+                .remove(&change.subject_id)
+                .expect("a deletion follows its message");
         }
         _ => {}
     }
@@ -368,14 +474,20 @@ fn value_after(page: &str, mark: &str) -> Option<String> {
 }
 
 fn account_of(page: &str, email: &str) -> String {
-    let (before, _) = page.split_once(&format!("data-email=\"{email}\"")).expect("the account is offered");
+    let (before, _) = page
+        .split_once(&format!("data-email=\"{email}\""))
+        .expect("the account is offered");
     let (_, value) = before.rsplit_once("name=\"account\" value=\"").expect("a button");
     value.split_once('"').expect("a value").0.to_owned()
 }
 
 fn consent_form(page: &str, transaction: &str, ticks: Ticks<'_>) -> Vec<(String, String)> {
     let mut form = vec![("transaction".to_owned(), transaction.to_owned())];
-    let answer = if matches!(ticks, Ticks::Cancel) { "cancel" } else { "allow" };
+    let answer = if matches!(ticks, Ticks::Cancel) {
+        "cancel"
+    } else {
+        "allow"
+    };
     for offered in page.split("type=\"checkbox\" name=\"scope\" value=\"").skip(1) {
         let scope = offered.split_once('"').expect("a value").0;
         let ticked = match ticks {
