@@ -50,16 +50,7 @@ const SIGN_IN_ANSWER_BYTES_MAX: u64 = 256 * 1024;
 
 impl Call {
     const fn new(name: &'static str, api: Api, method: &'static str, path: &'static str) -> Self {
-        Self {
-            name,
-            api,
-            method,
-            path,
-            query: &[],
-            fields: None,
-            body: &[],
-            long_poll: false,
-        }
+        Self { name, api, method, path, query: &[], fields: None, body: &[], long_poll: false }
     }
 
     const fn query(self, query: &'static [&'static str]) -> Self {
@@ -71,35 +62,21 @@ impl Call {
     }
 
     const fn fields(self, fields: &'static str) -> Self {
-        Self {
-            fields: Some(fields),
-            ..self
-        }
+        Self { fields: Some(fields), ..self }
     }
 
     const fn long_poll(self) -> Self {
-        Self {
-            long_poll: true,
-            ..self
-        }
+        Self { long_poll: true, ..self }
     }
 
     /// How long the call may take, in seconds.
     pub fn deadline_s(&self) -> u64 {
-        if self.long_poll {
-            LONG_POLL_DEADLINE_S
-        } else {
-            DEADLINE_S
-        }
+        if self.long_poll { LONG_POLL_DEADLINE_S } else { DEADLINE_S }
     }
 
     /// The largest answer that is read, in bytes after decompression.
     pub fn answer_bytes_max(&self) -> u64 {
-        if self.api == Api::SignIn {
-            SIGN_IN_ANSWER_BYTES_MAX
-        } else {
-            ANSWER_BYTES_MAX
-        }
+        if self.api == Api::SignIn { SIGN_IN_ANSWER_BYTES_MAX } else { ANSWER_BYTES_MAX }
     }
 }
 
@@ -189,11 +166,7 @@ mod tests {
         let names: BTreeSet<_> = CALLS.iter().map(|call| call.name).collect();
         assert_eq!(names.len(), CALLS.len());
         for call in CALLS.iter().filter(|call| call.api == Gmail) {
-            assert!(
-                call.method == "GET" || matches!(call.name, "gmail.watch" | "gmail.stop"),
-                "{}",
-                call.name
-            );
+            assert!(call.method == "GET" || matches!(call.name, "gmail.watch" | "gmail.stop"), "{}", call.name);
         }
     }
 
@@ -204,12 +177,7 @@ mod tests {
             for word in ["snippet", "body", "raw", "parts", "*"] {
                 assert!(!mask.contains(word), "{}: {word}", call.name);
             }
-            assert_eq!(
-                call.api == Gmail && call.name != "gmail.stop",
-                call.fields.is_some(),
-                "{}",
-                call.name
-            );
+            assert_eq!(call.api == Gmail && call.name != "gmail.stop", call.fields.is_some(), "{}", call.name);
         }
     }
 }

@@ -45,31 +45,12 @@ impl Complaint {
     fn read(body: &[u8]) -> Self {
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
         let error = &document["error"];
-        let listed = |key: &str| {
-            error[key]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|entry| &entry["reason"])
-        };
+        let listed = |key: &str| error[key].as_array().into_iter().flatten().map(|entry| &entry["reason"]);
         let oauth = [error, &document["error_subtype"]];
-        let words = listed("errors")
-            .chain(listed("details"))
-            .chain([&error["status"]])
-            .chain(oauth);
-        let words = words
-            .filter_map(Value::as_str)
-            .take(WORDS_MAX)
-            .map(str::to_owned)
-            .collect();
-        let message = error["message"]
-            .as_str()
-            .or(document["error_description"].as_str())
-            .unwrap_or_default();
-        Self {
-            words,
-            message: message.to_owned(),
-        }
+        let words = listed("errors").chain(listed("details")).chain([&error["status"]]).chain(oauth);
+        let words = words.filter_map(Value::as_str).take(WORDS_MAX).map(str::to_owned).collect();
+        let message = error["message"].as_str().or(document["error_description"].as_str()).unwrap_or_default();
+        Self { words, message: message.to_owned() }
     }
 
     fn is(&self, word: &str) -> bool {
@@ -92,9 +73,7 @@ impl Answered<'_> {
             plain && word.len() <= REASON_LENGTH_MAX && scrubbed(word, secrets) == **word
         };
         let reason = complaint.words.iter().find(worded).cloned();
-        Error::new(self.call.name, kind)
-            .answered(self.status, reason)
-            .saying(&complaint.message)
+        Error::new(self.call.name, kind).answered(self.status, reason).saying(&complaint.message)
     }
 
     fn kind(&self, complaint: &Complaint) -> ErrorKind {
@@ -146,21 +125,13 @@ impl Answered<'_> {
     /// Source: the Gmail API's guide on errors; the wording of the watch row was observed.
     fn forbidden(&self, complaint: &Complaint) -> ErrorKind {
         let any = |words: &[&str]| words.iter().any(|word| complaint.is(word));
-        if any(&[
-            "rateLimitExceeded",
-            "userRateLimitExceeded",
-            "quotaExceeded",
-            "dailyLimitExceeded",
-        ]) {
+        if any(&["rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded", "dailyLimitExceeded"]) {
             return self.slow_down(complaint);
         }
         if complaint.is("domainPolicy") {
             return ErrorKind::AdminBlocked(BlockReason::DomainPolicy);
         }
-        let challenge = self
-            .headers
-            .get(header::WWW_AUTHENTICATE)
-            .and_then(|value| value.to_str().ok());
+        let challenge = self.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         ErrorKind::Refused(if any(&["accessNotConfigured", "SERVICE_DISABLED"]) {
             Refusal::Operator(OperatorFault::ApiDisabled)
         } else if any(&["insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"])
@@ -189,13 +160,8 @@ impl Answered<'_> {
 
     fn slow_down(&self, complaint: &Complaint) -> ErrorKind {
         let longest = self.now.checked_add(WAIT_MAX).unwrap_or(Timestamp::MAX);
-        let until = time_in(&complaint.message)
-            .or_else(|| self.retry_after())
-            .map(|until| until.min(longest));
-        ErrorKind::SlowDown {
-            until,
-            scope: self.slow_scope(complaint),
-        }
+        let until = time_in(&complaint.message).or_else(|| self.retry_after()).map(|until| until.min(longest));
+        ErrorKind::SlowDown { until, scope: self.slow_scope(complaint) }
     }
 
     /// Google says `rateLimitExceeded` for people and projects alike (observed), so the sentence decides.
@@ -261,18 +227,11 @@ fn time_in(message: &str) -> Option<Timestamp> {
 /// Google's words without secrets, as they are or as a form writes them, and without control characters; cut.
 fn scrubbed(text: &str, secrets: &[&SecretString]) -> String {
     let mut text = text.to_owned();
-    for secret in secrets
-        .iter()
-        .map(|secret| secret.expose_secret())
-        .filter(|secret| !secret.is_empty())
-    {
+    for secret in secrets.iter().map(|secret| secret.expose_secret()).filter(|secret| !secret.is_empty()) {
         let in_form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         text = text.replace(secret, "[hidden]").replace(&in_form, "[hidden]");
     }
-    text.chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .take(DETAIL_LENGTH_MAX)
-        .collect()
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(DETAIL_LENGTH_MAX).collect()
 }
 
 #[cfg(test)]
@@ -284,19 +243,9 @@ mod tests {
 
     fn answered(call: &str, status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
         let call = CALLS.iter().find(|own| own.name == call).unwrap();
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect();
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let secret = SecretString::from("ya29.secret");
-        Answered {
-            call,
-            status,
-            headers: &headers,
-            body: body.as_bytes(),
-            now: NOW.parse().unwrap(),
-        }
-        .error(&[&secret])
+        Answered { call, status, headers: &headers, body: body.as_bytes(), now: NOW.parse().unwrap() }.error(&[&secret])
     }
 
     /// What an API says: a code, a reason, a status word, a sentence.
@@ -323,61 +272,21 @@ mod tests {
         let reauth = GrantDead(DeadReason::ReauthNeeded);
         let other = OperatorFault::Other("unauthorized_client".to_owned());
         let rows = [
-            (
-                400,
-                "invalid_grant",
-                "Token has been expired or revoked.",
-                revoked.clone(),
-            ),
+            (400, "invalid_grant", "Token has been expired or revoked.", revoked.clone()),
             (400, "invalid_grant", "Bad Request", revoked.clone()),
             (400, "invalid_grant", "Malformed auth code.", revoked.clone()),
             (400, "invalid_grant", "Missing code verifier.", revoked.clone()),
             (400, "invalid_grant", "Invalid code verifier.", revoked.clone()),
-            (
-                400,
-                "invalid_grant",
-                "Account has been deleted",
-                GrantDead(DeadReason::AccountDeleted),
-            ),
-            (
-                400,
-                "invalid_grant",
-                "reauth related error (invalid_rapt)",
-                reauth.clone(),
-            ),
-            (
-                400,
-                "admin_policy_enforced",
-                "",
-                AdminBlocked(BlockReason::AdminPolicyEnforced),
-            ),
-            (
-                400,
-                "access_not_configured",
-                "",
-                AdminBlocked(BlockReason::AccessNotConfigured),
-            ),
-            (
-                400,
-                "policy_enforced",
-                "",
-                AdminBlocked(BlockReason::AdvancedProtection),
-            ),
+            (400, "invalid_grant", "Account has been deleted", GrantDead(DeadReason::AccountDeleted)),
+            (400, "invalid_grant", "reauth related error (invalid_rapt)", reauth.clone()),
+            (400, "admin_policy_enforced", "", AdminBlocked(BlockReason::AdminPolicyEnforced)),
+            (400, "access_not_configured", "", AdminBlocked(BlockReason::AccessNotConfigured)),
+            (400, "policy_enforced", "", AdminBlocked(BlockReason::AdvancedProtection)),
             (403, "org_internal", "", AdminBlocked(BlockReason::OrgInternal)),
-            (
-                401,
-                "invalid_client",
-                "The OAuth client was not found.",
-                operator(OperatorFault::ClientUnknown),
-            ),
+            (401, "invalid_client", "The OAuth client was not found.", operator(OperatorFault::ClientUnknown)),
             (401, "deleted_client", "", operator(OperatorFault::ClientDeleted)),
             (401, "disabled_client", "", operator(OperatorFault::ClientDisabled)),
-            (
-                400,
-                "redirect_uri_mismatch",
-                "",
-                operator(OperatorFault::RedirectMismatch),
-            ),
+            (400, "redirect_uri_mismatch", "", operator(OperatorFault::RedirectMismatch)),
             (400, "unauthorized_client", "", operator(other)),
             (400, "unsupported_grant_type", "", Refused(Refusal::Invalid)),
             (400, "invalid_request", "", Refused(Refusal::Invalid)),
@@ -389,11 +298,7 @@ mod tests {
         ];
         for (status, word, text, expected) in rows {
             let body = serde_json::json!({ "error": word, "error_description": text }).to_string();
-            assert_eq!(
-                answered("oauth.refresh", status, &[], &body).kind,
-                expected,
-                "{status} {word} {text}"
-            );
+            assert_eq!(answered("oauth.refresh", status, &[], &body).kind, expected, "{status} {word} {text}");
         }
         for subtype in ["invalid_rapt", "rapt_required"] {
             let body = serde_json::json!({ "error": "invalid_grant", "error_subtype": subtype }).to_string();
@@ -406,11 +311,7 @@ mod tests {
             (401, NotUnderstood),
             (302, NotUnderstood),
         ] {
-            assert_eq!(
-                answered("oauth.refresh", status, &[], "<html>").kind,
-                expected,
-                "{status}"
-            );
+            assert_eq!(answered("oauth.refresh", status, &[], "<html>").kind, expected, "{status}");
         }
     }
 
@@ -431,42 +332,17 @@ mod tests {
             (403, "rateLimitExceeded", "Rate Limit Exceeded", slow(SlowScope::Person)),
             (403, "rateLimitExceeded", person.as_str(), slow(SlowScope::Person)),
             (403, "rateLimitExceeded", project.as_str(), slow(SlowScope::Project)),
-            (
-                403,
-                "userRateLimitExceeded",
-                "User Rate Limit Exceeded",
-                slow(SlowScope::Person),
-            ),
+            (403, "userRateLimitExceeded", "User Rate Limit Exceeded", slow(SlowScope::Person)),
             (403, "dailyLimitExceeded", "Daily Limit Exceeded", slow(SlowScope::Day)),
             (403, "quotaExceeded", "Quota exceeded", slow(SlowScope::Person)),
             (403, "domainPolicy", disabled, AdminBlocked(BlockReason::DomainPolicy)),
-            (
-                403,
-                "accessNotConfigured",
-                "Gmail API has not been used",
-                operator(OperatorFault::ApiDisabled),
-            ),
+            (403, "accessNotConfigured", "Gmail API has not been used", operator(OperatorFault::ApiDisabled)),
             (403, "SERVICE_DISABLED", "", operator(OperatorFault::ApiDisabled)),
             (403, "insufficientPermissions", scopes, Refused(Refusal::ScopeMissing)),
-            (
-                403,
-                "forbidden",
-                "Metadata scope does not support 'q' parameter",
-                Refused(Refusal::Forbidden),
-            ),
-            (
-                429,
-                "rateLimitExceeded",
-                "Too many concurrent requests for user",
-                slow(SlowScope::Concurrency),
-            ),
+            (403, "forbidden", "Metadata scope does not support 'q' parameter", Refused(Refusal::Forbidden)),
+            (429, "rateLimitExceeded", "Too many concurrent requests for user", slow(SlowScope::Concurrency)),
             (429, "rateLimitExceeded", exhausted, slow(SlowScope::Person)),
-            (
-                429,
-                "userRateLimitExceeded",
-                "User-rate limit exceeded.",
-                slow(SlowScope::Person),
-            ),
+            (429, "userRateLimitExceeded", "User-rate limit exceeded.", slow(SlowScope::Person)),
             (400, "failedPrecondition", "Mail service not enabled", NoMailbox),
             (400, "failedPrecondition", "Precondition check failed.", NoMailbox),
             (400, "failedPrecondition", "Else", precondition.clone()),
@@ -483,16 +359,9 @@ mod tests {
             (307, "", "", NotUnderstood),
         ];
         for (status, reason, message, expected) in rows {
-            assert_eq!(
-                api("gmail.messages.get", status, reason, "", message),
-                expected,
-                "{status} {reason} {message}"
-            );
+            assert_eq!(api("gmail.messages.get", status, reason, "", message), expected, "{status} {reason} {message}");
         }
-        assert_eq!(
-            api("gmail.history.list", 404, "notFound", "NOT_FOUND", entity),
-            CursorGone
-        );
+        assert_eq!(api("gmail.history.list", 404, "notFound", "NOT_FOUND", entity), CursorGone);
     }
 
     #[test]
@@ -512,11 +381,7 @@ mod tests {
             (404, "", ErrorKind::Refused(Refusal::NotFound)),
         ];
         for (status, message, expected) in rows {
-            assert_eq!(
-                api("gmail.watch", status, "forbidden", "", message),
-                expected,
-                "{message}"
-            );
+            assert_eq!(api("gmail.watch", status, "forbidden", "", message), expected, "{message}");
         }
         let elsewhere = api("gmail.messages.get", 403, "forbidden", "", &forbidden);
         assert_eq!(elsewhere, ErrorKind::Refused(Refusal::Forbidden));
@@ -527,12 +392,7 @@ mod tests {
         use ErrorKind::{Refused, Transient};
         let sharing = "One or more users named in the policy do not belong to a permitted customer.";
         let rows = [
-            (
-                400,
-                "FAILED_PRECONDITION",
-                sharing,
-                Refused(Refusal::PreconditionFailed(sharing.to_owned())),
-            ),
+            (400, "FAILED_PRECONDITION", sharing, Refused(Refusal::PreconditionFailed(sharing.to_owned()))),
             (400, "INVALID_ARGUMENT", "", Refused(Refusal::Invalid)),
             (401, "UNAUTHENTICATED", "", Refused(Refusal::Unauthorized)),
             (403, "PERMISSION_DENIED", "", Refused(Refusal::Forbidden)),
@@ -545,28 +405,18 @@ mod tests {
             (504, "DEADLINE_EXCEEDED", "", Transient),
         ];
         for (status, word, message, expected) in rows {
-            assert_eq!(
-                api("pubsub.topics.setIamPolicy", status, "", word, message),
-                expected,
-                "{status} {word}"
-            );
+            assert_eq!(api("pubsub.topics.setIamPolicy", status, "", word, message), expected, "{status} {word}");
         }
         let disabled =
             r#"{"error":{"code":403,"status":"PERMISSION_DENIED","details":[{"reason":"SERVICE_DISABLED"}]}}"#;
-        assert_eq!(
-            answered("pubsub.topics.get", 403, &[], disabled).kind,
-            operator(OperatorFault::ApiDisabled)
-        );
+        assert_eq!(answered("pubsub.topics.get", 403, &[], disabled).kind, operator(OperatorFault::ApiDisabled));
     }
 
     #[test]
     fn a_missing_scope_is_seen_in_either_place() {
         let challenge = [("www-authenticate", r#"Bearer realm="x", error="insufficient_scope""#)];
         let details = r#"{"error":{"details":[{"reason":"ACCESS_TOKEN_SCOPE_INSUFFICIENT"}]}}"#;
-        for error in [
-            answered("gmail.watch", 403, &challenge, ""),
-            answered("gmail.watch", 403, &[], details),
-        ] {
+        for error in [answered("gmail.watch", 403, &challenge, ""), answered("gmail.watch", 403, &[], details)] {
             assert_eq!(error.kind, ErrorKind::Refused(Refusal::ScopeMissing));
         }
     }
@@ -576,33 +426,18 @@ mod tests {
         let until = |headers: &[(&'static str, &str)], message: &str| {
             let body = serde_json::json!({ "error": { "message": message } });
             match answered("gmail.messages.get", 429, headers, &body.to_string()).kind {
-                ErrorKind::SlowDown {
-                    until,
-                    scope: SlowScope::Person,
-                } => until.map(|until| until.to_string()),
+                ErrorKind::SlowDown { until, scope: SlowScope::Person } => until.map(|until| until.to_string()),
                 other => panic!("{other:?}"),
             }
         };
         let message = "User-rate limit exceeded.  Retry after 2026-11-22T18:22:38.763Z";
         let rows = [
             (until(&[], message), Some("2026-11-22T18:22:38.763Z")),
-            (
-                until(&[("retry-after", "1")], message),
-                Some("2026-11-22T18:22:38.763Z"),
-            ),
+            (until(&[("retry-after", "1")], message), Some("2026-11-22T18:22:38.763Z")),
             (until(&[("retry-after", "90")], ""), Some("2026-11-22T10:01:30Z")),
-            (
-                until(&[("retry-after", "Sun, 22 Nov 2026 11:00:00 GMT")], ""),
-                Some("2026-11-22T11:00:00Z"),
-            ),
-            (
-                until(&[("retry-after", "4294967295")], ""),
-                Some("2026-11-29T10:00:00Z"),
-            ),
-            (
-                until(&[], "Retry after 9000-01-01T00:00:00Z."),
-                Some("2026-11-29T10:00:00Z"),
-            ),
+            (until(&[("retry-after", "Sun, 22 Nov 2026 11:00:00 GMT")], ""), Some("2026-11-22T11:00:00Z")),
+            (until(&[("retry-after", "4294967295")], ""), Some("2026-11-29T10:00:00Z")),
+            (until(&[], "Retry after 9000-01-01T00:00:00Z."), Some("2026-11-29T10:00:00Z")),
             (until(&[("retry-after", "soon")], "retry after a while"), None),
         ];
         for (until, expected) in rows {
@@ -618,17 +453,10 @@ mod tests {
         assert_eq!(error.reason.as_deref(), Some("failedPrecondition"));
         assert_eq!(error.detail(), Some("token [hidden] is bad"));
         assert!(!format!("{error} {error:?}").contains("secret"));
-        let long = format!(
-            r#"{{"error":"invalid_grant","error_description":"{}"}}"#,
-            "x".repeat(5000)
-        );
+        let long = format!(r#"{{"error":"invalid_grant","error_description":"{}"}}"#, "x".repeat(5000));
         let error = answered("oauth.refresh", 400, &[], &long);
         assert_eq!(error.detail().map(str::len), Some(DETAIL_LENGTH_MAX));
-        assert_eq!(
-            error.to_string().matches('x').count(),
-            1,
-            "only that of `expired`: {error}"
-        );
+        assert_eq!(error.to_string().matches('x').count(), 1, "only that of `expired`: {error}");
     }
 
     #[test]

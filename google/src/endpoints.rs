@@ -87,9 +87,8 @@ pub enum EndpointError {
 impl Endpoints {
     /// Checks every address: https, or http on loopback, and nothing after the path.
     pub fn check(&self) -> Result<(), EndpointError> {
-        let issuer = Url::parse(&self.issuer).map_err(|_| EndpointError::NotAnAddress {
-            key: "google.endpoints.issuer".to_owned(),
-        })?;
+        let issuer = Url::parse(&self.issuer)
+            .map_err(|_| EndpointError::NotAnAddress { key: "google.endpoints.issuer".to_owned() })?;
         let all = [
             ("issuer", &issuer),
             ("authorize", &self.authorize),
@@ -103,8 +102,7 @@ impl Endpoints {
             ("pubsub", &self.pubsub),
             ("discovery", &self.discovery),
         ];
-        all.iter()
-            .try_for_each(|(key, url)| check_address(&format!("google.endpoints.{key}"), url))
+        all.iter().try_for_each(|(key, url)| check_address(&format!("google.endpoints.{key}"), url))
     }
 }
 
@@ -140,11 +138,7 @@ mod tests {
     use super::*;
 
     fn with_gmail(text: &str) -> Result<(), EndpointError> {
-        Endpoints {
-            gmail: Url::parse(text).unwrap(),
-            ..Endpoints::default()
-        }
-        .check()
+        Endpoints { gmail: Url::parse(text).unwrap(), ..Endpoints::default() }.check()
     }
 
     #[test]
@@ -163,13 +157,9 @@ mod tests {
         ] {
             assert_eq!(with_gmail(good), Ok(()), "{good}");
         }
-        for bad in [
-            "http://gmail.example",
-            "http://10.0.0.1",
-            "http://localhost.example",
-            "http://[::2]",
-            "http://128.0.0.1",
-        ] {
+        for bad in
+            ["http://gmail.example", "http://10.0.0.1", "http://localhost.example", "http://[::2]", "http://128.0.0.1"]
+        {
             let error = with_gmail(bad).unwrap_err();
             assert!(matches!(error, EndpointError::PlainHttp { .. }), "{bad}");
             assert!(error.to_string().contains("google.endpoints.gmail"), "{error}");
@@ -178,30 +168,14 @@ mod tests {
 
     #[test]
     fn odd_addresses_are_refused() {
-        for bad in [
-            "https://user:secret@x.example",
-            "https://x.example/?a=b",
-            "https://x.example/#a",
-        ] {
+        for bad in ["https://user:secret@x.example", "https://x.example/?a=b", "https://x.example/#a"] {
             let error = with_gmail(bad).unwrap_err();
             assert!(matches!(error, EndpointError::ExtraParts { .. }), "{bad}");
             assert!(!error.to_string().contains("secret"));
         }
-        assert!(matches!(
-            with_gmail("ftp://x.example"),
-            Err(EndpointError::NotAnAddress { .. })
-        ));
-        let issuer = Endpoints {
-            issuer: "accounts.google.com".to_owned(),
-            ..Endpoints::default()
-        };
-        assert!(
-            issuer
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("google.endpoints.issuer")
-        );
+        assert!(matches!(with_gmail("ftp://x.example"), Err(EndpointError::NotAnAddress { .. })));
+        let issuer = Endpoints { issuer: "accounts.google.com".to_owned(), ..Endpoints::default() };
+        assert!(issuer.check().unwrap_err().to_string().contains("google.endpoints.issuer"));
     }
 
     #[test]

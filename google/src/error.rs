@@ -155,14 +155,7 @@ impl ErrorKind {
 
 impl Error {
     pub(crate) fn new(call: &'static str, kind: ErrorKind) -> Self {
-        Self {
-            kind,
-            call,
-            status: None,
-            reason: None,
-            detail: None,
-            source: None,
-        }
+        Self { kind, call, status: None, reason: None, detail: None, source: None }
     }
 
     /// A request that is refused before it is sent.
@@ -171,25 +164,15 @@ impl Error {
     }
 
     pub(crate) fn answered(self, status: u16, reason: Option<String>) -> Self {
-        Self {
-            status: Some(status),
-            reason,
-            ..self
-        }
+        Self { status: Some(status), reason, ..self }
     }
 
     pub(crate) fn saying(self, detail: &str) -> Self {
-        Self {
-            detail: (!detail.is_empty()).then(|| detail.into()),
-            ..self
-        }
+        Self { detail: (!detail.is_empty()).then(|| detail.into()), ..self }
     }
 
     pub(crate) fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self {
-            source: Some(source.into()),
-            ..self
-        }
+        Self { source: Some(source.into()), ..self }
     }
 
     /// More for the operator: Google's own words, cut, without anything secret that was sent. They may name a project
@@ -231,10 +214,7 @@ impl fmt::Display for ErrorKind {
             }
             Self::AdminBlocked(reason) => return reason.fmt(formatter),
             Self::Refused(refusal) => return refusal.fmt(formatter),
-            Self::SlowDown {
-                until: Some(until),
-                scope,
-            } => {
+            Self::SlowDown { until: Some(until), scope } => {
                 return write!(formatter, "{}; come back after {until}", scope.sentence());
             }
             Self::SlowDown { until: None, scope } => scope.sentence(),

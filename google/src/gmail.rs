@@ -289,9 +289,7 @@ impl Client {
 impl<'a> Gmail<'a> {
     fn request(self, call: &'static Call) -> Request<'a> {
         let request = Request::new(call, &self.client.inner.endpoints.gmail);
-        request
-            .bearer(&self.caller.access_token)
-            .on_behalf(&self.caller.on_behalf)
+        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf)
     }
 
     /// The mailbox: whose it is, how much it has, where its history is.
@@ -303,10 +301,7 @@ impl<'a> Gmail<'a> {
     /// time for one mailbox fails: callers take turns.
     pub async fn watch(self, topic: &str) -> Result<WatchAnswer, Error> {
         if !is_resource_name(topic) {
-            return Err(Error::unsent(
-                calls::GMAIL_WATCH.name,
-                "the topic is not projects/PROJECT/topics/NAME",
-            ));
+            return Err(Error::unsent(calls::GMAIL_WATCH.name, "the topic is not projects/PROJECT/topics/NAME"));
         }
         let body = serde_json::json!({ "topicName": topic });
         self.client.read(self.request(&calls::GMAIL_WATCH).json(body)).await
@@ -330,12 +325,8 @@ impl<'a> Gmail<'a> {
 
     /// What changed after `start`. Too old a start is [`crate::ErrorKind::CursorGone`].
     pub async fn history(self, start: u64, page_token: Option<&str>) -> Result<HistoryPage, Error> {
-        let request = self
-            .request(&calls::GMAIL_HISTORY)
-            .query("startHistoryId", start.to_string());
-        self.client
-            .read(paged(request.query("maxResults", PAGE_SIZE), page_token)?)
-            .await
+        let request = self.request(&calls::GMAIL_HISTORY).query("startHistoryId", start.to_string());
+        self.client.read(paged(request.query("maxResults", PAGE_SIZE), page_token)?).await
     }
 
     /// All messages that carry every one of `label_ids`.
@@ -363,24 +354,18 @@ impl<'a> Gmail<'a> {
 
     /// One message. [`crate::Refusal::NotFound`] if it is gone, which is ordinary for what history named.
     pub async fn message(self, id: &str) -> Result<Message, Error> {
-        self.client
-            .read(metadata(self.request(&calls::GMAIL_MESSAGE).argument(id)))
-            .await
+        self.client.read(metadata(self.request(&calls::GMAIL_MESSAGE).argument(id))).await
     }
 
     /// One thread with all its messages.
     pub async fn thread(self, id: &str) -> Result<Thread, Error> {
-        self.client
-            .read(metadata(self.request(&calls::GMAIL_THREAD).argument(id)))
-            .await
+        self.client.read(metadata(self.request(&calls::GMAIL_THREAD).argument(id))).await
     }
 }
 
 fn metadata(request: Request<'_>) -> Request<'_> {
     let request = request.query("format", "metadata");
-    HEADERS
-        .iter()
-        .fold(request, |request, name| request.query("metadataHeaders", *name))
+    HEADERS.iter().fold(request, |request, name| request.query("metadataHeaders", *name))
 }
 
 fn paged<'a>(request: Request<'a>, page_token: Option<&'a str>) -> Result<Request<'a>, Error> {
@@ -402,21 +387,11 @@ mod tests {
     #[test]
     fn a_history_page_may_lack_everything() {
         let page: HistoryPage = read(r#"{"historyId":"5"}"#);
-        assert_eq!(
-            page,
-            HistoryPage {
-                records: vec![],
-                next_page_token: None,
-                history_id: Some(5)
-            }
-        );
+        assert_eq!(page, HistoryPage { records: vec![], next_page_token: None, history_id: Some(5) });
         let page: HistoryPage = read(r#"{"nextPageToken":"t"}"#);
         assert_eq!((page.next_page_token.as_deref(), page.history_id), (Some("t"), None));
         let page: HistoryPage = read(r#"{"history":[{"id":18446744073709551615}],"nextPageToken":"","historyId":7}"#);
-        assert_eq!(
-            (page.records[0].id, page.next_page_token, page.history_id),
-            (u64::MAX, None, Some(7))
-        );
+        assert_eq!((page.records[0].id, page.next_page_token, page.history_id), (u64::MAX, None, Some(7)));
     }
 
     #[test]
@@ -430,37 +405,22 @@ mod tests {
         );
         let labels = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         assert_eq!(record.added[0].label_ids, Some(labels(&["INBOX"])));
-        assert_eq!(
-            (record.deleted[0].id.as_str(), record.deleted[0].label_ids.as_ref()),
-            ("b", None)
-        );
+        assert_eq!((record.deleted[0].id.as_str(), record.deleted[0].label_ids.as_ref()), ("b", None));
         assert_eq!(record.labels_added[0].label_ids, labels(&["STARRED"]));
-        assert_eq!(
-            (
-                record.labels_removed[0].message.id.as_str(),
-                record.labels_removed.len()
-            ),
-            ("d", 1)
-        );
+        assert_eq!((record.labels_removed[0].message.id.as_str(), record.labels_removed.len()), ("d", 1));
     }
 
     #[test]
     fn a_message_may_lack_labels_and_headers() {
         let bare = r#"{"id":"a","threadId":"t","internalDate":"1700000000123","historyId":"9""#;
         let message: Message = read(&format!("{bare}}}"));
-        assert_eq!(
-            (message.internal_date_ms, message.history_id, message.size_estimate),
-            (1_700_000_000_123, 9, 0)
-        );
+        assert_eq!((message.internal_date_ms, message.history_id, message.size_estimate), (1_700_000_000_123, 9, 0));
         assert!(message.label_ids.is_empty() && message.headers.is_empty());
         let payload = r#""payload":{"headers":[{"name":"to","value":"x"},{"name":"To","value":"y"},{"name":"X"}]}"#;
         let message: Message = read(&format!(r#"{bare},"sizeEstimate":77,{payload}}}"#));
         let values: Vec<_> = message.headers.iter().map(|header| header.value.as_str()).collect();
         assert_eq!((values, message.size_estimate), (vec!["x", "y", ""], 77));
-        assert_eq!(
-            read::<Message>(&format!(r#"{bare},"payload":{{"partId":""}}}}"#)).headers,
-            []
-        );
+        assert_eq!(read::<Message>(&format!(r#"{bare},"payload":{{"partId":""}}}}"#)).headers, []);
         assert!(wire::parse::<Message>(br#"{"id":"a","threadId":"t"}"#).is_err());
     }
 
@@ -473,20 +433,11 @@ mod tests {
         let watch: WatchAnswer = read(r#"{"historyId":"1","expiration":"1431990098200"}"#);
         assert_eq!(watch.expires_at.as_millisecond(), 1_431_990_098_200);
         let profile: Profile = read(r#"{"emailAddress":"A@x.example","messagesTotal":3,"historyId":1234567}"#);
-        assert_eq!(
-            (profile.messages_total, profile.threads_total, profile.history_id),
-            (3, 0, 1_234_567)
-        );
+        assert_eq!((profile.messages_total, profile.threads_total, profile.history_id), (3, 0, 1_234_567));
         let list: LabelList =
             read(r#"{"labels":[{"id":"INBOX","name":"INBOX","type":"system"},{"id":"x","type":"new"}]}"#);
-        assert_eq!(
-            (list.labels[0].kind, list.labels[1].kind),
-            (LabelKind::System, LabelKind::User)
-        );
+        assert_eq!((list.labels[0].kind, list.labels[1].kind), (LabelKind::System, LabelKind::User));
         assert!(read::<LabelList>("{}").labels.is_empty());
-        assert_eq!(
-            read::<LabelCounts>(r#"{"id":"INBOX","messagesUnread":4}"#).messages_unread,
-            4
-        );
+        assert_eq!(read::<LabelCounts>(r#"{"id":"INBOX","messagesUnread":4}"#).messages_unread, 4);
     }
 }

@@ -182,10 +182,7 @@ impl Client {
             cache.clear();
         }
         let request = Request::new(&calls::OPENID_KEYS, address);
-        let keys = self
-            .send_with(request, |answer| Keys::read(&answer, now))
-            .await
-            .map_err(IdTokenError::Keys)?;
+        let keys = self.send_with(request, |answer| Keys::read(&answer, now)).await.map_err(IdTokenError::Keys)?;
         let key = keys.by_id.get(id).cloned();
         cache.insert(address.clone(), keys);
         key.ok_or(IdTokenError::UnknownKey)
@@ -202,37 +199,25 @@ impl Keys {
         let fault = |fault| Error::new(calls::OPENID_KEYS.name, ErrorKind::NotUnderstood).caused_by(fault);
         let set: KeySet = wire::parse(&answer.body).map_err(fault)?;
         let by_id = set.keys.iter().take(KEYS_MAX).filter_map(rsa_key).collect();
-        let kept_s = answer
-            .headers
-            .get(CACHE_CONTROL)
-            .and_then(|value| max_age_s(value.to_str().ok()?));
+        let kept_s = answer.headers.get(CACHE_CONTROL).and_then(|value| max_age_s(value.to_str().ok()?));
         let kept_s = kept_s.unwrap_or(KEPT_S_DEFAULT).clamp(KEPT_S_MIN, KEPT_S_MAX);
-        Ok(Self {
-            by_id,
-            fetched_at: now,
-            kept_until: later(now, kept_s),
-        })
+        Ok(Self { by_id, fetched_at: now, kept_until: later(now, kept_s) })
     }
 }
 
 fn rsa_key(key: &Value) -> Option<(String, DecodingKey)> {
     let text = |name: &str| key[name].as_str();
     let usable = text("kty") == Some("RSA") && matches!(text("use"), None | Some("sig"));
-    let made = usable
-        .then(|| DecodingKey::from_rsa_components(text("n")?, text("e")?).ok())
-        .flatten()?;
+    let made = usable.then(|| DecodingKey::from_rsa_components(text("n")?, text("e")?).ok()).flatten()?;
     Some((text("kid")?.to_owned(), made))
 }
 
 fn max_age_s(cache_control: &str) -> Option<i64> {
-    cache_control
-        .split(',')
-        .find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
+    cache_control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
 }
 
 fn later(from: Timestamp, seconds: i64) -> Timestamp {
-    from.checked_add(SignedDuration::from_secs(seconds))
-        .unwrap_or(Timestamp::MAX)
+    from.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 /// The key id in the token's header, if the header is one that we accept.
@@ -256,12 +241,10 @@ fn signed_claims(token: &str, key: &DecodingKey) -> Result<WireClaims, IdTokenEr
     validation.validate_exp = false;
     validation.validate_aud = false;
     let decoded = jsonwebtoken::decode::<WireClaims>(token, key, &validation);
-    decoded
-        .map(|decoded| decoded.claims)
-        .map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::InvalidSignature => IdTokenError::Signature,
-            _ => IdTokenError::Malformed,
-        })
+    decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
+        jsonwebtoken::errors::ErrorKind::InvalidSignature => IdTokenError::Signature,
+        _ => IdTokenError::Malformed,
+    })
 }
 
 fn accept(claims: WireClaims, expected: &Expected<'_>, now: Timestamp) -> Result<IdClaims, IdTokenError> {
@@ -291,33 +274,9 @@ fn accept(claims: WireClaims, expected: &Expected<'_>, now: Timestamp) -> Result
     if claims.iat > now.saturating_add(SKEW_S) {
         return Err(IdTokenError::Early);
     }
-    let WireClaims {
-        iss,
-        sub,
-        email,
-        email_verified,
-        hd,
-        name,
-        given_name,
-        picture,
-        exp,
-        iat,
-        ..
-    } = claims;
+    let WireClaims { iss, sub, email, email_verified, hd, name, given_name, picture, exp, iat, .. } = claims;
     let aud = expected.audience.to_owned();
-    Ok(IdClaims {
-        iss,
-        sub,
-        aud,
-        email,
-        email_verified,
-        hd,
-        name,
-        given_name,
-        picture,
-        exp,
-        iat,
-    })
+    Ok(IdClaims { iss, sub, aud, email, email_verified, hd, name, given_name, picture, exp, iat })
 }
 
 /// Google's own tokens were once issued without the scheme; nobody else gets that leniency.

@@ -33,14 +33,8 @@ pub mod scope {
     /// An ID token.
     pub const OPENID: &str = "openid";
     /// Everything that connecting asks for, in the long form in which Google names what it granted.
-    pub const REQUESTED: &[&str] = &[
-        OPENID,
-        USERINFO_EMAIL,
-        USERINFO_PROFILE,
-        GMAIL_METADATA,
-        DIRECTORY_USER_READONLY,
-        CALENDAR_READONLY,
-    ];
+    pub const REQUESTED: &[&str] =
+        &[OPENID, USERINFO_EMAIL, USERINFO_PROFILE, GMAIL_METADATA, DIRECTORY_USER_READONLY, CALENDAR_READONLY];
 
     /// The long form of `email` and `profile`; any other scope as it is.
     pub fn expand_alias(scope: &str) -> &str {
@@ -167,10 +161,7 @@ impl From<WireTokens> for Tokens {
 
 /// The scopes in a `scope` value: aliases expanded, sorted, each once.
 pub fn granted(scope: &str) -> Vec<String> {
-    let mut scopes: Vec<_> = scope
-        .split_whitespace()
-        .map(|word| scope::expand_alias(word).to_owned())
-        .collect();
+    let mut scopes: Vec<_> = scope.split_whitespace().map(|word| scope::expand_alias(word).to_owned()).collect();
     scopes.sort_unstable();
     scopes.dedup();
     scopes
@@ -178,10 +169,7 @@ pub fn granted(scope: &str) -> Vec<String> {
 
 /// PKCE's S256 challenge of a verifier.
 pub fn code_challenge(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(
-        &aws_lc_rs::digest::SHA256,
-        verifier.as_bytes(),
-    ))
+    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes()))
 }
 
 /// What the `error` parameter of the callback asks of the caller. `access_denied` (the person said no) is
@@ -205,11 +193,7 @@ impl Provider {
     pub fn authorize_url(&self, client: &OAuthClient, request: &AuthorizeRequest<'_>) -> Url {
         let scopes: Vec<_> = request.scopes.iter().copied().map(scope::short).collect();
         let prompts = [(request.consent, "consent"), (request.select_account, "select_account")];
-        let prompts: Vec<_> = prompts
-            .iter()
-            .filter(|(wanted, _)| *wanted)
-            .map(|(_, word)| *word)
-            .collect();
+        let prompts: Vec<_> = prompts.iter().filter(|(wanted, _)| *wanted).map(|(_, word)| *word).collect();
         let mut url = self.authorization_endpoint.clone();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
@@ -224,11 +208,7 @@ impl Provider {
             .extend_pairs((!prompts.is_empty()).then(|| ("prompt", prompts.join(" "))))
             .extend_pairs(request.login_hint.map(|hint| ("login_hint", hint)))
             .extend_pairs(request.hd.map(|domain| ("hd", domain)))
-            .extend_pairs(
-                request
-                    .include_granted_scopes
-                    .map(|yes| ("include_granted_scopes", yes.to_string())),
-            );
+            .extend_pairs(request.include_granted_scopes.map(|yes| ("include_granted_scopes", yes.to_string())));
         url
     }
 }
@@ -245,21 +225,14 @@ impl Client {
     /// Asks an issuer where its endpoints are. The issuer must call itself exactly what it was called here.
     pub async fn discover(&self, issuer: &str) -> Result<Provider, Error> {
         let call = &calls::OPENID_DISCOVERY;
-        let fault = |what: String| {
-            Error::new(
-                call.name,
-                ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(what))),
-            )
-        };
+        let fault =
+            |what: String| Error::new(call.name, ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(what))));
         let endpoints = &self.inner.endpoints;
         let address = if issuer == endpoints.issuer {
             endpoints.discovery.clone()
         } else {
-            Url::parse(&format!(
-                "{}/.well-known/openid-configuration",
-                issuer.trim_end_matches('/')
-            ))
-            .map_err(|_| fault("signin.issuer is not an absolute https address".to_owned()))?
+            Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
+                .map_err(|_| fault("signin.issuer is not an absolute https address".to_owned()))?
         };
         check_address("signin.issuer", &address).map_err(|error| fault(error.to_string()))?;
         let found: WireProvider = self.read(Request::new(call, &address)).await?;
@@ -278,18 +251,8 @@ impl Client {
             bare.set_query(None);
             check_address(&format!("the issuer's {key}"), &bare).map_err(|error| fault(error.to_string()))?;
         }
-        let WireProvider {
-            issuer,
-            authorization_endpoint,
-            token_endpoint,
-            jwks_uri,
-        } = found;
-        Ok(Provider {
-            issuer,
-            authorization_endpoint,
-            token_endpoint,
-            jwks_uri,
-        })
+        let WireProvider { issuer, authorization_endpoint, token_endpoint, jwks_uri } = found;
+        Ok(Provider { issuer, authorization_endpoint, token_endpoint, jwks_uri })
     }
 
     /// Exchanges the code of a callback. An old, used or foreign code is [`ErrorKind::GrantDead`]: start again.
@@ -366,11 +329,7 @@ mod tests {
             redirect_uri: "https://intail.example/connect/google/callback".to_owned(),
         };
         let url = Provider::google(&Endpoints::default()).authorize_url(&client, request);
-        assert!(
-            url.as_str()
-                .starts_with("https://accounts.google.com/o/oauth2/v2/auth?"),
-            "{url}"
-        );
+        assert!(url.as_str().starts_with("https://accounts.google.com/o/oauth2/v2/auth?"), "{url}");
         assert!(!url.as_str().contains("hush"));
         url.query_pairs().into_owned().collect()
     }
@@ -393,10 +352,7 @@ mod tests {
             ),
             ("state", "st&te"),
         ];
-        let asked: Vec<_> = asked
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let asked: Vec<_> = asked.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(asked, expected);
     }
 
@@ -441,10 +397,7 @@ mod tests {
     #[test]
     fn a_wider_gmail_scope_is_found() {
         let wider = |scope: &str| scope::wider_gmail(&[scope::GMAIL_METADATA.to_owned(), scope.to_owned()]).is_some();
-        for bad in [
-            "https://mail.google.com/",
-            "https://www.googleapis.com/auth/gmail.readonly",
-        ] {
+        for bad in ["https://mail.google.com/", "https://www.googleapis.com/auth/gmail.readonly"] {
             assert!(wider(bad), "{bad}");
         }
         for good in scope::REQUESTED {
@@ -457,10 +410,7 @@ mod tests {
         let json = br#"{"access_token":"ya29.x","expires_in":"3599","scope":"openid email","token_type":"Bearer",
             "refresh_token":"1//y","id_token":"e.z","refresh_token_expires_in":604799}"#;
         let tokens = Tokens::from(wire::parse::<WireTokens>(json).unwrap());
-        assert_eq!(
-            (tokens.expires_in_s, tokens.refresh_token_expires_in_s),
-            (3599, Some(604_799))
-        );
+        assert_eq!((tokens.expires_in_s, tokens.refresh_token_expires_in_s), (3599, Some(604_799)));
         let shown = format!("{tokens:?}");
         for secret in ["ya29.x", "1//y", "e.z"] {
             assert!(!shown.contains(secret), "{shown}");

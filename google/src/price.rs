@@ -61,12 +61,7 @@ impl Table {
             Self::May2026 => 6_000,
             Self::BeforeMay2026 => 15_000,
         };
-        Limits {
-            person_minute,
-            project_minute: 1_200_000,
-            project_day: 80_000_000,
-            concurrent_per_mailbox: 5,
-        }
+        Limits { person_minute, project_minute: 1_200_000, project_day: 80_000_000, concurrent_per_mailbox: 5 }
     }
 
     /// The name in the configuration.
@@ -93,10 +88,7 @@ impl FromStr for Table {
     type Err = UnknownTable;
 
     fn from_str(name: &str) -> Result<Self, UnknownTable> {
-        [Self::May2026, Self::BeforeMay2026]
-            .into_iter()
-            .find(|table| table.name() == name)
-            .ok_or(UnknownTable)
+        [Self::May2026, Self::BeforeMay2026].into_iter().find(|table| table.name() == name).ok_or(UnknownTable)
     }
 }
 
@@ -120,11 +112,7 @@ mod tests {
 
     #[test]
     fn every_gmail_call_has_a_price_and_every_price_a_call() {
-        let mut gmail: Vec<_> = CALLS
-            .iter()
-            .filter(|call| call.api == Api::Gmail)
-            .map(|call| call.name)
-            .collect();
+        let mut gmail: Vec<_> = CALLS.iter().filter(|call| call.api == Api::Gmail).map(|call| call.name).collect();
         let mut priced: Vec<_> = UNITS.iter().map(|(name, ..)| *name).collect();
         gmail.sort_unstable();
         priced.sort_unstable();

@@ -74,9 +74,7 @@ impl Credentials {
                 builder.build_access_token_credentials()
             }
             _ => {
-                return Err(fault(
-                    "the credentials file is of no known type: use service_account or external_account",
-                ));
+                return Err(fault("the credentials file is of no known type: use service_account or external_account"));
             }
         };
         Self::built(built, "the credentials file lacks something: download it again")
@@ -85,23 +83,15 @@ impl Credentials {
     /// What the surroundings offer: `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's file, or the metadata server. Google's
     /// crate looks into the environment and makes its own connections for that; ours never carry those requests.
     pub fn ambient() -> Result<Self, CredentialsError> {
-        let built = credentials::Builder::default()
-            .with_scopes([SCOPE])
-            .build_access_token_credentials();
-        Self::built(
-            built,
-            "there are no application default credentials here: name a credentials_file",
-        )
+        let built = credentials::Builder::default().with_scopes([SCOPE]).build_access_token_credentials();
+        Self::built(built, "there are no application default credentials here: name a credentials_file")
     }
 
     fn built<E: std::error::Error + Send + Sync + 'static>(
         built: Result<AccessTokenCredentials, E>,
         what: &'static str,
     ) -> Result<Self, CredentialsError> {
-        built.map(|made| Self(Some(made))).map_err(|error| CredentialsError {
-            what,
-            source: Some(error.into()),
-        })
+        built.map(|made| Self(Some(made))).map_err(|error| CredentialsError { what, source: Some(error.into()) })
     }
 
     async fn token(&self, call: &Call) -> Result<Option<SecretString>, Error> {
@@ -111,11 +101,7 @@ impl Credentials {
         let token = answered.map_err(|error| {
             let what = "the Pub/Sub credentials give no access token".to_owned();
             let lasting = ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(what)));
-            let kind = if error.is_transient() {
-                ErrorKind::Transient
-            } else {
-                lasting
-            };
+            let kind = if error.is_transient() { ErrorKind::Transient } else { lasting };
             Error::new(call.name, kind).caused_by(error)
         })?;
         Ok(Some(token.token.into()))
@@ -124,11 +110,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() {
-            "Credentials(held)"
-        } else {
-            "Credentials(anonymous)"
-        })
+        formatter.write_str(if self.0.is_some() { "Credentials(held)" } else { "Credentials(anonymous)" })
     }
 }
 
@@ -243,13 +225,7 @@ struct WireMessage {
 }
 
 impl From<WireReceived> for Received {
-    fn from(
-        WireReceived {
-            ack_id,
-            message,
-            delivery_attempt,
-        }: WireReceived,
-    ) -> Self {
+    fn from(WireReceived { ack_id, message, delivery_attempt }: WireReceived) -> Self {
         Self {
             ack_id,
             message_id: message.message_id,
@@ -290,28 +266,11 @@ struct WireOidc {
 
 impl From<WireSubscription> for SubscriptionState {
     fn from(wire: WireSubscription) -> Self {
-        let WirePush {
-            push_endpoint: endpoint,
-            oidc_token,
-        } = wire.push_config;
-        let WireOidc {
-            service_account_email: service_account,
-            audience,
-        } = oidc_token;
-        let push = (!endpoint.is_empty()).then_some(PushSpec {
-            endpoint,
-            service_account,
-            audience,
-        });
-        let never_expires = wire
-            .expiration_policy
-            .is_some_and(|policy| policy["ttl"].is_null() && policy.is_object());
-        Self {
-            topic: wire.topic,
-            ack_deadline_s: wire.ack_deadline_seconds,
-            push,
-            never_expires,
-        }
+        let WirePush { push_endpoint: endpoint, oidc_token } = wire.push_config;
+        let WireOidc { service_account_email: service_account, audience } = oidc_token;
+        let push = (!endpoint.is_empty()).then_some(PushSpec { endpoint, service_account, audience });
+        let never_expires = wire.expiration_policy.is_some_and(|policy| policy["ttl"].is_null() && policy.is_object());
+        Self { topic: wire.topic, ack_deadline_s: wire.ack_deadline_seconds, push, never_expires }
     }
 }
 
@@ -319,11 +278,7 @@ impl Client {
     /// Pub/Sub at `base`, such as `https://pubsub.googleapis.com`, or an emulator's `http://host:port`. With
     /// credentials the base must be https or on loopback; every call says so otherwise.
     pub fn pubsub(&self, base: &str, credentials: &Credentials) -> PubSub {
-        PubSub {
-            client: self.clone(),
-            base: base.to_owned(),
-            credentials: credentials.clone(),
-        }
+        PubSub { client: self.clone(), base: base.to_owned(), credentials: credentials.clone() }
     }
 }
 
@@ -354,15 +309,13 @@ impl PubSub {
 
     /// Says that messages were dealt with. Saying so twice, or of none, is fine; after the deadline it may not help.
     pub async fn acknowledge(&self, subscription: &str, ack_ids: &[String]) -> Result<(), Error> {
-        self.about_acks(&calls::ACKNOWLEDGE, subscription, ack_ids, json!({ "ackIds": ack_ids }))
-            .await
+        self.about_acks(&calls::ACKNOWLEDGE, subscription, ack_ids, json!({ "ackIds": ack_ids })).await
     }
 
     /// Gives messages more time, counted from now; zero hands them out again at once.
     pub async fn modify_ack_deadline(&self, subscription: &str, ack_ids: &[String], seconds: u32) -> Result<(), Error> {
         let body = json!({ "ackIds": ack_ids, "ackDeadlineSeconds": seconds.min(ACK_DEADLINE_S_MAX) });
-        self.about_acks(&calls::MODIFY_ACK_DEADLINE, subscription, ack_ids, body)
-            .await
+        self.about_acks(&calls::MODIFY_ACK_DEADLINE, subscription, ack_ids, body).await
     }
 
     async fn about_acks(&self, call: &'static Call, name: &str, ack_ids: &[String], body: Value) -> Result<(), Error> {
@@ -440,10 +393,7 @@ impl PubSub {
             if !add_publisher(&mut policy, member) {
                 return Ok(Granted::Already);
             }
-            match self
-                .ask(&calls::TOPIC_SET_POLICY, topic, Some(json!({ "policy": policy })))
-                .await
-            {
+            match self.ask(&calls::TOPIC_SET_POLICY, topic, Some(json!({ "policy": policy }))).await {
                 Ok(Value::Object(_)) => return Ok(Granted::New),
                 Ok(_) => return Err(Error::new(calls::TOPIC_SET_POLICY.name, ErrorKind::NotUnderstood)),
                 Err(error) if error.kind == ErrorKind::Refused(Refusal::Conflict) && attempt < GRANT_ATTEMPTS_MAX => {
@@ -465,13 +415,8 @@ fn add_publisher(policy: &mut Map<String, Value>, member: &str) -> bool {
         _ => Vec::new(),
     };
     let plain = |binding: &&mut Value| binding["role"] == PUBLISHER_ROLE && binding["condition"].is_null();
-    let members = bindings
-        .iter_mut()
-        .find(plain)
-        .and_then(|binding| binding.get_mut("members")?.as_array_mut());
-    let missing = members
-        .as_ref()
-        .is_none_or(|members| !members.iter().any(|own| own == member));
+    let members = bindings.iter_mut().find(plain).and_then(|binding| binding.get_mut("members")?.as_array_mut());
+    let missing = members.as_ref().is_none_or(|members| !members.iter().any(|own| own == member));
     match members {
         Some(members) if missing => members.push(member.into()),
         Some(_) => {}
@@ -525,10 +470,7 @@ pub fn decode_gmail_notice(data: &[u8]) -> Result<GmailNotice, NoticeError> {
     if !wire.email_address.contains('@') || wire.email_address.len() > ADDRESS_LENGTH_MAX {
         return Err(NoticeError("it names no mailbox".to_owned()));
     }
-    Ok(GmailNotice {
-        email_address: wire.email_address.to_lowercase(),
-        history_id: wire.history_id,
-    })
+    Ok(GmailNotice { email_address: wire.email_address.to_lowercase(), history_id: wire.history_id })
 }
 
 /// A number that is only a hint: anything else than a number is none, so that the notice still counts.
@@ -550,9 +492,7 @@ pub fn decode_base64_lenient(text: &str) -> Result<Vec<u8>, NotBase64> {
             .with_decode_padding_mode(DecodePaddingMode::Indifferent)
             .with_decode_allow_trailing_bits(true),
     );
-    LENIENT
-        .decode(text.replace('-', "+").replace('_', "/"))
-        .map_err(|_| NotBase64)
+    LENIENT.decode(text.replace('-', "+").replace('_', "/")).map_err(|_| NotBase64)
 }
 
 #[cfg(test)]
@@ -575,23 +515,14 @@ mod tests {
     fn notices_are_read_with_number_string_or_neither() {
         let read = |json: &str| decode_gmail_notice(json.as_bytes());
         for (json, history_id) in [
-            (
-                r#"{"emailAddress":"Ada@Example.com","historyId":9876543210}"#,
-                Some(9_876_543_210),
-            ),
-            (
-                r#"{"emailAddress":"ada@example.com","historyId":"18446744073709551615"}"#,
-                Some(u64::MAX),
-            ),
+            (r#"{"emailAddress":"Ada@Example.com","historyId":9876543210}"#, Some(9_876_543_210)),
+            (r#"{"emailAddress":"ada@example.com","historyId":"18446744073709551615"}"#, Some(u64::MAX)),
             (r#"{"emailAddress":"ada@example.com"}"#, None),
             (r#"{"emailAddress":"ada@example.com","historyId":-1,"more":[]}"#, None),
         ] {
             assert_eq!(
                 read(json),
-                Ok(GmailNotice {
-                    email_address: "ada@example.com".to_owned(),
-                    history_id
-                }),
+                Ok(GmailNotice { email_address: "ada@example.com".to_owned(), history_id }),
                 "{json}"
             );
         }
@@ -613,10 +544,7 @@ mod tests {
         assert_eq!((all[0].data.as_slice(), all[0].delivery_attempt), (&b"hi"[..], Some(2)));
         assert_eq!(all[0].publish_time, Some("2026-11-22T10:00:00.5Z".parse().unwrap()));
         assert_eq!(all[0].attributes["a"], "b");
-        assert_eq!(
-            (all[1].data.is_empty(), all[1].publish_time, all[1].message_id.as_str()),
-            (true, None, "8")
-        );
+        assert_eq!((all[1].data.is_empty(), all[1].publish_time, all[1].message_id.as_str()), (true, None, "8"));
         assert_eq!(all[2].ack_id, "3");
         assert!(wire::parse::<PullAnswer>(b"{}").unwrap().received_messages.is_empty());
     }
@@ -627,13 +555,8 @@ mod tests {
         assert!(read(r#"{"topic":"t","expirationPolicy":{}}"#).never_expires);
         assert!(!read(r#"{"topic":"t","expirationPolicy":{"ttl":"2678400s"}}"#).never_expires);
         assert!(!read(r#"{"topic":"t"}"#).never_expires);
-        assert_eq!(
-            read(r#"{"topic":"t","pushConfig":{},"ackDeadlineSeconds":"10"}"#).push,
-            None
-        );
-        let pushed = read(r#"{"pushConfig":{"pushEndpoint":"https://x","oidcToken":{"audience":"a"}}}"#)
-            .push
-            .unwrap();
+        assert_eq!(read(r#"{"topic":"t","pushConfig":{},"ackDeadlineSeconds":"10"}"#).push, None);
+        let pushed = read(r#"{"pushConfig":{"pushEndpoint":"https://x","oidcToken":{"audience":"a"}}}"#).push.unwrap();
         assert_eq!((pushed.endpoint.as_str(), pushed.audience.as_str()), ("https://x", "a"));
     }
 
@@ -660,13 +583,9 @@ mod tests {
 
     #[test]
     fn key_files_are_checked_and_never_shown() {
-        for bad in [
-            "",
-            "[]",
-            "{}",
-            r#"{"type":"authorized_user"}"#,
-            r#"{"type":"service_account","private_key":"PEM"}"#,
-        ] {
+        for bad in
+            ["", "[]", "{}", r#"{"type":"authorized_user"}"#, r#"{"type":"service_account","private_key":"PEM"}"#]
+        {
             let error = Credentials::from_key_file(bad).unwrap_err();
             assert!(!error.to_string().contains("PEM"), "{error}");
         }

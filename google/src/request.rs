@@ -137,10 +137,7 @@ impl<'a> Request<'a> {
 
     /// What stands for the placeholder in the path.
     pub(crate) fn argument(self, argument: &'a str) -> Self {
-        Self {
-            argument: Some(argument),
-            ..self
-        }
+        Self { argument: Some(argument), ..self }
     }
 
     /// One query parameter.
@@ -151,10 +148,7 @@ impl<'a> Request<'a> {
 
     /// A JSON object as the body.
     pub(crate) fn json(self, body: Value) -> Self {
-        Self {
-            body: Body::Json(body),
-            ..self
-        }
+        Self { body: Body::Json(body), ..self }
     }
 
     /// One field of a form body.
@@ -175,18 +169,12 @@ impl<'a> Request<'a> {
     /// The access token.
     pub(crate) fn bearer(mut self, token: &'a SecretString) -> Self {
         self.secrets.push(token);
-        Self {
-            bearer: Some(token),
-            ..self
-        }
+        Self { bearer: Some(token), ..self }
     }
 
     /// The grant that the receipt names.
     pub(crate) fn on_behalf(self, grant: &'a str) -> Self {
-        Self {
-            on_behalf: Some(grant),
-            ..self
-        }
+        Self { on_behalf: Some(grant), ..self }
     }
 
     /// The error for a request that must not be sent.
@@ -202,9 +190,9 @@ impl<'a> Request<'a> {
         }
         let unlisted = match &self.body {
             Body::None => false,
-            Body::Json(body) => body
-                .as_object()
-                .is_none_or(|map| map.keys().any(|key| !call.body.contains(&key.as_str()))),
+            Body::Json(body) => {
+                body.as_object().is_none_or(|map| map.keys().any(|key| !call.body.contains(&key.as_str())))
+            }
             Body::Form(fields) => fields.iter().any(|(name, _)| !call.body.contains(name)),
         };
         if unlisted {
@@ -223,11 +211,7 @@ impl<'a> Request<'a> {
             (_, None, None) => below(self.base, self.call.path).ok_or_else(|| refuse("the address is not valid"))?,
             (api, Some((before, rest)), Some(argument)) => {
                 let after = rest.split_once('}').map_or("", |(_, after)| after);
-                let accepted = if api == Api::Gmail {
-                    is_gmail_id(argument)
-                } else {
-                    is_resource_name(argument)
-                };
+                let accepted = if api == Api::Gmail { is_gmail_id(argument) } else { is_resource_name(argument) };
                 if !accepted {
                     return Err(refuse("the id or name has characters that do not belong there"));
                 }
@@ -273,16 +257,9 @@ impl Client {
     #[expect(clippy::disallowed_methods, reason = "the one place where an HTTP client is built")]
     pub fn new(options: ClientOptions) -> Result<Self, Error> {
         let fault = |what: String| ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(what)));
-        options
-            .endpoints
-            .check()
-            .map_err(|error| Error::new("client", fault(error.to_string())))?;
+        options.endpoints.check().map_err(|error| Error::new("client", fault(error.to_string())))?;
         let gzip = options.user_agent.to_ascii_lowercase().contains("gzip");
-        let user_agent = if gzip {
-            options.user_agent
-        } else {
-            format!("{} (gzip)", options.user_agent)
-        };
+        let user_agent = if gzip { options.user_agent } else { format!("{} (gzip)", options.user_agent) };
         let http = reqwest::Client::builder()
             .user_agent(user_agent)
             .redirect(reqwest::redirect::Policy::none())
@@ -298,23 +275,8 @@ impl Client {
                 let what = "the HTTP client cannot be set up; are ca-certificates installed?";
                 Error::new("client", fault(what.to_owned())).caused_by(error)
             })?;
-        let ClientOptions {
-            endpoints,
-            prices,
-            now,
-            hook,
-            ..
-        } = options;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                endpoints,
-                now,
-                keys: KeyCache::default(),
-                prices,
-                hook,
-                http,
-            }),
-        })
+        let ClientOptions { endpoints, prices, now, hook, .. } = options;
+        Ok(Self { inner: Arc::new(Inner { endpoints, now, keys: KeyCache::default(), prices, hook, http }) })
     }
 
     /// The addresses that this client uses.
@@ -330,11 +292,7 @@ impl Client {
     pub(crate) async fn read<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
         let call = request.call.name;
         self.send_with(request, |answer| {
-            let body = if answer.body.is_empty() {
-                b"{}"
-            } else {
-                answer.body.as_slice()
-            };
+            let body = if answer.body.is_empty() { b"{}" } else { answer.body.as_slice() };
             wire::parse(body).map_err(|fault| Error::new(call, ErrorKind::NotUnderstood).caused_by(fault))
         })
         .await
@@ -353,10 +311,7 @@ impl Client {
     ) -> Result<T, Error> {
         let prepared = self.prepare(&request)?;
         let mut receipt = Receipt::open(&self.inner, &request);
-        let result = self
-            .exchange(prepared, &request, &mut receipt.record)
-            .await
-            .and_then(read);
+        let result = self.exchange(prepared, &request, &mut receipt.record).await.and_then(read);
         receipt.record.outcome = result.as_ref().map_or_else(|error| error.kind.word(), |_| "ok");
         result
     }
@@ -397,10 +352,7 @@ impl Client {
             |error: reqwest::Error| Error::new(call.name, ErrorKind::Transient).caused_by(error.without_url());
         let mut response = match self.inner.http.execute(prepared).await {
             Err(error) if call.long_poll && error.is_timeout() && !error.is_connect() => {
-                return Ok(Answer {
-                    headers: HeaderMap::new(),
-                    body: Vec::new(),
-                });
+                return Ok(Answer { headers: HeaderMap::new(), body: Vec::new() });
             }
             answered => answered.map_err(transient)?,
         };
@@ -421,13 +373,8 @@ impl Client {
         if status.is_success() {
             return Ok(Answer { headers, body });
         }
-        let refused = classify::Answered {
-            call,
-            status: status.as_u16(),
-            headers: &headers,
-            body: &body,
-            now: self.now(),
-        };
+        let refused =
+            classify::Answered { call, status: status.as_u16(), headers: &headers, body: &body, now: self.now() };
         Err(refused.error(&request.secrets))
     }
 }
@@ -439,10 +386,7 @@ fn too_large(call: &Call, status: u16) -> Error {
 
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Client")
-            .field("endpoints", &self.inner.endpoints)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Client").field("endpoints", &self.inner.endpoints).finish_non_exhaustive()
     }
 }
 
@@ -474,26 +418,9 @@ impl Drop for Receipt<'_> {
         let record = &mut self.record;
         let took = (self.inner.now)().duration_since(record.at).as_millis();
         record.took_ms = u64::try_from(took).unwrap_or_default();
-        let CallRecord {
-            call,
-            took_ms,
-            status,
-            bytes,
-            units,
-            outcome,
-            ..
-        } = *record;
+        let CallRecord { call, took_ms, status, bytes, units, outcome, .. } = *record;
         let on_behalf = record.on_behalf.as_deref();
-        tracing::debug!(
-            call,
-            on_behalf,
-            took_ms,
-            status,
-            bytes,
-            units,
-            outcome,
-            "call to Google"
-        );
+        tracing::debug!(call, on_behalf, took_ms, status, bytes, units, outcome, "call to Google");
         if let Some(hook) = &self.inner.hook {
             hook.called(record);
         }
@@ -518,10 +445,7 @@ mod tests {
             ("http://localhost:1/x/y/", "http://localhost:1/x/y/gmail"),
         ] {
             let url = url(&calls::GMAIL_LABEL, base, "Label_1").unwrap();
-            assert!(
-                url.starts_with(&format!("{start}/v1/users/me/labels/Label_1?fields=id%2C")),
-                "{url}"
-            );
+            assert!(url.starts_with(&format!("{start}/v1/users/me/labels/Label_1?fields=id%2C")), "{url}");
         }
     }
 
@@ -537,18 +461,9 @@ mod tests {
     #[test]
     fn only_resource_names_reach_a_path() {
         let get = |name| url(&calls::TOPIC_GET, "https://a.example", name);
-        assert_eq!(
-            get("projects/a.com:p/topics/t+~%").unwrap(),
-            "https://a.example/v1/projects/a.com:p/topics/t+~%25"
-        );
-        let bad = [
-            "",
-            "t",
-            "projects/p/topics/",
-            "projects/../topics/t",
-            "projects/p/topics/t/x",
-            "projects/p/snapshots/s",
-        ];
+        assert_eq!(get("projects/a.com:p/topics/t+~%").unwrap(), "https://a.example/v1/projects/a.com:p/topics/t+~%25");
+        let bad =
+            ["", "t", "projects/p/topics/", "projects/../topics/t", "projects/p/topics/t/x", "projects/p/snapshots/s"];
         for bad in bad.into_iter().chain(["projects/p/topics/t?x", "/projects/p/topics/t"]) {
             assert!(get(bad).is_err(), "{bad}");
         }
@@ -563,44 +478,18 @@ mod tests {
         assert!(listed().json(serde_json::json!({ "a": 1 })).check().is_err());
         let watch = || Request::new(&calls::GMAIL_WATCH, &base);
         assert!(watch().json(serde_json::json!({ "topicName": 1 })).check().is_ok());
-        assert!(
-            watch()
-                .json(serde_json::json!({ "topicName": 1, "labelIds": [] }))
-                .check()
-                .is_err()
-        );
+        assert!(watch().json(serde_json::json!({ "topicName": 1, "labelIds": [] })).check().is_err());
         assert!(watch().json(serde_json::json!([])).check().is_err());
-        assert!(
-            Request::new(&calls::OAUTH_REVOKE, &base)
-                .field("other", "x")
-                .check()
-                .is_err()
-        );
+        assert!(Request::new(&calls::OAUTH_REVOKE, &base).field("other", "x").check().is_err());
     }
 
     #[test]
     fn secrets_stay_off_plain_http() {
-        let (far, near) = (
-            Url::parse("http://a.example").unwrap(),
-            Url::parse("http://127.0.0.1:1").unwrap(),
-        );
+        let (far, near) = (Url::parse("http://a.example").unwrap(), Url::parse("http://127.0.0.1:1").unwrap());
         let secret = SecretString::from("s");
-        assert!(
-            Request::new(&calls::GMAIL_LABELS, &far)
-                .bearer(&secret)
-                .check()
-                .is_err()
-        );
+        assert!(Request::new(&calls::GMAIL_LABELS, &far).bearer(&secret).check().is_err());
         assert!(Request::new(&calls::OPENID_KEYS, &far).check().is_err());
-        assert!(
-            Request::new(&calls::GMAIL_LABELS, &near)
-                .bearer(&secret)
-                .check()
-                .is_ok()
-        );
-        assert!(
-            Request::new(&calls::PULL, &far).check().is_ok(),
-            "an emulator in another container"
-        );
+        assert!(Request::new(&calls::GMAIL_LABELS, &near).bearer(&secret).check().is_ok());
+        assert!(Request::new(&calls::PULL, &far).check().is_ok(), "an emulator in another container");
     }
 }

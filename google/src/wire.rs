@@ -15,17 +15,8 @@ use serde::{
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| {
         let text = error.to_string();
-        let what = if text.starts_with("missing field") {
-            text.as_str()
-        } else {
-            "unexpected JSON"
-        };
-        let place = format!(
-            "{:?} fault at line {} column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        );
+        let what = if text.starts_with("missing field") { text.as_str() } else { "unexpected JSON" };
+        let place = format!("{:?} fault at line {} column {}", error.classify(), error.line(), error.column());
         if what == text { text } else { format!("{what}: {place}") }
     })
 }
@@ -117,23 +108,14 @@ mod tests {
         let id = |json: &str| parse::<Sample>(json.as_bytes()).map(|sample| sample.id);
         assert_eq!(id(r#"{"id":"18446744073709551615"}"#), Ok(u64::MAX));
         assert_eq!(id(r#"{"id":18446744073709551615}"#), Ok(u64::MAX));
-        for bad in [
-            r#"{"id":-1}"#,
-            r#"{"id":"1e3"}"#,
-            r#"{"id":1.5}"#,
-            r#"{"id":""}"#,
-            r#"{"id":null}"#,
-        ] {
+        for bad in [r#"{"id":-1}"#, r#"{"id":"1e3"}"#, r#"{"id":1.5}"#, r#"{"id":""}"#, r#"{"id":null}"#] {
             assert!(id(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn what_is_missing_null_or_empty_has_a_meaning() {
-        let bare = Sample {
-            id: 1,
-            ..Sample::default()
-        };
+        let bare = Sample { id: 1, ..Sample::default() };
         for json in [
             r#"{"id":1}"#,
             r#"{"id":1,"other":null,"size":null,"list":null,"token":null,"sure":null}"#,
@@ -148,11 +130,7 @@ mod tests {
 
     #[test]
     fn a_fault_never_quotes_the_document() {
-        for json in [
-            r#"{"id":"subject: secret plan"}"#,
-            r#"{"id":1,"list":"secret plan"}"#,
-            r#"secret plan"#,
-        ] {
+        for json in [r#"{"id":"subject: secret plan"}"#, r#"{"id":1,"list":"secret plan"}"#, r#"secret plan"#] {
             let error = parse::<Sample>(json.as_bytes()).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
         }

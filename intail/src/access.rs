@@ -82,14 +82,10 @@ async fn get(app: &App, id: &GrantId, rejected: Option<&Caller>) -> Result<Calle
 
 fn working(grant: Option<Grant>) -> Result<Grant, AccessError> {
     match grant {
-        None => Err(AccessError::Closed {
-            state: GrantState::Left,
-            reason: "left".to_owned(),
-        }),
-        Some(grant) if !grant.state.works() => Err(AccessError::Closed {
-            state: grant.state,
-            reason: grant.reason.clone(),
-        }),
+        None => Err(AccessError::Closed { state: GrantState::Left, reason: "left".to_owned() }),
+        Some(grant) if !grant.state.works() => {
+            Err(AccessError::Closed { state: grant.state, reason: grant.reason.clone() })
+        }
         Some(grant) => Ok(grant),
     }
 }
@@ -103,10 +99,7 @@ fn kept(app: &App, grant: &Grant) -> Result<Option<Caller>, AccessError> {
         return Ok(None);
     }
     let access_token = app.keyring.open_text(sealed, &access_row(&grant.id))?;
-    Ok(Some(Caller {
-        access_token,
-        on_behalf: grant.id.to_string(),
-    }))
+    Ok(Some(Caller { access_token, on_behalf: grant.id.to_string() }))
 }
 
 async fn refresh(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
@@ -115,11 +108,7 @@ async fn refresh(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
     };
     let token = app.keyring.open_text(sealed, &refresh_row(&grant.id))?;
     let provider = Provider::google(app.google.endpoints());
-    match app
-        .google
-        .refresh(&provider, &client(app), &token, grant.id.as_str())
-        .await
-    {
+    match app.google.refresh(&provider, &client(app), &token, grant.id.as_str()).await {
         Ok(tokens) => keep(app, grant, tokens).await,
         Err(error) => match verdict(&error.kind) {
             None => Err(AccessError::Google(error)),
@@ -134,44 +123,20 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, Access
     }
     let now = app.clock.now();
     let access_sealed = app.keyring.seal_text(&tokens.access_token, &access_row(&grant.id))?;
-    let refresh_sealed = tokens
-        .refresh_token
-        .as_ref()
-        .map(|it| app.keyring.seal_text(it, &refresh_row(&grant.id)))
-        .transpose()?;
-    let scopes = if tokens.scopes.is_empty() {
-        grant.scopes.clone()
-    } else {
-        tokens.scopes
-    };
+    let refresh_sealed =
+        tokens.refresh_token.as_ref().map(|it| app.keyring.seal_text(it, &refresh_row(&grant.id))).transpose()?;
+    let scopes = if tokens.scopes.is_empty() { grant.scopes.clone() } else { tokens.scopes };
     let mut tx = app.store.write().await?;
     let ends = expiry(now, tokens.expires_in_s);
-    grants::refreshed(
-        &mut tx,
-        &grant.id,
-        &access_sealed,
-        ends,
-        refresh_sealed.as_deref(),
-        &scopes,
-    )
-    .await?;
+    grants::refreshed(&mut tx, &grant.id, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
     // A permission that was taken back at Google shows itself here.
-    let complete = scope::REQUESTED
-        .iter()
-        .all(|wanted| scopes.iter().any(|it| it == wanted));
-    let (state, reason) = if complete {
-        (GrantState::Active, "")
-    } else {
-        (GrantState::Partial, "permission_missing")
-    };
+    let complete = scope::REQUESTED.iter().all(|wanted| scopes.iter().any(|it| it == wanted));
+    let (state, reason) = if complete { (GrantState::Active, "") } else { (GrantState::Partial, "permission_missing") };
     if state != grant.state {
         grants::set_state(&mut tx, &grant.id, state, reason, now).await?;
     }
     tx.commit().await?;
-    Ok(Caller {
-        access_token: tokens.access_token,
-        on_behalf: grant.id.to_string(),
-    })
+    Ok(Caller { access_token: tokens.access_token, on_behalf: grant.id.to_string() })
 }
 
 /// Which state a refusal puts a grant in, and why; none when it passes by itself.
@@ -200,10 +165,7 @@ async fn close(app: &App, grant: &Grant, state: GrantState, reason: &str) -> Res
     }
     tx.commit().await?;
     tracing::warn!(grant = %grant.id, state = state.word(), reason, "a grant stopped working");
-    Ok(AccessError::Closed {
-        state,
-        reason: reason.to_owned(),
-    })
+    Ok(AccessError::Closed { state, reason: reason.to_owned() })
 }
 
 /// Writes what a refusal means for a grant, and for what is known of the administrator's approval.

@@ -33,19 +33,13 @@ impl Clock {
     /// A clock that stands at `start` until somebody calls [`Clock::advance`].
     pub fn owned(start: Timestamp) -> Self {
         let (moved, _) = watch::channel(());
-        Self(Source::Owned(Arc::new(Owned {
-            now_us: AtomicI64::new(start.as_microsecond()),
-            moved,
-        })))
+        Self(Source::Owned(Arc::new(Owned { now_us: AtomicI64::new(start.as_microsecond()), moved })))
     }
 
     /// The present instant, in whole microseconds: what the store keeps.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the one place that asks the machine for the time"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
             Source::Machine => truncate(Timestamp::now()),
             Source::Owned(owned) => from_us(owned.now_us.load(Ordering::SeqCst)),
         }
@@ -65,10 +59,7 @@ impl Clock {
         match &self.0 {
             Source::Machine => {
                 let wait = Duration::try_from(self.now().duration_until(until)).unwrap_or(Duration::ZERO);
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the one place that waits on the machine's clock"
-                )]
+                #[expect(clippy::disallowed_methods, reason = "the one place that waits on the machine's clock")]
                 tokio::time::sleep(wait).await;
             }
             Source::Owned(owned) => {
@@ -84,8 +75,7 @@ impl Clock {
 
     /// Waits for `wait` on this clock.
     pub async fn sleep(&self, wait: Duration) {
-        self.sleep_until(self.now().saturating_add(wait).unwrap_or(Timestamp::MAX))
-            .await;
+        self.sleep_until(self.now().saturating_add(wait).unwrap_or(Timestamp::MAX)).await;
     }
 }
 

@@ -164,10 +164,7 @@ impl fmt::Display for ConfigError {
             1 => formatter.write_str("The configuration has a problem:")?,
             count => write!(formatter, "The configuration has {count} problems:")?,
         }
-        self.problems
-            .iter()
-            .take(PROBLEMS_SHOWN_MAX)
-            .try_for_each(|problem| write!(formatter, "\n- {problem}"))?;
+        self.problems.iter().take(PROBLEMS_SHOWN_MAX).try_for_each(|problem| write!(formatter, "\n- {problem}"))?;
         match self.problems.len().saturating_sub(PROBLEMS_SHOWN_MAX) {
             0 => Ok(()),
             more => write!(formatter, "\n- and {more} more"),
@@ -204,13 +201,7 @@ impl Config {
         let path = working_directory.join(file);
         let text = read_bounded(&path).map_err(|reason| {
             let sentence = format!("the configuration file {} can't be read: {reason}.", path.display());
-            ConfigError {
-                problems: vec![Problem {
-                    key: "--config".to_owned(),
-                    place: Place::Absent,
-                    sentence,
-                }],
-            }
+            ConfigError { problems: vec![Problem { key: "--config".to_owned(), place: Place::Absent, sentence }] }
         })?;
         let directory = path.parent().unwrap_or(working_directory);
         Self::from_text(Some((file, &text)), environment, directory)
@@ -224,9 +215,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut settings = Settings::default();
         if let Some((name, text)) = file {
-            settings.add_file(name, text).map_err(|problem| ConfigError {
-                problems: vec![problem],
-            })?;
+            settings.add_file(name, text).map_err(|problem| ConfigError { problems: vec![problem] })?;
         }
         settings.add_environment(environment);
         let mut check = Check { settings, directory };
@@ -241,30 +230,17 @@ impl Config {
     /// A configuration made by hand: SQLite and the key in `directory`, sign-in with the same client, Google itself
     /// everywhere. Callers overwrite what they need.
     pub fn minimal(public_url: &str, directory: &Path, client: OAuthClient) -> Result<Self, ConfigError> {
-        let mut check = Check {
-            settings: Settings::default(),
-            directory,
-        };
+        let mut check = Check { settings: Settings::default(), directory };
         let endpoints = Endpoints::default();
         let public_url = check.public_url_text("server.public_url", Place::Absent, public_url);
         let Some(public_url) = public_url else {
-            return Err(ConfigError {
-                problems: check.settings.problems,
-            });
+            return Err(ConfigError { problems: check.settings.problems });
         };
         Ok(Self {
-            server: Server {
-                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-                public_url,
-            },
+            server: Server { listen: SocketAddr::from(([127, 0, 0, 1], 0)), public_url },
             database: Database::Sqlite(directory.join("intail.db")),
-            keys: Keys {
-                file: directory.join("intail.key"),
-            },
-            signin: Signin {
-                issuer: endpoints.issuer.clone(),
-                client: client.clone(),
-            },
+            keys: Keys { file: directory.join("intail.key") },
+            signin: Signin { issuer: endpoints.issuer.clone(), client: client.clone() },
             pubsub: PubSub {
                 mode: PubSubMode::Pull,
                 topic: "projects/intail/topics/intail".to_owned(),
@@ -272,11 +248,7 @@ impl Config {
                 endpoint: endpoints.pubsub.clone(),
                 credentials: PubSubCredentials::Anonymous,
             },
-            google: Google {
-                client,
-                project: Some("intail".to_owned()),
-                endpoints,
-            },
+            google: Google { client, project: Some("intail".to_owned()), endpoints },
             quota: Quota::of(Table::default()),
         })
     }
@@ -286,10 +258,7 @@ impl Config {
         let file = |path: &Path| path.display().to_string();
         let mode = match &self.pubsub.mode {
             PubSubMode::Pull => "pull".to_owned(),
-            PubSubMode::Push {
-                audience,
-                service_account,
-            } => format!("push by {service_account} for {audience}"),
+            PubSubMode::Push { audience, service_account } => format!("push by {service_account} for {audience}"),
         };
         let limits = &self.quota.limits;
         let rows = [
@@ -304,17 +273,9 @@ impl Config {
             ("Google redirect", self.server.public_url.page(CONNECT_CALLBACK)),
             (
                 "Google's endpoints",
-                if self.google.endpoints == Endpoints::default() {
-                    "Google"
-                } else {
-                    "changed"
-                }
-                .to_owned(),
+                if self.google.endpoints == Endpoints::default() { "Google" } else { "changed" }.to_owned(),
             ),
-            (
-                "Pub/Sub",
-                format!("{} ({})", self.pubsub.endpoint, self.pubsub.credentials.in_words()),
-            ),
+            ("Pub/Sub", format!("{} ({})", self.pubsub.endpoint, self.pubsub.credentials.in_words())),
             ("notices", mode),
             ("topic", self.pubsub.topic.clone()),
             ("subscription", self.pubsub.subscription.clone()),
@@ -326,9 +287,7 @@ impl Config {
                 ),
             ),
         ];
-        rows.iter()
-            .map(|(name, value)| format!("{name:<20}{value}\n"))
-            .collect()
+        rows.iter().map(|(name, value)| format!("{name:<20}{value}\n")).collect()
     }
 }
 
@@ -415,12 +374,7 @@ impl fmt::Display for Database {
         match self {
             Self::Sqlite(path) => write!(formatter, "SQLite, {}", path.display()),
             Self::Postgres(url) => match Url::parse(url.expose_secret()) {
-                Ok(url) => write!(
-                    formatter,
-                    "PostgreSQL, {}{}",
-                    url.host_str().unwrap_or("local socket"),
-                    url.path()
-                ),
+                Ok(url) => write!(formatter, "PostgreSQL, {}{}", url.host_str().unwrap_or("local socket"), url.path()),
                 Err(_) => formatter.write_str("PostgreSQL"),
             },
         }
@@ -440,11 +394,7 @@ impl PubSubCredentials {
 impl Quota {
     /// A table without overrides.
     pub fn of(table: Table) -> Self {
-        Self {
-            table,
-            units: BTreeMap::new(),
-            limits: table.limits(),
-        }
+        Self { table, units: BTreeMap::new(), limits: table.limits() }
     }
 
     /// What a call costs here, in units.
@@ -464,9 +414,7 @@ impl Check<'_> {
         // Every part is checked before the first `?`, so that all problems are found.
         let server = self.server();
         let database = self.database();
-        let file = self
-            .text_or("keys.file", "intail.key")
-            .map(|path| self.directory.join(path));
+        let file = self.text_or("keys.file", "intail.key").map(|path| self.directory.join(path));
         let endpoints = self.endpoints();
         let client = self.client("google");
         let signin = self.signin(endpoints.as_ref(), client.as_ref());
@@ -479,11 +427,7 @@ impl Check<'_> {
             database: database?,
             keys: Keys { file: file? },
             signin: signin?,
-            google: Google {
-                client: client?,
-                project,
-                endpoints: endpoints?,
-            },
+            google: Google { client: client?, project, endpoints: endpoints? },
             pubsub: pubsub?,
             quota: quota?,
         })
@@ -504,20 +448,13 @@ impl Check<'_> {
     }
 
     fn text_or(&mut self, key: &str, default: &str) -> Option<String> {
-        if self.is_given(key) {
-            self.text(key)
-        } else {
-            Some(default.to_owned())
-        }
+        if self.is_given(key) { self.text(key) } else { Some(default.to_owned()) }
     }
 
     fn server(&mut self) -> Option<Server> {
         let listen = self.text_or("server.listen", "127.0.0.1:8080")?;
         let Ok(listen) = listen.parse::<SocketAddr>() else {
-            self.report(
-                "server.listen",
-                "it has to be an IP address and a port, such as 127.0.0.1:8080 or [::]:8080.",
-            );
+            self.report("server.listen", "it has to be an IP address and a port, such as 127.0.0.1:8080 or [::]:8080.");
             return None;
         };
         let key = "server.public_url";
@@ -527,22 +464,14 @@ impl Check<'_> {
             return Some(Server { listen, public_url });
         }
         if listen.ip().is_loopback() && listen.port() != 0 {
-            return Some(Server {
-                listen,
-                public_url: PublicUrl(format!("http://{listen}")),
-            });
+            return Some(Server { listen, public_url: PublicUrl(format!("http://{listen}")) });
         }
-        self.report(
-            key,
-            "it is required, because server.listen alone doesn't say how browsers reach Intail.",
-        );
+        self.report(key, "it is required, because server.listen alone doesn't say how browsers reach Intail.");
         None
     }
 
     fn public_url_text(&mut self, key: &str, place: Place, text: &str) -> Option<PublicUrl> {
-        PublicUrl::parse(text)
-            .map_err(|sentence| self.settings.report(key, place, sentence))
-            .ok()
+        PublicUrl::parse(text).map_err(|sentence| self.settings.report(key, place, sentence)).ok()
     }
 
     fn database(&mut self) -> Option<Database> {
@@ -551,9 +480,7 @@ impl Check<'_> {
             return Some(Database::Sqlite(self.directory.join("intail.db")));
         }
         let text = self.settings.secret(key, self.directory)?;
-        Database::parse(&text, self.directory)
-            .map_err(|sentence| self.report(key, sentence))
-            .ok()
+        Database::parse(&text, self.directory).map_err(|sentence| self.report(key, sentence)).ok()
     }
 
     fn endpoints(&mut self) -> Option<Endpoints> {
@@ -593,10 +520,7 @@ impl Check<'_> {
         let text = self.text(key)?;
         let url = Url::parse(&text).ok();
         // One address at a time through the client's own rule, so that each problem names its key.
-        let checked = url.map(|url| Endpoints {
-            gmail: url,
-            ..Endpoints::default()
-        });
+        let checked = url.map(|url| Endpoints { gmail: url, ..Endpoints::default() });
         let sentence = match checked.as_ref().map(Endpoints::check) {
             Some(Ok(())) => return checked.map(|endpoints| endpoints.gmail),
             None | Some(Err(EndpointError::NotAnAddress { .. })) => "it has to be an address like https://host/path.",
@@ -628,10 +552,7 @@ impl Check<'_> {
             None
         };
         let client_secret = SecretString::from(client_secret?.trim().to_owned());
-        Some(OAuthClient {
-            client_id: client_id?,
-            client_secret,
-        })
+        Some(OAuthClient { client_id: client_id?, client_secret })
     }
 
     fn required(&mut self, key: &str) -> Option<String> {
@@ -652,11 +573,7 @@ impl Check<'_> {
 
     fn signin(&mut self, endpoints: Option<&Endpoints>, google: Option<&OAuthClient>) -> Option<Signin> {
         let own_issuer = self.is_given("signin.issuer");
-        let issuer = if own_issuer {
-            self.issuer("signin.issuer")
-        } else {
-            endpoints.map(|all| all.issuer.clone())
-        };
+        let issuer = if own_issuer { self.issuer("signin.issuer") } else { endpoints.map(|all| all.issuer.clone()) };
         let own_client = ["signin.client_id", "signin.client_secret", "signin.client_secret_file"];
         let client = if own_client.iter().any(|key| self.is_given(key)) {
             self.client("signin")
@@ -670,10 +587,7 @@ impl Check<'_> {
         } else {
             google.cloned()
         };
-        Some(Signin {
-            issuer: issuer?,
-            client: client?,
-        })
+        Some(Signin { issuer: issuer?, client: client? })
     }
 
     fn project(&mut self) -> Option<String> {
@@ -712,28 +626,15 @@ impl Check<'_> {
                 (endpoint, credentials)
             }
         };
-        Some(PubSub {
-            mode: mode?,
-            topic: topic?,
-            subscription: subscription?,
-            endpoint,
-            credentials,
-        })
+        Some(PubSub { mode: mode?, topic: topic?, subscription: subscription?, endpoint, credentials })
     }
 
     fn pubsub_mode(&mut self, audience: Option<String>) -> Option<PubSubMode> {
         let own_audience = self.is_given("pubsub.push_audience");
-        let audience = if own_audience {
-            self.text("pubsub.push_audience")
-        } else {
-            audience
-        };
+        let audience = if own_audience { self.text("pubsub.push_audience") } else { audience };
         let account = self.text("pubsub.push_service_account");
         if account.as_ref().is_some_and(|account| !account.contains('@')) {
-            self.report(
-                "pubsub.push_service_account",
-                "it has to be a service account's e-mail address.",
-            );
+            self.report("pubsub.push_service_account", "it has to be a service account's e-mail address.");
             return None;
         }
         match self.text_or("pubsub.mode", "pull")?.as_str() {
@@ -745,10 +646,7 @@ impl Check<'_> {
                 );
                 None
             }
-            "push" => Some(PubSubMode::Push {
-                audience: audience?,
-                service_account: account?.to_ascii_lowercase(),
-            }),
+            "push" => Some(PubSubMode::Push { audience: audience?, service_account: account?.to_ascii_lowercase() }),
             _ => {
                 self.report("pubsub.mode", "it has to be \"pull\" or \"push\".");
                 None
@@ -797,11 +695,7 @@ impl Check<'_> {
             url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty()
         });
         if url.is_none() || text.contains('/') {
-            self.settings.report(
-                EMULATOR,
-                setting.place,
-                "it has to be host:port, such as 127.0.0.1:8085.",
-            );
+            self.settings.report(EMULATOR, setting.place, "it has to be host:port, such as 127.0.0.1:8085.");
             return Some(None);
         }
         Some(url)
@@ -848,9 +742,7 @@ impl Check<'_> {
         }
         for call in keys::priced_calls() {
             if let Some(number) = self.settings.number(&format!("{}.{call}", keys::OVERRIDES), PRICE_MAX) {
-                quota
-                    .units
-                    .insert(call.to_owned(), u32::try_from(number).unwrap_or(u32::MAX));
+                quota.units.insert(call.to_owned(), u32::try_from(number).unwrap_or(u32::MAX));
             }
         }
         Some(quota)
@@ -866,17 +758,13 @@ const CONCURRENT_MAX: u64 = 100;
 
 /// Whether a project ID has Google's form; older ones carry a domain and a colon.
 fn is_project(text: &str) -> bool {
-    let letters = text
-        .chars()
-        .all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '-' | '.' | ':'));
+    let letters = text.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '-' | '.' | ':'));
     letters && (3..=NAME_BYTES_MAX).contains(&text.len()) && text.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 /// Whether a short name follows Pub/Sub's "resource names" rules.
 fn is_resource(text: &str) -> bool {
-    let letters = text
-        .chars()
-        .all(|letter| letter.is_ascii_alphanumeric() || "-_.~+%".contains(letter));
+    let letters = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.~+%".contains(letter));
     let start = text.starts_with(|first: char| first.is_ascii_alphabetic()) && !text.starts_with("goog");
     letters && start && (3..=255).contains(&text.len())
 }

@@ -64,10 +64,7 @@ pub struct NotAnId {
 fn generate(prefix: &str, random: &Random) -> String {
     let mut bytes = [0u8; RANDOM_LENGTH];
     random.fill(&mut bytes);
-    let tail: String = bytes
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
-        .collect();
+    let tail: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
     format!("{prefix}_{tail}")
 }
 
@@ -75,10 +72,7 @@ fn check(prefix: &'static str, text: &str) -> Result<(), NotAnId> {
     let tail = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
     match tail {
         Some(tail) if tail.len() == RANDOM_LENGTH && tail.bytes().all(|byte| ALPHABET.contains(&byte)) => Ok(()),
-        _ => Err(NotAnId {
-            prefix,
-            text: text.chars().take(64).collect(),
-        }),
+        _ => Err(NotAnId { prefix, text: text.chars().take(64).collect() }),
     }
 }
 
@@ -113,24 +107,11 @@ mod tests {
 
     #[test]
     fn history_ids_sort_as_numbers_in_their_column() {
-        let ids = [
-            HistoryId(9),
-            HistoryId(10),
-            HistoryId(u64::MAX),
-            HistoryId(u64::MAX - 1),
-        ];
+        let ids = [HistoryId(9), HistoryId(10), HistoryId(u64::MAX), HistoryId(u64::MAX - 1)];
         let mut columns: Vec<_> = ids.iter().map(|id| id.to_column()).collect();
         columns.sort();
         let back: Vec<HistoryId> = columns.iter().map(|text| text.parse().expect("digits")).collect();
-        assert_eq!(
-            back,
-            [
-                HistoryId(9),
-                HistoryId(10),
-                HistoryId(u64::MAX - 1),
-                HistoryId(u64::MAX)
-            ]
-        );
+        assert_eq!(back, [HistoryId(9), HistoryId(10), HistoryId(u64::MAX - 1), HistoryId(u64::MAX)]);
     }
 
     #[test]

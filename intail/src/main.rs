@@ -35,10 +35,7 @@ async fn run(arguments: Arguments) -> Result<Outcome, CliError> {
     cli::run(arguments, surroundings()).await
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the environment, to hand it in"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment, to hand it in")]
 fn surroundings() -> Surroundings {
     Surroundings {
         // A variable that isn't text is none of ours.
@@ -56,12 +53,7 @@ fn surroundings() -> Surroundings {
 /// One item for each Ctrl-C or SIGTERM. Nothing is caught before somebody waits for the first item: a command that
 /// doesn't wait for it ends as any other program does.
 fn stop_requests() -> BoxStream<'static, ()> {
-    let listen = || {
-        Some((
-            signal(SignalKind::interrupt()).ok()?,
-            signal(SignalKind::terminate()).ok()?,
-        ))
-    };
+    let listen = || Some((signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?));
     let next = move |listening: Option<(Signal, Signal)>| async move {
         let (mut interrupt, mut terminate) = listening.or_else(listen)?;
         tokio::select! {
@@ -76,9 +68,7 @@ fn stop_requests() -> BoxStream<'static, ()> {
 /// The log, to standard error; RUST_LOG says how much.
 fn start_log(default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal());
     log.with_writer(io::stderr).init();
 }
 

@@ -43,11 +43,7 @@ impl Random {
 
     /// A number below `bound` (0 when `bound` is 0), to spread work over time.
     pub fn below(&self, bound: u64) -> u64 {
-        if bound == 0 {
-            0
-        } else {
-            self.with(|generator| generator.random_range(0..bound))
-        }
+        if bound == 0 { 0 } else { self.with(|generator| generator.random_range(0..bound)) }
     }
 
     fn with<R>(&self, use_it: impl FnOnce(&mut StdRng) -> R) -> R {

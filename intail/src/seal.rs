@@ -88,15 +88,9 @@ impl Keyring {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => match proofs.first() {
                 Some((key, _)) => {
-                    return Err(SealError::KeyMissing {
-                        path: shown,
-                        key: key.clone(),
-                    });
+                    return Err(SealError::KeyMissing { path: shown, key: key.clone() });
                 }
-                None => create(path, random).map_err(|source| SealError::File {
-                    path: shown.clone(),
-                    source,
-                })?,
+                None => create(path, random).map_err(|source| SealError::File { path: shown.clone(), source })?,
             },
             Err(source) => return Err(SealError::File { path: shown, source }),
         };
@@ -104,10 +98,7 @@ impl Keyring {
         for (key, proof) in &proofs {
             let opened = keyring.open_text(proof, &format!("key_proofs/{key}"));
             if opened.map(|it| it.expose_secret() == PROOF).ok() != Some(true) {
-                return Err(SealError::KeyMissing {
-                    path: shown,
-                    key: key.clone(),
-                });
+                return Err(SealError::KeyMissing { path: shown, key: key.clone() });
             }
         }
         keyring.prove(store, now).await?;
@@ -134,24 +125,15 @@ impl Keyring {
 
     fn parse(path: &str, text: &str) -> Result<Self, SealError> {
         let mut keys = Vec::new();
-        for (at, line) in text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
         {
-            let not_a_key = || SealError::NotAKey {
-                path: path.to_owned(),
-                line: at + 1,
-            };
+            let not_a_key = || SealError::NotAKey { path: path.to_owned(), line: at + 1 };
             let (id, encoded) = line.trim().split_once(' ').ok_or_else(not_a_key)?;
             let bytes = Zeroizing::new(STANDARD_NO_PAD.decode(encoded).map_err(|_| not_a_key())?);
             keys.push(key(id, &bytes).ok_or_else(not_a_key)?);
         }
         if keys.is_empty() {
-            return Err(SealError::NotAKey {
-                path: path.to_owned(),
-                line: 1,
-            });
+            return Err(SealError::NotAKey { path: path.to_owned(), line: 1 });
         }
         Ok(Self(Arc::new(keys)))
     }
@@ -191,10 +173,7 @@ impl Keyring {
 
 fn key(id: &str, bytes: &[u8]) -> Option<Key> {
     let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).ok()?;
-    (!id.is_empty() && !id.contains('.')).then(|| Key {
-        id: id.to_owned(),
-        aead,
-    })
+    (!id.is_empty() && !id.contains('.')).then(|| Key { id: id.to_owned(), aead })
 }
 
 fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
@@ -234,18 +213,12 @@ mod tests {
     #[test]
     fn a_secret_opens_only_for_its_own_row_and_key() {
         let keyring = Keyring::ephemeral(&Random::seeded(1));
-        let sealed = keyring
-            .seal_text(&SecretString::from("1//refresh"), "grants/a/refresh")
-            .expect("sealed");
+        let sealed = keyring.seal_text(&SecretString::from("1//refresh"), "grants/a/refresh").expect("sealed");
         assert!(!sealed.contains("refresh"));
         let opened = keyring.open_text(&sealed, "grants/a/refresh").expect("opened");
         assert_eq!(opened.expose_secret(), "1//refresh");
         assert!(keyring.open_text(&sealed, "grants/b/refresh").is_err());
-        assert!(
-            Keyring::ephemeral(&Random::seeded(2))
-                .open_text(&sealed, "grants/a/refresh")
-                .is_err()
-        );
+        assert!(Keyring::ephemeral(&Random::seeded(2)).open_text(&sealed, "grants/a/refresh").is_err());
         assert!(keyring.open_text("k1.", "grants/a/refresh").is_err());
     }
 

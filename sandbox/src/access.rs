@@ -34,14 +34,8 @@ pub enum Service {
 
 impl Service {
     /// The services that an administrator can restrict.
-    pub const RESTRICTABLE: [Service; 6] = [
-        Service::Gmail,
-        Service::Calendar,
-        Service::Directory,
-        Service::Drive,
-        Service::Contacts,
-        Service::Cloud,
-    ];
+    pub const RESTRICTABLE: [Service; 6] =
+        [Service::Gmail, Service::Calendar, Service::Directory, Service::Drive, Service::Contacts, Service::Cloud];
 
     /// Name shown to people.
     pub fn title(self) -> &'static str {
@@ -89,12 +83,7 @@ pub struct Scope {
 }
 
 const fn scope(name: &'static str, service: Service, high_risk: bool, sentence: &'static str) -> Scope {
-    Scope {
-        name,
-        service,
-        sentence,
-        high_risk,
-    }
+    Scope { name, service, sentence, high_risk }
 }
 
 /// Long form of the scope `email`.
@@ -115,30 +104,10 @@ pub static SCOPES: &[Scope] = &[
         true,
         "See labels and message headers of your mail, but not what the messages say",
     ),
-    scope(
-        "https://www.googleapis.com/auth/gmail.readonly",
-        Service::Gmail,
-        true,
-        "Read all of your mail and settings",
-    ),
-    scope(
-        "https://www.googleapis.com/auth/gmail.modify",
-        Service::Gmail,
-        true,
-        "Read, write and send mail for you",
-    ),
-    scope(
-        "https://www.googleapis.com/auth/gmail.labels",
-        Service::Gmail,
-        false,
-        "See and change your mail labels",
-    ),
-    scope(
-        "https://www.googleapis.com/auth/gmail.send",
-        Service::Gmail,
-        false,
-        "Send mail for you",
-    ),
+    scope("https://www.googleapis.com/auth/gmail.readonly", Service::Gmail, true, "Read all of your mail and settings"),
+    scope("https://www.googleapis.com/auth/gmail.modify", Service::Gmail, true, "Read, write and send mail for you"),
+    scope("https://www.googleapis.com/auth/gmail.labels", Service::Gmail, false, "See and change your mail labels"),
+    scope("https://www.googleapis.com/auth/gmail.send", Service::Gmail, false, "Send mail for you"),
     scope(
         "https://mail.google.com/",
         Service::Gmail,
@@ -151,12 +120,7 @@ pub static SCOPES: &[Scope] = &[
         false,
         "See every calendar that you can open, and its events",
     ),
-    scope(
-        "https://www.googleapis.com/auth/calendar",
-        Service::Calendar,
-        false,
-        "See, change and share your calendars",
-    ),
+    scope("https://www.googleapis.com/auth/calendar", Service::Calendar, false, "See, change and share your calendars"),
     scope(
         "https://www.googleapis.com/auth/calendar.events.readonly",
         Service::Calendar,
@@ -175,36 +139,11 @@ pub static SCOPES: &[Scope] = &[
         false,
         "See and manage the people of your organization",
     ),
-    scope(
-        "https://www.googleapis.com/auth/drive.readonly",
-        Service::Drive,
-        true,
-        "See and download all of your files",
-    ),
-    scope(
-        "https://www.googleapis.com/auth/drive.file",
-        Service::Drive,
-        false,
-        "Work with files that you open with it",
-    ),
-    scope(
-        "https://www.googleapis.com/auth/contacts.readonly",
-        Service::Contacts,
-        false,
-        "See your contacts",
-    ),
-    scope(
-        "https://www.googleapis.com/auth/pubsub",
-        Service::Cloud,
-        false,
-        "See and manage Pub/Sub topics",
-    ),
-    scope(
-        "https://www.googleapis.com/auth/cloud-platform",
-        Service::Cloud,
-        false,
-        "See and manage Google Cloud data",
-    ),
+    scope("https://www.googleapis.com/auth/drive.readonly", Service::Drive, true, "See and download all of your files"),
+    scope("https://www.googleapis.com/auth/drive.file", Service::Drive, false, "Work with files that you open with it"),
+    scope("https://www.googleapis.com/auth/contacts.readonly", Service::Contacts, false, "See your contacts"),
+    scope("https://www.googleapis.com/auth/pubsub", Service::Cloud, false, "See and manage Pub/Sub topics"),
+    scope("https://www.googleapis.com/auth/cloud-platform", Service::Cloud, false, "See and manage Google Cloud data"),
 ];
 
 /// The scope with this name; `email` and `profile` are understood as their long forms. Names are case-sensitive.
@@ -326,21 +265,15 @@ impl Default for AccessPolicy {
 impl AccessPolicy {
     /// The setting of one service.
     pub fn service(&self, service: Service) -> ServiceAccess {
-        self.services
-            .get(&service)
-            .copied()
-            .unwrap_or(ServiceAccess::Unrestricted)
+        self.services.get(&service).copied().unwrap_or(ServiceAccess::Unrestricted)
     }
 
     fn reaches_restricted(&self, scopes: &BTreeSet<String>) -> bool {
-        scopes
-            .iter()
-            .filter_map(|name| find_scope(name))
-            .any(|scope| match self.service(scope.service) {
-                ServiceAccess::Unrestricted => false,
-                ServiceAccess::Restricted => true,
-                ServiceAccess::RestrictedHighRisk => scope.high_risk,
-            })
+        scopes.iter().filter_map(|name| find_scope(name)).any(|scope| match self.service(scope.service) {
+            ServiceAccess::Unrestricted => false,
+            ServiceAccess::Restricted => true,
+            ServiceAccess::RestrictedHighRisk => scope.high_risk,
+        })
     }
 
     fn allows(&self, client: &OAuthClient, scopes: &BTreeSet<String>) -> bool {
@@ -402,10 +335,7 @@ impl Identity {
         if client.user_type == UserType::Internal && !of_customer {
             return Some(Refusal::OrgInternal);
         }
-        let listed = client
-            .test_users
-            .iter()
-            .any(|email| email.eq_ignore_ascii_case(&person.email));
+        let listed = client.test_users.iter().any(|email| email.eq_ignore_ascii_case(&person.email));
         if client.user_type == UserType::ExternalTesting && !listed {
             return Some(Refusal::NotTestUser);
         }
@@ -416,10 +346,7 @@ impl Identity {
         if of_customer && !self.policy.allows(client, scopes) {
             return Some(Refusal::AdminPolicyEnforced);
         }
-        let high_risk = scopes
-            .iter()
-            .filter_map(|name| find_scope(name))
-            .any(|scope| scope.high_risk);
+        let high_risk = scopes.iter().filter_map(|name| find_scope(name)).any(|scope| scope.high_risk);
         if person.advanced_protection && high_risk && !self.is_trusted(person, client) {
             return Some(Refusal::PolicyEnforced);
         }
@@ -477,13 +404,7 @@ mod tests {
         identity.set_service(start(), Service::Gmail, ServiceAccess::Restricted);
         identity.set_access(start(), INTAIL, Some(AccessLevel::Trusted));
         assert_eq!(decide(&identity, INES, &[MAIL, CALENDAR]), None);
-        identity.set_access(
-            start(),
-            INTAIL,
-            Some(AccessLevel::Specific {
-                scopes: scopes(&[MAIL, OPENID]),
-            }),
-        );
+        identity.set_access(start(), INTAIL, Some(AccessLevel::Specific { scopes: scopes(&[MAIL, OPENID]) }));
         assert_eq!(decide(&identity, INES, &[MAIL]), None);
         assert_eq!(decide(&identity, INES, &[MAIL, CALENDAR]), BLOCKED);
         identity.set_access(start(), INTAIL, Some(AccessLevel::Limited));

@@ -104,11 +104,7 @@ impl Person {
 /// The 21 decimal digits that the sandbox gives to an address.
 pub fn sub_for(email: &str) -> String {
     let digest = Sha256::digest(email.to_ascii_lowercase().as_bytes());
-    let digits: String = digest
-        .iter()
-        .take(20)
-        .map(|byte| char::from(b'0' + byte % 10))
-        .collect();
+    let digits: String = digest.iter().take(20).map(|byte| char::from(b'0' + byte % 10)).collect();
     format!("1{digits}")
 }
 
@@ -167,10 +163,7 @@ fn active() -> ClientState {
 
 impl fmt::Debug for OAuthClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("OAuthClient")
-            .field("client_id", &self.client_id)
-            .finish_non_exhaustive()
+        formatter.debug_struct("OAuthClient").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }
 
@@ -258,11 +251,7 @@ pub struct IdentitySwitches {
 
 impl Default for IdentitySwitches {
     fn default() -> Self {
-        IdentitySwitches {
-            policy_errors_redirect: false,
-            consent_replaces_grant: true,
-            revocation_delay_s: 0,
-        }
+        IdentitySwitches { policy_errors_redirect: false, consent_replaces_grant: true, revocation_delay_s: 0 }
     }
 }
 
@@ -310,10 +299,7 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Identity")
-            .field("customer", &self.customer.name)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Identity").field("customer", &self.customer.name).finish_non_exhaustive()
     }
 }
 
@@ -329,10 +315,7 @@ impl Identity {
         Identity {
             customer,
             people: people.into_iter().map(|person| (person.sub.clone(), person)).collect(),
-            clients: clients
-                .into_iter()
-                .map(|client| (client.client_id.clone(), client))
-                .collect(),
+            clients: clients.into_iter().map(|client| (client.client_id.clone(), client)).collect(),
             policy,
             switches: IdentitySwitches::default(),
             public_url: String::new(),
@@ -354,9 +337,7 @@ impl Identity {
 
     /// The account with this address, deleted ones included. Addresses are compared without regard to case.
     pub fn person_by_email(&self, email: &str) -> Option<&Person> {
-        self.people
-            .values()
-            .find(|person| person.email.eq_ignore_ascii_case(email))
+        self.people.values().find(|person| person.email.eq_ignore_ascii_case(email))
     }
 
     /// Whether the account belongs to the company, so that its administrators' policy applies.
@@ -434,22 +415,12 @@ impl Identity {
     /// Makes a browser and returns its cookie value.
     pub fn new_browser(&mut self) -> String {
         while self.browsers.len() >= BROWSERS_MAX {
-            let oldest = self
-                .browsers
-                .iter()
-                .min_by_key(|(_, browser)| browser.used)
-                .map(|(cookie, _)| cookie.clone());
+            let oldest = self.browsers.iter().min_by_key(|(_, browser)| browser.used).map(|(cookie, _)| cookie.clone());
             let Some(oldest) = oldest else { break };
             self.browsers.remove(&oldest);
         }
         let cookie = self.draw("browser", 32);
-        self.browsers.insert(
-            cookie.clone(),
-            Browser {
-                used: self.drawn,
-                ..Browser::default()
-            },
-        );
+        self.browsers.insert(cookie.clone(), Browser { used: self.drawn, ..Browser::default() });
         cookie
     }
 
@@ -479,11 +450,7 @@ impl Identity {
             return;
         };
         browser.signed_in.retain(|known| sub.is_some_and(|sub| sub != known));
-        if browser
-            .console
-            .as_ref()
-            .is_some_and(|admin| !browser.signed_in.contains(admin))
-        {
+        if browser.console.as_ref().is_some_and(|admin| !browser.signed_in.contains(admin)) {
             browser.console = None;
         }
     }
@@ -497,9 +464,7 @@ impl Identity {
 
     /// The people who are signed in in a browser, first signed in first.
     pub fn signed_in(&self, cookie: Option<&str>) -> Vec<&Person> {
-        let subs = cookie
-            .and_then(|cookie| self.browsers.get(cookie))
-            .map(|browser| browser.signed_in.as_slice());
+        let subs = cookie.and_then(|cookie| self.browsers.get(cookie)).map(|browser| browser.signed_in.as_slice());
         subs.unwrap_or_default()
             .iter()
             .filter_map(|sub| self.people.get(sub))
@@ -562,11 +527,7 @@ pub(crate) mod sample {
     /// Everything is allowed, nobody has consented, nobody is signed in.
     pub(crate) fn identity() -> Identity {
         let domains = vec!["example.com".to_owned(), "example.org".to_owned()];
-        let customer = Customer {
-            id: "C01".to_owned(),
-            name: "Example Company".to_owned(),
-            domains,
-        };
+        let customer = Customer { id: "C01".to_owned(), name: "Example Company".to_owned(), domains };
         let mut ada = Person::new("ada@example.com", "Ada", "Admin", Some("example.com"));
         ada.is_admin = true;
         let people = vec![
@@ -580,10 +541,7 @@ pub(crate) mod sample {
             client(SIBLING, "intail-demo", UserType::Internal),
             client(TESTING, "testing", UserType::ExternalTesting),
         ];
-        let policy = AccessPolicy {
-            unconfigured: UnconfiguredApps::AllowAny,
-            ..AccessPolicy::default()
-        };
+        let policy = AccessPolicy { unconfigured: UnconfiguredApps::AllowAny, ..AccessPolicy::default() };
         let mut identity = Identity::new(customer, people, clients, policy, 1);
         identity.public_url = "https://sandbox.example.com".to_owned();
         identity
@@ -614,10 +572,7 @@ pub(crate) mod sample {
         ]);
         pairs.extend(changes.iter().copied());
         pairs.retain(|_, value| !value.is_empty());
-        pairs
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// Begins in a new browser in which the person is signed in.
@@ -664,13 +619,8 @@ pub(crate) mod sample {
 
     /// The parameters with which a step returns to the application.
     pub(crate) fn returned(step: &Step) -> BTreeMap<String, String> {
-        let Step::Return(address) = step else {
-            panic!("the flow did not return: {step:?}")
-        };
-        let query = address
-            .strip_prefix(BACK)
-            .and_then(|rest| rest.strip_prefix('?'))
-            .unwrap();
+        let Step::Return(address) = step else { panic!("the flow did not return: {step:?}") };
+        let query = address.strip_prefix(BACK).and_then(|rest| rest.strip_prefix('?')).unwrap();
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
     }
 }
@@ -714,10 +664,7 @@ mod tests {
         for header in [None, Some("Bearer"), Some("Basic abc")] {
             assert_eq!(identity.authenticate(start(), header), Err(AuthFailure::Missing));
         }
-        assert_eq!(
-            identity.authenticate(start(), Some("Bearer ya29.x")),
-            Err(AuthFailure::Invalid)
-        );
+        assert_eq!(identity.authenticate(start(), Some("Bearer ya29.x")), Err(AuthFailure::Invalid));
     }
 
     #[test]

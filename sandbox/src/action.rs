@@ -155,20 +155,14 @@ pub enum ActionError {
 impl World {
     /// Does something to the mailbox of an address.
     pub fn act(&mut self, email: &str, action: &MailAction) -> Result<Done, ActionError> {
-        let person = self
-            .identity
-            .person_by_email(email)
-            .ok_or_else(|| ActionError::NoPerson(email.to_owned()))?;
+        let person = self.identity.person_by_email(email).ok_or_else(|| ActionError::NoPerson(email.to_owned()))?;
         let sub = person.sub.clone();
         if !person.has_mailbox {
             return Err(MailError::NoMailbox.into());
         }
         let ids = self.carry_out(&sub, action)?;
         let history_id = self.mail.get(&sub).map_or(0, |mailbox| mailbox.history().current());
-        Ok(Done {
-            ids,
-            history_id: history_id.to_string(),
-        })
+        Ok(Done { ids, history_id: history_id.to_string() })
     }
 
     fn carry_out(&mut self, sub: &str, action: &MailAction) -> Result<Vec<String>, ActionError> {
@@ -227,33 +221,17 @@ impl World {
     }
 
     fn receive_as_said(&mut self, sub: &str, action: &MailAction) -> Result<String, ActionError> {
-        let MailAction::Receive {
-            from,
-            compose,
-            headers,
-            label_ids,
-            thread_id,
-            internal_date_ms,
-            ..
-        } = action
-        else {
+        let MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, .. } = action else {
             return Ok(String::new());
         };
         let mut letter = match (headers, compose) {
             (Some(headers), _) => {
-                let bytes: usize = headers
-                    .iter()
-                    .map(|header| header.name.len() + header.value.len())
-                    .sum();
+                let bytes: usize = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
                 if bytes > HEADER_BYTES_MAX {
                     return Err(ActionError::TooMuch);
                 }
                 let body = crate::compose::with_canaries("As given.", &mut self.dice);
-                Letter {
-                    headers: headers.clone(),
-                    body,
-                    ..Letter::default()
-                }
+                Letter { headers: headers.clone(), body, ..Letter::default() }
             }
             (None, Some(compose)) => {
                 let from = from.as_deref().unwrap_or("Sandbox <sandbox@mail.example>");
@@ -274,10 +252,7 @@ impl World {
     fn label_ids(&self, sub: &str, names: &[String]) -> Result<Vec<String>, MailError> {
         let mailbox = self.mail.get(sub).ok_or(MailError::NoMailbox)?;
         let id = |name: &String| {
-            mailbox
-                .label(name)
-                .map(|label| label.id.clone())
-                .ok_or_else(|| MailError::NoLabel(name.clone()))
+            mailbox.label(name).map(|label| label.id.clone()).ok_or_else(|| MailError::NoLabel(name.clone()))
         };
         names.iter().map(id).collect()
     }
@@ -295,13 +270,7 @@ mod tests {
     }
 
     fn labels(world: &World, id: &str) -> Vec<String> {
-        world.mail[&sub()]
-            .message(id)
-            .unwrap()
-            .label_ids
-            .iter()
-            .cloned()
-            .collect()
+        world.mail[&sub()].message(id).unwrap().label_ids.iter().cloned().collect()
     }
 
     #[test]
@@ -333,20 +302,9 @@ mod tests {
     #[test]
     fn drafts_and_imports() {
         let mut world = empty_world();
-        let draft = act(&mut world, r#"{"action":"draft","compose":{"to":"bo@example.com"}}"#)
-            .unwrap()
-            .ids
-            .remove(0);
-        let saved = act(
-            &mut world,
-            &format!(r#"{{"action":"draft","earlier":"{draft}","compose":{{}}}}"#),
-        )
-        .unwrap();
-        act(
-            &mut world,
-            &format!(r#"{{"action":"send_draft","id":"{}"}}"#, saved.ids[0]),
-        )
-        .unwrap();
+        let draft = act(&mut world, r#"{"action":"draft","compose":{"to":"bo@example.com"}}"#).unwrap().ids.remove(0);
+        let saved = act(&mut world, &format!(r#"{{"action":"draft","earlier":"{draft}","compose":{{}}}}"#)).unwrap();
+        act(&mut world, &format!(r#"{{"action":"send_draft","id":"{}"}}"#, saved.ids[0])).unwrap();
         let json = r#"{"action":"receive","headers":[],"label_ids":[],"internal_date_ms":5,"count":3}"#;
         let done = act(&mut world, json).unwrap();
         assert_eq!(done.ids.len(), 3);
@@ -358,15 +316,9 @@ mod tests {
     fn what_cannot_be_done_says_why() {
         let mut world = empty_world();
         let read = MailAction::Read(One { id: "0".into() });
-        assert_eq!(
-            world.act("x@example.com", &read),
-            Err(ActionError::NoPerson("x@example.com".into()))
-        );
+        assert_eq!(world.act("x@example.com", &read), Err(ActionError::NoPerson("x@example.com".into())));
         assert_eq!(world.act(INES, &read), Err(MailError::NoMessage("0".into()).into()));
-        assert_eq!(
-            world.act("no-mail@example.com", &read),
-            Err(MailError::NoMailbox.into())
-        );
+        assert_eq!(world.act("no-mail@example.com", &read), Err(MailError::NoMailbox.into()));
         assert!(serde_json::from_str::<MailAction>(r#"{"action":"read","id":"0","twice":true}"#).is_err());
         assert!(serde_json::from_str::<MailAction>(r#"{"action":"fly"}"#).is_err());
     }

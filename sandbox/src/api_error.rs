@@ -50,28 +50,17 @@ impl ApiError {
             "Invalid JSON payload received. Unknown name \"{name}\": Cannot bind query parameter. \
              Field '{name}' could not be found in request message."
         );
-        ApiError {
-            reason: "badRequest",
-            ..ApiError::invalid_argument(message)
-        }
+        ApiError { reason: "badRequest", ..ApiError::invalid_argument(message) }
     }
 
     /// 400 for a body that is not what the call wants.
     pub(crate) fn invalid_body(message: impl Into<String>) -> ApiError {
-        ApiError {
-            reason: "parseError",
-            ..ApiError::invalid_argument(message)
-        }
+        ApiError { reason: "parseError", ..ApiError::invalid_argument(message) }
     }
 
     /// 400 for an account on which Gmail is off.
     pub(crate) fn no_mailbox() -> ApiError {
-        ApiError::new(
-            400,
-            "FAILED_PRECONDITION",
-            "failedPrecondition",
-            "Mail service not enabled",
-        )
+        ApiError::new(400, "FAILED_PRECONDITION", "failedPrecondition", "Mail service not enabled")
     }
 
     /// 400 when the state of the world forbids the call.
@@ -135,10 +124,7 @@ impl ApiError {
 
     /// 404 with a sentence of its own.
     pub(crate) fn not_found_because(message: impl Into<String>) -> ApiError {
-        ApiError {
-            message: message.into(),
-            ..ApiError::not_found()
-        }
+        ApiError { message: message.into(), ..ApiError::not_found() }
     }
 
     /// 409 because the thing exists.
@@ -158,19 +144,13 @@ impl ApiError {
             "Quota exceeded for quota metric 'Queries' and limit '{limit}' of service 'gmail.googleapis.com' \
              for consumer 'project_number:{project_number}'."
         );
-        ApiError {
-            domain: "usageLimits",
-            ..ApiError::new(403, "PERMISSION_DENIED", "rateLimitExceeded", message)
-        }
+        ApiError { domain: "usageLimits", ..ApiError::new(403, "PERMISSION_DENIED", "rateLimitExceeded", message) }
     }
 
     /// 403 because the day's units are used up.
     pub(crate) fn quota_day() -> ApiError {
         let error = ApiError::new(403, "PERMISSION_DENIED", "dailyLimitExceeded", "Daily Limit Exceeded");
-        ApiError {
-            domain: "usageLimits",
-            ..error
-        }
+        ApiError { domain: "usageLimits", ..error }
     }
 
     /// 429 that names the instant from which to try again.
@@ -187,10 +167,7 @@ impl ApiError {
 
     /// The usual answer of this status, for injected faults; `reason` chooses between the known 400s and 403s.
     pub(crate) fn injected(code: u16, reason: Option<&str>, message: Option<&str>, now: Timestamp) -> ApiError {
-        let usage = |error: ApiError| ApiError {
-            domain: "usageLimits",
-            ..error
-        };
+        let usage = |error: ApiError| ApiError { domain: "usageLimits", ..error };
         let denied = |reason, message| ApiError::new(403, "PERMISSION_DENIED", reason, message);
         let error = match (code, reason) {
             (400, Some("failedPrecondition")) => ApiError::failed_precondition("Precondition check failed."),
@@ -222,22 +199,11 @@ impl ApiError {
                 "Resource has been exhausted (e.g. check quota).",
             ),
             (501, _) => ApiError::new(501, "UNIMPLEMENTED", "notImplemented", "Method not implemented"),
-            (503, _) => ApiError::new(
-                503,
-                "UNAVAILABLE",
-                "backendError",
-                "The service is currently unavailable.",
-            ),
-            _ => ApiError {
-                code,
-                ..ApiError::new(500, "INTERNAL", "backendError", "Internal error encountered.")
-            },
+            (503, _) => ApiError::new(503, "UNAVAILABLE", "backendError", "The service is currently unavailable."),
+            _ => ApiError { code, ..ApiError::new(500, "INTERNAL", "backendError", "Internal error encountered.") },
         };
         match message {
-            Some(message) => ApiError {
-                message: message.to_owned(),
-                ..error
-            },
+            Some(message) => ApiError { message: message.to_owned(), ..error },
             None => error,
         }
     }
@@ -280,10 +246,7 @@ impl IntoResponse for ApiError {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (code, axum::Json(self.body())).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=UTF-8"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
         if let Some(authenticate) = self.authenticate {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(authenticate));
         }
@@ -309,9 +272,7 @@ mod tests {
 
     #[test]
     fn pubsub_answers_without_the_inner_list() {
-        let body = ApiError::already_exists("Resource already exists in the project.")
-            .plain()
-            .body();
+        let body = ApiError::already_exists("Resource already exists in the project.").plain().body();
         assert!(body["error"].get("errors").is_none());
         assert_eq!(body["error"]["status"], "ALREADY_EXISTS");
     }
@@ -320,10 +281,7 @@ mod tests {
     fn the_retry_instant_stands_in_the_sentence() {
         let until: Timestamp = "2026-11-02T08:15:00.25Z".parse().unwrap();
         let error = ApiError::quota_until(until);
-        assert_eq!(
-            error.message,
-            "User-rate limit exceeded.  Retry after 2026-11-02T08:15:00.250Z"
-        );
+        assert_eq!(error.message, "User-rate limit exceeded.  Retry after 2026-11-02T08:15:00.250Z");
         assert_eq!(error.code, 429);
     }
 }

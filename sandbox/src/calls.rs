@@ -169,30 +169,12 @@ mod tests {
 
     #[test]
     fn calls_are_named_as_google_names_them() {
-        assert_eq!(
-            named(Method::GET, "/gmail/v1/users/me/messages/18c"),
-            Some("gmail.users.messages.get")
-        );
-        assert_eq!(
-            named(Method::GET, "/gmail/v1/users/me/messages"),
-            Some("gmail.users.messages.list")
-        );
-        assert_eq!(
-            named(Method::POST, "/gmail/v1/users/me/watch"),
-            Some("gmail.users.watch")
-        );
-        assert_eq!(
-            named(Method::POST, "/gmail/v1/users/me/messages/send"),
-            Some("gmail.other")
-        );
-        assert_eq!(
-            named(Method::POST, "/v1/projects/p/subscriptions/s:pull"),
-            Some("pubsub.pull")
-        );
-        assert_eq!(
-            named(Method::PUT, "/v1/projects/p/topics/t"),
-            Some("pubsub.topics.create")
-        );
+        assert_eq!(named(Method::GET, "/gmail/v1/users/me/messages/18c"), Some("gmail.users.messages.get"));
+        assert_eq!(named(Method::GET, "/gmail/v1/users/me/messages"), Some("gmail.users.messages.list"));
+        assert_eq!(named(Method::POST, "/gmail/v1/users/me/watch"), Some("gmail.users.watch"));
+        assert_eq!(named(Method::POST, "/gmail/v1/users/me/messages/send"), Some("gmail.other"));
+        assert_eq!(named(Method::POST, "/v1/projects/p/subscriptions/s:pull"), Some("pubsub.pull"));
+        assert_eq!(named(Method::PUT, "/v1/projects/p/topics/t"), Some("pubsub.topics.create"));
         assert_eq!(named(Method::POST, "/token"), Some("oauth.token"));
         assert_eq!(named(Method::GET, "/mailbox"), None);
         assert_eq!(named(Method::GET, "/sandbox/v1/calls"), None);

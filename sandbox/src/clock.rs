@@ -32,9 +32,7 @@ impl Default for Clock {
 impl Clock {
     /// The machine's clock. [`Clock::advance`] shifts it forward, and it keeps running from there.
     pub fn system() -> Clock {
-        Clock::of(Time::System {
-            shift: SignedDuration::ZERO,
-        })
+        Clock::of(Time::System { shift: SignedDuration::ZERO })
     }
 
     /// A clock that shows `start` until [`Clock::advance`] moves it.
@@ -43,17 +41,11 @@ impl Clock {
     }
 
     fn of(time: Time) -> Clock {
-        Clock {
-            time: Arc::new(Mutex::new(time)),
-            moved: watch::Sender::new(0),
-        }
+        Clock { time: Arc::new(Mutex::new(time)), moved: watch::Sender::new(0) }
     }
 
     /// The sandbox's present instant.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place where the sandbox reads the machine's clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where the sandbox reads the machine's clock")]
     pub fn now(&self) -> Timestamp {
         match *self.time.lock().unwrap_or_else(PoisonError::into_inner) {
             Time::System { shift } => Timestamp::now().saturating_add(shift).unwrap_or(Timestamp::MAX),
@@ -74,10 +66,7 @@ impl Clock {
 
     /// Whether time stands still between two calls of [`Clock::advance`].
     pub fn is_manual(&self) -> bool {
-        matches!(
-            *self.time.lock().unwrap_or_else(PoisonError::into_inner),
-            Time::Manual { .. }
-        )
+        matches!(*self.time.lock().unwrap_or_else(PoisonError::into_inner), Time::Manual { .. })
     }
 
     /// How far the sandbox's time is ahead of the machine's; zero for a manual clock. A restart restores it.
@@ -92,11 +81,7 @@ impl Clock {
     pub(crate) async fn reached(&self, at: Timestamp) {
         let mut moved = self.moved.subscribe();
         while self.now() < at {
-            let left = if self.is_manual() {
-                None
-            } else {
-                Duration::try_from(at.duration_since(self.now())).ok()
-            };
+            let left = if self.is_manual() { None } else { Duration::try_from(at.duration_since(self.now())).ok() };
             tokio::select! {
                 // The channel lives as long as this clock, so a closed channel can't be seen here.
                 _ = moved.changed() => {}
@@ -107,18 +92,12 @@ impl Clock {
 
     /// Waits in the machine's time, whatever the sandbox's time does: for bounds on HTTP itself (how long an answer may
     /// be held back), which belong to the caller's socket and not to the false world.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock through which the sandbox sleeps"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock through which the sandbox sleeps")]
     pub(crate) async fn held_back(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock through which the sandbox sleeps"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock through which the sandbox sleeps")]
     async fn real_wait(left: Option<Duration>) {
         match left {
             Some(left) => tokio::time::sleep(left).await,

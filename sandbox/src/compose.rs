@@ -38,10 +38,7 @@ pub struct Compose {
 impl Compose {
     /// Bare addresses of everybody who gets it, in lower case.
     pub fn recipients(&self) -> BTreeSet<String> {
-        [&self.to, &self.cc, &self.bcc]
-            .into_iter()
-            .flat_map(|list| addresses(list))
-            .collect()
+        [&self.to, &self.cc, &self.bcc].into_iter().flat_map(|list| addresses(list)).collect()
     }
 }
 
@@ -51,10 +48,7 @@ pub fn addresses(list: &str) -> Vec<String> {
         Some((_, address)) => address.trim_end_matches([' ', '>']).to_owned(),
         None => item.trim().to_owned(),
     };
-    list.split(',')
-        .map(|item| bare(item).to_ascii_lowercase())
-        .filter(|address| address.contains('@'))
-        .collect()
+    list.split(',').map(|item| bare(item).to_ascii_lowercase()).filter(|address| address.contains('@')).collect()
 }
 
 /// What an earlier message gives to its answer.
@@ -72,17 +66,13 @@ pub(crate) fn letter(
     now: Timestamp,
     dice: &mut Dice,
 ) -> Letter {
-    let domain = addresses(from)
-        .first()
-        .and_then(|address| address.split_once('@').map(|(_, domain)| domain.to_owned()));
+    let domain =
+        addresses(from).first().and_then(|address| address.split_once('@').map(|(_, domain)| domain.to_owned()));
     let domain = domain.unwrap_or_else(|| "example.com".to_owned());
     let mut headers = vec![
         Header::new("MIME-Version", "1.0"),
         Header::new("Date", date(now)),
-        Header::new(
-            "Message-ID",
-            format!("<{:016x}.{:08x}@{domain}>", dice.number(), dice.below(1 << 32)),
-        ),
+        Header::new("Message-ID", format!("<{:016x}.{:08x}@{domain}>", dice.number(), dice.below(1 << 32))),
         Header::new("Subject", typed(&compose.subject)),
         Header::new("From", typed(from)),
     ];
@@ -93,17 +83,10 @@ pub(crate) fn letter(
     }
     if let Some(earlier) = earlier {
         headers.push(Header::new("In-Reply-To", &earlier.message_id));
-        headers.push(Header::new(
-            "References",
-            format!("{} {}", earlier.references, earlier.message_id).trim(),
-        ));
+        headers.push(Header::new("References", format!("{} {}", earlier.references, earlier.message_id).trim()));
     }
     headers.push(Header::new("Content-Type", "text/plain; charset=\"UTF-8\""));
-    Letter {
-        headers,
-        body: with_canaries(&compose.body, dice),
-        ..Letter::default()
-    }
+    Letter { headers, body: with_canaries(&compose.body, dice), ..Letter::default() }
 }
 
 /// The letter as it lies in the recipient's mailbox.
@@ -128,9 +111,7 @@ pub(crate) fn canaries_of(text: &str) -> impl Iterator<Item = &str> {
 
 /// An instant as mail writes it.
 pub(crate) fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%a, %d %b %Y %H:%M:%S +0000")
-        .to_string()
+    at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// A header value as people read it: RFC 2047 words in UTF-8 are decoded, everything else stays as it is.
@@ -188,11 +169,7 @@ fn quoted(text: &str) -> Option<Vec<u8>> {
 
 /// Typed text as one header line.
 fn typed(text: &str) -> String {
-    text.trim()
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(TYPED_CHARS_MAX)
-        .collect()
+    text.trim().chars().filter(|letter| !letter.is_control()).take(TYPED_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -221,45 +198,24 @@ mod tests {
         assert!(sent.header("message-id").unwrap().ends_with("@example.com>"));
         assert_eq!(canaries_of(&sent.body).count(), 2);
         let arrived = delivered(sent.clone(), "bo@example.org", now);
-        assert_eq!(
-            (sent.header("Bcc"), arrived.header("Bcc")),
-            (Some("cy@example.net"), None)
-        );
+        assert_eq!((sent.header("Bcc"), arrived.header("Bcc")), (Some("cy@example.net"), None));
         assert_eq!(arrived.header("Delivered-To"), Some("bo@example.org"));
         assert_eq!(compose.recipients().len(), 2);
     }
 
     #[test]
     fn encoded_words_are_read_and_nonsense_is_left_alone() {
-        assert_eq!(
-            decoded("=?UTF-8?B?5pel5pys?= =?utf-8?q?_=F0=9F=8C=B8?= end"),
-            "日本 🌸 end"
-        );
-        for same in [
-            "",
-            "plain",
-            "=?UTF-8?B?not base64 at all?=",
-            "=?x-unknown?Q?a?=",
-            "a =?b",
-            "=?UTF-8?Q?=ZZ?=",
-        ] {
+        assert_eq!(decoded("=?UTF-8?B?5pel5pys?= =?utf-8?q?_=F0=9F=8C=B8?= end"), "日本 🌸 end");
+        for same in ["", "plain", "=?UTF-8?B?not base64 at all?=", "=?x-unknown?Q?a?=", "a =?b", "=?UTF-8?Q?=ZZ?="] {
             assert_eq!(decoded(same), same);
         }
     }
 
     #[test]
     fn an_answer_carries_the_chain() {
-        let earlier = Earlier {
-            message_id: "<b@x>".into(),
-            references: "<a@x>".into(),
-        };
-        let answer = letter(
-            "a@example.com",
-            &Compose::default(),
-            Some(&earlier),
-            Timestamp::UNIX_EPOCH,
-            &mut Dice::new(1),
-        );
+        let earlier = Earlier { message_id: "<b@x>".into(), references: "<a@x>".into() };
+        let answer =
+            letter("a@example.com", &Compose::default(), Some(&earlier), Timestamp::UNIX_EPOCH, &mut Dice::new(1));
         assert_eq!(answer.header("References"), Some("<a@x> <b@x>"));
         assert_eq!(answer.header("In-Reply-To"), Some("<b@x>"));
     }

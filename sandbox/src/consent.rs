@@ -134,8 +134,7 @@ impl<'a> Parameters<'a> {
     }
 
     fn required(&self, name: &str) -> Result<&'a str, Problem> {
-        self.optional(name)
-            .ok_or_else(|| self.invalid(format!("Required parameter is missing: {name}")))
+        self.optional(name).ok_or_else(|| self.invalid(format!("Required parameter is missing: {name}")))
     }
 
     fn one_of(&self, name: &str, values: [&'static str; 2], default: &'static str) -> Result<&'static str, Problem> {
@@ -143,11 +142,7 @@ impl<'a> Parameters<'a> {
             return Ok(default);
         };
         let known = values.into_iter().find(|value| *value == given);
-        known.ok_or_else(|| {
-            self.invalid(format!(
-                "Invalid parameter value for {name}: '{given}' is not supported."
-            ))
-        })
+        known.ok_or_else(|| self.invalid(format!("Invalid parameter value for {name}: '{given}' is not supported.")))
     }
 
     fn invalid(&self, explanation: impl Into<String>) -> Problem {
@@ -206,12 +201,7 @@ fn check_scopes(parameters: &Parameters<'_>) -> Result<BTreeSet<String>, Problem
 
 fn check_prompt(parameters: &Parameters<'_>) -> Result<Prompt, Problem> {
     let mut prompt = Prompt::default();
-    for word in parameters
-        .optional("prompt")
-        .unwrap_or_default()
-        .split(' ')
-        .filter(|word| !word.is_empty())
-    {
+    for word in parameters.optional("prompt").unwrap_or_default().split(' ').filter(|word| !word.is_empty()) {
         match word {
             "none" => prompt.none = true,
             "consent" => prompt.consent = true,
@@ -242,11 +232,7 @@ fn check_challenge(parameters: &Parameters<'_>) -> Result<Option<Challenge>, Pro
         return Err(parameters.invalid("Invalid parameter value for code_challenge: 43 to 128 unreserved characters."));
     }
     let challenge = challenge.to_owned();
-    Ok(Some(if method == "S256" {
-        Challenge::S256(challenge)
-    } else {
-        Challenge::Plain(challenge)
-    }))
+    Ok(Some(if method == "S256" { Challenge::S256(challenge) } else { Challenge::Plain(challenge) }))
 }
 
 impl AuthorizeRequest {
@@ -308,15 +294,9 @@ impl AuthorizeRequest {
 impl Identity {
     /// Begins an authorization in a browser.
     pub(crate) fn begin_authorization(&mut self, now: Timestamp, browser: &str, request: AuthorizeRequest) -> Step {
-        self.asked
-            .entry(request.client_id.clone())
-            .or_default()
-            .extend(request.scopes.iter().cloned());
+        self.asked.entry(request.client_id.clone()).or_default().extend(request.scopes.iter().cloned());
         let sessions = self.signed_in(Some(browser));
-        let hinted = sessions
-            .iter()
-            .find(|person| request.hints_at(person))
-            .map(|person| person.sub.clone());
+        let hinted = sessions.iter().find(|person| request.hints_at(person)).map(|person| person.sub.clone());
         let only = match (sessions.as_slice(), &request.login_hint) {
             ([person], None) if request.hd_fits(person) => Some(person.sub.clone()),
             _ => None,
@@ -333,9 +313,7 @@ impl Identity {
         let picked = hinted.or(known).filter(|_| !request.prompt.select_account);
         let id = self.keep_transaction(now, browser, request);
         match picked {
-            Some(sub) => self
-                .choose_account(now, browser, &id, &sub)
-                .unwrap_or(Step::Chooser(id)),
+            Some(sub) => self.choose_account(now, browser, &id, &sub).unwrap_or(Step::Chooser(id)),
             None => Step::Chooser(id),
         }
     }
@@ -352,21 +330,12 @@ impl Identity {
 
     fn keep_transaction(&mut self, now: Timestamp, browser: &str, request: AuthorizeRequest) -> String {
         while self.transactions.len() >= TRANSACTIONS_MAX {
-            let oldest = self
-                .transactions
-                .iter()
-                .min_by_key(|(_, kept)| kept.begun_at)
-                .map(|(id, _)| id.clone());
+            let oldest = self.transactions.iter().min_by_key(|(_, kept)| kept.begun_at).map(|(id, _)| id.clone());
             let Some(oldest) = oldest else { break };
             self.transactions.remove(&oldest);
         }
         let id = self.draw("transaction", 32);
-        let kept = Transaction {
-            browser: browser.to_owned(),
-            request,
-            sub: None,
-            begun_at: now,
-        };
+        let kept = Transaction { browser: browser.to_owned(), request, sub: None, begun_at: now };
         self.transactions.insert(id.clone(), kept);
         id
     }
@@ -374,8 +343,7 @@ impl Identity {
     /// The transaction, when it belongs to this browser and is still open.
     pub(crate) fn transaction(&self, now: Timestamp, browser: &str, id: &str) -> Result<&Transaction, Stale> {
         let kept = self.transactions.get(id).filter(|kept| kept.browser == browser);
-        kept.filter(|kept| now.duration_since(kept.begun_at) < TRANSACTION_LIFE)
-            .ok_or(Stale)
+        kept.filter(|kept| now.duration_since(kept.begun_at) < TRANSACTION_LIFE).ok_or(Stale)
     }
 
     /// Takes the account that was chosen or signed in to.
@@ -411,14 +379,7 @@ impl Identity {
         let (identity, asked): (Vec<_>, Vec<_>) = scopes.partition(|scope| is_sign_in(scope.name));
         let trusted = self.is_trusted(person, client);
         let boxes = !trusted && asked.len() > 1;
-        Ok(ConsentView {
-            client,
-            person,
-            identity,
-            asked,
-            boxes,
-            trusted,
-        })
+        Ok(ConsentView { client, person, identity, asked, boxes, trusted })
     }
 
     /// Takes the answer of the consent page: the ticked scopes, or `None` for Cancel.
@@ -450,10 +411,7 @@ impl Identity {
             return Ok(self.refuse(&request, &sub, refusal));
         }
         self.remember_consent(now, &client, &sub, given.clone(), request.include_granted);
-        let request = AuthorizeRequest {
-            scopes: given,
-            ..request
-        };
+        let request = AuthorizeRequest { scopes: given, ..request };
         Ok(self.finish(now, browser, &request, &sub, true))
     }
 
@@ -471,11 +429,7 @@ impl Identity {
     }
 
     fn finish(&mut self, now: Timestamp, browser: &str, request: &AuthorizeRequest, sub: &str, shown: bool) -> Step {
-        let project = self
-            .clients
-            .get(&request.client_id)
-            .map(|client| client.project.clone())
-            .unwrap_or_default();
+        let project = self.clients.get(&request.client_id).map(|client| client.project.clone()).unwrap_or_default();
         let mut scopes = request.scopes.clone();
         if request.include_granted {
             scopes.extend(self.granted(&project, sub));
@@ -494,19 +448,11 @@ impl Identity {
                 used: false,
             },
         );
-        let position = self
-            .signed_in(Some(browser))
-            .iter()
-            .position(|person| person.sub == sub);
+        let position = self.signed_in(Some(browser)).iter().position(|person| person.sub == sub);
         let authuser = position.unwrap_or_default().to_string();
         let scope = callback_scope(&scopes);
         let hd = self.people.get(sub).and_then(|person| person.hd.clone());
-        let mut parameters = vec![
-            ("iss", self.issuer()),
-            ("code", &code),
-            ("scope", &scope),
-            ("authuser", &authuser),
-        ];
+        let mut parameters = vec![("iss", self.issuer()), ("code", &code), ("scope", &scope), ("authuser", &authuser)];
         if let Some(hd) = &hd {
             parameters.push(("hd", hd));
         }
@@ -519,21 +465,12 @@ impl Identity {
         if by_policy && self.switches.policy_errors_redirect {
             return request.return_error(refusal.code());
         }
-        let name = self
-            .clients
-            .get(&request.client_id)
-            .map_or("This application", |client| client.name.as_str());
+        let name = self.clients.get(&request.client_id).map_or("This application", |client| client.name.as_str());
         let email = self.people.get(sub).map_or("", |person| person.email.as_str());
         let (headline, explanation) = self.explain(refusal, name);
         let mut details = vec![("account".to_owned(), email.to_owned())];
         details.extend(request.details.iter().cloned());
-        Step::Stop(Problem {
-            status: refusal.status(),
-            code: refusal.code(),
-            headline,
-            explanation,
-            details,
-        })
+        Step::Stop(Problem { status: refusal.status(), code: refusal.code(), headline, explanation, details })
     }
 
     fn explain(&self, refusal: Refusal, name: &str) -> (String, String) {
@@ -570,10 +507,7 @@ impl Identity {
 /// The `scope` of the callback: short and long names of the identity scopes, as Google sends them.
 fn callback_scope(scopes: &BTreeSet<String>) -> String {
     let aliases = [(EMAIL, "email"), (PROFILE, "profile"), (OPENID, OPENID)];
-    let short = aliases
-        .iter()
-        .filter(|(long, _)| scopes.contains(*long))
-        .map(|(_, short)| *short);
+    let short = aliases.iter().filter(|(long, _)| scopes.contains(*long)).map(|(_, short)| *short);
     let long = scopes.iter().map(String::as_str).filter(|scope| *scope != OPENID);
     short.chain(long).collect::<Vec<_>>().join(" ")
 }
@@ -614,10 +548,7 @@ mod tests {
         assert_eq!(refused(&[("include_granted_scopes", "yes")]), invalid);
         assert_eq!(refused(&[("code_challenge_method", "S256")]), invalid);
         assert_eq!(refused(&[("code_challenge", "short")]), invalid);
-        assert_eq!(
-            refused(&[("code_challenge", &"a".repeat(43)), ("code_challenge_method", "S512")]),
-            invalid
-        );
+        assert_eq!(refused(&[("code_challenge", &"a".repeat(43)), ("code_challenge_method", "S512")]), invalid);
     }
 
     #[test]
@@ -625,23 +556,15 @@ mod tests {
         let mut twice = query(&[]);
         twice.push(("scope".to_owned(), "openid".to_owned()));
         assert!(AuthorizeRequest::parse(&identity(), &twice).is_err());
-        assert_eq!(
-            refused(&[("state", &"x".repeat(VALUE_BYTES_MAX + 1))]),
-            (400, "invalid_request")
-        );
+        assert_eq!(refused(&[("state", &"x".repeat(VALUE_BYTES_MAX + 1))]), (400, "invalid_request"));
     }
 
     #[test]
     fn a_disabled_or_deleted_client_has_its_own_code() {
-        for (state, code) in [
-            (ClientState::Deleted, "deleted_client"),
-            (ClientState::Disabled, "disabled_client"),
-        ] {
+        for (state, code) in [(ClientState::Deleted, "deleted_client"), (ClientState::Disabled, "disabled_client")] {
             let mut identity = identity();
             identity.clients.get_mut(INTAIL).unwrap().state = state;
-            let Err(problem) = AuthorizeRequest::parse(&identity, &query(&[])) else {
-                panic!("accepted")
-            };
+            let Err(problem) = AuthorizeRequest::parse(&identity, &query(&[])) else { panic!("accepted") };
             assert_eq!((problem.status, problem.code), (401, code));
         }
     }
@@ -649,12 +572,7 @@ mod tests {
     #[test]
     fn the_callback_carries_code_scope_state_issuer_and_account() {
         let mut identity = identity();
-        let back = connect(
-            &mut identity,
-            start(),
-            INES,
-            &[("scope", &format!("openid email {MAIL}"))],
-        );
+        let back = connect(&mut identity, start(), INES, &[("scope", &format!("openid email {MAIL}"))]);
         assert!(back["code"].starts_with("4/"));
         assert_eq!(back["state"], "a b&c");
         assert_eq!(back["iss"], "https://sandbox.example.com");
@@ -681,10 +599,7 @@ mod tests {
         let (browser, step) = begin(&mut identity, start(), INES, &[]);
         let Step::Consent(id) = step else { panic!("{step:?}") };
         let back = returned(&identity.answer_consent(start(), &browser, &id, None).unwrap());
-        assert_eq!(
-            (back["error"].as_str(), back["state"].as_str()),
-            ("access_denied", "a b&c")
-        );
+        assert_eq!((back["error"].as_str(), back["state"].as_str()), ("access_denied", "a b&c"));
         assert!(!back.contains_key("code"));
         assert!(identity.granted("intail-demo", &sub(INES)).is_empty());
     }
@@ -714,10 +629,7 @@ mod tests {
     #[test]
     fn no_box_ticked_at_all_counts_as_denied() {
         let mut identity = identity();
-        assert_eq!(
-            connect_with(&mut identity, start(), INES, &[], &[])["error"],
-            "access_denied"
-        );
+        assert_eq!(connect_with(&mut identity, start(), INES, &[], &[])["error"], "access_denied");
     }
 
     #[test]
@@ -730,16 +642,10 @@ mod tests {
         };
         let mut identity = identity();
         assert_eq!(boxes(&mut identity, &[]), (true, 0, 2));
-        assert_eq!(
-            boxes(&mut identity, &[("scope", &format!("openid {MAIL}"))]),
-            (false, 1, 1)
-        );
+        assert_eq!(boxes(&mut identity, &[("scope", &format!("openid {MAIL}"))]), (false, 1, 1));
         identity.set_access(start(), INTAIL, Some(crate::access::AccessLevel::Trusted));
         assert_eq!(boxes(&mut identity, &[]), (false, 0, 2));
-        assert_eq!(
-            connect_with(&mut identity, start(), INES, &[], &[])["scope"],
-            format!("{CALENDAR} {MAIL}")
-        );
+        assert_eq!(connect_with(&mut identity, start(), INES, &[], &[])["scope"], format!("{CALENDAR} {MAIL}"));
     }
 
     #[test]
@@ -750,9 +656,7 @@ mod tests {
         let Step::Consent(id) = step else { panic!("{step:?}") };
         let view = identity.consent_view(start(), &browser, &id).unwrap();
         assert_eq!(view.asked.iter().map(|scope| scope.name).collect::<Vec<_>>(), [MAIL]);
-        let step = identity
-            .answer_consent(start(), &browser, &id, Some(&BTreeSet::new()))
-            .unwrap();
+        let step = identity.answer_consent(start(), &browser, &id, Some(&BTreeSet::new())).unwrap();
         assert_eq!(returned(&step)["scope"], format!("{CALENDAR} {MAIL}"));
     }
 
@@ -762,12 +666,7 @@ mod tests {
             let mut identity = identity();
             identity.switches.consent_replaces_grant = replaces;
             connect(&mut identity, start(), INES, &[]);
-            connect(
-                &mut identity,
-                start(),
-                INES,
-                &[("scope", CALENDAR), ("prompt", "consent")],
-            );
+            connect(&mut identity, start(), INES, &[("scope", CALENDAR), ("prompt", "consent")]);
             assert_eq!(identity.granted("intail-demo", &sub(INES)).len(), left);
         }
     }
@@ -804,20 +703,11 @@ mod tests {
         assert!(matches!(step(&[], &[]), Step::Chooser(_)));
         assert!(matches!(step(&[], &[("login_hint", INES)]), Step::Chooser(_)));
         assert!(matches!(step(&[INES], &[]), Step::Return(_)));
-        assert!(matches!(
-            step(&[INES], &[("prompt", "select_account")]),
-            Step::Chooser(_)
-        ));
+        assert!(matches!(step(&[INES], &[("prompt", "select_account")]), Step::Chooser(_)));
         assert!(matches!(step(&[INES], &[("hd", "example.org")]), Step::Chooser(_)));
         assert!(matches!(step(&[INES, "bo@example.org"], &[]), Step::Chooser(_)));
-        assert!(matches!(
-            step(&[INES, "bo@example.org"], &[("login_hint", &sub(INES))]),
-            Step::Return(_)
-        ));
-        assert!(matches!(
-            step(&["bo@example.org"], &[("login_hint", INES)]),
-            Step::Chooser(_)
-        ));
+        assert!(matches!(step(&[INES, "bo@example.org"], &[("login_hint", &sub(INES))]), Step::Return(_)));
+        assert!(matches!(step(&["bo@example.org"], &[("login_hint", INES)]), Step::Chooser(_)));
     }
 
     #[test]
@@ -841,10 +731,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(code("pat@gmail.com", &[]), (403, "org_internal"));
-        assert_eq!(
-            code("bo@example.org", &[("client_id", TESTING)]),
-            (403, "access_denied")
-        );
+        assert_eq!(code("bo@example.org", &[("client_id", TESTING)]), (403, "access_denied"));
         identity.switch_person(start(), &sub(INES), PersonSwitch::AdvancedProtectionOn);
         let (_, step) = begin(&mut identity, start(), INES, &[]);
         assert!(matches!(step, Step::Stop(problem) if problem.code == "policy_enforced"));
@@ -854,9 +741,7 @@ mod tests {
     fn the_oldest_transaction_gives_way() {
         let mut identity = identity();
         let (browser, first) = begin(&mut identity, start(), INES, &[]);
-        let Step::Consent(first) = first else {
-            panic!("{first:?}")
-        };
+        let Step::Consent(first) = first else { panic!("{first:?}") };
         let later = start().checked_add(SignedDuration::from_secs(1)).unwrap();
         for _ in 0..TRANSACTIONS_MAX {
             begin(&mut identity, later, INES, &[]);

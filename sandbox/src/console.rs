@@ -38,29 +38,14 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/console/sign-in", get(sign_in_page).post(sign_in))
         .route("/console/sign-out", post(sign_out))
         .route("/console/security", get(security))
-        .route(
-            "/console/security/access-and-data-control",
-            get(access_and_data_control),
-        )
+        .route("/console/security/access-and-data-control", get(access_and_data_control))
         .route("/console/security/api-controls", get(api_controls))
         .route("/console/security/api-controls/apps", get(apps))
         .route("/console/security/api-controls/apps/{client_id}", get(app))
-        .route(
-            "/console/security/api-controls/apps/{client_id}/access",
-            get(app_access).post(finish_app_access),
-        )
-        .route(
-            "/console/security/api-controls/apps/{client_id}/remove",
-            post(remove_app),
-        )
-        .route(
-            "/console/security/api-controls/services",
-            get(services).post(save_services),
-        )
-        .route(
-            "/console/security/api-controls/settings",
-            get(settings).post(save_settings),
-        )
+        .route("/console/security/api-controls/apps/{client_id}/access", get(app_access).post(finish_app_access))
+        .route("/console/security/api-controls/apps/{client_id}/remove", post(remove_app))
+        .route("/console/security/api-controls/services", get(services).post(save_services))
+        .route("/console/security/api-controls/settings", get(settings).post(save_settings))
         .route("/console/directory/users", get(users))
         .route("/console/directory/users/{sub}", post(switch_user))
 }
@@ -70,8 +55,7 @@ fn administrator<'a>(identity: &'a Identity, headers: &HeaderMap) -> Option<&'a 
     let cookie = browser_cookie(headers)?;
     let sub = identity.browser(&cookie)?.console.as_deref()?;
     let here = identity.signed_in(Some(&cookie)).into_iter();
-    here.filter(|person| person.is_admin && identity.is_of_customer(person))
-        .find(|person| person.sub == sub)
+    here.filter(|person| person.is_admin && identity.is_of_customer(person)).find(|person| person.sub == sub)
 }
 
 /// Renders a page for the administrator, or sends the browser to the console's sign-in.
@@ -87,11 +71,7 @@ fn for_administrator<T: Template>(
     match built {
         None => see_other("/console/sign-in"),
         Some(Some(template)) => page(&template),
-        Some(None) => message(
-            StatusCode::NOT_FOUND,
-            "No such application",
-            "There is no application with this ID.",
-        ),
+        Some(None) => message(StatusCode::NOT_FOUND, "No such application", "There is no application with this ID."),
     }
 }
 
@@ -124,12 +104,7 @@ async fn sign_in_page(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> 
         let mut others = rows_without(&world.identity, &signed_in);
         others.retain(|row| row.active);
         let company = world.identity.customer.name.clone();
-        SignInPage {
-            frame: Frame::new("Sign in to the Admin console", "console"),
-            company,
-            signed_in,
-            others,
-        }
+        SignInPage { frame: Frame::new("Sign in to the Admin console", "console"), company, signed_in, others }
     });
     page(&shown)
 }
@@ -150,10 +125,7 @@ async fn sign_in(
         let (browser, cookie) = browser_of(identity, &headers);
         let good = identity.sign_in(&browser, &form.account);
         let person = identity.people.get(&form.account).cloned();
-        let allowed = good
-            && person
-                .as_ref()
-                .is_some_and(|who| who.is_admin && identity.is_of_customer(who));
+        let allowed = good && person.as_ref().is_some_and(|who| who.is_admin && identity.is_of_customer(who));
         if let Some(browser) = identity.browsers.get_mut(&browser).filter(|_| allowed) {
             browser.console = Some(form.account.clone());
         }
@@ -197,11 +169,7 @@ async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
             here: "home",
             company: identity.customer.name.clone(),
             domains: identity.customer.domains.join(", "),
-            people: identity
-                .people
-                .values()
-                .filter(|person| identity.is_of_customer(person))
-                .count(),
+            people: identity.people.values().filter(|person| identity.is_of_customer(person)).count(),
             configured: identity.policy.configured.len(),
         })
     })
@@ -224,28 +192,15 @@ async fn security(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
             "Access and data control",
             "Which applications can reach your organization's data",
         )];
-        Some(MenuPage {
-            frame,
-            here: "security",
-            heading: "Security",
-            entries,
-        })
+        Some(MenuPage { frame, here: "security", heading: "Security", entries })
     })
 }
 
 async fn access_and_data_control(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     for_administrator(&shared, &headers, |_, frame| {
-        let entries = vec![(
-            API_CONTROLS,
-            "API controls",
-            "App access, services and what holds for unknown applications",
-        )];
-        Some(MenuPage {
-            frame,
-            here: "access",
-            heading: "Access and data control",
-            entries,
-        })
+        let entries =
+            vec![(API_CONTROLS, "API controls", "App access, services and what holds for unknown applications")];
+        Some(MenuPage { frame, here: "access", heading: "Access and data control", entries })
     })
 }
 
@@ -263,20 +218,15 @@ struct ApiControlsPage {
 async fn api_controls(State(shared): State<Arc<Shared>>, headers: HeaderMap, Query(done): Query<Done>) -> Response {
     for_administrator(&shared, &headers, |world, frame| {
         let policy = &world.identity.policy;
-        let restricted = Service::RESTRICTABLE
-            .iter()
-            .filter(|one| policy.service(**one) != ServiceAccess::Unrestricted);
+        let restricted =
+            Service::RESTRICTABLE.iter().filter(|one| policy.service(**one) != ServiceAccess::Unrestricted);
         let restricted = restricted.map(|service| service.title()).collect::<Vec<_>>().join(", ");
         Some(ApiControlsPage {
             frame: frame.noticing((done.done == "saved").then(|| "Saved. It holds from now on.".to_owned())),
             here: "api",
             configured: policy.configured.len(),
             accessed: world.identity.asked.len(),
-            restricted: if restricted.is_empty() {
-                "none".to_owned()
-            } else {
-                restricted
-            },
+            restricted: if restricted.is_empty() { "none".to_owned() } else { restricted },
             unconfigured: unconfigured_title(policy.unconfigured),
         })
     })
@@ -302,10 +252,7 @@ struct AppRow {
 impl AppRow {
     fn of(identity: &Identity, client: &OAuthClient) -> AppRow {
         let level = identity.policy.configured.get(&client.client_id);
-        let users = identity
-            .grants
-            .consents()
-            .filter(|(_, _, consent)| consent.clients.contains(&client.client_id));
+        let users = identity.grants.consents().filter(|(_, _, consent)| consent.clients.contains(&client.client_id));
         AppRow {
             client_id: client.client_id.clone(),
             name: client.name.clone(),
@@ -430,10 +377,7 @@ struct AccessQuery {
 
 impl AccessQuery {
     fn level(&self) -> Result<AccessLevel, &'static str> {
-        let scopes: BTreeSet<String> = known(&self.scope)
-            .into_iter()
-            .map(|scope| scope.name.to_owned())
-            .collect();
+        let scopes: BTreeSet<String> = known(&self.scope).into_iter().map(|scope| scope.name.to_owned()).collect();
         match self.level.as_str() {
             "trusted" => Ok(AccessLevel::Trusted),
             "limited" => Ok(AccessLevel::Limited),
@@ -467,15 +411,8 @@ struct AccessPage {
 
 /// What the wizard starts from: the present setting, or what the application has asked for.
 fn first_choice(identity: &Identity, client_id: &str) -> (&'static str, BTreeSet<String>) {
-    let sign_in = SCOPES
-        .iter()
-        .filter(|scope| is_sign_in(scope.name))
-        .map(|scope| scope.name.to_owned());
-    let wanted = || {
-        sign_in
-            .chain(identity.asked.get(client_id).into_iter().flatten().cloned())
-            .collect()
-    };
+    let sign_in = SCOPES.iter().filter(|scope| is_sign_in(scope.name)).map(|scope| scope.name.to_owned());
+    let wanted = || sign_in.chain(identity.asked.get(client_id).into_iter().flatten().cloned()).collect();
     match identity.policy.configured.get(client_id) {
         Some(AccessLevel::Specific { scopes }) => ("specific", scopes.clone()),
         Some(level) => (level.key(), wanted()),
@@ -493,11 +430,7 @@ fn access_page(identity: &Identity, frame: Frame, client_id: &str, query: &Acces
         _ => "unit",
     };
     let answered = !query.level.is_empty();
-    let chosen = if answered && query.level == "specific" {
-        query.scope.clone()
-    } else {
-        first.1
-    };
+    let chosen = if answered && query.level == "specific" { query.scope.clone() } else { first.1 };
     let asked = identity.asked.get(client_id);
     let choices = SCOPES.iter().map(|scope| ScopeChoice {
         scope,
@@ -510,9 +443,7 @@ fn access_page(identity: &Identity, frame: Frame, client_id: &str, query: &Acces
         row: AppRow::of(identity, client),
         company: identity.customer.name.clone(),
         step,
-        level: parsed
-            .as_ref()
-            .map_or(if answered { "specific" } else { first.0 }, AccessLevel::key),
+        level: parsed.as_ref().map_or(if answered { "specific" } else { first.0 }, AccessLevel::key),
         choices: choices.collect(),
         refusal: match (&parsed, query.step.as_str()) {
             (Err(sentence), "review") => sentence,
@@ -528,9 +459,7 @@ async fn app_access(
     Path(client_id): Path<String>,
     RepeatedQuery(query): RepeatedQuery<AccessQuery>,
 ) -> Response {
-    for_administrator(&shared, &headers, |world, frame| {
-        access_page(&world.identity, frame, &client_id, &query)
-    })
+    for_administrator(&shared, &headers, |world, frame| access_page(&world.identity, frame, &client_id, &query))
 }
 
 async fn finish_app_access(
@@ -557,15 +486,9 @@ async fn remove_app(
     headers: HeaderMap,
     Path(client_id): Path<String>,
 ) -> Response {
-    change(
-        same_origin,
-        &shared,
-        &headers,
-        &format!("{API_CONTROLS}/apps?done=removed"),
-        |world| {
-            world.identity.set_access(world.clock.now(), &client_id, None);
-        },
-    )
+    change(same_origin, &shared, &headers, &format!("{API_CONTROLS}/apps?done=removed"), |world| {
+        world.identity.set_access(world.clock.now(), &client_id, None);
+    })
 }
 
 struct ServiceRow {
@@ -596,11 +519,7 @@ async fn services(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
                 high_risk_only: access == ServiceAccess::RestrictedHighRisk,
             }
         };
-        Some(ServicesPage {
-            frame,
-            here: "api",
-            rows: Service::RESTRICTABLE.iter().map(row).collect(),
-        })
+        Some(ServicesPage { frame, here: "api", rows: Service::RESTRICTABLE.iter().map(row).collect() })
     })
 }
 
@@ -610,30 +529,20 @@ async fn save_services(
     headers: HeaderMap,
     Form(form): Form<Vec<(String, String)>>,
 ) -> Response {
-    let value = |name: &str| {
-        form.iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    };
-    change(
-        same_origin,
-        &shared,
-        &headers,
-        &format!("{API_CONTROLS}?done=saved"),
-        |world| {
-            let now = world.clock.now();
-            for service in Service::RESTRICTABLE {
-                let high_risk = value(&format!("{}_high_risk", service.key())).is_some() && service.has_high_risk_box();
-                let access = match value(service.key()) {
-                    Some("restricted") if high_risk => ServiceAccess::RestrictedHighRisk,
-                    Some("restricted") => ServiceAccess::Restricted,
-                    Some("unrestricted") => ServiceAccess::Unrestricted,
-                    _ => continue,
-                };
-                world.identity.set_service(now, service, access);
-            }
-        },
-    )
+    let value = |name: &str| form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    change(same_origin, &shared, &headers, &format!("{API_CONTROLS}?done=saved"), |world| {
+        let now = world.clock.now();
+        for service in Service::RESTRICTABLE {
+            let high_risk = value(&format!("{}_high_risk", service.key())).is_some() && service.has_high_risk_box();
+            let access = match value(service.key()) {
+                Some("restricted") if high_risk => ServiceAccess::RestrictedHighRisk,
+                Some("restricted") => ServiceAccess::Restricted,
+                Some("unrestricted") => ServiceAccess::Unrestricted,
+                _ => continue,
+            };
+            world.identity.set_service(now, service, access);
+        }
+    })
 }
 
 #[derive(Template)]
@@ -679,24 +588,11 @@ async fn save_settings(
     headers: HeaderMap,
     Form(form): Form<SettingsForm>,
 ) -> Response {
-    change(
-        same_origin,
-        &shared,
-        &headers,
-        &format!("{API_CONTROLS}?done=saved"),
-        |world| {
-            let text: String = form
-                .block_message
-                .trim()
-                .chars()
-                .take(BLOCK_MESSAGE_CHARS_MAX)
-                .collect();
-            world.identity.policy.block_message = (!text.is_empty()).then_some(text);
-            world
-                .identity
-                .set_unconfigured(world.clock.now(), form.unconfigured, form.trust_internal_apps);
-        },
-    )
+    change(same_origin, &shared, &headers, &format!("{API_CONTROLS}?done=saved"), |world| {
+        let text: String = form.block_message.trim().chars().take(BLOCK_MESSAGE_CHARS_MAX).collect();
+        world.identity.policy.block_message = (!text.is_empty()).then_some(text);
+        world.identity.set_unconfigured(world.clock.now(), form.unconfigured, form.trust_internal_apps);
+    })
 }
 
 struct UserRow {
@@ -710,20 +606,12 @@ fn user_row(person: &Person) -> UserRow {
     let mut switches = match person {
         person if person.deleted => vec![("undelete", "Restore account")],
         person if person.suspended => vec![("restore", "Reactivate"), ("delete", "Delete")],
-        _ => vec![
-            ("suspend", "Suspend"),
-            ("delete", "Delete"),
-            ("change_password", "Change password"),
-        ],
+        _ => vec![("suspend", "Suspend"), ("delete", "Delete"), ("change_password", "Change password")],
     };
     if person.is_active() {
         let protection = ("advanced_protection_on", "Enrol in Advanced Protection");
         let no_protection = ("advanced_protection_off", "Leave Advanced Protection");
-        switches.push(if person.advanced_protection {
-            no_protection
-        } else {
-            protection
-        });
+        switches.push(if person.advanced_protection { no_protection } else { protection });
         let (off, on) = (("mailbox_off", "Turn Gmail off"), ("mailbox_on", "Turn Gmail on"));
         switches.push(if person.has_mailbox { off } else { on });
     }
@@ -735,16 +623,8 @@ fn user_row(person: &Person) -> UserRow {
         (person.under_18, "Under 18"),
         (!person.has_mailbox, "No mailbox"),
     ];
-    let marks = marks
-        .iter()
-        .filter(|(on, _)| *on)
-        .map(|(_, mark)| *mark)
-        .collect::<Vec<_>>();
-    UserRow {
-        account: AccountRow::of(person),
-        switches,
-        marks: marks.join(", "),
-    }
+    let marks = marks.iter().filter(|(on, _)| *on).map(|(_, mark)| *mark).collect::<Vec<_>>();
+    UserRow { account: AccountRow::of(person), switches, marks: marks.join(", ") }
 }
 
 #[derive(Template)]
@@ -758,11 +638,7 @@ struct UsersPage {
 async fn users(State(shared): State<Arc<Shared>>, headers: HeaderMap, Query(done): Query<Done>) -> Response {
     for_administrator(&shared, &headers, |world, frame| {
         let identity = &world.identity;
-        let mut people: Vec<&Person> = identity
-            .people
-            .values()
-            .filter(|who| identity.is_of_customer(who))
-            .collect();
+        let mut people: Vec<&Person> = identity.people.values().filter(|who| identity.is_of_customer(who)).collect();
         people.sort_by(|left, right| left.name.cmp(&right.name));
         Some(UsersPage {
             frame: frame.noticing((done.done == "saved").then(|| "Done. It holds from now on.".to_owned())),
@@ -784,13 +660,7 @@ async fn switch_user(
     Path(sub): Path<String>,
     Form(form): Form<SwitchForm>,
 ) -> Response {
-    change(
-        same_origin,
-        &shared,
-        &headers,
-        "/console/directory/users?done=saved",
-        |world| {
-            world.identity.switch_person(world.clock.now(), &sub, form.switch);
-        },
-    )
+    change(same_origin, &shared, &headers, "/console/directory/users?done=saved", |world| {
+        world.identity.switch_person(world.clock.now(), &sub, form.switch);
+    })
 }

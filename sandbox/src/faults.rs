@@ -87,31 +87,17 @@ fn always() -> u8 {
 impl Rule {
     /// A rule that always acts on these calls.
     pub fn new(call: &str, then: Mischief) -> Rule {
-        Rule {
-            id: 0,
-            call: call.to_owned(),
-            person: None,
-            then,
-            count: None,
-            skip: 0,
-            percent: 100,
-        }
+        Rule { id: 0, call: call.to_owned(), person: None, then, count: None, skip: 0, percent: 100 }
     }
 
     /// The rule, acting this many times.
     pub fn times(self, count: u32) -> Rule {
-        Rule {
-            count: Some(count),
-            ..self
-        }
+        Rule { count: Some(count), ..self }
     }
 
     /// The rule, acting on calls in this person's name only.
     pub fn of(self, email: &str) -> Rule {
-        Rule {
-            person: Some(email.to_owned()),
-            ..self
-        }
+        Rule { person: Some(email.to_owned()), ..self }
     }
 
     /// The rule, acting in so many of a hundred fitting calls.
@@ -121,15 +107,7 @@ impl Rule {
 
     /// A rule that answers with a status.
     pub fn status(call: &str, status: u16) -> Rule {
-        Rule::new(
-            call,
-            Mischief::Status {
-                status,
-                reason: None,
-                message: None,
-                retry_after_s: None,
-            },
-        )
+        Rule::new(call, Mischief::Status { status, reason: None, message: None, retry_after_s: None })
     }
 
     /// What is wrong with the rule, if anything is.
@@ -213,22 +191,12 @@ mod tests {
     fn a_rule_acts_on_its_calls_its_person_and_its_count() {
         let mut faults = Faults::default();
         let mut dice = Dice::new(1);
-        faults.add(
-            Rule::status("gmail.users.history.list", 500)
-                .of("ines@example.com")
-                .times(1),
-        );
+        faults.add(Rule::status("gmail.users.history.list", 500).of("ines@example.com").times(1));
         faults.add(Rule::new("gmail.*", Mischief::Hang).times(1));
         let mut strike = |call, person| faults.strike(call, person, &mut dice).map(|mischief| mischief.word());
         assert_eq!(strike("pubsub.pull", None), None);
-        assert_eq!(
-            strike("gmail.users.history.list", Some("Ines@example.com")),
-            Some("status")
-        );
-        assert_eq!(
-            strike("gmail.users.history.list", Some("ines@example.com")),
-            Some("hang")
-        );
+        assert_eq!(strike("gmail.users.history.list", Some("Ines@example.com")), Some("status"));
+        assert_eq!(strike("gmail.users.history.list", Some("ines@example.com")), Some("hang"));
         assert_eq!(strike("gmail.users.history.list", Some("ines@example.com")), None);
     }
 
@@ -236,17 +204,12 @@ mod tests {
     fn skipping_and_chance() {
         let mut faults = Faults::default();
         let mut dice = Dice::new(1);
-        faults.add(Rule {
-            skip: 2,
-            ..Rule::status("*", 503)
-        });
+        faults.add(Rule { skip: 2, ..Rule::status("*", 503) });
         let hits: Vec<bool> = (0..4).map(|_| faults.strike("a", None, &mut dice).is_some()).collect();
         assert_eq!(hits, [false, false, true, true]);
         faults.clear();
         faults.add(Rule::status("*", 503).in_percent(30));
-        let hits = (0..1_000)
-            .filter(|_| faults.strike("a", None, &mut dice).is_some())
-            .count();
+        let hits = (0..1_000).filter(|_| faults.strike("a", None, &mut dice).is_some()).count();
         assert!((200..400).contains(&hits));
     }
 

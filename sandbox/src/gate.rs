@@ -44,18 +44,12 @@ pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
         return next.run(request).await;
     };
     // Google compresses only for callers whose User-Agent says "gzip" too (Gmail's performance guide).
-    let agent = request
-        .headers()
-        .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok());
+    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     if !agent.is_some_and(|agent| agent.contains("gzip")) {
         request.headers_mut().remove(header::ACCEPT_ENCODING);
     }
     let method = request.method().to_string();
-    let authorization = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let began = shared.clock.now();
     let (known, mischief, latency_ms) = shared.look(|world| {
         let known = known(world, authorization);
@@ -102,11 +96,7 @@ fn known(world: &mut crate::World, authorization: Option<&str>) -> Known {
     let caller = authorization.and_then(|value| world.identity.authenticate(now, Some(value)).ok());
     caller.map_or_else(Known::default, |caller| Known {
         sub: Some(caller.sub.clone()),
-        person: world
-            .identity
-            .people
-            .get(&caller.sub)
-            .map(|person| person.email.clone()),
+        person: world.identity.people.get(&caller.sub).map(|person| person.email.clone()),
         client: Some(caller.client_id),
     })
 }
@@ -126,17 +116,10 @@ async fn pause(shared: &Shared, wait: Duration) {
 
 async fn suffer(shared: &Shared, name: Name, mischief: Mischief, request: Request, next: Next) -> Response {
     match mischief {
-        Mischief::Status {
-            status,
-            reason,
-            message,
-            retry_after_s,
-        } => {
+        Mischief::Status { status, reason, message, retry_after_s } => {
             let mut response = refusal(shared, name, status, reason.as_deref(), message.as_deref());
             if let Some(seconds) = retry_after_s {
-                response
-                    .headers_mut()
-                    .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             response
         }
@@ -156,9 +139,7 @@ async fn suffer(shared: &Shared, name: Name, mischief: Mischief, request: Reques
         Mischief::Truncate => {
             let response = next.run(request).await;
             let status = response.status();
-            let whole = axum::body::to_bytes(response.into_body(), TRUNCATED_BYTES_MAX)
-                .await
-                .unwrap_or_default();
+            let whole = axum::body::to_bytes(response.into_body(), TRUNCATED_BYTES_MAX).await.unwrap_or_default();
             broken(whole.slice(..whole.len() / 2), status)
         }
     }
@@ -167,20 +148,12 @@ async fn suffer(shared: &Shared, name: Name, mischief: Mischief, request: Reques
 fn refusal(shared: &Shared, name: Name, status: u16, reason: Option<&str>, message: Option<&str>) -> Response {
     if name.call.starts_with("oauth.") {
         let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let error = reason.unwrap_or(if code.is_server_error() {
-            "internal_failure"
-        } else {
-            "invalid_request"
-        });
+        let error = reason.unwrap_or(if code.is_server_error() { "internal_failure" } else { "invalid_request" });
         let body = json!({"error": error, "error_description": message.unwrap_or("Bad Request")});
         return (code, axum::Json(body)).into_response();
     }
     let error = ApiError::injected(status, reason, message, shared.clock.now());
-    if name.call.starts_with("pubsub.") {
-        error.plain().into_response()
-    } else {
-        error.into_response()
-    }
+    if name.call.starts_with("pubsub.") { error.plain().into_response() } else { error.into_response() }
 }
 
 /// An answer that promises more than comes: the connection breaks after `part`.
@@ -191,10 +164,7 @@ fn broken(part: Bytes, status: StatusCode) -> Response {
     let body = Body::from_stream(stream::iter(chunks).chain(stream::once(async move { Err::<Bytes, _>(gone()) })));
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=UTF-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(promised));
     response
 }
@@ -221,21 +191,13 @@ impl AtOnce {
             return Err(ApiError::too_many_at_once());
         }
         *count += 1;
-        Ok(Running {
-            shared: shared.clone(),
-            sub: sub.to_owned(),
-        })
+        Ok(Running { shared: shared.clone(), sub: sub.to_owned() })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut running = self
-            .shared
-            .at_once
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.shared.at_once.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = running.get_mut(&self.sub) {
             *count = count.saturating_sub(1);
             if *count == 0 {

@@ -38,22 +38,13 @@ pub struct Generate {
 
 impl Default for Generate {
     fn default() -> Generate {
-        Generate {
-            mail_per_person: 0,
-            days: 120,
-            odd_cases: true,
-            long_references_bytes: 0,
-        }
+        Generate { mail_per_person: 0, days: 120, odd_cases: true, long_references_bytes: 0 }
     }
 }
 
 /// One letter that arrives now from somebody who doesn't exist.
 pub fn sample(sub: &str, identity: &Identity, now: Timestamp, dice: &mut Dice) -> Letter {
-    let to = identity
-        .people
-        .get(sub)
-        .map(|person| (person.name.clone(), person.email.clone()))
-        .unwrap_or_default();
+    let to = identity.people.get(sub).map(|person| (person.name.clone(), person.email.clone())).unwrap_or_default();
     let mut writer = Writer { dice, now };
     let letter = match writer.dice.below(10) {
         0..=1 => writer.newsletter(&to, now),
@@ -62,17 +53,11 @@ pub fn sample(sub: &str, identity: &Identity, now: Timestamp, dice: &mut Dice) -
         _ => {
             let from = writer.outsider();
             let subject = *writer.dice.pick(&OUTSIDE_SUBJECTS);
-            writer
-                .letter(&from, std::slice::from_ref(&to), subject, now, &[])
-                .labelled(&["INBOX", "UNREAD"])
+            writer.letter(&from, std::slice::from_ref(&to), subject, now, &[]).labelled(&["INBOX", "UNREAD"])
         }
     };
     let labels = letter.label_ids.clone();
-    Letter {
-        label_ids: labels,
-        internal_date_ms: None,
-        ..arrived(letter, &to.1, now)
-    }
+    Letter { label_ids: labels, internal_date_ms: None, ..arrived(letter, &to.1, now) }
 }
 
 impl World {
@@ -80,10 +65,8 @@ impl World {
     pub fn generate(&mut self, wanted: &[(String, usize)], generate: &Generate) {
         let now = self.clock.now();
         let mut dice = self.dice.apart("generator");
-        let mut left: Vec<(String, usize)> = wanted
-            .iter()
-            .map(|(sub, count)| (sub.clone(), (*count).min(MAIL_PER_PERSON_MAX)))
-            .collect();
+        let mut left: Vec<(String, usize)> =
+            wanted.iter().map(|(sub, count)| (sub.clone(), (*count).min(MAIL_PER_PERSON_MAX))).collect();
         if generate.odd_cases {
             for (index, (sub, count)) in left.iter_mut().enumerate() {
                 let bytes = if index == 0 { generate.long_references_bytes } else { 0 };
@@ -127,21 +110,9 @@ impl World {
         let colleague = (lead + 1 + dice.index(left.len() - 1).min(left.len())) % left.len();
         let length = thread_length(dice).min(left[lead].1);
         let length = if inside { length.min(left[colleague].1) } else { length };
-        let other = if inside {
-            self.addressed(&left[colleague].0).1
-        } else {
-            Writer { dice, now }.outsider()
-        };
-        let subject = *dice.pick(if inside {
-            &WORK_SUBJECTS[..]
-        } else {
-            &OUTSIDE_SUBJECTS[..]
-        });
-        let mut seeded = Talk {
-            subs: vec![sub.clone()],
-            people: [to, other],
-            ..Talk::default()
-        };
+        let other = if inside { self.addressed(&left[colleague].0).1 } else { Writer { dice, now }.outsider() };
+        let subject = *dice.pick(if inside { &WORK_SUBJECTS[..] } else { &OUTSIDE_SUBJECTS[..] });
+        let mut seeded = Talk { subs: vec![sub.clone()], people: [to, other], ..Talk::default() };
         if inside {
             seeded.subs.push(left[colleague].0.clone());
             left[colleague].1 -= length;
@@ -167,21 +138,13 @@ impl World {
         now: Timestamp,
     ) {
         let author = if index == 0 { 1 } else { dice.index(2) };
-        let subject = if index == 0 {
-            subject.to_owned()
-        } else {
-            format!("Re: {subject}")
-        };
+        let subject = if index == 0 { subject.to_owned() } else { format!("Re: {subject}") };
         let (from, to) = (talk.people[author].clone(), talk.people[1 - author].clone());
         let letter = Writer { dice, now }.letter(&from, std::slice::from_ref(&to), &subject, at, &talk.chain);
         talk.chain.extend(letter.header("Message-ID").map(str::to_owned));
         for (place, sub) in talk.subs.clone().iter().enumerate() {
             let own = place == author;
-            let mut copy = if own {
-                letter.clone().labelled(&["SENT"])
-            } else {
-                arrived(letter.clone(), &to.1, at)
-            };
+            let mut copy = if own { letter.clone().labelled(&["SENT"]) } else { arrived(letter.clone(), &to.1, at) };
             copy.internal_date_ms = Some(at.as_millisecond());
             copy.thread_id = talk.threads.get(place).cloned();
             let id = self.seed_one(sub, copy, dice, now);
@@ -230,17 +193,12 @@ impl World {
     /// Puts a letter into a mailbox as if it had always been there. The answer is its id, empty without a mailbox.
     pub(crate) fn seed_as_it_is(&mut self, sub: &str, letter: Letter, now: Timestamp) -> String {
         let dice = &mut self.dice;
-        self.mail
-            .get_mut(sub)
-            .map(|mailbox| mailbox.seed(letter, now, dice))
-            .unwrap_or_default()
+        self.mail.get_mut(sub).map(|mailbox| mailbox.seed(letter, now, dice)).unwrap_or_default()
     }
 
     fn addressed(&self, sub: &str) -> (String, (String, String)) {
         let person = self.identity.people.get(sub);
-        let named = person
-            .map(|person| (person.name.clone(), person.email.clone()))
-            .unwrap_or_default();
+        let named = person.map(|person| (person.name.clone(), person.email.clone())).unwrap_or_default();
         (sub.to_owned(), named)
     }
 
@@ -254,13 +212,7 @@ impl World {
         now: Timestamp,
     ) -> usize {
         let (_, to) = self.addressed(sub);
-        let letters = odd_cases(
-            &to,
-            references_bytes.min(REFERENCES_BYTES_MAX),
-            generate.days,
-            dice,
-            now,
-        );
+        let letters = odd_cases(&to, references_bytes.min(REFERENCES_BYTES_MAX), generate.days, dice, now);
         let count = letters.len();
         for letter in letters {
             self.seed_as_it_is(sub, letter, now);
@@ -292,8 +244,7 @@ fn past(now: Timestamp, days: u32, dice: &mut Dice) -> Timestamp {
     let span_s = u64::from(days) * 24 * 3_600;
     let part = dice.below(1_000) * dice.below(1_000);
     let back_s = (span_s / 1_000_000).max(1) * part + dice.below(3_600) + 60;
-    now.saturating_sub(SignedDuration::from_secs(back_s.min(span_s.max(60)).cast_signed()))
-        .unwrap_or(now)
+    now.saturating_sub(SignedDuration::from_secs(back_s.min(span_s.max(60)).cast_signed())).unwrap_or(now)
 }
 
 fn arrived(letter: Letter, to: &str, at: Timestamp) -> Letter {
@@ -333,18 +284,11 @@ impl Writer<'_> {
     ) -> Letter {
         let encoded = self.dice.percent(15);
         let text = |value: String| {
-            if encoded && !value.is_ascii() {
-                encoded_word(&value)
-            } else {
-                value
-            }
+            if encoded && !value.is_ascii() { encoded_word(&value) } else { value }
         };
         let domain = from.1.split_once('@').map_or("example.com", |(_, domain)| domain);
         let id = format!("<{:016x}@{domain}>", self.dice.number());
-        let recipients: Vec<String> = to
-            .iter()
-            .map(|(name, address)| mailbox(&text(name.clone()), address))
-            .collect();
+        let recipients: Vec<String> = to.iter().map(|(name, address)| mailbox(&text(name.clone()), address)).collect();
         let mut headers = vec![
             Header::new("MIME-Version", "1.0"),
             Header::new("Date", date(at.min(self.now))),
@@ -368,12 +312,7 @@ impl Writer<'_> {
         };
         headers.push(Header::new("Content-Type", kind));
         let body = self.body();
-        Letter {
-            headers,
-            body,
-            internal_date_ms: Some(at.as_millisecond()),
-            ..Letter::default()
-        }
+        Letter { headers, body, internal_date_ms: Some(at.as_millisecond()), ..Letter::default() }
     }
 
     fn newsletter(&mut self, to: &(String, String), at: Timestamp) -> Letter {
@@ -382,10 +321,7 @@ impl Writer<'_> {
         let from = (name.to_owned(), format!("hello@{domain}"));
         let mut letter = self.letter(&from, std::slice::from_ref(to), subject, at, &[]);
         letter.headers.push(Header::new("List-Id", format!("{name} <{list}>")));
-        letter.headers.push(Header::new(
-            "List-Unsubscribe",
-            format!("<https://{domain}/unsubscribe>"),
-        ));
+        letter.headers.push(Header::new("List-Unsubscribe", format!("<https://{domain}/unsubscribe>")));
         letter.headers.push(Header::new("Precedence", "bulk"));
         letter.labelled(&["INBOX", "UNREAD", "CATEGORY_PROMOTIONS"])
     }
@@ -400,29 +336,18 @@ impl Writer<'_> {
 
     fn invitation(&mut self, to: &(String, String), at: Timestamp) -> Letter {
         let from = self.outsider();
-        let subject = format!(
-            "Invitation: {} @ {}",
-            self.dice.pick(&MEETINGS),
-            at.strftime("%a %d %b, %H:00")
-        );
+        let subject = format!("Invitation: {} @ {}", self.dice.pick(&MEETINGS), at.strftime("%a %d %b, %H:00"));
         let mut letter = self.letter(&from, std::slice::from_ref(to), &subject, at, &[]);
         letter.headers.retain(|header| header.name != "Content-Type");
-        letter.headers.push(Header::new(
-            "Content-Type",
-            "text/calendar; charset=\"UTF-8\"; method=REQUEST",
-        ));
-        letter
-            .headers
-            .push(Header::new("Sender", "calendar-notices@calendar.example.net"));
+        letter.headers.push(Header::new("Content-Type", "text/calendar; charset=\"UTF-8\"; method=REQUEST"));
+        letter.headers.push(Header::new("Sender", "calendar-notices@calendar.example.net"));
         letter.labelled(&["INBOX", "UNREAD"])
     }
 }
 
 /// A name and an address as a header writes them.
 fn mailbox(name: &str, address: &str) -> String {
-    let plain = name
-        .chars()
-        .all(|letter| letter.is_alphanumeric() || letter == ' ' || !letter.is_ascii());
+    let plain = name.chars().all(|letter| letter.is_alphanumeric() || letter == ' ' || !letter.is_ascii());
     if name.is_empty() {
         address.to_owned()
     } else if plain || name.starts_with("=?") {
@@ -468,28 +393,17 @@ fn odd_cases(
     };
     let without = |letter: &mut Letter, name: &str| letter.headers.retain(|header| header.name != name);
     odd("This one has no date", &|letter| without(letter, "Date"));
-    odd("This one was written on the 99th", &|letter| {
-        set(letter, "Date", "Thu, 99 Foo 20x6 25:61:00 +9999")
-    });
-    odd("This one comes from the future", &|letter| {
-        set(letter, "Date", "Fri, 31 Dec 9999 23:59:59 +0000")
-    });
-    odd("One of two subjects", &|letter| {
-        letter.headers.push(Header::new("Subject", "The other subject"))
-    });
+    odd("This one was written on the 99th", &|letter| set(letter, "Date", "Thu, 99 Foo 20x6 25:61:00 +9999"));
+    odd("This one comes from the future", &|letter| set(letter, "Date", "Fri, 31 Dec 9999 23:59:59 +0000"));
+    odd("One of two subjects", &|letter| letter.headers.push(Header::new("Subject", "The other subject")));
     odd("", &|letter| without(letter, "Subject"));
     odd("No message id", &|letter| without(letter, "Message-ID"));
     odd("No sender", &|letter| without(letter, "From"));
-    odd("Sender without an address", &|letter| {
-        set(letter, "From", "undisclosed")
-    });
+    odd("Sender without an address", &|letter| set(letter, "From", "undisclosed"));
     odd("<script>alert('intail')</script><b>bold</b> & \"quoted\"", &|_| {});
     odd("Caf\u{fffd} \u{fffd}\u{fffd} 8-bit \u{80}\u{ff} bytes", &|_| {});
     odd("Right to left \u{202e}gnirts\u{202c} and zero\u{200b}width", &|_| {});
-    odd(
-        "=?UTF-8?B?5pel5pys6Kqe44Gu5Lu25ZCN?= =?utf-8?q?_=F0=9F=8C=B8?=",
-        &|_| {},
-    );
+    odd("=?UTF-8?B?5pel5pys6Kqe44Gu5Lu25ZCN?= =?utf-8?q?_=F0=9F=8C=B8?=", &|_| {});
     odd("=?UTF-8?B?not base64 at all?= =?x-unknown?Q?=ZZ?=", &|_| {});
     odd(&"A very long subject ".repeat(120), &|_| {});
     odd("NO LABELS AT ALL", &|letter| letter.label_ids.clear());
@@ -499,17 +413,13 @@ fn odd_cases(
         }
     });
     odd("Hundreds of recipients", &|letter| {
-        let many: Vec<String> = (0..300)
-            .map(|index| format!("Guest {index} <guest{index}@example.net>"))
-            .collect();
+        let many: Vec<String> = (0..300).map(|index| format!("Guest {index} <guest{index}@example.net>")).collect();
         set(letter, "To", &many.join(", "));
     });
     odd("A long chain", &|letter| {
         let bytes = references_bytes.max(2_000);
-        let chain: String = (0..)
-            .map(|index| format!("<{index:08x}@chain.example.net> "))
-            .take(bytes / 29 + 1)
-            .collect();
+        let chain: String =
+            (0..).map(|index| format!("<{index:08x}@chain.example.net> ")).take(bytes / 29 + 1).collect();
         letter.headers.push(Header::new("References", chain.trim_end()));
     });
     letters
@@ -537,32 +447,22 @@ mod tests {
             assert_eq!(mailbox.history().records().count(), 0);
         }
         let again = generated(200, &Generate::default());
-        assert_eq!(
-            serde_json::to_string(&world.mail).unwrap(),
-            serde_json::to_string(&again.mail).unwrap()
-        );
+        assert_eq!(serde_json::to_string(&world.mail).unwrap(), serde_json::to_string(&again.mail).unwrap());
     }
 
     #[test]
     fn every_odd_case_is_there_and_canaries_stay_in_bodies() {
-        let generate = Generate {
-            long_references_bytes: 100_000,
-            ..Generate::default()
-        };
+        let generate = Generate { long_references_bytes: 100_000, ..Generate::default() };
         let world = generated(60, &generate);
         let messages: Vec<_> = world.mail.values().flat_map(|mailbox| mailbox.newest_first()).collect();
         assert!(messages.iter().any(|message| message.header("Date").is_none()));
         assert!(messages.iter().any(|message| message.label_ids.is_empty()));
+        assert!(messages.iter().any(|message| message.header("References").is_some_and(|value| value.len() >= 99_000)));
         assert!(
             messages
                 .iter()
-                .any(|message| message.header("References").is_some_and(|value| value.len() >= 99_000))
+                .any(|message| { message.header("Subject").is_some_and(|value| value.contains("<script>")) })
         );
-        assert!(messages.iter().any(|message| {
-            message
-                .header("Subject")
-                .is_some_and(|value| value.contains("<script>"))
-        }));
         for message in &messages {
             assert!(message.headers.iter().all(|header| !header.value.contains(CANARY)));
             assert!(message.internal_date_ms <= world.clock.now().as_millisecond());
@@ -584,9 +484,7 @@ mod tests {
         let world = empty_world();
         let mut dice = Dice::new(5);
         let now = world.clock.now();
-        let letters: Vec<Letter> = (0..40)
-            .map(|_| sample(&sub(), &world.identity, now, &mut dice))
-            .collect();
+        let letters: Vec<Letter> = (0..40).map(|_| sample(&sub(), &world.identity, now, &mut dice)).collect();
         assert!(letters.iter().all(|letter| letter.label_ids.contains("UNREAD")));
         assert!(letters.iter().any(|letter| letter.header("List-Id").is_some()));
         assert!(letters.iter().any(|letter| letter.header("List-Id").is_none()));

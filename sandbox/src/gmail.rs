@@ -36,16 +36,8 @@ const ESTIMATE_MAX: usize = 201;
 /// Longest body of `watch`.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Parameters that every method of Google's APIs has.
-const GLOBAL_PARAMETERS: [&str; 8] = [
-    "alt",
-    "fields",
-    "key",
-    "prettyPrint",
-    "quotaUser",
-    "userIp",
-    "$.xgafv",
-    "uploadType",
-];
+const GLOBAL_PARAMETERS: [&str; 8] =
+    ["alt", "fields", "key", "prettyPrint", "quotaUser", "userIp", "$.xgafv", "uploadType"];
 /// One in so many history records names its message twice in `messages`, as Gmail's sometimes do.
 const DOUBLED_EVERY: u64 = 5;
 
@@ -73,15 +65,7 @@ async fn answer(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, re
     }
     let answered = shared.with_world(|world| {
         let mut units = 0;
-        let answered = call(
-            world,
-            &parts.method,
-            &path,
-            query.as_deref(),
-            authorization,
-            &body,
-            &mut units,
-        );
+        let answered = call(world, &parts.method, &path, query.as_deref(), authorization, &body, &mut units);
         (answered, units)
     });
     let mut response = match answered.0 {
@@ -132,20 +116,13 @@ fn call(
 ) -> Result<Option<Value>, ApiError> {
     let now = world.clock.now();
     let name = calls::name_of(method, path).ok_or_else(ApiError::not_found)?;
-    let caller = world
-        .identity
-        .authenticate(now, authorization)
-        .map_err(ApiError::unauthenticated)?;
+    let caller = world.identity.authenticate(now, authorization).map_err(ApiError::unauthenticated)?;
     if name.call == "gmail.other" || !caller.has_scope(METADATA) {
         return Err(ApiError::scope_missing("gmail.googleapis.com", name.call));
     }
     let mut parts = path.trim_start_matches("/gmail/v1/users/").split('/');
     check_user(world, &caller, parts.next().unwrap_or_default())?;
-    let has_mailbox = world
-        .identity
-        .people
-        .get(&caller.sub)
-        .is_some_and(|person| person.has_mailbox);
+    let has_mailbox = world.identity.people.get(&caller.sub).is_some_and(|person| person.has_mailbox);
     if !has_mailbox || !world.mail.contains_key(&caller.sub) {
         return Err(ApiError::no_mailbox());
     }
@@ -180,18 +157,11 @@ fn call(
 }
 
 fn decode(segment: &str) -> String {
-    url::form_urlencoded::parse(segment.replace('+', "%2B").as_bytes())
-        .map(|(text, _)| text.into_owned())
-        .collect()
+    url::form_urlencoded::parse(segment.replace('+', "%2B").as_bytes()).map(|(text, _)| text.into_owned()).collect()
 }
 
 fn check_user(world: &World, caller: &Caller, user: &str) -> Result<(), ApiError> {
-    let own = world
-        .identity
-        .people
-        .get(&caller.sub)
-        .map(|person| person.email.as_str())
-        .unwrap_or_default();
+    let own = world.identity.people.get(&caller.sub).map(|person| person.email.as_str()).unwrap_or_default();
     let user = decode(user);
     if user == "me" || user.eq_ignore_ascii_case(own) {
         return Ok(());
@@ -207,11 +177,7 @@ fn mailbox<'a>(world: &'a World, caller: &Caller) -> Result<&'a Mailbox, ApiErro
 
 fn profile(world: &World, caller: &Caller) -> Result<Value, ApiError> {
     let mailbox = mailbox(world, caller)?;
-    let email = world
-        .identity
-        .people
-        .get(&caller.sub)
-        .map(|person| person.email.as_str());
+    let email = world.identity.people.get(&caller.sub).map(|person| person.email.as_str());
     Ok(json!({
         "emailAddress": email,
         "messagesTotal": mailbox.message_count(),
@@ -225,9 +191,8 @@ fn history(world: &mut World, caller: &Caller, query: &Query) -> Result<Value, A
     let start = query.number("startHistoryId", "start_history_id", "TYPE_UINT64")?;
     let start = start.ok_or_else(|| ApiError::invalid_argument("Missing required field: start_history_id"))?;
     let label_id = query.one("labelId");
-    let types = query
-        .all("historyTypes")
-        .map(|word| Kind::parse(word).ok_or_else(|| unknown_value("history_types", word)));
+    let types =
+        query.all("historyTypes").map(|word| Kind::parse(word).ok_or_else(|| unknown_value("history_types", word)));
     let types: Vec<Kind> = types.collect::<Result<_, _>>()?;
     let size = query.page_size()?;
     let purpose = query.purpose("history");
@@ -241,10 +206,7 @@ fn history(world: &mut World, caller: &Caller, query: &Query) -> Result<Value, A
     let visible_ms = world.visible_ms();
     let empty_page = world.dice.percent(world.settings.empty_history_page_percent);
     let mailbox = mailbox(world, caller)?;
-    let records = mailbox
-        .history()
-        .after(after, visible_ms)
-        .map_err(|_| ApiError::not_found())?;
+    let records = mailbox.history().after(after, visible_ms).map_err(|_| ApiError::not_found())?;
     let wanted = records.filter(|record| {
         label_id.is_none_or(|label_id| record.touches(label_id))
             && (types.is_empty() || types.iter().any(|kind| record.has(*kind)))
@@ -252,30 +214,21 @@ fn history(world: &mut World, caller: &Caller, query: &Query) -> Result<Value, A
     let mut page: Vec<&Record> = wanted.take(size + 1).collect();
     let mut answer = Map::new();
     if !page.is_empty() && empty_page && !was_empty {
-        let token = PageToken {
-            number: i64::try_from(after).unwrap_or(0),
-            word: "empty".into(),
-        };
+        let token = PageToken { number: i64::try_from(after).unwrap_or(0), word: "empty".into() };
         answer.insert("nextPageToken".into(), token.write(&purpose).into());
         page.clear();
     }
     if page.len() > size {
         page.truncate(size);
         let last = page.last().map_or(after, |record| record.id);
-        let token = PageToken {
-            number: i64::try_from(last).unwrap_or(0),
-            word: String::new(),
-        };
+        let token = PageToken { number: i64::try_from(last).unwrap_or(0), word: String::new() };
         answer.insert("nextPageToken".into(), token.write(&purpose).into());
     }
     if !page.is_empty() {
         let records: Vec<Value> = page.iter().map(|record| record_value(record, &types)).collect();
         answer.insert("history".into(), records.into());
     }
-    answer.insert(
-        "historyId".into(),
-        mailbox.history().visible_id(visible_ms).to_string().into(),
-    );
+    answer.insert("historyId".into(), mailbox.history().visible_id(visible_ms).to_string().into());
     Ok(answer.into())
 }
 
@@ -292,10 +245,9 @@ fn record_value(record: &Record, types: &[Kind]) -> Value {
         What::Added => value["messagesAdded"] = json!([{"message": detailed}]),
         What::Deleted => value["messagesDeleted"] = json!([{"message": detailed}]),
         What::Labels { added, removed } => {
-            for (name, kind, label_ids) in [
-                ("labelsAdded", Kind::LabelAdded, added),
-                ("labelsRemoved", Kind::LabelRemoved, removed),
-            ] {
+            for (name, kind, label_ids) in
+                [("labelsAdded", Kind::LabelAdded, added), ("labelsRemoved", Kind::LabelRemoved, removed)]
+            {
                 if !label_ids.is_empty() && wanted(kind) {
                     value[name] = json!([{"message": detailed, "labelIds": label_ids}]);
                 }
@@ -314,22 +266,11 @@ fn labels(world: &World, caller: &Caller, query: &Query) -> Result<Value, ApiErr
 fn label(world: &World, caller: &Caller, query: &Query, id: &str) -> Result<Value, ApiError> {
     query.allow(&[])?;
     let mailbox = mailbox(world, caller)?;
-    let label = mailbox
-        .label(id)
-        .filter(|label| label.id == id)
-        .ok_or_else(ApiError::not_found)?;
+    let label = mailbox.label(id).filter(|label| label.id == id).ok_or_else(ApiError::not_found)?;
     let carriers: Vec<&Message> = mailbox.newest_first().filter(|message| message.has(id)).collect();
-    let unread: Vec<&Message> = carriers
-        .iter()
-        .copied()
-        .filter(|message| message.has("UNREAD"))
-        .collect();
+    let unread: Vec<&Message> = carriers.iter().copied().filter(|message| message.has("UNREAD")).collect();
     let threads = |messages: &[&Message]| {
-        messages
-            .iter()
-            .map(|message| message.thread_id.as_str())
-            .collect::<std::collections::BTreeSet<_>>()
-            .len()
+        messages.iter().map(|message| message.thread_id.as_str()).collect::<std::collections::BTreeSet<_>>().len()
     };
     let mut value = label_value(label);
     value["messagesTotal"] = json!(carriers.len());
@@ -354,31 +295,21 @@ fn messages(world: &World, caller: &Caller, query: &Query) -> Result<Value, ApiE
     let listing = Listing::parse(world, caller, query, "messages")?;
     let mut found = listing.found();
     let page: Vec<&Message> = found.by_ref().take(listing.size).collect();
-    let refs: Vec<Value> = page
-        .iter()
-        .map(|message| json!({"id": message.id, "threadId": message.thread_id}))
-        .collect();
+    let refs: Vec<Value> =
+        page.iter().map(|message| json!({"id": message.id, "threadId": message.thread_id})).collect();
     Ok(listing.answer("messages", refs, page.last().copied(), found.next().is_some()))
 }
 
 fn threads(world: &World, caller: &Caller, query: &Query) -> Result<Value, ApiError> {
     let listing = Listing::parse(world, caller, query, "threads")?;
     let newest_of_thread = |message: &&Message| {
-        let mut fitting = listing
-            .mailbox
-            .thread(&message.thread_id)
-            .rev()
-            .filter(|other| listing.fits(other));
+        let mut fitting = listing.mailbox.thread(&message.thread_id).rev().filter(|other| listing.fits(other));
         fitting.next().is_some_and(|newest| newest.id == message.id)
     };
     let mut found = listing.found().filter(newest_of_thread);
     let page: Vec<&Message> = found.by_ref().take(listing.size).collect();
     let refs = page.iter().map(|message| {
-        let history_id = listing
-            .mailbox
-            .thread(&message.thread_id)
-            .map(|message| message.history_id)
-            .max();
+        let history_id = listing.mailbox.thread(&message.thread_id).map(|message| message.history_id).max();
         json!({"id": message.thread_id, "historyId": history_id.unwrap_or(0).to_string()})
     });
     Ok(listing.answer("threads", refs.collect(), page.last().copied(), found.next().is_some()))
@@ -403,10 +334,7 @@ impl<'a> Listing<'a> {
         }
         let mailbox = mailbox(world, caller)?;
         let label_ids: Vec<&str> = query.all("labelIds").collect();
-        if let Some(unknown) = label_ids
-            .iter()
-            .find(|id| mailbox.label(id).is_none_or(|label| label.id != **id))
-        {
+        if let Some(unknown) = label_ids.iter().find(|id| mailbox.label(id).is_none_or(|label| label.id != **id)) {
             return Err(ApiError::invalid_argument(format!("Invalid label: {unknown}")));
         }
         let purpose = query.purpose(kind);
@@ -416,10 +344,7 @@ impl<'a> Listing<'a> {
             with_spam_and_trash: named || query.flag("includeSpamTrash")?,
             label_ids,
             size: query.page_size()?,
-            after: query
-                .one("pageToken")
-                .map(|token| PageToken::read(token, &purpose))
-                .transpose()?,
+            after: query.one("pageToken").map(|token| PageToken::read(token, &purpose)).transpose()?,
             purpose,
             visible_ms: world.visible_ms(),
         })
@@ -433,11 +358,9 @@ impl<'a> Listing<'a> {
 
     fn found(&self) -> Box<dyn Iterator<Item = &'a Message> + '_> {
         match &self.after {
-            Some(place) => Box::new(
-                self.mailbox
-                    .older_than(place.number, &place.word)
-                    .filter(|message| self.fits(message)),
-            ),
+            Some(place) => {
+                Box::new(self.mailbox.older_than(place.number, &place.word).filter(|message| self.fits(message)))
+            }
             None => Box::new(self.mailbox.newest_first().filter(|message| self.fits(message))),
         }
     }
@@ -448,18 +371,10 @@ impl<'a> Listing<'a> {
             answer.insert(key.into(), refs.into());
         }
         if let Some(last) = last.filter(|_| more) {
-            let token = PageToken {
-                number: last.internal_date_ms,
-                word: last.id.clone(),
-            };
+            let token = PageToken { number: last.internal_date_ms, word: last.id.clone() };
             answer.insert("nextPageToken".into(), token.write(&self.purpose).into());
         }
-        let estimate = self
-            .mailbox
-            .newest_first()
-            .filter(|message| self.fits(message))
-            .take(ESTIMATE_MAX)
-            .count();
+        let estimate = self.mailbox.newest_first().filter(|message| self.fits(message)).take(ESTIMATE_MAX).count();
         answer.insert("resultSizeEstimate".into(), estimate.into());
         answer.into()
     }
@@ -471,12 +386,8 @@ fn message(world: &World, caller: &Caller, query: &Query, id: &str) -> Result<Va
     if !is_id(id) {
         return Err(ApiError::invalid_argument("Invalid id value"));
     }
-    let message = mailbox(world, caller)?
-        .message(id)
-        .filter(|message| message.stored_ms <= world.visible_ms());
-    message
-        .map(|message| shape.value(message))
-        .ok_or_else(ApiError::not_found)
+    let message = mailbox(world, caller)?.message(id).filter(|message| message.stored_ms <= world.visible_ms());
+    message.map(|message| shape.value(message)).ok_or_else(ApiError::not_found)
 }
 
 fn thread(world: &World, caller: &Caller, query: &Query, id: &str) -> Result<Value, ApiError> {
@@ -487,11 +398,7 @@ fn thread(world: &World, caller: &Caller, query: &Query, id: &str) -> Result<Val
     }
     let visible = |message: &&Message| message.stored_ms <= world.visible_ms();
     let messages: Vec<&Message> = mailbox(world, caller)?.thread(id).filter(visible).collect();
-    let history_id = messages
-        .iter()
-        .map(|message| message.history_id)
-        .max()
-        .ok_or_else(ApiError::not_found)?;
+    let history_id = messages.iter().map(|message| message.history_id).max().ok_or_else(ApiError::not_found)?;
     let messages: Vec<Value> = messages.into_iter().map(|message| shape.value(message)).collect();
     Ok(json!({"id": id, "historyId": history_id.to_string(), "messages": messages}))
 }
@@ -510,9 +417,7 @@ impl<'a> Shape<'a> {
             "metadata" => Ok(Shape::Metadata(query.all("metadataHeaders").collect())),
             "full" | "raw" => {
                 let format = format.to_ascii_uppercase();
-                Err(ApiError::forbidden(format!(
-                    "Metadata scope doesn't allow format {format}"
-                )))
+                Err(ApiError::forbidden(format!("Metadata scope doesn't allow format {format}")))
             }
             other => Err(unknown_value("format", other)),
         }
@@ -527,9 +432,8 @@ impl<'a> Shape<'a> {
         if let Shape::Metadata(names) = self {
             let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
             let headers = message.headers.iter().filter(|header| wanted(&header.name));
-            let headers: Vec<Value> = headers
-                .map(|header| json!({"name": header.name, "value": header.value}))
-                .collect();
+            let headers: Vec<Value> =
+                headers.map(|header| json!({"name": header.name, "value": header.value})).collect();
             value["payload"] = json!({"partId": ""});
             if !headers.is_empty() {
                 value["payload"]["headers"] = headers.into();
@@ -552,11 +456,7 @@ struct Query {
 impl Query {
     fn parse(text: Option<&str>) -> Query {
         let pairs = url::form_urlencoded::parse(text.unwrap_or_default().as_bytes());
-        Query {
-            pairs: pairs
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
-        }
+        Query { pairs: pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect() }
     }
 
     /// Refuses parameters that the method doesn't have, and answers that are not JSON.
@@ -572,10 +472,7 @@ impl Query {
     }
 
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pairs
-            .iter()
-            .filter(move |(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.pairs.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     fn one<'a>(&'a self, name: &'a str) -> Option<&'a str> {
@@ -649,19 +546,13 @@ impl PageToken {
 
     fn read(token: &str, purpose: &str) -> Result<PageToken, ApiError> {
         let invalid = || ApiError::invalid_argument("Invalid pageToken");
-        let text = URL_SAFE_NO_PAD
-            .decode(token)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .ok_or_else(invalid)?;
+        let text =
+            URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(invalid)?;
         let mut parts = text.splitn(3, '|');
         let fits = parts.next() == Some(purpose);
         let number = parts.next().and_then(|number| number.parse().ok());
         match (fits, number, parts.next()) {
-            (true, Some(number), Some(word)) => Ok(PageToken {
-                number,
-                word: word.to_owned(),
-            }),
+            (true, Some(number), Some(word)) => Ok(PageToken { number, word: word.to_owned() }),
             _ => Err(invalid()),
         }
     }
@@ -671,13 +562,8 @@ impl PageToken {
 
 static HEADER: &[Field] = &[leaf("name"), leaf("value")];
 static BODY: &[Field] = &[leaf("attachmentId"), leaf("data"), leaf("size")];
-static PART: &[Field] = &[
-    leaf("partId"),
-    leaf("mimeType"),
-    leaf("filename"),
-    nest("headers", HEADER),
-    nest("body", BODY),
-];
+static PART: &[Field] =
+    &[leaf("partId"), leaf("mimeType"), leaf("filename"), nest("headers", HEADER), nest("body", BODY)];
 static PAYLOAD: &[Field] = &[
     leaf("partId"),
     leaf("mimeType"),
@@ -700,12 +586,7 @@ static MESSAGE: &[Field] = &[
     leaf("raw"),
     nest("classificationLabelValues", CLASSIFICATION),
 ];
-static THREAD: &[Field] = &[
-    leaf("id"),
-    leaf("snippet"),
-    leaf("historyId"),
-    nest("messages", MESSAGE),
-];
+static THREAD: &[Field] = &[leaf("id"), leaf("snippet"), leaf("historyId"), nest("messages", MESSAGE)];
 static LABEL: &[Field] = &[
     leaf("id"),
     leaf("name"),
@@ -728,25 +609,12 @@ static RECORD: &[Field] = &[
     nest("labelsAdded", RELABELLED),
     nest("labelsRemoved", RELABELLED),
 ];
-static PROFILE: &[Field] = &[
-    leaf("emailAddress"),
-    leaf("messagesTotal"),
-    leaf("threadsTotal"),
-    leaf("historyId"),
-];
+static PROFILE: &[Field] = &[leaf("emailAddress"), leaf("messagesTotal"), leaf("threadsTotal"), leaf("historyId")];
 static WATCH: &[Field] = &[leaf("historyId"), leaf("expiration")];
 static HISTORY_LIST: &[Field] = &[nest("history", RECORD), leaf("nextPageToken"), leaf("historyId")];
 static LABEL_LIST: &[Field] = &[nest("labels", LABEL)];
-static MESSAGE_LIST: &[Field] = &[
-    nest("messages", MESSAGE),
-    leaf("nextPageToken"),
-    leaf("resultSizeEstimate"),
-];
-static THREAD_LIST: &[Field] = &[
-    nest("threads", THREAD),
-    leaf("nextPageToken"),
-    leaf("resultSizeEstimate"),
-];
+static MESSAGE_LIST: &[Field] = &[nest("messages", MESSAGE), leaf("nextPageToken"), leaf("resultSizeEstimate")];
+static THREAD_LIST: &[Field] = &[nest("threads", THREAD), leaf("nextPageToken"), leaf("resultSizeEstimate")];
 
 fn schema(call: &str) -> &'static [Field] {
     match call {

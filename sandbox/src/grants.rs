@@ -163,19 +163,14 @@ impl Grants {
     /// Every consent as (project, person, consent).
     pub(crate) fn consents(&self) -> impl Iterator<Item = (&str, &str, &Consent)> {
         self.consents.iter().flat_map(|(project, by_person)| {
-            by_person
-                .iter()
-                .map(move |(sub, consent)| (project.as_str(), sub.as_str(), consent))
+            by_person.iter().map(move |(sub, consent)| (project.as_str(), sub.as_str(), consent))
         })
     }
 
     fn end_where(&mut self, at: Timestamp, dies: impl Fn(&Holding) -> bool) {
         let access = self.access.values_mut().map(|token| &mut token.holding);
         let refresh = self.refresh.values_mut().map(|token| &mut token.holding);
-        access
-            .chain(refresh)
-            .filter(|holding| dies(holding))
-            .for_each(|holding| holding.end(at));
+        access.chain(refresh).filter(|holding| dies(holding)).for_each(|holding| holding.end(at));
     }
 
     pub(crate) fn end_all_of_person(&mut self, now: Timestamp, sub: &str) {
@@ -184,9 +179,7 @@ impl Grants {
     }
 
     pub(crate) fn end_after_password_change(&mut self, now: Timestamp, sub: &str) {
-        self.end_where(now, |holding| {
-            holding.sub == sub && holding.scopes.iter().any(|scope| is_gmail(scope))
-        });
+        self.end_where(now, |holding| holding.sub == sub && holding.scopes.iter().any(|scope| is_gmail(scope)));
         self.codes.retain(|_, code| code.sub != sub);
     }
 
@@ -201,23 +194,18 @@ impl Grants {
     fn sweep(&mut self, now: Timestamp) {
         let kept = |at: Timestamp| now.duration_since(at) < DEAD_KEPT;
         if self.codes.len() > SWEEP_ABOVE {
-            self.codes
-                .retain(|_, code| now.duration_since(code.issued_at) < CODE_LIFE);
+            self.codes.retain(|_, code| now.duration_since(code.issued_at) < CODE_LIFE);
         }
         if self.access.len() > SWEEP_ABOVE {
-            self.access
-                .retain(|_, token| token.expires_at > now && !token.holding.has_ended(now));
+            self.access.retain(|_, token| token.expires_at > now && !token.holding.has_ended(now));
         }
         if self.refresh.len() > SWEEP_ABOVE {
-            self.refresh
-                .retain(|_, token| token.is_live(now) || kept(token.holding.ended_at.unwrap_or(token.used_at)));
+            self.refresh.retain(|_, token| token.is_live(now) || kept(token.holding.ended_at.unwrap_or(token.used_at)));
         }
     }
 
     fn has_live_refresh(&self, now: Timestamp, project: &str, sub: &str) -> bool {
-        self.refresh
-            .values()
-            .any(|token| token.holding.is_of(project, sub) && token.is_live(now))
+        self.refresh.values().any(|token| token.holding.is_of(project, sub) && token.is_live(now))
     }
 }
 
@@ -230,11 +218,7 @@ pub(crate) struct TokenError {
 }
 
 const fn refuse(status: u16, code: &'static str, description: &'static str) -> TokenError {
-    TokenError {
-        status,
-        code,
-        description,
-    }
+    TokenError { status, code, description }
 }
 
 const REVOKED: TokenError = refuse(400, "invalid_grant", "Token has been expired or revoked.");
@@ -277,10 +261,7 @@ impl Identity {
 
     /// Scopes that the person gave to the project, all clients together.
     pub(crate) fn granted(&self, project: &str, sub: &str) -> BTreeSet<String> {
-        self.grants
-            .consent(project, sub)
-            .map(|consent| consent.scopes.clone())
-            .unwrap_or_default()
+        self.grants.consent(project, sub).map(|consent| consent.scopes.clone()).unwrap_or_default()
     }
 
     /// Remembers what a person ticked on the consent page.
@@ -302,9 +283,7 @@ impl Identity {
         let replaces = !include_granted && self.switches.consent_replaces_grant;
         if replaces {
             consent.scopes = ticked.clone();
-            self.grants.end_where(now, |held| {
-                held.is_of(&client.project, sub) && !held.scopes.is_subset(&ticked)
-            });
+            self.grants.end_where(now, |held| held.is_of(&client.project, sub) && !held.scopes.is_subset(&ticked));
         } else {
             consent.scopes.extend(ticked);
         }
@@ -374,11 +353,7 @@ impl Identity {
         }
         let scopes = narrower.unwrap_or_else(|| held.holding.scopes.clone());
         if !scopes.is_subset(&held.holding.scopes) || scopes.is_empty() {
-            return Err(refuse(
-                400,
-                "invalid_scope",
-                "Some requested scopes were not granted to this token.",
-            ));
+            return Err(refuse(400, "invalid_scope", "Some requested scopes were not granted to this token."));
         }
         if let Some(held) = self.grants.refresh.get_mut(token) {
             held.used_at = now;
@@ -389,19 +364,8 @@ impl Identity {
     /// Revokes whatever the token belongs to: everything that the person gave to the whole project. `false` when the
     /// token is garbage.
     pub(crate) fn revoke(&mut self, now: Timestamp, token: &str) -> bool {
-        let access = self
-            .grants
-            .access
-            .get(token)
-            .map(|held| &held.holding)
-            .filter(|held| !held.has_ended(now));
-        let refresh = || {
-            self.grants
-                .refresh
-                .get(token)
-                .filter(|held| held.is_live(now))
-                .map(|held| &held.holding)
-        };
+        let access = self.grants.access.get(token).map(|held| &held.holding).filter(|held| !held.has_ended(now));
+        let refresh = || self.grants.refresh.get(token).filter(|held| held.is_live(now)).map(|held| &held.holding);
         let Some(held) = access.or_else(refresh) else {
             return false;
         };
@@ -412,9 +376,7 @@ impl Identity {
 
     /// "Remove access" on the person's own connections page.
     pub(crate) fn revoke_project(&mut self, now: Timestamp, project: &str, sub: &str) {
-        let at = now
-            .checked_add(SignedDuration::from_secs(self.switches.revocation_delay_s))
-            .unwrap_or(now);
+        let at = now.checked_add(SignedDuration::from_secs(self.switches.revocation_delay_s)).unwrap_or(now);
         self.grants.end_project(at, project, sub);
     }
 
@@ -424,9 +386,7 @@ impl Identity {
         grants.end_where(now, |held| {
             let client = self.clients.get(&held.client_id);
             let person = self.people.get(&held.sub);
-            person
-                .zip(client)
-                .is_some_and(|(who, what)| self.refusal(who, what, &held.scopes).is_some())
+            person.zip(client).is_some_and(|(who, what)| self.refusal(who, what, &held.scopes).is_some())
         });
         let refused: Vec<(String, String)> = grants
             .consents()
@@ -434,9 +394,7 @@ impl Identity {
                 let person = self.people.get(*sub);
                 let refused = |client_id: &String| {
                     let client = self.clients.get(client_id);
-                    person
-                        .zip(client)
-                        .is_some_and(|(who, what)| self.refusal(who, what, &consent.scopes).is_some())
+                    person.zip(client).is_some_and(|(who, what)| self.refusal(who, what, &consent.scopes).is_some())
                 };
                 consent.clients.iter().any(refused) && !grants.has_live_refresh(now, project, sub)
             })
@@ -454,11 +412,7 @@ impl Identity {
     }
 
     fn usable_person(&self, sub: &str) -> Result<&Person, TokenError> {
-        let person = self
-            .people
-            .get(sub)
-            .filter(|person| !person.deleted)
-            .ok_or(DELETED_ACCOUNT)?;
+        let person = self.people.get(sub).filter(|person| !person.deleted).ok_or(DELETED_ACCOUNT)?;
         if person.suspended { Err(REVOKED) } else { Ok(person) }
     }
 
@@ -469,9 +423,7 @@ impl Identity {
         let mut live: Vec<&mut RefreshToken> = self.grants.refresh.values_mut().filter(|held| of_pair(held)).collect();
         live.sort_by_key(|held| held.number);
         let too_many = (live.len() + 1).saturating_sub(REFRESH_TOKENS_PER_CLIENT_MAX);
-        live.into_iter()
-            .take(too_many)
-            .for_each(|oldest| oldest.holding.end(now));
+        live.into_iter().take(too_many).for_each(|oldest| oldest.holding.end(now));
         let only_sign_in = code.scopes.iter().all(|scope| is_sign_in(scope));
         let testing = client.user_type == UserType::ExternalTesting && !only_sign_in;
         let text = format!("1//0{}", self.draw("refresh", 98));
@@ -499,9 +451,7 @@ impl Identity {
         let expires_at = now.checked_add(SignedDuration::from_secs(ACCESS_LIFE_S)).unwrap_or(now);
         self.grants.sweep(now);
         let holding = Holding::new(client, &person.sub, scopes);
-        self.grants
-            .access
-            .insert(access_token.clone(), AccessToken { holding, expires_at });
+        self.grants.access.insert(access_token.clone(), AccessToken { holding, expires_at });
         let mut answer = json!({
             "access_token": access_token,
             "expires_in": ACCESS_LIFE_S,
@@ -597,11 +547,7 @@ mod tests {
 
     /// Connects with consent shown and returns (access token, refresh token).
     fn tokens(identity: &mut Identity, now: Timestamp, client_id: &str) -> (String, String) {
-        let changes = [
-            ("client_id", client_id),
-            ("prompt", "consent"),
-            ("include_granted_scopes", "true"),
-        ];
+        let changes = [("client_id", client_id), ("prompt", "consent"), ("include_granted_scopes", "true")];
         let code = connect(identity, now, INES, &changes)["code"].clone();
         let answer = exchange(identity, now, client_id, &code).unwrap();
         (text(&answer, "access_token"), text(&answer, "refresh_token"))
@@ -630,10 +576,7 @@ mod tests {
         assert_eq!(code(&identity, "x", Some(SECRET)), (401, "invalid_client"));
         assert_eq!(code(&identity, INTAIL, Some("wrong")), (401, "invalid_client"));
         assert_eq!(code(&identity, INTAIL, None), (400, "invalid_request"));
-        for (state, name) in [
-            (ClientState::Deleted, "deleted_client"),
-            (ClientState::Disabled, "disabled_client"),
-        ] {
+        for (state, name) in [(ClientState::Deleted, "deleted_client"), (ClientState::Disabled, "disabled_client")] {
             identity.clients.get_mut(INTAIL).unwrap().state = state;
             assert_eq!(code(&identity, INTAIL, Some(SECRET)), (401, name));
         }
@@ -658,9 +601,7 @@ mod tests {
         let mut identity = identity();
         let client = identity.clients[INTAIL].clone();
         let code = connect(&mut identity, start(), INES, &[])["code"].clone();
-        let error = identity
-            .exchange_code(start(), &client, &code, "https://x", None)
-            .unwrap_err();
+        let error = identity.exchange_code(start(), &client, &code, "https://x", None).unwrap_err();
         assert_eq!((error.status, error.code), (400, "redirect_uri_mismatch"));
         assert!(exchange(&mut identity, start(), INTAIL, &code).is_ok());
     }
@@ -675,9 +616,7 @@ mod tests {
             let mut with = |given: Option<&str>| {
                 let changes = [("code_challenge", challenge), ("code_challenge_method", method)];
                 let code = connect(&mut identity, start(), INES, &changes)["code"].clone();
-                identity
-                    .exchange_code(start(), &client, &code, BACK, given)
-                    .map_err(|error| error.description)
+                identity.exchange_code(start(), &client, &code, BACK, given).map_err(|error| error.description)
             };
             assert_eq!(with(None), Err("Missing code verifier."));
             assert_eq!(with(Some("wrong")), Err("Invalid code verifier."));
@@ -690,10 +629,7 @@ mod tests {
         let mut identity = identity();
         let mut has_one = |changes: &[(&str, &str)]| {
             let code = connect(&mut identity, start(), INES, changes)["code"].clone();
-            exchange(&mut identity, start(), INTAIL, &code)
-                .unwrap()
-                .get("refresh_token")
-                .is_some()
+            exchange(&mut identity, start(), INTAIL, &code).unwrap().get("refresh_token").is_some()
         };
         assert!(!has_one(&[("access_type", "")]), "online");
         assert!(!has_one(&[]), "no page was shown");
@@ -705,31 +641,13 @@ mod tests {
         let mut identity = identity();
         let (_, token) = tokens(&mut identity, start(), INTAIL);
         let answer = refresh(&mut identity, start(), INTAIL, &token).unwrap();
-        assert_eq!(
-            (answer.get("refresh_token"), &answer["expires_in"]),
-            (None, &json!(3599))
-        );
+        assert_eq!((answer.get("refresh_token"), &answer["expires_in"]), (None, &json!(3599)));
         let client = identity.clients[INTAIL].clone();
         let narrow = |scope: &str| Some(BTreeSet::from([scope.to_owned()]));
-        assert_eq!(
-            identity.refresh(start(), &client, &token, narrow(MAIL)).unwrap()["scope"],
-            MAIL
-        );
-        assert_eq!(
-            identity
-                .refresh(start(), &client, &token, narrow("x"))
-                .unwrap_err()
-                .code,
-            "invalid_scope"
-        );
-        assert_eq!(
-            refresh(&mut identity, start(), SIBLING, &token).unwrap_err().code,
-            "unauthorized_client"
-        );
-        assert_eq!(
-            refresh(&mut identity, start(), INTAIL, "1//unknown").unwrap_err().code,
-            "invalid_grant"
-        );
+        assert_eq!(identity.refresh(start(), &client, &token, narrow(MAIL)).unwrap()["scope"], MAIL);
+        assert_eq!(identity.refresh(start(), &client, &token, narrow("x")).unwrap_err().code, "invalid_scope");
+        assert_eq!(refresh(&mut identity, start(), SIBLING, &token).unwrap_err().code, "unauthorized_client");
+        assert_eq!(refresh(&mut identity, start(), INTAIL, "1//unknown").unwrap_err().code, "invalid_grant");
     }
 
     #[test]
@@ -738,18 +656,14 @@ mod tests {
         let (access, _) = tokens(&mut identity, start(), INTAIL);
         assert!(is_live(&mut identity, start(), &access));
         let header = format!("Bearer {access}");
-        assert_eq!(
-            identity.authenticate(after_hours(1), Some(&header)),
-            Err(AuthFailure::Expired)
-        );
+        assert_eq!(identity.authenticate(after_hours(1), Some(&header)), Err(AuthFailure::Expired));
     }
 
     #[test]
     fn the_hundred_and_first_refresh_token_kills_the_oldest() {
         let mut identity = identity();
-        let all: Vec<String> = (0..=REFRESH_TOKENS_PER_CLIENT_MAX)
-            .map(|_| tokens(&mut identity, start(), INTAIL).1)
-            .collect();
+        let all: Vec<String> =
+            (0..=REFRESH_TOKENS_PER_CLIENT_MAX).map(|_| tokens(&mut identity, start(), INTAIL).1).collect();
         assert_eq!(refresh(&mut identity, start(), INTAIL, &all[0]), Err(REVOKED));
         assert!(refresh(&mut identity, start(), INTAIL, &all[1]).is_ok());
         let (_, other_client) = tokens(&mut identity, start(), SIBLING);
@@ -763,10 +677,7 @@ mod tests {
         let (_, token) = tokens(&mut identity, start(), INTAIL);
         assert!(refresh(&mut identity, after_hours(24 * 182), INTAIL, &token).is_ok());
         assert!(refresh(&mut identity, after_hours(24 * 360), INTAIL, &token).is_ok());
-        assert_eq!(
-            refresh(&mut identity, after_hours(24 * (360 + 183)), INTAIL, &token),
-            Err(REVOKED)
-        );
+        assert_eq!(refresh(&mut identity, after_hours(24 * (360 + 183)), INTAIL, &token), Err(REVOKED));
     }
 
     #[test]
@@ -774,23 +685,12 @@ mod tests {
         let mut identity = identity();
         let (_, token) = tokens(&mut identity, start(), TESTING);
         assert!(refresh(&mut identity, after_hours(24 * 7 - 1), TESTING, &token).is_ok());
-        assert_eq!(
-            refresh(&mut identity, after_hours(24 * 7), TESTING, &token),
-            Err(REVOKED)
-        );
+        assert_eq!(refresh(&mut identity, after_hours(24 * 7), TESTING, &token), Err(REVOKED));
         let changes = [("client_id", TESTING), ("scope", "openid"), ("prompt", "consent")];
         let code = connect_with(&mut identity, start(), INES, &changes, &[])["code"].clone();
         let answer = exchange(&mut identity, start(), TESTING, &code).unwrap();
         assert!(answer.get("refresh_token_expires_in").is_none());
-        assert!(
-            refresh(
-                &mut identity,
-                after_hours(24 * 8),
-                TESTING,
-                &text(&answer, "refresh_token")
-            )
-            .is_ok()
-        );
+        assert!(refresh(&mut identity, after_hours(24 * 8), TESTING, &text(&answer, "refresh_token")).is_ok());
     }
 
     #[test]
@@ -815,11 +715,7 @@ mod tests {
         let (access, token) = tokens(&mut identity, start(), INTAIL);
         assert!(identity.revoke(start(), &token));
         assert!(is_live(&mut identity, start(), &access));
-        assert!(!is_live(
-            &mut identity,
-            start() + SignedDuration::from_secs(3_000),
-            &access
-        ));
+        assert!(!is_live(&mut identity, start() + SignedDuration::from_secs(3_000), &access));
     }
 
     #[test]
@@ -828,10 +724,7 @@ mod tests {
         let (access, token) = tokens(&mut identity, start(), INTAIL);
         let changes = [("client_id", TESTING), ("scope", CALENDAR), ("prompt", "consent")];
         let code = connect(&mut identity, start(), INES, &changes)["code"].clone();
-        let calendar = text(
-            &exchange(&mut identity, start(), TESTING, &code).unwrap(),
-            "access_token",
-        );
+        let calendar = text(&exchange(&mut identity, start(), TESTING, &code).unwrap(), "access_token");
         identity.switch_person(start(), &sub(INES), PersonSwitch::ChangePassword);
         assert!(!is_live(&mut identity, start(), &access));
         assert!(is_live(&mut identity, start(), &calendar));
@@ -874,10 +767,7 @@ mod tests {
         let (mail, _) = tokens(&mut identity, start(), INTAIL);
         let changes = [("client_id", TESTING), ("scope", CALENDAR), ("prompt", "consent")];
         let code = connect(&mut identity, start(), INES, &changes)["code"].clone();
-        let calendar = text(
-            &exchange(&mut identity, start(), TESTING, &code).unwrap(),
-            "access_token",
-        );
+        let calendar = text(&exchange(&mut identity, start(), TESTING, &code).unwrap(), "access_token");
         identity.set_service(start(), Service::Gmail, ServiceAccess::Restricted);
         assert!(!is_live(&mut identity, start(), &mail));
         assert!(is_live(&mut identity, start(), &calendar));
@@ -890,22 +780,14 @@ mod tests {
         let mut identity = identity();
         let (_, token) = tokens(&mut identity, start(), INTAIL);
         identity.switch_person(start(), &sub(INES), PersonSwitch::AdvancedProtectionOn);
-        assert_eq!(
-            refresh(&mut identity, start(), INTAIL, &token).unwrap_err().code,
-            "policy_enforced"
-        );
+        assert_eq!(refresh(&mut identity, start(), INTAIL, &token).unwrap_err().code, "policy_enforced");
     }
 
     #[test]
     fn consent_that_replaces_ends_wider_tokens_of_the_project() {
         let mut identity = identity();
         let (wide, _) = tokens(&mut identity, start(), SIBLING);
-        connect(
-            &mut identity,
-            start(),
-            INES,
-            &[("scope", CALENDAR), ("prompt", "consent")],
-        );
+        connect(&mut identity, start(), INES, &[("scope", CALENDAR), ("prompt", "consent")]);
         assert!(!is_live(&mut identity, start(), &wide));
     }
 
@@ -932,18 +814,8 @@ mod tests {
     fn no_sign_in_scope_means_no_id_token_and_no_hd_for_consumers() {
         let mut identity = identity();
         let code = connect(&mut identity, start(), INES, &[])["code"].clone();
-        assert!(
-            exchange(&mut identity, start(), INTAIL, &code)
-                .unwrap()
-                .get("id_token")
-                .is_none()
-        );
-        identity
-            .clients
-            .get_mut(TESTING)
-            .unwrap()
-            .test_users
-            .push("pat@gmail.com".to_owned());
+        assert!(exchange(&mut identity, start(), INTAIL, &code).unwrap().get("id_token").is_none());
+        identity.clients.get_mut(TESTING).unwrap().test_users.push("pat@gmail.com".to_owned());
         let changes = [("client_id", TESTING), ("scope", "openid")];
         let back = connect(&mut identity, start(), "pat@gmail.com", &changes);
         assert!(!back.contains_key("hd"));

@@ -107,11 +107,7 @@ pub struct Forgotten;
 impl History {
     /// A history in which nothing is recorded yet and `current` is the latest id.
     pub fn starting_at(current: u64) -> History {
-        History {
-            records: VecDeque::new(),
-            floor: current,
-            current,
-        }
+        History { records: VecDeque::new(), floor: current, current }
     }
 
     /// The latest id, whether or not readers may see it yet.
@@ -137,10 +133,7 @@ impl History {
 
     /// Appends a record whose id came from [`History::next_id`].
     pub(crate) fn push(&mut self, record: Record) {
-        debug_assert!(
-            self.records.back().is_none_or(|last| last.id < record.id),
-            "record ids rise"
-        );
+        debug_assert!(self.records.back().is_none_or(|last| last.id < record.id), "record ids rise");
         self.records.push_back(record);
         if self.records.len() > RECORDS_MAX {
             self.forget_first();
@@ -184,10 +177,7 @@ impl History {
             return Err(Forgotten);
         }
         let first = self.records.partition_point(|record| record.id <= start);
-        Ok(self
-            .records
-            .range(first..)
-            .take_while(move |record| record.at_ms <= visible_ms))
+        Ok(self.records.range(first..).take_while(move |record| record.at_ms <= visible_ms))
     }
 }
 
@@ -197,14 +187,7 @@ mod tests {
 
     fn record(id: u64, at_ms: i64) -> Record {
         let labels = vec!["INBOX".to_owned()];
-        Record {
-            id,
-            at_ms,
-            message_id: format!("m{id}"),
-            thread_id: "t".into(),
-            label_ids: labels,
-            what: What::Added,
-        }
+        Record { id, at_ms, message_id: format!("m{id}"), thread_id: "t".into(), label_ids: labels, what: What::Added }
     }
 
     fn history(ids: &[u64]) -> History {
@@ -217,11 +200,7 @@ mod tests {
     }
 
     fn ids(history: &History, start: u64) -> Vec<u64> {
-        history
-            .after(start, i64::MAX)
-            .unwrap()
-            .map(|record| record.id)
-            .collect()
+        history.after(start, i64::MAX).unwrap().map(|record| record.id).collect()
     }
 
     #[test]
@@ -258,10 +237,7 @@ mod tests {
     #[test]
     fn label_filters_see_labels_that_went() {
         let mut gone = record(12, 1);
-        gone.what = What::Labels {
-            added: vec![],
-            removed: vec!["STARRED".into()],
-        };
+        gone.what = What::Labels { added: vec![], removed: vec!["STARRED".into()] };
         assert!(gone.touches("STARRED") && gone.touches("INBOX") && !gone.touches("SENT"));
         assert!(gone.has(Kind::LabelRemoved) && !gone.has(Kind::LabelAdded));
     }

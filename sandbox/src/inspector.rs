@@ -36,20 +36,14 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/sandbox/v1/settings", get(read_settings).put(replace_settings))
         .route("/sandbox/v1/quota", get(read_quota).put(replace_quota))
         .route("/sandbox/v1/clock", get(read_clock).post(move_clock))
-        .route(
-            "/sandbox/v1/faults",
-            get(read_faults).post(add_fault).delete(clear_faults),
-        )
+        .route("/sandbox/v1/faults", get(read_faults).post(add_fault).delete(clear_faults))
         .route("/sandbox/v1/calls", get(read_calls).delete(clear_calls))
         .route("/sandbox/v1/mail", post(act))
         .route("/sandbox/v1/people", get(read_people))
         .route("/sandbox/v1/people/{email}", post(switch_person))
         .route("/sandbox/v1/access", post(set_access))
         .route("/sandbox/v1/grant", post(grant))
-        .route(
-            "/sandbox/v1/script",
-            get(read_script).post(run_script).delete(end_script),
-        )
+        .route("/sandbox/v1/script", get(read_script).post(run_script).delete(end_script))
         .route("/sandbox/v1/sign-in", post(sign_in))
         .layer(DefaultBodyLimit::max(WORLD_BYTES_MAX))
 }
@@ -82,9 +76,7 @@ type Answer = Result<Json<Value>, Refused>;
 
 async fn read_world(State(shared): State<Arc<Shared>>) -> Answer {
     let world = shared.look(|world| serde_json::to_value(world));
-    world
-        .map(Json)
-        .map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    world.map(Json).map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 async fn replace_world(State(shared): State<Arc<Shared>>, body: Body<World>) -> Answer {
@@ -240,9 +232,7 @@ async fn act(State(shared): State<Arc<Shared>>, body: Body<Value>) -> Answer {
         return Err(bad("`person` must be an address of this world"));
     };
     let action: MailAction = serde_json::from_value(body).map_err(|error| bad(error.to_string()))?;
-    let done = shared
-        .with_world(|world| world.act(&person, &action))
-        .map_err(|error| bad(error.to_string()))?;
+    let done = shared.with_world(|world| world.act(&person, &action)).map_err(|error| bad(error.to_string()))?;
     Ok(Json(json!(done)))
 }
 
@@ -297,11 +287,7 @@ struct GrantBody {
 
 /// Consents in a person's name and answers as the token endpoint does: for tests that are not about signing in.
 async fn grant(State(shared): State<Arc<Shared>>, body: Body<GrantBody>) -> Answer {
-    let Json(GrantBody {
-        email,
-        client_id,
-        scopes,
-    }) = body?;
+    let Json(GrantBody { email, client_id, scopes }) = body?;
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
     let granted = shared.with_world(|world| world.grant(&email, &client_id, &scopes));
     granted.map(Json).map_err(|error| bad(error.to_string()))

@@ -147,22 +147,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts to listen and to play.
     pub async fn start(options: Options) -> Result<Sandbox, StartError> {
-        let Options {
-            listener,
-            clock,
-            seed,
-            world,
-            state_file,
-            public_url,
-            product_url,
-            outside_pubsub,
-            script,
-        } = options;
+        let Options { listener, clock, seed, world, state_file, public_url, product_url, outside_pubsub, script } =
+            options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
-        let public_url = public_url
-            .unwrap_or_else(|| format!("http://{address}"))
-            .trim_end_matches('/')
-            .to_owned();
+        let public_url = public_url.unwrap_or_else(|| format!("http://{address}")).trim_end_matches('/').to_owned();
         let mut world = first_world(world, state_file.as_deref(), &clock, seed)?;
         world.identity.public_url.clone_from(&public_url);
         world.publishes_outside = outside_pubsub.is_some();
@@ -303,18 +291,12 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 fn first_world(source: WorldSource, state_file: Option<&Path>, clock: &Clock, seed: u64) -> Result<World, StartError> {
-    let saved = state_file
-        .map(|path| state_file::load(path, clock))
-        .transpose()?
-        .flatten();
+    let saved = state_file.map(|path| state_file::load(path, clock)).transpose()?.flatten();
     Ok(match (saved, source) {
         (Some(world), _) => world,
         (None, WorldSource::Default) => WorldFile::default_world()?.build(clock.clone(), seed)?,
         (None, WorldSource::File(file)) => file.build(clock.clone(), seed)?,
-        (None, WorldSource::Ready(world)) => World {
-            clock: clock.clone(),
-            ..*world
-        },
+        (None, WorldSource::Ready(world)) => World { clock: clock.clone(), ..*world },
     })
 }
 

@@ -50,10 +50,7 @@ pub struct Header {
 impl Header {
     /// A header from borrowed text.
     pub fn new(name: &str, value: impl Into<String>) -> Header {
-        Header {
-            name: name.to_owned(),
-            value: value.into(),
-        }
+        Header { name: name.to_owned(), value: value.into() }
     }
 }
 
@@ -92,10 +89,7 @@ impl Letter {
 }
 
 fn header_of<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| header.value.as_str())
+    headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.as_str())
 }
 
 /// A message in a mailbox.
@@ -132,11 +126,7 @@ impl Message {
 
     /// Estimated size of the whole message in bytes.
     pub fn size_estimate(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|header| header.name.len() + header.value.len() + 4)
-            .sum();
+        let headers: usize = self.headers.iter().map(|header| header.name.len() + header.value.len() + 4).sum();
         headers + self.body.len() + 2
     }
 }
@@ -236,15 +226,7 @@ impl From<SavedMailbox> for Mailbox {
 impl Mailbox {
     /// An empty mailbox whose latest history id is `history_id`.
     pub fn new(history_id: u64) -> Mailbox {
-        let labels = SYSTEM_LABELS.iter().map(|&id| {
-            (
-                id.to_owned(),
-                Label {
-                    id: id.to_owned(),
-                    name: id.to_owned(),
-                },
-            )
-        });
+        let labels = SYSTEM_LABELS.iter().map(|&id| (id.to_owned(), Label { id: id.to_owned(), name: id.to_owned() }));
         Mailbox {
             messages: BTreeMap::new(),
             labels: labels.collect(),
@@ -271,10 +253,7 @@ impl Mailbox {
 
     /// Messages that come after `(date, id)` in the newest-first order.
     pub(crate) fn older_than(&self, date_ms: i64, id: &str) -> impl Iterator<Item = &Message> {
-        self.order
-            .range(..(date_ms, id.to_owned()))
-            .rev()
-            .filter_map(|(_, id)| self.messages.get(id))
+        self.order.range(..(date_ms, id.to_owned())).rev().filter_map(|(_, id)| self.messages.get(id))
     }
 
     /// Number of messages, spam and bin included.
@@ -289,11 +268,7 @@ impl Mailbox {
 
     /// Messages of a thread, oldest first; empty when there is no such thread.
     pub fn thread<'a>(&'a self, thread_id: &str) -> impl DoubleEndedIterator<Item = &'a Message> + use<'a> {
-        self.threads
-            .get(thread_id)
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, id)| self.messages.get(id))
+        self.threads.get(thread_id).into_iter().flatten().filter_map(|(_, id)| self.messages.get(id))
     }
 
     /// All labels by id.
@@ -303,11 +278,7 @@ impl Mailbox {
 
     /// The label with this id or, failing that, this name.
     pub fn label(&self, id_or_name: &str) -> Option<&Label> {
-        let by_name = || {
-            self.labels
-                .values()
-                .find(|label| label.name.eq_ignore_ascii_case(id_or_name))
-        };
+        let by_name = || self.labels.values().find(|label| label.name.eq_ignore_ascii_case(id_or_name));
         self.labels.get(id_or_name).or_else(by_name)
     }
 
@@ -353,10 +324,7 @@ impl Mailbox {
                 return Err(MailError::NoLabel(label_id.to_owned()));
             }
         }
-        let message = self
-            .messages
-            .get_mut(id)
-            .ok_or_else(|| MailError::NoMessage(id.to_owned()))?;
+        let message = self.messages.get_mut(id).ok_or_else(|| MailError::NoMessage(id.to_owned()))?;
         let mut added = Vec::new();
         let mut removed = Vec::new();
         for &label_id in remove {
@@ -430,15 +398,8 @@ impl Mailbox {
     }
 
     fn draft(&self, id: &str) -> Result<&Message, MailError> {
-        let message = self
-            .messages
-            .get(id)
-            .ok_or_else(|| MailError::NoMessage(id.to_owned()))?;
-        if message.has("DRAFT") {
-            Ok(message)
-        } else {
-            Err(MailError::NotADraft(id.to_owned()))
-        }
+        let message = self.messages.get(id).ok_or_else(|| MailError::NoMessage(id.to_owned()))?;
+        if message.has("DRAFT") { Ok(message) } else { Err(MailError::NotADraft(id.to_owned())) }
     }
 
     /// Makes a label of the person's own.
@@ -447,10 +408,7 @@ impl Mailbox {
         if self.labels.len() >= LABELS_MAX {
             return Err(MailError::TooManyLabels);
         }
-        let label = Label {
-            id: format!("Label_{}", self.next_label),
-            name: name.to_owned(),
-        };
+        let label = Label { id: format!("Label_{}", self.next_label), name: name.to_owned() };
         self.next_label += 1;
         self.labels.insert(label.id.clone(), label.clone());
         Ok(label)
@@ -459,10 +417,7 @@ impl Mailbox {
     /// Gives a label of the person's own another name; its id and its messages stay.
     pub fn rename_label(&mut self, id: &str, name: &str) -> Result<(), MailError> {
         self.check_label_name(name)?;
-        let label = self
-            .labels
-            .get_mut(id)
-            .ok_or_else(|| MailError::NoLabel(id.to_owned()))?;
+        let label = self.labels.get_mut(id).ok_or_else(|| MailError::NoLabel(id.to_owned()))?;
         if label.is_system() {
             return Err(MailError::FixedLabel(id.to_owned()));
         }
@@ -476,12 +431,8 @@ impl Mailbox {
         if label.is_system() {
             return Err(MailError::FixedLabel(id.to_owned()));
         }
-        let carriers: Vec<String> = self
-            .messages
-            .values()
-            .filter(|message| message.has(id))
-            .map(|message| message.id.clone())
-            .collect();
+        let carriers: Vec<String> =
+            self.messages.values().filter(|message| message.has(id)).map(|message| message.id.clone()).collect();
         for message_id in carriers {
             self.relabel(&message_id, &[], &[id], now, dice)?;
         }
@@ -502,20 +453,14 @@ impl Mailbox {
 
     fn check_label_name(&self, name: &str) -> Result<(), MailError> {
         let usable = !name.trim().is_empty() && name.len() <= LABEL_NAME_BYTES_MAX;
-        if usable && self.label(name).is_none() {
-            Ok(())
-        } else {
-            Err(MailError::LabelName(name.to_owned()))
-        }
+        if usable && self.label(name).is_none() { Ok(()) } else { Err(MailError::LabelName(name.to_owned())) }
     }
 
     fn place(&self, letter: Letter, now: Timestamp, dice: &mut Dice) -> Message {
         let now_ms = now.as_millisecond();
         let internal_date_ms = letter.internal_date_ms.unwrap_or(now_ms);
         let id = self.free_id(internal_date_ms, dice);
-        let thread_id = letter
-            .thread_id
-            .filter(|thread| self.threads.contains_key(thread) || is_id(thread));
+        let thread_id = letter.thread_id.filter(|thread| self.threads.contains_key(thread) || is_id(thread));
         Message {
             thread_id: thread_id.unwrap_or_else(|| id.clone()),
             id,
@@ -532,9 +477,7 @@ impl Mailbox {
     /// millisecond. The next free one is taken on a collision; a mailbox can't hold as many messages as there are ids,
     /// so the search ends.
     fn free_id(&self, date_ms: i64, dice: &mut Dice) -> String {
-        let mut of_date = self
-            .order
-            .range((date_ms, String::new())..(date_ms.saturating_add(1), String::new()));
+        let mut of_date = self.order.range((date_ms, String::new())..(date_ms.saturating_add(1), String::new()));
         let latest = of_date.next_back().and_then(|(_, id)| u64::from_str_radix(id, 16).ok());
         let mut number = match latest {
             Some(latest) => latest.wrapping_add(1 + dice.below(1 << 8)),
@@ -585,12 +528,7 @@ mod tests {
 
     fn letter(subject: &str) -> Letter {
         let headers = vec![Header::new("Subject", subject)];
-        Letter {
-            headers,
-            body: "text".into(),
-            ..Letter::default()
-        }
-        .labelled(&["INBOX", "UNREAD"])
+        Letter { headers, body: "text".into(), ..Letter::default() }.labelled(&["INBOX", "UNREAD"])
     }
 
     fn mailbox() -> (Mailbox, Dice) {
@@ -620,14 +558,8 @@ mod tests {
         assert!(sent.has("SENT") && !sent.has("DRAFT"));
         assert_eq!(sent.thread_id, first);
         let kinds: Vec<What> = mailbox.history().records().map(|record| record.what.clone()).collect();
-        assert_eq!(
-            kinds,
-            [What::Added, What::Deleted, What::Added, What::Deleted, What::Added]
-        );
-        assert!(matches!(
-            mailbox.send_draft(&second, NOW, &mut dice),
-            Err(MailError::NoMessage(_))
-        ));
+        assert_eq!(kinds, [What::Added, What::Deleted, What::Added, What::Deleted, What::Added]);
+        assert!(matches!(mailbox.send_draft(&second, NOW, &mut dice), Err(MailError::NoMessage(_))));
     }
 
     #[test]
@@ -637,13 +569,7 @@ mod tests {
         assert!(!mailbox.relabel(&id, &["INBOX"], &["STARRED"], NOW, &mut dice).unwrap());
         assert!(mailbox.relabel(&id, &["TRASH"], &["INBOX"], NOW, &mut dice).unwrap());
         let last = mailbox.history().records().next_back().unwrap();
-        assert_eq!(
-            last.what,
-            What::Labels {
-                added: vec!["TRASH".into()],
-                removed: vec!["INBOX".into()]
-            }
-        );
+        assert_eq!(last.what, What::Labels { added: vec!["TRASH".into()], removed: vec!["INBOX".into()] });
         assert_eq!(last.label_ids, ["TRASH", "UNREAD"]);
         assert_eq!(mailbox.message(&id).unwrap().history_id, last.id);
         assert!(mailbox.relabel(&id, &["SENT"], &[], NOW, &mut dice).is_err());
@@ -654,10 +580,7 @@ mod tests {
     fn deleting_a_label_takes_it_off_every_message_with_a_record() {
         let (mut mailbox, mut dice) = mailbox();
         let label = mailbox.create_label("Travel").unwrap();
-        assert!(
-            mailbox.create_label("travel").is_err(),
-            "names are compared without regard to case"
-        );
+        assert!(mailbox.create_label("travel").is_err(), "names are compared without regard to case");
         assert!(mailbox.create_label("inbox").is_err());
         let id = mailbox.add(letter("a"), NOW, &mut dice);
         mailbox.relabel(&id, &[&label.id], &[], NOW, &mut dice).unwrap();
@@ -671,14 +594,7 @@ mod tests {
     #[test]
     fn a_saved_mailbox_reads_back_with_its_order_and_threads() {
         let (mut mailbox, mut dice) = mailbox();
-        let first = mailbox.add(
-            Letter {
-                internal_date_ms: Some(5),
-                ..letter("old")
-            },
-            NOW,
-            &mut dice,
-        );
+        let first = mailbox.add(Letter { internal_date_ms: Some(5), ..letter("old") }, NOW, &mut dice);
         let second = mailbox.add(letter("new").in_thread(&first), NOW, &mut dice);
         let text = serde_json::to_string(&mailbox).unwrap();
         let back: Mailbox = serde_json::from_str(&text).unwrap();

@@ -66,10 +66,7 @@ fn person_of(world: &World, headers: &HeaderMap, wanted: &str) -> Result<Person,
         None => Err(Box::new(see_other("/accounts"))),
         Some(person) if person.has_mailbox && world.mail.contains_key(&person.sub) => Ok((*person).clone()),
         Some(person) => {
-            let sentence = format!(
-                "{} has no mailbox. Sign in as somebody else on the Accounts page.",
-                person.email
-            );
+            let sentence = format!("{} has no mailbox. Sign in as somebody else on the Accounts page.", person.email);
             Err(refused(StatusCode::NOT_FOUND, "No mailbox", &sentence))
         }
     }
@@ -106,28 +103,14 @@ impl Row {
     fn of(message: &Message, mailbox: &Mailbox) -> Row {
         let at = Timestamp::from_millisecond(message.internal_date_ms).unwrap_or(Timestamp::UNIX_EPOCH);
         let own = message.has("SENT") || message.has("DRAFT");
-        let other = if own {
-            message.header("To")
-        } else {
-            message.header("From")
-        };
-        let subject = message
-            .header("Subject")
-            .map(shown)
-            .filter(|subject| !subject.is_empty());
-        let own_labels = message
-            .label_ids
-            .iter()
-            .filter_map(|id| mailbox.label(id))
-            .filter(|label| !label.is_system());
+        let other = if own { message.header("To") } else { message.header("From") };
+        let subject = message.header("Subject").map(shown).filter(|subject| !subject.is_empty());
+        let own_labels = message.label_ids.iter().filter_map(|id| mailbox.label(id)).filter(|label| !label.is_system());
         Row {
             id: message.id.clone(),
             subject: subject.unwrap_or_else(|| "(no subject)".to_owned()),
             other_full: other.map(shown).unwrap_or_default(),
-            other: other
-                .map(name_of)
-                .filter(|other| !other.is_empty())
-                .unwrap_or_else(|| "(nobody)".to_owned()),
+            other: other.map(name_of).filter(|other| !other.is_empty()).unwrap_or_else(|| "(nobody)".to_owned()),
             date: at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y, %H:%M").to_string(),
             instant: at.to_string(),
             tags: own_labels.map(|label| label.name.clone()).collect(),
@@ -149,11 +132,7 @@ fn shown(value: &str) -> String {
 /// The name in an address, or the address when there is none.
 fn name_of(value: &str) -> String {
     let value = shown(value);
-    let name = value
-        .split_once('<')
-        .map_or(value.as_str(), |(name, _)| name)
-        .trim()
-        .trim_matches('"');
+    let name = value.split_once('<').map_or(value.as_str(), |(name, _)| name).trim().trim_matches('"');
     if name.is_empty() { value } else { name.to_owned() }
 }
 
@@ -198,54 +177,29 @@ async fn list(State(shared): State<Arc<Shared>>, headers: HeaderMap, Query(query
 
 fn list_page(world: &World, headers: &HeaderMap, person: &Person, query: &ListQuery) -> Option<ListPage> {
     let mailbox = world.mail.get(&person.sub)?;
-    let open_id = if query.label.is_empty() {
-        "INBOX"
-    } else {
-        query.label.as_str()
-    };
-    let place = PLACES
-        .iter()
-        .find(|(id, _)| *id == open_id)
-        .map(|(_, name)| (*name).to_owned());
+    let open_id = if query.label.is_empty() { "INBOX" } else { query.label.as_str() };
+    let place = PLACES.iter().find(|(id, _)| *id == open_id).map(|(_, name)| (*name).to_owned());
     let own_label = mailbox.label(open_id).filter(|label| !label.is_system()).cloned();
     let open_name = place.or_else(|| own_label.as_ref().map(|label| label.name.clone()))?;
     let page = query.page.clamp(1, PAGE_MAX);
-    let mut found = mailbox
-        .newest_first()
-        .filter(|message| lies_in(message, open_id))
-        .skip((page - 1) * ROWS);
-    let rows = found
-        .by_ref()
-        .take(ROWS)
-        .map(|message| Row::of(message, mailbox))
-        .collect();
+    let mut found = mailbox.newest_first().filter(|message| lies_in(message, open_id)).skip((page - 1) * ROWS);
+    let rows = found.by_ref().take(ROWS).map(|message| Row::of(message, mailbox)).collect();
     let own_labels: Vec<Label> = mailbox.labels().filter(|label| !label.is_system()).cloned().collect();
     let places = PLACES.iter().map(|(id, name)| (*id, *name));
     let own = own_labels.iter().map(|label| (label.id.as_str(), label.name.as_str()));
     let labels = places.chain(own).map(|(id, name)| LabelRow {
         id: id.to_owned(),
         name: name.to_owned(),
-        unread: if UNCOUNTED.contains(&id) {
-            0
-        } else {
-            unread_in(mailbox, id)
-        },
+        unread: if UNCOUNTED.contains(&id) { 0 } else { unread_in(mailbox, id) },
     });
     let cookie = browser_cookie(headers);
     Some(ListPage {
-        frame: Frame::new("Mailbox", "mailbox")
-            .of(&person.email)
-            .noticing(notice(&query.done)),
+        frame: Frame::new("Mailbox", "mailbox").of(&person.email).noticing(notice(&query.done)),
         sub: person.sub.clone(),
         labels: labels.collect(),
         own_labels: own_labels.clone(),
         own_label,
-        others: world
-            .identity
-            .signed_in(cookie.as_deref())
-            .into_iter()
-            .cloned()
-            .collect(),
+        others: world.identity.signed_in(cookie.as_deref()).into_iter().cloned().collect(),
         open_id: open_id.to_owned(),
         open_name,
         rows,
@@ -314,21 +268,11 @@ async fn read(
     let found: Result<MessagePage, Box<Response>> = shared.look(|world| {
         let person = person_of(world, &headers, &query.r#as)?;
         let mailbox = world.mail.get(&person.sub);
-        let gone = || {
-            refused(
-                StatusCode::NOT_FOUND,
-                "No such message",
-                "This message has been deleted.",
-            )
-        };
-        let (mailbox, message) = mailbox
-            .and_then(|mailbox| mailbox.message(&id).map(|message| (mailbox, message)))
-            .ok_or_else(gone)?;
+        let gone = || refused(StatusCode::NOT_FOUND, "No such message", "This message has been deleted.");
+        let (mailbox, message) =
+            mailbox.and_then(|mailbox| mailbox.message(&id).map(|message| (mailbox, message))).ok_or_else(gone)?;
         let wanted = |header: &&Header| SHOWN_HEADERS.iter().any(|name| header.name.eq_ignore_ascii_case(name));
-        let short = |header: &Header| Header {
-            name: header.name.clone(),
-            value: shown(&header.value),
-        };
+        let short = |header: &Header| Header { name: header.name.clone(), value: shown(&header.value) };
         Ok(MessagePage {
             frame: Frame::new("Message", "mailbox").of(&person.email),
             sub: person.sub.clone(),
@@ -345,15 +289,8 @@ async fn read(
 
 /// The text as it was written.
 fn without_canaries(body: &str) -> String {
-    let first = body
-        .split_once(' ')
-        .filter(|(word, _)| word.starts_with(CANARY))
-        .map_or(body, |(_, text)| text);
-    first
-        .rsplit_once(' ')
-        .filter(|(_, word)| word.starts_with(CANARY))
-        .map_or(first, |(text, _)| text)
-        .to_owned()
+    let first = body.split_once(' ').filter(|(word, _)| word.starts_with(CANARY)).map_or(body, |(_, text)| text);
+    first.rsplit_once(' ').filter(|(_, word)| word.starts_with(CANARY)).map_or(first, |(text, _)| text).to_owned()
 }
 
 #[derive(Default, Deserialize)]
@@ -382,27 +319,18 @@ async fn compose(State(shared): State<Arc<Shared>>, headers: HeaderMap, Query(qu
     let form: Result<ComposePage, Box<Response>> = shared.look(|world| {
         let person = person_of(world, &headers, &query.r#as)?;
         let message = |id: &str| world.mail.get(&person.sub).and_then(|mailbox| mailbox.message(id));
-        let (answered, draft) = (
-            message(&query.answers),
-            message(&query.draft).filter(|draft| draft.has("DRAFT")),
-        );
+        let (answered, draft) = (message(&query.answers), message(&query.draft).filter(|draft| draft.has("DRAFT")));
         let header = |message: Option<&Message>, name| message.and_then(|message| message.header(name)).map(shown);
         let answer = header(answered, "Subject").map(|subject| match subject.starts_with("Re: ") {
             true => subject,
             false => format!("Re: {subject}"),
         });
-        let colleagues = world
-            .identity
-            .people
-            .values()
-            .filter(|other| other.has_mailbox && other.sub != person.sub);
+        let colleagues = world.identity.people.values().filter(|other| other.has_mailbox && other.sub != person.sub);
         Ok(ComposePage {
             frame: Frame::new(if draft.is_some() { "Draft" } else { "New letter" }, "mailbox").of(&person.email),
             sub: person.sub.clone(),
             answers: answered.map(|message| message.id.clone()).unwrap_or_default(),
-            to: header(draft, "To")
-                .or_else(|| header(answered, "From"))
-                .unwrap_or_default(),
+            to: header(draft, "To").or_else(|| header(answered, "From")).unwrap_or_default(),
             cc: header(draft, "Cc").unwrap_or_default(),
             subject: header(draft, "Subject").or(answer).unwrap_or_default(),
             body: draft.map(|draft| without_canaries(&draft.body)).unwrap_or_default(),
@@ -449,10 +377,7 @@ async fn send(
         return pages::message(StatusCode::UNPROCESSABLE_ENTITY, "Nobody to send to", sentence);
     }
     let earlier = Some(form.draft).filter(|id| !id.is_empty());
-    let saves = MailAction::Draft {
-        earlier: earlier.clone(),
-        compose: written.clone(),
-    };
+    let saves = MailAction::Draft { earlier: earlier.clone(), compose: written.clone() };
     let mut actions = Vec::new();
     if is_draft || earlier.is_some() {
         actions.push(saves);
@@ -465,9 +390,7 @@ async fn send(
             let saved = world.act(&person.email, action)?;
             if !is_draft && earlier.is_some() {
                 let sends = saved.ids.into_iter().map(|id| MailAction::SendDraft(One { id }));
-                sends
-                    .map(|send| world.act(&person.email, &send))
-                    .collect::<Result<Vec<_>, _>>()?;
+                sends.map(|send| world.act(&person.email, &send)).collect::<Result<Vec<_>, _>>()?;
             }
         }
         Ok(if is_draft { "DRAFT" } else { "SENT" }.to_owned())
@@ -504,16 +427,8 @@ async fn act(
         "not_spam" => MailAction::NotSpam(one),
         "delete" => MailAction::Delete(one),
         "send_draft" => MailAction::SendDraft(one),
-        "label" => MailAction::Label {
-            id: form.id,
-            add: label,
-            remove: Vec::new(),
-        },
-        "unlabel" => MailAction::Label {
-            id: form.id,
-            add: Vec::new(),
-            remove: label,
-        },
+        "label" => MailAction::Label { id: form.id, add: label, remove: Vec::new() },
+        "unlabel" => MailAction::Label { id: form.id, add: Vec::new(), remove: label },
         "receive" => MailAction::sample(),
         "play" => return play(&shared, &headers, &form.r#as, form.back),
         _ => {
@@ -575,13 +490,7 @@ fn carry_out(
     let carried = shared.with_world(|world| {
         let person = person_of(world, headers, wanted)?;
         let done = action(world, &person).map(|back| (person.sub, back));
-        done.map_err(|error| {
-            refused(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "That did not work",
-                &format!("{error}."),
-            )
-        })
+        done.map_err(|error| refused(StatusCode::UNPROCESSABLE_ENTITY, "That did not work", &format!("{error}.")))
     });
     match carried {
         Ok((sub, back)) => {

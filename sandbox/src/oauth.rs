@@ -87,9 +87,7 @@ fn stale_page() -> Response {
 
 /// The origin to which the answer leads, for the content policy of the page.
 fn return_origin(transaction: &Transaction) -> String {
-    Url::parse(&transaction.request.redirect_uri)
-        .map(|url| url.origin().ascii_serialization())
-        .unwrap_or_default()
+    Url::parse(&transaction.request.redirect_uri).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,21 +125,13 @@ fn chooser_page(
 ) -> ChooserPage {
     let request = &transaction.request;
     let fitting = |people: Vec<&Person>| {
-        people
-            .into_iter()
-            .filter(|person| request.hd_fits(person))
-            .map(AccountRow::of)
-            .collect::<Vec<_>>()
+        people.into_iter().filter(|person| request.hd_fits(person)).map(AccountRow::of).collect::<Vec<_>>()
     };
     let signed_in = fitting(identity.signed_in(Some(browser)));
     let mut rest: Vec<&Person> = identity.people.values().collect();
     rest.retain(|person| person.is_active() && signed_in.iter().all(|row| row.sub != person.sub));
     rest.sort_by_key(|person| (!request.hints_at(person), person.name.clone()));
-    let client = identity
-        .clients
-        .get(&request.client_id)
-        .map(|client| client.name.clone())
-        .unwrap_or_default();
+    let client = identity.clients.get(&request.client_id).map(|client| client.name.clone()).unwrap_or_default();
     let refused = "Couldn't sign in: there is no usable account with this address.".to_owned();
     ChooserPage {
         frame: Frame::new("Choose an account", "").noticing(query.refused.then_some(refused)),
@@ -150,11 +140,7 @@ fn chooser_page(
         another: query.another || signed_in.is_empty(),
         signed_in,
         others: fitting(rest),
-        hint: request
-            .login_hint
-            .clone()
-            .filter(|hint| hint.contains('@'))
-            .unwrap_or_default(),
+        hint: request.login_hint.clone().filter(|hint| hint.contains('@')).unwrap_or_default(),
     }
 }
 
@@ -165,9 +151,7 @@ async fn chooser(
 ) -> Response {
     let browser = browser_cookie(&headers).unwrap_or_default();
     let shown = shared.with_world(|world| {
-        let transaction = world
-            .identity
-            .transaction(world.clock.now(), &browser, &query.transaction)?;
+        let transaction = world.identity.transaction(world.clock.now(), &browser, &query.transaction)?;
         let origin = return_origin(transaction);
         Ok::<_, Stale>((chooser_page(&world.identity, &browser, transaction, &query), origin))
     });
@@ -197,15 +181,8 @@ async fn choose(
     let browser = browser_cookie(&headers).unwrap_or_default();
     let step = shared.with_world(|world| {
         let now = world.clock.now();
-        let typed = world
-            .identity
-            .person_by_email(form.email.trim())
-            .map(|person| person.sub.clone());
-        let sub = if form.account.is_empty() {
-            typed.unwrap_or_default()
-        } else {
-            form.account
-        };
+        let typed = world.identity.person_by_email(form.email.trim()).map(|person| person.sub.clone());
+        let sub = if form.account.is_empty() { typed.unwrap_or_default() } else { form.account };
         world.identity.choose_account(now, &browser, &form.transaction, &sub)
     });
     match step {

@@ -43,20 +43,12 @@ pub(crate) struct Frame {
 impl Frame {
     /// A frame without a person and without a notice.
     pub(crate) fn new(title: impl Into<String>, area: &'static str) -> Frame {
-        Frame {
-            title: title.into(),
-            area,
-            person: None,
-            notice: None,
-        }
+        Frame { title: title.into(), area, person: None, notice: None }
     }
 
     /// The same frame with the person whose page it is.
     pub(crate) fn of(self, person: &str) -> Frame {
-        Frame {
-            person: Some(person.to_owned()),
-            ..self
-        }
+        Frame { person: Some(person.to_owned()), ..self }
     }
 
     /// The same frame with a sentence about what has just been done.
@@ -146,14 +138,7 @@ struct MessagePage {
 
 /// A page that only says one thing.
 pub(crate) fn message(status: StatusCode, title: &str, sentence: &str) -> Response {
-    page_with(
-        status,
-        None,
-        &MessagePage {
-            frame: Frame::new(title, ""),
-            sentence: sentence.to_owned(),
-        },
-    )
+    page_with(status, None, &MessagePage { frame: Frame::new(title, ""), sentence: sentence.to_owned() })
 }
 
 /// A redirect that makes the browser `GET` the address (303).
@@ -164,14 +149,9 @@ pub(crate) fn see_other(address: &str) -> Response {
 /// A redirect with a chosen status. An address that can't be a header value becomes a 500.
 pub(crate) fn redirect(status: StatusCode, address: &str) -> Response {
     match HeaderValue::from_str(address) {
-        Ok(address) => (
-            status,
-            [
-                (LOCATION, address),
-                (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            ],
-        )
-            .into_response(),
+        Ok(address) => {
+            (status, [(LOCATION, address), (CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -191,24 +171,15 @@ impl<S: Sync> FromRequestParts<S> for SameOrigin {
             (None, None) => true,
         };
         let sentence = "This form was sent from another site. Open the sandbox's own page and try again.";
-        if same {
-            Ok(SameOrigin)
-        } else {
-            Err(message(StatusCode::FORBIDDEN, "Form refused", sentence))
-        }
+        if same { Ok(SameOrigin) } else { Err(message(StatusCode::FORBIDDEN, "Form refused", sentence)) }
     }
 }
 
 /// The browser cookie of a request.
 pub(crate) fn browser_cookie(headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = all
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .filter(|(name, _)| *name == BROWSER_COOKIE)
-        .map(|(_, value)| value.to_owned())
-        .next()
+    let pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(name, _)| *name == BROWSER_COOKIE).map(|(_, value)| value.to_owned()).next()
 }
 
 /// The browser of a request and, when it is new, the cookie to set.
@@ -248,18 +219,10 @@ async fn static_file(Path(file): Path<String>) -> Response {
         "person.svg" => ("image/svg+xml", include_str!("../static/person.svg")),
         "mark.svg" => ("image/svg+xml", include_str!("../static/mark.svg")),
         _ => {
-            return message(
-                StatusCode::NOT_FOUND,
-                "Nothing here",
-                "The sandbox has no file with this name.",
-            );
+            return message(StatusCode::NOT_FOUND, "Nothing here", "The sandbox has no file with this name.");
         }
     };
-    let headers = [
-        (CONTENT_TYPE, kind),
-        (CACHE_CONTROL, "no-cache"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
+    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
     (headers, bytes).into_response()
 }
 
@@ -280,11 +243,7 @@ async fn start(State(shared): State<Arc<Shared>>) -> Response {
         let mut people: Vec<&Person> = identity.people.values().filter(home).collect();
         people.sort_by(|left, right| left.name.cmp(&right.name));
         let find = |wanted: &dyn Fn(&Person) -> bool| {
-            people
-                .iter()
-                .find(|person| wanted(person))
-                .map(|person| person.email.clone())
-                .unwrap_or_default()
+            people.iter().find(|person| wanted(person)).map(|person| person.email.clone()).unwrap_or_default()
         };
         StartPage {
             frame: Frame::new("A workspace to try things in", "start"),
@@ -334,10 +293,7 @@ async fn accounts(State(shared): State<Arc<Shared>>, headers: HeaderMap, Query(d
 
 /// Everybody who is not in `shown`, by name.
 pub(crate) fn rows_without(identity: &Identity, shown: &[AccountRow]) -> Vec<AccountRow> {
-    let others = identity
-        .people
-        .values()
-        .filter(|person| shown.iter().all(|row| row.sub != person.sub));
+    let others = identity.people.values().filter(|person| shown.iter().all(|row| row.sub != person.sub));
     let mut rows: Vec<AccountRow> = others.map(AccountRow::of).collect();
     rows.sort_by(|left, right| left.name.cmp(&right.name));
     rows
@@ -359,14 +315,7 @@ async fn sign_in(
         let (browser, cookie) = browser_of(&mut world.identity, &headers);
         (cookie, world.identity.sign_in(&browser, &form.account))
     });
-    with_cookie(
-        see_other(if good {
-            "/accounts?done=in"
-        } else {
-            "/accounts?done=refused"
-        }),
-        cookie,
-    )
+    with_cookie(see_other(if good { "/accounts?done=in" } else { "/accounts?done=refused" }), cookie)
 }
 
 async fn sign_out(
@@ -400,16 +349,10 @@ struct ConnectionsPage {
 fn connection_rows(identity: &Identity, sub: &str) -> Vec<ConnectionRow> {
     let of_person = identity.grants.consents().filter(|(_, owner, _)| *owner == sub);
     let rows = of_person.map(|(project, _, consent)| {
-        let clients = consent
-            .clients
-            .iter()
-            .filter_map(|client_id| identity.clients.get(client_id));
+        let clients = consent.clients.iter().filter_map(|client_id| identity.clients.get(client_id));
         ConnectionRow {
             project: project.to_owned(),
-            name: clients
-                .map(|client| client.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
+            name: clients.map(|client| client.name.as_str()).collect::<Vec<_>>().join(", "),
             since: consent.since.strftime("%-d %B %Y, %H:%M UTC").to_string(),
             permissions: consent
                 .scopes
@@ -438,14 +381,9 @@ async fn connections(
         (done.done == "removed").then(|| "Access removed. Every token of the application is revoked.".to_owned());
     let shown = shared.with_world(|world| {
         let identity = &world.identity;
-        let person = identity
-            .signed_in(cookie.as_deref())
-            .into_iter()
-            .find(|person| person.sub == sub)?;
+        let person = identity.signed_in(cookie.as_deref()).into_iter().find(|person| person.sub == sub)?;
         Some(ConnectionsPage {
-            frame: Frame::new("Connected applications", "accounts")
-                .of(&person.email)
-                .noticing(notice),
+            frame: Frame::new("Connected applications", "accounts").of(&person.email).noticing(notice),
             rows: connection_rows(identity, &sub),
             sub: sub.clone(),
         })
@@ -468,19 +406,11 @@ async fn remove_connection(
     let cookie = browser_cookie(&headers);
     let removed = shared.with_world(|world| {
         let now = world.clock.now();
-        let here = world
-            .identity
-            .signed_in(cookie.as_deref())
-            .iter()
-            .any(|person| person.sub == sub);
+        let here = world.identity.signed_in(cookie.as_deref()).iter().any(|person| person.sub == sub);
         if here {
             world.identity.revoke_project(now, &form.project, &sub);
         }
         here
     });
-    if removed {
-        see_other(&format!("/accounts/{sub}/connections?done=removed"))
-    } else {
-        not_signed_in()
-    }
+    if removed { see_other(&format!("/accounts/{sub}/connections?done=removed")) } else { not_signed_in() }
 }

@@ -51,38 +51,14 @@ pub(crate) static OUTSIDE_SUBJECTS: [&str; 16] = [
 
 /// Newsletters: name, list id, subject.
 pub(crate) static NEWSLETTERS: [(&str, &str, &str); 8] = [
-    (
-        "The Slow Harbour",
-        "weekly.slow-harbour.example",
-        "Seven quiet ports for the autumn",
-    ),
+    ("The Slow Harbour", "weekly.slow-harbour.example", "Seven quiet ports for the autumn"),
     ("Gear & Lathe", "digest.gear-and-lathe.example", "How a thread is cut"),
     ("Tea Notes", "notes.tea-notes.example", "今週のお茶 🍵"),
-    (
-        "Paper Moon Books",
-        "list.paper-moon-books.example",
-        "New on our shelves",
-    ),
-    (
-        "Rooftop Garden",
-        "mail.rooftop-garden.example",
-        "What to sow in November 🌱",
-    ),
-    (
-        "Letra Chica",
-        "boletin.letra-chica.example",
-        "Lo que no leíste esta semana",
-    ),
-    (
-        "Nordlicht Kino",
-        "programm.nordlicht-kino.example",
-        "Das Programm für die Woche",
-    ),
-    (
-        "Cloud Weather",
-        "status.cloud-weather.example",
-        "Scheduled maintenance on Sunday",
-    ),
+    ("Paper Moon Books", "list.paper-moon-books.example", "New on our shelves"),
+    ("Rooftop Garden", "mail.rooftop-garden.example", "What to sow in November 🌱"),
+    ("Letra Chica", "boletin.letra-chica.example", "Lo que no leíste esta semana"),
+    ("Nordlicht Kino", "programm.nordlicht-kino.example", "Das Programm für die Woche"),
+    ("Cloud Weather", "status.cloud-weather.example", "Scheduled maintenance on Sunday"),
 ];
 
 /// Automatic senders: name, local part and domain, subject.
@@ -92,16 +68,8 @@ pub(crate) static MACHINES: [(&str, &str, &str); 8] = [
     ("Ticket Desk", "desk@tickets.example.net", "[#20417] Monitor flickers"),
     ("Doorbell", "alerts@doorbell.example.net", "Visitor at the reception"),
     ("Payroll", "noreply@payroll.example.org", "Your statement is ready"),
-    (
-        "Code Review",
-        "review@forge.example.net",
-        "Changes requested: tidy the parser",
-    ),
-    (
-        "Travel Desk",
-        "trips@travel-desk.example.org",
-        "Itinerary for your trip",
-    ),
+    ("Code Review", "review@forge.example.net", "Changes requested: tidy the parser"),
+    ("Travel Desk", "trips@travel-desk.example.org", "Itinerary for your trip"),
     ("Backup", "backup@storage.example.net", "Nightly backup finished"),
 ];
 

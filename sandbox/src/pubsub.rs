@@ -64,14 +64,10 @@ async fn respond(
 ) -> Result<Value, ApiError> {
     check_caller(shared, headers)?;
     if body.len() > BODY_BYTES_MAX {
-        return Err(ApiError::invalid_argument(
-            "Request payload size exceeds the limit: 10485760 bytes.",
-        ));
+        return Err(ApiError::invalid_argument("Request payload size exceeds the limit: 10485760 bytes."));
     }
     let path = uri.path().trim_start_matches("/v1/");
-    let (name, verb) = path
-        .split_once(':')
-        .map_or((path, None), |(name, verb)| (name, Some(verb)));
+    let (name, verb) = path.split_once(':').map_or((path, None), |(name, verb)| (name, Some(verb)));
     let kind = check_name(name)?;
     if (kind, verb) == (Kind::Subscription, Some("pull")) {
         return pull(shared, name, read(body)?).await;
@@ -112,13 +108,7 @@ fn check_name(name: &str) -> Result<Kind, ApiError> {
         && short.starts_with(|letter: char| letter.is_ascii_alphabetic())
         && short.chars().all(letters)
         && !short.starts_with("goog");
-    if good {
-        Ok(kind)
-    } else {
-        Err(ApiError::invalid_argument(format!(
-            "Invalid resource name given (name={name})."
-        )))
-    }
+    if good { Ok(kind) } else { Err(ApiError::invalid_argument(format!("Invalid resource name given (name={name})."))) }
 }
 
 fn read<'a, T: Deserialize<'a> + Default>(body: &'a Bytes) -> Result<T, ApiError> {
@@ -129,10 +119,7 @@ fn read<'a, T: Deserialize<'a> + Default>(body: &'a Bytes) -> Result<T, ApiError
         .map_err(|error| ApiError::invalid_body(format!("Invalid JSON payload received. {error}")))
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one HTTP request, taken apart once"
-)]
+#[expect(clippy::too_many_arguments, reason = "the parts of one HTTP request, taken apart once")]
 fn act(
     world: &mut World,
     method: &Method,
@@ -179,10 +166,7 @@ fn act(
         (Kind::Subscription, Some("acknowledge"), "POST") => {
             let asked: AckBody = read(body)?;
             asked.check()?;
-            pubsub
-                .acknowledge(name, &asked.ack_ids, now)
-                .map(|()| json!({}))
-                .ok_or_else(|| missing(name))
+            pubsub.acknowledge(name, &asked.ack_ids, now).map(|()| json!({})).ok_or_else(|| missing(name))
         }
         (Kind::Subscription, Some("modifyAckDeadline"), "POST") => {
             let asked: AckBody = read(body)?;
@@ -251,20 +235,14 @@ fn set_policy(world: &mut World, name: &str, asked: SetPolicyBody) -> Result<Val
     for binding in asked.policy.bindings {
         bindings.entry(binding.role).or_default().extend(binding.members);
     }
-    world
-        .pubsub
-        .set_policy(name, bindings, asked.policy.etag.as_deref())
-        .map(policy_value)
+    world.pubsub.set_policy(name, bindings, asked.policy.etag.as_deref()).map(policy_value)
 }
 
 fn policy_value(policy: &Policy) -> Value {
     let mut value = json!({"version": 1, "etag": policy.etag()});
     if !policy.bindings.is_empty() {
-        let bindings: Vec<Value> = policy
-            .bindings
-            .iter()
-            .map(|(role, members)| json!({"role": role, "members": members}))
-            .collect();
+        let bindings: Vec<Value> =
+            policy.bindings.iter().map(|(role, members)| json!({"role": role, "members": members})).collect();
         value["bindings"] = bindings.into();
     }
     value
@@ -288,28 +266,17 @@ struct MessageBody {
 
 fn publish(world: &mut World, topic: &str, asked: PublishBody, now: Timestamp) -> Result<Value, ApiError> {
     if asked.messages.is_empty() || asked.messages.len() > PULL_MAX {
-        return Err(ApiError::invalid_argument(
-            "The value for message_count is too small or too large.",
-        ));
+        return Err(ApiError::invalid_argument("The value for message_count is too small or too large."));
     }
     for message in &asked.messages {
         if message.data.is_empty() && message.attributes.is_empty() {
-            return Err(ApiError::invalid_argument(
-                "A message must have either data or at least one attribute.",
-            ));
+            return Err(ApiError::invalid_argument("A message must have either data or at least one attribute."));
         }
     }
     let mut ids = Vec::new();
     for message in asked.messages {
         let data = standard_base64(&message.data)?;
-        let id = world.pubsub.publish(
-            topic,
-            data,
-            message.attributes,
-            message.ordering_key,
-            Passage::default(),
-            now,
-        );
+        let id = world.pubsub.publish(topic, data, message.attributes, message.ordering_key, Passage::default(), now);
         ids.push(id.ok_or_else(|| missing(topic))?);
     }
     Ok(json!({"messageIds": ids}))
@@ -364,16 +331,11 @@ struct OidcBody {
 
 impl PushBody {
     fn config(self) -> Option<PushConfig> {
-        let (service_account, audience) = self.oidc_token.map_or((None, None), |token| {
-            (Some(token.service_account_email), token.audience)
-        });
+        let (service_account, audience) =
+            self.oidc_token.map_or((None, None), |token| (Some(token.service_account_email), token.audience));
         let audience = audience.filter(|audience| !audience.is_empty());
-        Some(PushConfig {
-            endpoint: self.push_endpoint,
-            service_account,
-            audience,
-        })
-        .filter(|config| !config.endpoint.is_empty())
+        Some(PushConfig { endpoint: self.push_endpoint, service_account, audience })
+            .filter(|config| !config.endpoint.is_empty())
     }
 }
 
@@ -412,13 +374,10 @@ fn create_subscription(
 ) -> Result<Value, ApiError> {
     let mut settings = SubscriptionSettings::on(&asked.topic);
     apply(&mut settings, asked, |_| true)?;
-    world
-        .pubsub
-        .create_subscription(name, settings, now)
-        .map_err(|error| match error {
-            TopicError::Missing => ApiError::not_found_because("Resource not found (resource=topic)."),
-            other => refused(other, name),
-        })?;
+    world.pubsub.create_subscription(name, settings, now).map_err(|error| match error {
+        TopicError::Missing => ApiError::not_found_because("Resource not found (resource=topic)."),
+        other => refused(other, name),
+    })?;
     let subscription = world.pubsub.subscriptions.get(name).ok_or_else(|| missing(name))?;
     Ok(subscription_value(name, subscription))
 }
@@ -428,11 +387,7 @@ fn patch_subscription(world: &mut World, name: &str, asked: PatchBody, query: Op
         .find(|(name, _)| name == "updateMask")
         .map(|(_, value)| value.into_owned());
     let mask = in_query.unwrap_or(asked.update_mask);
-    let names: Vec<String> = mask
-        .split(',')
-        .map(|name| camel(name.trim()))
-        .filter(|name| !name.is_empty())
-        .collect();
+    let names: Vec<String> = mask.split(',').map(|name| camel(name.trim())).filter(|name| !name.is_empty()).collect();
     const KNOWN: [&str; 6] = [
         "ackDeadlineSeconds",
         "messageRetentionDuration",
@@ -442,14 +397,10 @@ fn patch_subscription(world: &mut World, name: &str, asked: PatchBody, query: Op
         "deadLetterPolicy",
     ];
     if names.is_empty() || names.iter().any(|name| !KNOWN.contains(&name.as_str())) {
-        return Err(ApiError::invalid_argument(format!(
-            "Invalid update_mask provided in the request: {mask}"
-        )));
+        return Err(ApiError::invalid_argument(format!("Invalid update_mask provided in the request: {mask}")));
     }
     let subscription = world.pubsub.subscriptions.get_mut(name).ok_or_else(|| missing(name))?;
-    apply(&mut subscription.settings, asked.subscription, |field| {
-        names.iter().any(|name| name == field)
-    })?;
+    apply(&mut subscription.settings, asked.subscription, |field| names.iter().any(|name| name == field))?;
     let value = subscription_value(name, subscription);
     world.pubsub.arrivals += 1;
     Ok(value)
@@ -477,10 +428,7 @@ fn apply(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(), ApiError> {
     if wanted("ackDeadlineSeconds") {
-        let seconds = asked
-            .ack_deadline_seconds
-            .filter(|seconds| *seconds != 0)
-            .unwrap_or(*ACK_DEADLINE_S.start());
+        let seconds = asked.ack_deadline_seconds.filter(|seconds| *seconds != 0).unwrap_or(*ACK_DEADLINE_S.start());
         if !ACK_DEADLINE_S.contains(&seconds) {
             return Err(ApiError::invalid_argument(
                 "Invalid ack deadline given (ack_deadline must be between 10 and 600 seconds).",
@@ -493,9 +441,7 @@ fn apply(
         let seconds = asked.message_retention_duration.as_deref().map(seconds).transpose()?;
         settings.retention_s = seconds.unwrap_or(defaults.retention_s);
         if !RETENTION_S.contains(&settings.retention_s) {
-            return Err(ApiError::invalid_argument(
-                "Invalid message retention duration (10 minutes to 31 days).",
-            ));
+            return Err(ApiError::invalid_argument("Invalid message retention duration (10 minutes to 31 days)."));
         }
     }
     if wanted("expirationPolicy") {
@@ -505,9 +451,7 @@ fn apply(
             Some(ExpirationBody { ttl: Some(ttl) }) => Some(seconds(&ttl)?),
         };
         if settings.expiration_s.is_some_and(|seconds| seconds < 24 * 3_600) {
-            return Err(ApiError::invalid_argument(
-                "Invalid expiration policy: the ttl must be at least one day.",
-            ));
+            return Err(ApiError::invalid_argument("Invalid expiration policy: the ttl must be at least one day."));
         }
     }
     if wanted("pushConfig") {
@@ -534,10 +478,8 @@ fn apply(
 
 /// Google's way to write a span of time in JSON: seconds with an `s`.
 fn seconds(text: &str) -> Result<i64, ApiError> {
-    let number = text
-        .strip_suffix('s')
-        .and_then(|number| number.split('.').next())
-        .and_then(|number| number.parse().ok());
+    let number =
+        text.strip_suffix('s').and_then(|number| number.split('.').next()).and_then(|number| number.parse().ok());
     number.ok_or_else(|| {
         ApiError::invalid_argument(format!("Illegal duration format; duration must end with 's': {text}"))
     })
@@ -545,9 +487,7 @@ fn seconds(text: &str) -> Result<i64, ApiError> {
 
 fn subscription_value(name: &str, subscription: &Subscription) -> Value {
     let settings = &subscription.settings;
-    let expiration = settings
-        .expiration_s
-        .map_or_else(|| json!({}), |seconds| json!({"ttl": format!("{seconds}s")}));
+    let expiration = settings.expiration_s.map_or_else(|| json!({}), |seconds| json!({"ttl": format!("{seconds}s")}));
     let push = settings.push.as_ref().map_or_else(
         || json!({}),
         |push| {
@@ -614,26 +554,15 @@ async fn pull(shared: &Shared, name: &str, asked: PullBody) -> Result<Value, Api
     }
     let messages_max = asked.max_messages.min(PULL_MAX);
     let mut arrivals = shared.arrivals.subscribe();
-    let wait_ms = shared.look(|world| {
-        if asked.return_immediately {
-            0
-        } else {
-            world.settings.pull_wait_ms
-        }
-    });
-    let over = shared
-        .clock
-        .held_back(Duration::from_millis(wait_ms).min(PULL_WAIT_MAX));
+    let wait_ms = shared.look(|world| if asked.return_immediately { 0 } else { world.settings.pull_wait_ms });
+    let over = shared.clock.held_back(Duration::from_millis(wait_ms).min(PULL_WAIT_MAX));
     tokio::pin!(over);
     loop {
         arrivals.mark_unchanged();
         let (handed, next, dead_letters) = shared.look(|world| {
             let now = world.clock.now();
             world.pubsub.expire(now);
-            let handed = world
-                .pubsub
-                .pull(name, messages_max, now, &mut world.dice)
-                .ok_or_else(|| missing(name))?;
+            let handed = world.pubsub.pull(name, messages_max, now, &mut world.dice).ok_or_else(|| missing(name))?;
             let subscription = world.pubsub.subscriptions.get(name);
             let counted = subscription.is_some_and(|subscription| subscription.settings.dead_letter.is_some());
             Ok((handed, world.pubsub.available_at(name), counted))

@@ -111,11 +111,7 @@ fn sign(world: &mut World, push: &PushConfig) -> Option<String> {
         "iat": now,
         "exp": now + TOKEN_S,
     });
-    world
-        .identity
-        .sign_jwt(&claims)
-        .inspect_err(|error| tracing::error!(%error, "a push can't be signed"))
-        .ok()
+    world.identity.sign_jwt(&claims).inspect_err(|error| tracing::error!(%error, "a push can't be signed")).ok()
 }
 
 // A Pub/Sub outside ---------------------------------------------------------------------------------------------------
@@ -131,10 +127,7 @@ pub(crate) async fn forward(shared: Arc<Shared>) {
         let (due, next) = shared.look(take_due);
         for notice in due {
             if publish(&shared, &host, &notice.topic, &notice.data).await.is_err() {
-                tracing::warn!(
-                    topic = notice.topic,
-                    "the Pub/Sub outside did not take a notice; it is lost"
-                );
+                tracing::warn!(topic = notice.topic, "the Pub/Sub outside did not take a notice; it is lost");
                 shared.clock.held_back(OUTSIDE_RETRY).await;
             }
         }
@@ -152,25 +145,12 @@ fn take_due(world: &mut World) -> (Vec<Outgoing>, Timestamp) {
     let all = std::mem::take(&mut world.outgoing).into_iter();
     let (due, later): (Vec<Outgoing>, Vec<Outgoing>) = all.partition(|notice| notice.leaves_at <= now);
     world.outgoing = later.into();
-    (
-        due,
-        world
-            .outgoing
-            .iter()
-            .map(|notice| notice.leaves_at)
-            .min()
-            .unwrap_or(Timestamp::MAX),
-    )
+    (due, world.outgoing.iter().map(|notice| notice.leaves_at).min().unwrap_or(Timestamp::MAX))
 }
 
 async fn publish(shared: &Shared, host: &str, topic: &str, data: &str) -> Result<StatusCode, reqwest::Error> {
     let body: Value = json!({"messages": [{"data": data}]});
-    let response = shared
-        .http
-        .post(format!("http://{host}/v1/{topic}:publish"))
-        .json(&body)
-        .send()
-        .await?;
+    let response = shared.http.post(format!("http://{host}/v1/{topic}:publish")).json(&body).send().await?;
     Ok(response.status())
 }
 

@@ -77,11 +77,7 @@ impl Table {
             Table::BeforeMay2026 => 15_000,
             Table::Unlimited => return None,
         };
-        Some(Limits {
-            person_minute,
-            project_minute: 1_200_000,
-            project_day: 80_000_000,
-        })
+        Some(Limits { person_minute, project_minute: 1_200_000, project_day: 80_000_000 })
     }
 }
 
@@ -144,10 +140,7 @@ impl Quota {
         let price = u64::from(units);
         let now_ms = now.as_millisecond();
         let day = (now_ms / 3_600_000 - DAY_OFFSET_H).div_euclid(24);
-        let person = self
-            .people
-            .entry(format!("{}/{}", caller.project, caller.sub))
-            .or_default();
+        let person = self.people.entry(format!("{}/{}", caller.project, caller.sub)).or_default();
         let project = self.projects.entry(caller.project.clone()).or_default();
         let today = self.days.entry(caller.project.clone()).or_default();
         person.slide(now_ms);
@@ -157,9 +150,7 @@ impl Quota {
         }
         if let Some(limits) = self.limits.or_else(|| self.table.limits()) {
             if person.sum + price > limits.person_minute {
-                return Err(self
-                    .refusal
-                    .of(person, price, limits.person_minute, caller.project_number));
+                return Err(self.refusal.of(person, price, limits.person_minute, caller.project_number));
             }
             if project.sum + price > limits.project_minute {
                 return Err(ApiError::quota_minute("Queries per minute", caller.project_number));
@@ -204,9 +195,7 @@ fn free_at(minute: &Minute, price: u64, limit: u64) -> Timestamp {
         }
     }
     let epoch = Timestamp::UNIX_EPOCH;
-    epoch
-        .saturating_add(SignedDuration::from_millis(at_ms.saturating_add(MINUTE_MS)))
-        .unwrap_or(epoch)
+    epoch.saturating_add(SignedDuration::from_millis(at_ms.saturating_add(MINUTE_MS))).unwrap_or(epoch)
 }
 
 #[cfg(test)]
@@ -241,25 +230,14 @@ mod tests {
         assert!(refused.message.contains("project_number:1234567890"));
         quota.charge(&caller(), GET, at(60_000)).unwrap();
         assert!(quota.charge(&caller(), GET, at(60_000)).is_err());
-        let other = Caller {
-            sub: "other".into(),
-            ..caller()
-        };
+        let other = Caller { sub: "other".into(), ..caller() };
         quota.charge(&other, GET, at(60_000)).unwrap();
     }
 
     #[test]
     fn the_sentence_can_name_the_instant() {
-        let limits = Limits {
-            person_minute: 40,
-            project_minute: 1_000,
-            project_day: 1_000,
-        };
-        let mut quota = Quota {
-            limits: Some(limits),
-            refusal: Refusal::RetryAfterSentence,
-            ..Quota::default()
-        };
+        let limits = Limits { person_minute: 40, project_minute: 1_000, project_day: 1_000 };
+        let mut quota = Quota { limits: Some(limits), refusal: Refusal::RetryAfterSentence, ..Quota::default() };
         quota.charge(&caller(), GET, at(0)).unwrap();
         quota.charge(&caller(), GET, at(5_000)).unwrap();
         let refused = quota.charge(&caller(), GET, at(6_000)).unwrap_err();
@@ -269,38 +247,19 @@ mod tests {
 
     #[test]
     fn project_minute_and_day() {
-        let limits = Limits {
-            person_minute: 1_000,
-            project_minute: 20,
-            project_day: 40,
-        };
-        let mut quota = Quota {
-            limits: Some(limits),
-            ..Quota::default()
-        };
+        let limits = Limits { person_minute: 1_000, project_minute: 20, project_day: 40 };
+        let mut quota = Quota { limits: Some(limits), ..Quota::default() };
         quota.charge(&caller(), GET, at(0)).unwrap();
-        assert!(
-            quota
-                .charge(&caller(), GET, at(1))
-                .unwrap_err()
-                .message
-                .contains("'Queries per minute'")
-        );
+        assert!(quota.charge(&caller(), GET, at(1)).unwrap_err().message.contains("'Queries per minute'"));
         quota.charge(&caller(), GET, at(60_000)).unwrap();
-        assert_eq!(
-            quota.charge(&caller(), GET, at(120_000)).unwrap_err().reason,
-            "dailyLimitExceeded"
-        );
+        assert_eq!(quota.charge(&caller(), GET, at(120_000)).unwrap_err().reason, "dailyLimitExceeded");
         quota.charge(&caller(), GET, at(86_400_000)).unwrap();
         assert_eq!(quota.spent_by("intail-demo", &caller().sub, at(86_400_000)), 20);
     }
 
     #[test]
     fn unlimited_still_counts() {
-        let mut quota = Quota {
-            table: Table::Unlimited,
-            ..Quota::default()
-        };
+        let mut quota = Quota { table: Table::Unlimited, ..Quota::default() };
         for _ in 0..1_000 {
             assert_eq!(quota.charge(&caller(), GET, at(0)).unwrap(), 20);
         }

@@ -184,12 +184,7 @@ impl World {
         let people = self.identity.people.values();
         let playing = people.filter(|person| person.has_mailbox && person.is_active() && person.hd.is_some());
         let mut people: Vec<String> = playing.map(|person| person.email.clone()).collect();
-        people.sort_by_key(|email| {
-            (
-                !lead.is_some_and(|lead| lead.eq_ignore_ascii_case(email)),
-                email.clone(),
-            )
-        });
+        people.sort_by_key(|email| (!lead.is_some_and(|lead| lead.eq_ignore_ascii_case(email)), email.clone()));
         if people.is_empty() {
             return;
         }
@@ -205,10 +200,7 @@ impl World {
     fn actions<'a>(&mut self, step: Step, email: &impl Fn(usize) -> &'a str) -> (usize, Vec<MailAction>) {
         let found = |who: usize, fits: fn(&Message) -> bool| {
             let mailbox: Option<&Mailbox> = self.mailbox(email(who));
-            let message = mailbox?
-                .newest_first()
-                .take(LOOK_BACK_MAX)
-                .find(|message| fits(message))?;
+            let message = mailbox?.newest_first().take(LOOK_BACK_MAX).find(|message| fits(message))?;
             Some(message.id.clone())
         };
         let on =
@@ -216,44 +208,24 @@ impl World {
         match step {
             Arrives(who) => (who, vec![MailAction::sample()]),
             Writes(who, to, subject) => (who, vec![MailAction::Send(written(email(to), subject, None))]),
-            Reads(who) => (
-                who,
-                on(
-                    found(who, |message| message.has("INBOX") && message.has("UNREAD")),
-                    MailAction::Read,
-                ),
-            ),
+            Reads(who) => {
+                (who, on(found(who, |message| message.has("INBOX") && message.has("UNREAD")), MailAction::Read))
+            }
             Stars(who) => (who, on(found(who, |message| message.has("INBOX")), MailAction::Star)),
-            Archives(who) => (
-                who,
-                on(
-                    found(who, |message| message.has("INBOX") && !message.has("UNREAD")),
-                    MailAction::Archive,
-                ),
-            ),
-            Trashes(who) => (
-                who,
-                on(
-                    found(who, |message| message.header("List-Id").is_some()),
-                    MailAction::Trash,
-                ),
-            ),
+            Archives(who) => {
+                (who, on(found(who, |message| message.has("INBOX") && !message.has("UNREAD")), MailAction::Archive))
+            }
+            Trashes(who) => (who, on(found(who, |message| message.header("List-Id").is_some()), MailAction::Trash)),
             Empties(who) => (who, on(found(who, |message| message.has("TRASH")), MailAction::Delete)),
             Spams(who) => (who, on(found(who, |message| message.has("INBOX")), MailAction::Spam)),
             Labels(who, name) => {
-                let label = |id| MailAction::Label {
-                    id,
-                    add: vec![name.to_owned()],
-                    remove: Vec::new(),
-                };
+                let label = |id| MailAction::Label { id, add: vec![name.to_owned()], remove: Vec::new() };
                 let create = MailAction::CreateLabel { name: name.to_owned() };
                 let labelling = found(who, |message| message.has("INBOX")).map(label);
                 (who, std::iter::once(create).chain(labelling).collect())
             }
             Answers(who) => {
-                let inbox = found(who, |message| {
-                    message.has("INBOX") && message.header("Message-ID").is_some()
-                });
+                let inbox = found(who, |message| message.has("INBOX") && message.header("Message-ID").is_some());
                 let answer = inbox.and_then(|id| self.answer_to(email(who), &id));
                 (who, answer.map(MailAction::Send).into_iter().collect())
             }
@@ -264,11 +236,7 @@ impl World {
     fn answer_to(&self, email: &str, id: &str) -> Option<Compose> {
         let message = self.mailbox(email)?.message(id)?;
         let subject = message.header("Subject").unwrap_or_default();
-        let subject = if subject.starts_with("Re: ") {
-            subject.to_owned()
-        } else {
-            format!("Re: {subject}")
-        };
+        let subject = if subject.starts_with("Re: ") { subject.to_owned() } else { format!("Re: {subject}") };
         Some(written(message.header("From")?, &subject, Some(id.to_owned())))
     }
 
@@ -276,28 +244,16 @@ impl World {
     fn draft_and_send(&mut self, email: &str, to: &str) -> Vec<MailAction> {
         let mut earlier = None;
         for subject in ["Minutes", "Minutes of the planning round"] {
-            let draft = MailAction::Draft {
-                earlier: earlier.take(),
-                compose: written(to, subject, None),
-            };
+            let draft = MailAction::Draft { earlier: earlier.take(), compose: written(to, subject, None) };
             earlier = self.act(email, &draft).ok().and_then(|mut done| done.ids.pop());
         }
-        earlier
-            .map(|id| MailAction::SendDraft(One { id }))
-            .into_iter()
-            .collect()
+        earlier.map(|id| MailAction::SendDraft(One { id })).into_iter().collect()
     }
 }
 
 fn written(to: &str, subject: &str, answers: Option<String>) -> Compose {
     let body = "More when we meet.".to_owned();
-    Compose {
-        to: to.to_owned(),
-        subject: subject.to_owned(),
-        body,
-        answers,
-        ..Compose::default()
-    }
+    Compose { to: to.to_owned(), subject: subject.to_owned(), body, answers, ..Compose::default() }
 }
 
 /// Plays what is to be played until the sandbox stops.
@@ -359,10 +315,7 @@ mod tests {
         world.clock.advance(Duration::from_secs(3_600));
         assert_eq!(world.play_due(), None);
         assert!(world.performance.is_none());
-        assert_eq!(
-            (Script::parse("day"), Script::parse("night")),
-            (Some(Script::Day), None)
-        );
+        assert_eq!((Script::parse("day"), Script::parse("night")), (Some(Script::Day), None));
         assert!(Script::Day.len() >= 40 && !Script::Day.is_empty());
     }
 }

@@ -44,11 +44,7 @@ impl Selector {
         }
         let mut rest = text;
         let selector = list(&mut rest, schema, 0).map_err(|at| invalid(&at))?;
-        if rest.is_empty() {
-            Ok(selector)
-        } else {
-            Err(invalid(rest))
-        }
+        if rest.is_empty() { Ok(selector) } else { Err(invalid(rest)) }
     }
 
     /// The wanted parts of a value.
@@ -136,16 +132,7 @@ mod tests {
 
     static SCHEMA: &[Field] = &[
         leaf("token"),
-        nest(
-            "items",
-            &[
-                leaf("id"),
-                nest(
-                    "payload",
-                    &[nest("headers", &[leaf("name"), leaf("value")]), leaf("size")],
-                ),
-            ],
-        ),
+        nest("items", &[leaf("id"), nest("payload", &[nest("headers", &[leaf("name"), leaf("value")]), leaf("size")])]),
     ];
 
     fn applied(text: &str) -> Result<Value, ApiError> {
@@ -174,17 +161,7 @@ mod tests {
 
     #[test]
     fn what_the_schema_does_not_have_is_refused() {
-        for wrong in [
-            "",
-            "tokens",
-            "items(id",
-            "items(id))",
-            "items/nope",
-            "token/id",
-            "items,",
-            ",",
-            "items (id)",
-        ] {
+        for wrong in ["", "tokens", "items(id", "items(id))", "items/nope", "token/id", "items,", ",", "items (id)"] {
             assert_eq!(applied(wrong).unwrap_err().code, 400, "{wrong}");
         }
         assert!(applied(&"(".repeat(5_000)).is_err());

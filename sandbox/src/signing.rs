@@ -47,10 +47,7 @@ pub(crate) struct SigningKeys {
 
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("SigningKeys")
-            .field("count", &self.keys.len())
-            .finish_non_exhaustive()
+        formatter.debug_struct("SigningKeys").field("count", &self.keys.len()).finish_non_exhaustive()
     }
 }
 
@@ -59,11 +56,7 @@ impl SigningKeys {
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| SigningError("make"))?;
         let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| SigningError("write"))?;
         let public = PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
-        let kid: String = Sha256::digest(&public.n)
-            .iter()
-            .take(20)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let kid: String = Sha256::digest(&public.n).iter().take(20).map(|byte| format!("{byte:02x}")).collect();
         self.keys.push(SigningKey {
             kid: kid.clone(),
             pkcs8: STANDARD.encode(der.as_ref()),
@@ -96,13 +89,8 @@ impl SigningKeys {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&header), part(claims));
         let mut signature = vec![0; pair.public_modulus_len()];
-        pair.sign(
-            &RSA_PKCS1_SHA256,
-            &SystemRandom::new(),
-            message.as_bytes(),
-            &mut signature,
-        )
-        .map_err(|_| SigningError("use"))?;
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature)
+            .map_err(|_| SigningError("use"))?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
@@ -119,13 +107,8 @@ impl SigningKeys {
         let header: Value = serde_json::from_slice(&decode(header)?).ok()?;
         let kid = header.get("kid")?.as_str()?;
         let key = self.keys.iter().find(|key| key.kid == kid)?;
-        let public = PublicKeyComponents {
-            n: decode(&key.modulus)?,
-            e: decode(&key.exponent)?,
-        };
-        public
-            .verify(&RSA_PKCS1_2048_8192_SHA256, message.as_bytes(), &decode(signature)?)
-            .ok()?;
+        let public = PublicKeyComponents { n: decode(&key.modulus)?, e: decode(&key.exponent)? };
+        public.verify(&RSA_PKCS1_2048_8192_SHA256, message.as_bytes(), &decode(signature)?).ok()?;
         serde_json::from_slice(&decode(claims)?).ok()
     }
 }
@@ -191,9 +174,7 @@ mod tests {
         let kid = identity.key_set().unwrap()["keys"][0]["kid"].clone();
         let text = serde_json::to_string(&identity).unwrap();
         let mut again: Identity = serde_json::from_str(&text).unwrap();
-        let token = again
-            .sign_jwt(&json!({ "aud": "x", "exp": 4_000_000_000_i64 }))
-            .unwrap();
+        let token = again.sign_jwt(&json!({ "aud": "x", "exp": 4_000_000_000_i64 })).unwrap();
         let jwk = serde_json::from_value(again.key_set().unwrap()["keys"][0].clone()).unwrap();
         let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
         let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);

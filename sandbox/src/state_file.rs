@@ -69,19 +69,12 @@ pub(crate) fn load(path: &Path, clock: &Clock) -> Result<Option<World>, StateFil
     if !clock.is_manual() {
         clock.advance(Duration::from_secs(saved.clock_shift_s));
     }
-    Ok(Some(World {
-        clock: clock.clone(),
-        ..saved.world
-    }))
+    Ok(Some(World { clock: clock.clone(), ..saved.world }))
 }
 
 /// The world as the file holds it.
 pub(crate) fn text(world: &World) -> Result<Vec<u8>, StateFileError> {
-    let saving = Saving {
-        format: FORMAT,
-        clock_shift_s: world.clock.shift().as_secs(),
-        world,
-    };
+    let saving = Saving { format: FORMAT, clock_shift_s: world.clock.shift().as_secs(), world };
     serde_json::to_vec(&saving).map_err(StateFileError::World)
 }
 

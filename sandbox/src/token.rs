@@ -47,14 +47,8 @@ struct TokenForm {
 
 impl TokenForm {
     fn read(headers: &HeaderMap, body: &[u8]) -> Result<TokenForm, TokenError> {
-        let kind = headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        if !kind
-            .to_ascii_lowercase()
-            .starts_with("application/x-www-form-urlencoded")
-        {
+        let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
             return Err(bad_request("Could not determine client ID from request."));
         }
         let fields: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
@@ -62,10 +56,7 @@ impl TokenForm {
         if names.len() != fields.len() {
             return Err(bad_request("OAuth 2 parameters can only have a single value."));
         }
-        Ok(TokenForm {
-            fields,
-            basic: basic_credentials(headers),
-        })
+        Ok(TokenForm { fields, basic: basic_credentials(headers) })
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -79,16 +70,11 @@ impl TokenForm {
 
     fn client_id(&self) -> Result<&str, TokenError> {
         let basic = self.basic.as_ref().map(|(client_id, _)| client_id.as_str());
-        basic
-            .or_else(|| self.get("client_id"))
-            .ok_or(bad_request("Could not determine client ID from request."))
+        basic.or_else(|| self.get("client_id")).ok_or(bad_request("Could not determine client ID from request."))
     }
 
     fn client_secret(&self) -> Option<&str> {
-        self.basic
-            .as_ref()
-            .map(|(_, secret)| secret.as_str())
-            .or_else(|| self.get("client_secret"))
+        self.basic.as_ref().map(|(_, secret)| secret.as_str()).or_else(|| self.get("client_secret"))
     }
 }
 
@@ -100,20 +86,13 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     // RFC 6749 section 2.3.1: both halves are form-encoded before they are joined.
     let decode = |half: &str| {
         let line = format!("x={half}");
-        form_urlencoded::parse(line.as_bytes())
-            .next()
-            .map(|(_, value)| value.into_owned())
-            .unwrap_or_default()
+        form_urlencoded::parse(line.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
     Some((decode(client_id), decode(secret)))
 }
 
 fn bad_request(description: &'static str) -> TokenError {
-    TokenError {
-        status: 400,
-        code: "invalid_request",
-        description,
-    }
+    TokenError { status: 400, code: "invalid_request", description }
 }
 
 impl IntoResponse for TokenError {
@@ -127,9 +106,7 @@ impl IntoResponse for TokenError {
 fn no_store(mut response: Response) -> Response {
     let value = HeaderValue::from_static("no-cache, no-store, max-age=0, must-revalidate");
     response.headers_mut().insert(CACHE_CONTROL, value);
-    response
-        .headers_mut()
-        .insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response
 }
 
@@ -143,9 +120,7 @@ async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
 }
 
 fn grant(identity: &mut Identity, now: Timestamp, form: &TokenForm) -> Result<Value, TokenError> {
-    let client = identity
-        .client_with_secret(form.client_id()?, form.client_secret())?
-        .clone();
+    let client = identity.client_with_secret(form.client_id()?, form.client_secret())?.clone();
     match form.need("grant_type", "Required parameter is missing: grant_type")? {
         "authorization_code" => {
             let code = form.need("code", "Missing required parameter: code")?;
@@ -156,17 +131,11 @@ fn grant(identity: &mut Identity, now: Timestamp, form: &TokenForm) -> Result<Va
             let token = form.need("refresh_token", "Missing required parameter: refresh_token")?;
             let narrower = form.get("scope").map(|scopes| {
                 let names = scopes.split(' ').filter(|name| !name.is_empty());
-                names
-                    .map(|name| find_scope(name).map_or(name, |scope| scope.name).to_owned())
-                    .collect()
+                names.map(|name| find_scope(name).map_or(name, |scope| scope.name).to_owned()).collect()
             });
             identity.refresh(now, &client, token, narrower)
         }
-        _ => Err(TokenError {
-            status: 400,
-            code: "unsupported_grant_type",
-            description: "Invalid grant_type",
-        }),
+        _ => Err(TokenError { status: 400, code: "unsupported_grant_type", description: "Invalid grant_type" }),
     }
 }
 
@@ -176,23 +145,14 @@ async fn revoke(
     body: Bytes,
 ) -> Response {
     let in_form = form_urlencoded::parse(&body).into_owned();
-    let token = in_form
-        .chain(query)
-        .find(|(name, _)| name == "token")
-        .map(|(_, value)| value)
-        .unwrap_or_default();
+    let token = in_form.chain(query).find(|(name, _)| name == "token").map(|(_, value)| value).unwrap_or_default();
     if token.is_empty() {
         return bad_request("Missing required parameter: token").into_response();
     }
     if shared.with_world(|world| world.identity.revoke(world.clock.now(), &token)) {
         return no_store(Json(json!({})).into_response());
     }
-    TokenError {
-        status: 400,
-        code: "invalid_token",
-        description: "Token expired or revoked",
-    }
-    .into_response()
+    TokenError { status: 400, code: "invalid_token", description: "Token expired or revoked" }.into_response()
 }
 
 async fn certs(State(shared): State<Arc<Shared>>) -> Response {
@@ -245,10 +205,7 @@ async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
     if let Some(answer) = found {
         return no_store(Json(answer).into_response());
     }
-    let challenge = [(
-        WWW_AUTHENTICATE,
-        r#"Bearer realm="https://accounts.google.com/", error="invalid_request""#,
-    )];
+    let challenge = [(WWW_AUTHENTICATE, r#"Bearer realm="https://accounts.google.com/", error="invalid_request""#)];
     let body = json!({ "error": "invalid_request", "error_description": "Invalid Credentials" });
     (StatusCode::UNAUTHORIZED, challenge, Json(body)).into_response()
 }
@@ -273,12 +230,7 @@ async fn tokeninfo(
     });
     match found {
         Some(answer) => no_store(Json(answer).into_response()),
-        None => TokenError {
-            status: 400,
-            code: "invalid_token",
-            description: "Invalid Value",
-        }
-        .into_response(),
+        None => TokenError { status: 400, code: "invalid_token", description: "Invalid Value" }.into_response(),
     }
 }
 

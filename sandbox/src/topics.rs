@@ -223,11 +223,7 @@ impl PubSub {
     /// Deletes a topic; its subscriptions stay and get nothing more.
     pub fn delete_topic(&mut self, name: &str) -> Result<(), TopicError> {
         self.topics.remove(name).ok_or(TopicError::Missing)?;
-        for subscription in self
-            .subscriptions
-            .values_mut()
-            .filter(|subscription| subscription.settings.topic == name)
-        {
+        for subscription in self.subscriptions.values_mut().filter(|subscription| subscription.settings.topic == name) {
             DELETED_TOPIC.clone_into(&mut subscription.settings.topic);
         }
         Ok(())
@@ -236,11 +232,7 @@ impl PubSub {
     /// Lets Gmail publish to a topic, as the operator has to.
     pub fn grant_publisher(&mut self, topic: &str) -> Result<(), TopicError> {
         let policy = &mut self.topics.get_mut(topic).ok_or(TopicError::Missing)?.policy;
-        policy
-            .bindings
-            .entry(PUBLISHER_ROLE.to_owned())
-            .or_default()
-            .insert(GMAIL_PUBLISHER.to_owned());
+        policy.bindings.entry(PUBLISHER_ROLE.to_owned()).or_default().insert(GMAIL_PUBLISHER.to_owned());
         policy.generation += 1;
         Ok(())
     }
@@ -287,26 +279,12 @@ impl PubSub {
         self.topics.get_mut(topic)?.published += 1;
         self.next_message += 1;
         let message_id = format!("{}", 10_000_000_000_000_000 + self.next_message);
-        let message = Published {
-            message_id: message_id.clone(),
-            data,
-            attributes,
-            publish_time: now,
-            ordering_key,
-        };
+        let message = Published { message_id: message_id.clone(), data, attributes, publish_time: now, ordering_key };
         let available_at = later_ms(now, passage.delay_ms);
-        for subscription in self
-            .subscriptions
-            .values_mut()
-            .filter(|subscription| subscription.settings.topic == topic)
+        for subscription in self.subscriptions.values_mut().filter(|subscription| subscription.settings.topic == topic)
         {
             for _ in 0..passage.copies.max(1) {
-                let waiting = Waiting {
-                    message: message.clone(),
-                    available_at,
-                    attempts: 0,
-                    ack_id: None,
-                };
+                let waiting = Waiting { message: message.clone(), available_at, attempts: 0, ack_id: None };
                 if passage.overtakes {
                     subscription.waiting.push_front(waiting);
                 } else {
@@ -336,49 +314,26 @@ impl PubSub {
         let mut handed = Vec::new();
         let mut dead = Vec::new();
         let dead_letter = subscription.settings.dead_letter.clone();
-        for waiting in subscription
-            .waiting
-            .iter_mut()
-            .filter(|waiting| waiting.available_at <= now)
-        {
+        for waiting in subscription.waiting.iter_mut().filter(|waiting| waiting.available_at <= now) {
             if handed.len() >= messages_max {
                 break;
             }
-            if dead_letter
-                .as_ref()
-                .is_some_and(|letter| waiting.attempts >= letter.attempts_max)
-            {
+            if dead_letter.as_ref().is_some_and(|letter| waiting.attempts >= letter.attempts_max) {
                 dead.push(waiting.message.clone());
                 continue;
             }
             waiting.attempts += 1;
             waiting.available_at = deadline;
-            let ack_id = format!(
-                "{}-{}-{:016x}",
-                waiting.message.message_id,
-                waiting.attempts,
-                dice.number()
-            );
+            let ack_id = format!("{}-{}-{:016x}", waiting.message.message_id, waiting.attempts, dice.number());
             waiting.ack_id = Some(ack_id.clone());
-            handed.push(Delivered {
-                ack_id,
-                message: waiting.message.clone(),
-                attempt: waiting.attempts,
-            });
+            handed.push(Delivered { ack_id, message: waiting.message.clone(), attempt: waiting.attempts });
         }
-        subscription.waiting.retain(|waiting| {
-            !dead
-                .iter()
-                .any(|message| message.message_id == waiting.message.message_id)
-        });
+        subscription
+            .waiting
+            .retain(|waiting| !dead.iter().any(|message| message.message_id == waiting.message.message_id));
         if let Some(letter) = dead_letter {
             for message in dead {
-                let Published {
-                    data,
-                    attributes,
-                    ordering_key,
-                    ..
-                } = message;
+                let Published { data, attributes, ordering_key, .. } = message;
                 self.publish(&letter.topic, data, attributes, ordering_key, Passage::default(), now);
             }
         }
@@ -391,9 +346,7 @@ impl PubSub {
         let subscription = self.subscriptions.get_mut(name)?;
         subscription.active_at = now;
         let ack_ids: BTreeSet<&str> = ack_ids.iter().map(String::as_str).collect();
-        subscription
-            .waiting
-            .retain(|waiting| !waiting.ack_id.as_deref().is_some_and(|id| ack_ids.contains(id)));
+        subscription.waiting.retain(|waiting| !waiting.ack_id.as_deref().is_some_and(|id| ack_ids.contains(id)));
         Some(())
     }
 
@@ -428,30 +381,18 @@ impl PubSub {
     pub(crate) fn available_at(&self, name: &str) -> Option<Timestamp> {
         let subscription = self.subscriptions.get(name)?;
         let first = subscription.waiting.iter().map(|waiting| waiting.available_at).min()?;
-        Some(if subscription.settings.push.is_some() {
-            first.max(subscription.push_from)
-        } else {
-            first
-        })
+        Some(if subscription.settings.push.is_some() { first.max(subscription.push_from) } else { first })
     }
 
     /// Names of the push subscriptions that may send now.
     pub(crate) fn push_ready(&self, now: Timestamp) -> Vec<String> {
-        let push = self
-            .subscriptions
-            .iter()
-            .filter(|(_, subscription)| subscription.settings.push.is_some());
-        push.map(|(name, _)| name.clone())
-            .filter(|name| self.available_at(name).is_some_and(|at| at <= now))
-            .collect()
+        let push = self.subscriptions.iter().filter(|(_, subscription)| subscription.settings.push.is_some());
+        push.map(|(name, _)| name.clone()).filter(|name| self.available_at(name).is_some_and(|at| at <= now)).collect()
     }
 
     /// The next instant at which any push subscription may send.
     pub(crate) fn push_next(&self) -> Option<Timestamp> {
-        let push = self
-            .subscriptions
-            .iter()
-            .filter(|(_, subscription)| subscription.settings.push.is_some());
+        let push = self.subscriptions.iter().filter(|(_, subscription)| subscription.settings.push.is_some());
         push.filter_map(|(name, _)| self.available_at(name)).min()
     }
 
@@ -557,13 +498,11 @@ fn retry_ms(retry_s: Option<(i64, i64)>, attempts: u32) -> i64 {
 }
 
 fn later_ms(now: Timestamp, ms: i64) -> Timestamp {
-    now.saturating_add(SignedDuration::from_millis(ms))
-        .unwrap_or(Timestamp::MAX)
+    now.saturating_add(SignedDuration::from_millis(ms)).unwrap_or(Timestamp::MAX)
 }
 
 fn back(now: Timestamp, seconds: i64) -> Timestamp {
-    now.saturating_sub(SignedDuration::from_secs(seconds))
-        .unwrap_or(Timestamp::MIN)
+    now.saturating_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN)
 }
 
 #[cfg(test)]
@@ -587,9 +526,7 @@ mod tests {
     }
 
     fn publish(pubsub: &mut PubSub, data: &str, passage: Passage, now: Timestamp) {
-        pubsub
-            .publish(TOPIC, data.into(), BTreeMap::new(), String::new(), passage, now)
-            .unwrap();
+        pubsub.publish(TOPIC, data.into(), BTreeMap::new(), String::new(), passage, now).unwrap();
     }
 
     fn pulled(pubsub: &mut PubSub, dice: &mut Dice, second: i64) -> Vec<Delivered> {
@@ -606,17 +543,9 @@ mod tests {
         assert_eq!(pubsub.available_at(SUBSCRIPTION), Some(at(10)));
         let second = pulled(&mut pubsub, &mut dice, 10);
         assert_eq!(second[0].attempt, 2);
-        pubsub
-            .acknowledge(SUBSCRIPTION, &[first[0].ack_id.clone()], at(11))
-            .unwrap();
-        assert_eq!(
-            pubsub.subscriptions[SUBSCRIPTION].waiting_count(),
-            1,
-            "the old id is without effect"
-        );
-        pubsub
-            .acknowledge(SUBSCRIPTION, &[second[0].ack_id.clone()], at(11))
-            .unwrap();
+        pubsub.acknowledge(SUBSCRIPTION, &[first[0].ack_id.clone()], at(11)).unwrap();
+        assert_eq!(pubsub.subscriptions[SUBSCRIPTION].waiting_count(), 1, "the old id is without effect");
+        pubsub.acknowledge(SUBSCRIPTION, &[second[0].ack_id.clone()], at(11)).unwrap();
         assert_eq!(pubsub.subscriptions[SUBSCRIPTION].waiting_count(), 0);
     }
 
@@ -624,19 +553,13 @@ mod tests {
     fn a_negative_acknowledgement_hands_back_at_once_or_after_the_retry_policy() {
         let (mut now_again, mut dice) = pubsub(|_| {});
         publish(&mut now_again, "a", Passage::default(), at(0));
-        let ids: Vec<String> = pulled(&mut now_again, &mut dice, 0)
-            .into_iter()
-            .map(|item| item.ack_id)
-            .collect();
+        let ids: Vec<String> = pulled(&mut now_again, &mut dice, 0).into_iter().map(|item| item.ack_id).collect();
         now_again.modify_deadline(SUBSCRIPTION, &ids, 0, at(1)).unwrap();
         assert_eq!(pulled(&mut now_again, &mut dice, 1).len(), 1);
 
         let (mut later, mut dice) = pubsub(|settings| settings.retry_s = Some((5, 600)));
         publish(&mut later, "a", Passage::default(), at(0));
-        let ids: Vec<String> = pulled(&mut later, &mut dice, 0)
-            .into_iter()
-            .map(|item| item.ack_id)
-            .collect();
+        let ids: Vec<String> = pulled(&mut later, &mut dice, 0).into_iter().map(|item| item.ack_id).collect();
         later.modify_deadline(SUBSCRIPTION, &ids, 0, at(1)).unwrap();
         assert!(pulled(&mut later, &mut dice, 5).is_empty());
         assert_eq!(pulled(&mut later, &mut dice, 6).len(), 1);
@@ -645,33 +568,9 @@ mod tests {
     #[test]
     fn copies_delay_and_overtaking() {
         let (mut pubsub, mut dice) = pubsub(|_| {});
-        publish(
-            &mut pubsub,
-            "a",
-            Passage {
-                copies: 2,
-                ..Passage::default()
-            },
-            at(0),
-        );
-        publish(
-            &mut pubsub,
-            "b",
-            Passage {
-                overtakes: true,
-                ..Passage::default()
-            },
-            at(0),
-        );
-        publish(
-            &mut pubsub,
-            "c",
-            Passage {
-                delay_ms: 4_000,
-                ..Passage::default()
-            },
-            at(0),
-        );
+        publish(&mut pubsub, "a", Passage { copies: 2, ..Passage::default() }, at(0));
+        publish(&mut pubsub, "b", Passage { overtakes: true, ..Passage::default() }, at(0));
+        publish(&mut pubsub, "c", Passage { delay_ms: 4_000, ..Passage::default() }, at(0));
         let order = |items: Vec<Delivered>| items.into_iter().map(|item| item.message.data).collect::<Vec<_>>();
         assert_eq!(order(pulled(&mut pubsub, &mut dice, 0)), ["b", "a", "a"]);
         assert_eq!(order(pulled(&mut pubsub, &mut dice, 4)), ["c"]);
@@ -680,10 +579,7 @@ mod tests {
     #[test]
     fn after_too_many_attempts_a_message_goes_to_the_dead_letter_topic() {
         let dead = "projects/p/topics/dead";
-        let letter = DeadLetter {
-            topic: dead.into(),
-            attempts_max: 5,
-        };
+        let letter = DeadLetter { topic: dead.into(), attempts_max: 5 };
         let (mut pubsub, mut dice) = pubsub(|settings| settings.dead_letter = Some(letter));
         pubsub.create_topic(dead).unwrap();
         publish(&mut pubsub, "a", Passage::default(), at(0));
@@ -720,28 +616,16 @@ mod tests {
         let bindings = BTreeMap::from([(PUBLISHER_ROLE.to_owned(), BTreeSet::from([GMAIL_PUBLISHER.to_owned()]))]);
         pubsub.set_policy(TOPIC, bindings.clone(), Some(&etag)).unwrap();
         assert!(pubsub.topics[TOPIC].policy.allows(PUBLISHER_ROLE, GMAIL_PUBLISHER));
-        assert_eq!(
-            pubsub
-                .set_policy(TOPIC, bindings.clone(), Some(&etag))
-                .unwrap_err()
-                .code,
-            409
-        );
+        assert_eq!(pubsub.set_policy(TOPIC, bindings.clone(), Some(&etag)).unwrap_err().code, 409);
         pubsub.domain_restricted = true;
-        assert!(
-            pubsub.set_policy(TOPIC, bindings.clone(), None).is_ok(),
-            "an existing member stays"
-        );
+        assert!(pubsub.set_policy(TOPIC, bindings.clone(), None).is_ok(), "an existing member stays");
         pubsub.set_policy(TOPIC, BTreeMap::new(), None).unwrap();
         assert_eq!(pubsub.set_policy(TOPIC, bindings, None).unwrap_err().code, 400);
     }
 
     #[test]
     fn refused_pushes_slow_the_whole_subscription_down() {
-        let push = PushConfig {
-            endpoint: "http://127.0.0.1:1/".into(),
-            ..PushConfig::default()
-        };
+        let push = PushConfig { endpoint: "http://127.0.0.1:1/".into(), ..PushConfig::default() };
         let (mut pubsub, mut dice) = pubsub(|settings| settings.push = Some(push));
         publish(&mut pubsub, "a", Passage::default(), at(0));
         assert_eq!(pubsub.push_ready(at(0)), [SUBSCRIPTION]);

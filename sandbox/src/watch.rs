@@ -100,10 +100,7 @@ pub(crate) struct WatchRequest {
 
 impl WatchRequest {
     fn excludes(&self) -> Result<bool, ApiError> {
-        let word = self
-            .label_filter_behavior
-            .as_ref()
-            .or(self.label_filter_action.as_ref());
+        let word = self.label_filter_behavior.as_ref().or(self.label_filter_action.as_ref());
         match word.map(|word| word.to_ascii_lowercase()).as_deref() {
             None | Some("include") => Ok(false),
             Some("exclude") => Ok(true),
@@ -116,9 +113,7 @@ impl World {
     /// Whether the topic is one that this project may name.
     pub(crate) fn check_topic_name(caller: &Caller, topic: &str) -> Result<(), ApiError> {
         let prefix = format!("projects/{}/topics/", caller.project);
-        let short = topic
-            .strip_prefix(&prefix)
-            .filter(|short| !short.is_empty() && !short.contains('/'));
+        let short = topic.strip_prefix(&prefix).filter(|short| !short.is_empty() && !short.contains('/'));
         short
             .map(|_| ())
             .ok_or_else(|| ApiError::invalid_argument(format!("Invalid topicName does not match {prefix}*")))
@@ -129,11 +124,7 @@ impl World {
         let Some(found) = self.pubsub.topics.get(topic) else {
             return Err(topic_missing(topic));
         };
-        if found.policy.allows(PUBLISHER_ROLE, GMAIL_PUBLISHER) {
-            Ok(())
-        } else {
-            Err(topic_forbidden(topic))
-        }
+        if found.policy.allows(PUBLISHER_ROLE, GMAIL_PUBLISHER) { Ok(()) } else { Err(topic_forbidden(topic)) }
     }
 
     /// `users.watch`. The topic of an outside Pub/Sub has been tried by the caller of this.
@@ -145,17 +136,12 @@ impl World {
             self.try_topic(&request.topic_name)?;
         }
         let mailbox = self.mail.get_mut(&caller.sub).ok_or_else(ApiError::no_mailbox)?;
-        if let Some(unknown) = request
-            .label_ids
-            .iter()
-            .find(|id| mailbox.label(id).is_none_or(|label| label.id != **id))
+        if let Some(unknown) =
+            request.label_ids.iter().find(|id| mailbox.label(id).is_none_or(|label| label.id != **id))
         {
             return Err(ApiError::invalid_argument(format!("Invalid label: {unknown}")));
         }
-        let other = mailbox
-            .watches
-            .get(&caller.project)
-            .filter(|watch| watch.expires_at > now);
+        let other = mailbox.watches.get(&caller.project).filter(|watch| watch.expires_at > now);
         if other.is_some_and(|watch| watch.topic != request.topic_name) {
             return Err(ApiError::invalid_argument(
                 "Only one user push notification client allowed per developer (call /stop then try again)",
@@ -163,12 +149,7 @@ impl World {
         }
         let expires_at = later_ms(now, WATCH_S * 1_000);
         let label_ids = request.label_ids.iter().cloned().collect();
-        let watch = Watch {
-            topic: request.topic_name.clone(),
-            label_ids,
-            excludes,
-            expires_at,
-        };
+        let watch = Watch { topic: request.topic_name.clone(), label_ids, excludes, expires_at };
         mailbox.watches.insert(caller.project.clone(), watch);
         let history_id = mailbox.history().current();
         mailbox.last_notice_ms = Some(now.as_millisecond());
@@ -193,14 +174,9 @@ impl World {
         let Some(mailbox) = self.mail.get_mut(sub) else { return };
         mailbox.watches.retain(|_, watch| watch.expires_at > now);
         let fresh = || mailbox.history.records().rev().take_while(|record| record.id > since);
-        let wanting = mailbox
-            .watches
-            .values()
-            .filter(|watch| fresh().any(|record| watch.wants(record)));
+        let wanting = mailbox.watches.values().filter(|watch| fresh().any(|record| watch.wants(record)));
         let topics: Vec<String> = wanting.map(|watch| watch.topic.clone()).collect();
-        let capped = mailbox
-            .last_notice_ms
-            .is_some_and(|last| now.as_millisecond() - last < gap_ms);
+        let capped = mailbox.last_notice_ms.is_some_and(|last| now.as_millisecond() - last < gap_ms);
         if topics.is_empty() || capped {
             return;
         }
@@ -219,26 +195,14 @@ impl World {
         if self.dice.percent(settings.lost_percent) {
             return;
         }
-        let history_id = if settings.history_id_as_text {
-            json!(history_id.to_string())
-        } else {
-            json!(history_id)
-        };
+        let history_id = if settings.history_id_as_text { json!(history_id.to_string()) } else { json!(history_id) };
         let text = json!({"emailAddress": person.email, "historyId": history_id}).to_string();
         let data = base64::engine::general_purpose::STANDARD.encode(text);
         let late = self.dice.percent(settings.delayed_percent);
-        let delay_ms = if late {
-            self.dice.below(settings.delay_ms_max.saturating_add(1))
-        } else {
-            0
-        };
+        let delay_ms = if late { self.dice.below(settings.delay_ms_max.saturating_add(1)) } else { 0 };
         let passage = Passage {
             delay_ms: i64::try_from(delay_ms).unwrap_or(i64::MAX),
-            copies: if self.dice.percent(settings.duplicated_percent) {
-                2
-            } else {
-                1
-            },
+            copies: if self.dice.percent(settings.duplicated_percent) { 2 } else { 1 },
             overtakes: self.dice.percent(settings.reordered_percent),
         };
         self.publish_as_gmail(topic, data, passage);
@@ -249,28 +213,15 @@ impl World {
         let now = self.clock.now();
         if self.publishes_outside {
             for _ in 0..passage.copies {
-                let leaves_at = now
-                    .saturating_add(SignedDuration::from_millis(passage.delay_ms))
-                    .unwrap_or(now);
-                self.outgoing.push_back(Outgoing {
-                    topic: topic.to_owned(),
-                    data: data.clone(),
-                    leaves_at,
-                });
+                let leaves_at = now.saturating_add(SignedDuration::from_millis(passage.delay_ms)).unwrap_or(now);
+                self.outgoing.push_back(Outgoing { topic: topic.to_owned(), data: data.clone(), leaves_at });
             }
             while self.outgoing.len() > OUTGOING_MAX {
                 self.outgoing.pop_front();
             }
             self.pubsub.arrivals += 1;
         } else if self.try_topic(topic).is_ok() {
-            self.pubsub.publish(
-                topic,
-                data,
-                std::collections::BTreeMap::new(),
-                String::new(),
-                passage,
-                now,
-            );
+            self.pubsub.publish(topic, data, std::collections::BTreeMap::new(), String::new(), passage, now);
         }
     }
 }
@@ -302,10 +253,7 @@ mod tests {
     const SUBSCRIPTION: &str = "projects/intail-demo/subscriptions/intail";
 
     fn request(topic: &str) -> WatchRequest {
-        WatchRequest {
-            topic_name: topic.into(),
-            ..WatchRequest::default()
-        }
+        WatchRequest { topic_name: topic.into(), ..WatchRequest::default() }
     }
 
     fn world() -> World {
@@ -313,10 +261,7 @@ mod tests {
         let now = world.clock.now();
         world.pubsub.create_topic(TOPIC).unwrap();
         world.pubsub.grant_publisher(TOPIC).unwrap();
-        world
-            .pubsub
-            .create_subscription(SUBSCRIPTION, SubscriptionSettings::on(TOPIC), now)
-            .unwrap();
+        world.pubsub.create_subscription(SUBSCRIPTION, SubscriptionSettings::on(TOPIC), now).unwrap();
         world
     }
 
@@ -326,10 +271,7 @@ mod tests {
         let ids: Vec<String> = items.iter().map(|item| item.ack_id.clone()).collect();
         world.pubsub.acknowledge(SUBSCRIPTION, &ids, now).unwrap();
         let decode = |data: &str| base64::engine::general_purpose::STANDARD.decode(data).unwrap();
-        items
-            .iter()
-            .map(|item| serde_json::from_slice(&decode(&item.message.data)).unwrap())
-            .collect()
+        items.iter().map(|item| serde_json::from_slice(&decode(&item.message.data)).unwrap()).collect()
     }
 
     fn pass(world: &World, seconds: u64) {
@@ -339,26 +281,15 @@ mod tests {
     #[test]
     fn a_watch_needs_a_topic_of_the_project_that_exists_and_lets_gmail_publish() {
         let mut world = world();
-        let foreign = world
-            .watch(&caller(), &request("projects/other/topics/notices"))
-            .unwrap_err();
-        assert_eq!(
-            foreign.message,
-            "Invalid topicName does not match projects/intail-demo/topics/*"
-        );
-        let missing = world
-            .watch(&caller(), &request("projects/intail-demo/topics/none"))
-            .unwrap_err();
+        let foreign = world.watch(&caller(), &request("projects/other/topics/notices")).unwrap_err();
+        assert_eq!(foreign.message, "Invalid topicName does not match projects/intail-demo/topics/*");
+        let missing = world.watch(&caller(), &request("projects/intail-demo/topics/none")).unwrap_err();
         assert_eq!((missing.code, missing.reason), (404, "notFound"));
         assert!(
-            missing
-                .message
-                .starts_with("Error sending test message to Cloud PubSub projects/intail-demo/topics/none")
+            missing.message.starts_with("Error sending test message to Cloud PubSub projects/intail-demo/topics/none")
         );
         world.pubsub.create_topic("projects/intail-demo/topics/shut").unwrap();
-        let shut = world
-            .watch(&caller(), &request("projects/intail-demo/topics/shut"))
-            .unwrap_err();
+        let shut = world.watch(&caller(), &request("projects/intail-demo/topics/shut")).unwrap_err();
         assert_eq!((shut.code, shut.reason), (403, "forbidden"));
         assert!(shut.message.ends_with("User not authorized to perform this action."));
     }
@@ -372,11 +303,7 @@ mod tests {
         world.watch(&caller(), &request(TOPIC)).unwrap();
         world.watch(&caller(), &request(TOPIC)).unwrap();
         let refused = world.watch(&caller(), &request(other)).unwrap_err();
-        assert!(
-            refused
-                .message
-                .starts_with("Only one user push notification client allowed per developer")
-        );
+        assert!(refused.message.starts_with("Only one user push notification client allowed per developer"));
         world.stop_watch(&caller()).unwrap();
         world.stop_watch(&caller()).unwrap();
         world.watch(&caller(), &request(other)).unwrap();
@@ -388,10 +315,7 @@ mod tests {
         let answer = world.watch(&caller(), &request(TOPIC)).unwrap();
         let first = notices(&mut world);
         assert_eq!(first.len(), 1);
-        assert_eq!(
-            first[0]["historyId"].as_u64().unwrap().to_string(),
-            answer["historyId"].as_str().unwrap()
-        );
+        assert_eq!(first[0]["historyId"].as_u64().unwrap().to_string(), answer["historyId"].as_str().unwrap());
         assert_eq!(first[0]["emailAddress"], "ines@example.com");
         world.receive_sample(&sub());
         assert_eq!(notices(&mut world).len(), 0, "within the second it is dropped");
@@ -416,11 +340,7 @@ mod tests {
     #[test]
     fn notices_can_be_lost_doubled_and_written_as_text() {
         let mut world = world();
-        world.settings.notices = NoticeSettings {
-            gap_ms: 0,
-            lost_percent: 100,
-            ..NoticeSettings::default()
-        };
+        world.settings.notices = NoticeSettings { gap_ms: 0, lost_percent: 100, ..NoticeSettings::default() };
         world.watch(&caller(), &request(TOPIC)).unwrap();
         assert_eq!(notices(&mut world).len(), 0);
         world.settings.notices = NoticeSettings {
@@ -439,20 +359,14 @@ mod tests {
     fn a_label_filter_lets_sent_mail_through_all_the_same() {
         let mut world = world();
         world.settings.notices.gap_ms = 0;
-        let starred = WatchRequest {
-            label_ids: vec!["STARRED".into()],
-            ..request(TOPIC)
-        };
+        let starred = WatchRequest { label_ids: vec!["STARRED".into()], ..request(TOPIC) };
         world.watch(&caller(), &starred).unwrap();
         notices(&mut world);
         let id = world.receive_sample(&sub());
         assert_eq!(notices(&mut world).len(), 0);
         world.label(&sub(), &id, &["STARRED"], &[]).unwrap();
         assert_eq!(notices(&mut world).len(), 1);
-        let unknown = WatchRequest {
-            label_ids: vec!["Label_99".into()],
-            ..request(TOPIC)
-        };
+        let unknown = WatchRequest { label_ids: vec!["Label_99".into()], ..request(TOPIC) };
         assert_eq!(world.watch(&caller(), &unknown).unwrap_err().code, 400);
     }
 }

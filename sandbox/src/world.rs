@@ -141,10 +141,7 @@ impl World {
         let product_url = product_url.unwrap_or(PRODUCT_URL).trim_end_matches('/');
         for (client_id, templates) in &self.redirect_templates {
             if let Some(client) = self.identity.clients.get_mut(client_id) {
-                client.redirect_uris = templates
-                    .iter()
-                    .map(|uri| uri.replace("{product}", product_url))
-                    .collect();
+                client.redirect_uris = templates.iter().map(|uri| uri.replace("{product}", product_url)).collect();
             }
         }
     }
@@ -154,16 +151,8 @@ impl World {
     pub fn grant(&mut self, email: &str, client_id: &str, scopes: &[&str]) -> Result<Value, GrantError> {
         let now = self.clock.now();
         let person = self.identity.person_by_email(email).ok_or(GrantError::NoPerson)?;
-        let client = self
-            .identity
-            .clients
-            .get(client_id)
-            .ok_or(GrantError::NoClient)?
-            .clone();
-        let (sub, scopes) = (
-            person.sub.clone(),
-            scopes.iter().map(|&scope| scope.to_owned()).collect::<BTreeSet<_>>(),
-        );
+        let client = self.identity.clients.get(client_id).ok_or(GrantError::NoClient)?.clone();
+        let (sub, scopes) = (person.sub.clone(), scopes.iter().map(|&scope| scope.to_owned()).collect::<BTreeSet<_>>());
         let redirect_uri = client.redirect_uris.first().cloned().unwrap_or_default();
         self.identity.remember_consent(now, &client, &sub, scopes.clone(), true);
         let code = Code {
@@ -184,10 +173,7 @@ impl World {
 
     /// The instant up to which changes can be read now, in milliseconds since 1970.
     pub(crate) fn visible_ms(&self) -> i64 {
-        self.clock
-            .now()
-            .as_millisecond()
-            .saturating_sub(self.settings.visibility_lag_ms.max(0))
+        self.clock.now().as_millisecond().saturating_sub(self.settings.visibility_lag_ms.max(0))
     }
 
     // What people do --------------------------------------------------------------------------------------------------
@@ -211,20 +197,9 @@ impl World {
     /// A letter that somebody outside wrote, as it reaches the person.
     pub(crate) fn written_outside(&mut self, sub: &str, from: &str, compose: &Compose) -> Letter {
         let now = self.clock.now();
-        let to = self
-            .identity
-            .people
-            .get(sub)
-            .map(|person| person.email.clone())
-            .unwrap_or_default();
-        let addressed = Compose {
-            to: if compose.to.is_empty() {
-                to.clone()
-            } else {
-                compose.to.clone()
-            },
-            ..compose.clone()
-        };
+        let to = self.identity.people.get(sub).map(|person| person.email.clone()).unwrap_or_default();
+        let addressed =
+            Compose { to: if compose.to.is_empty() { to.clone() } else { compose.to.clone() }, ..compose.clone() };
         let earlier = compose.answers.as_deref().and_then(|id| self.earlier(sub, id));
         let letter = compose::letter(from, &addressed, earlier.as_ref(), now, &mut self.dice);
         compose::delivered(letter, &to, now)
@@ -234,10 +209,7 @@ impl World {
     /// the id of the sender's copy.
     pub fn send(&mut self, sub: &str, compose: &Compose) -> Result<String, MailError> {
         let mut letter = self.written(sub, compose);
-        letter.thread_id = compose
-            .answers
-            .as_deref()
-            .and_then(|id| self.thread_of_message(sub, id));
+        letter.thread_id = compose.answers.as_deref().and_then(|id| self.thread_of_message(sub, id));
         let copy = letter.clone().labelled(&["SENT"]);
         let id = self.change(sub, |mailbox, now, dice| Ok(mailbox.add(copy, now, dice)))?;
         self.deliver(&letter)?;
@@ -247,10 +219,7 @@ impl World {
     /// A person saves a draft, perhaps over an earlier one. The answer is the new message's id.
     pub fn save_draft(&mut self, sub: &str, earlier: Option<&str>, compose: &Compose) -> Result<String, MailError> {
         let mut letter = self.written(sub, compose);
-        letter.thread_id = compose
-            .answers
-            .as_deref()
-            .and_then(|id| self.thread_of_message(sub, id));
+        letter.thread_id = compose.answers.as_deref().and_then(|id| self.thread_of_message(sub, id));
         self.change(sub, |mailbox, now, dice| mailbox.save_draft(earlier, letter, now, dice))
     }
 
@@ -299,9 +268,7 @@ impl World {
         change: impl FnOnce(&mut Mailbox, Timestamp, &mut Dice) -> Result<R, MailError>,
     ) -> Result<R, MailError> {
         let now = self.clock.now();
-        let oldest_ms = now
-            .as_millisecond()
-            .saturating_sub(self.settings.history_retention_s.saturating_mul(1_000));
+        let oldest_ms = now.as_millisecond().saturating_sub(self.settings.history_retention_s.saturating_mul(1_000));
         let mailbox = self.mail.get_mut(sub).ok_or(MailError::NoMailbox)?;
         let before = mailbox.history().current();
         let done = change(mailbox, now, &mut self.dice);
@@ -314,9 +281,7 @@ impl World {
 
     fn written(&mut self, sub: &str, compose: &Compose) -> Letter {
         let person = self.identity.people.get(sub);
-        let from = person
-            .map(|person| format!("{} <{}>", person.name, person.email))
-            .unwrap_or_default();
+        let from = person.map(|person| format!("{} <{}>", person.name, person.email)).unwrap_or_default();
         let earlier = compose.answers.as_deref().and_then(|id| self.earlier(sub, id));
         compose::letter(&from, compose, earlier.as_ref(), self.clock.now(), &mut self.dice)
     }
@@ -343,9 +308,7 @@ impl World {
 
     fn earlier(&self, sub: &str, id: &str) -> Option<Earlier> {
         let message = self.mail.get(sub)?.message(id)?;
-        let references = message
-            .header("References")
-            .filter(|value| value.len() <= REFERENCES_BYTES_MAX);
+        let references = message.header("References").filter(|value| value.len() <= REFERENCES_BYTES_MAX);
         Some(Earlier {
             message_id: message.header("Message-ID")?.to_owned(),
             references: references.unwrap_or_default().to_owned(),
@@ -381,8 +344,7 @@ fn thread_of(mailbox: &Mailbox, letter: &Letter) -> Option<String> {
 
 /// An instant some milliseconds later, at most the end of time.
 pub(crate) fn later_ms(now: Timestamp, ms: i64) -> Timestamp {
-    now.saturating_add(SignedDuration::from_millis(ms))
-        .unwrap_or(Timestamp::MAX)
+    now.saturating_add(SignedDuration::from_millis(ms)).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -396,11 +358,8 @@ pub(crate) mod tests {
 
     /// A world of three people without mail, on a clock that stands still.
     pub(crate) fn empty_world() -> World {
-        let customer = Customer {
-            id: "C01234567".into(),
-            name: "Example Company".into(),
-            domains: vec!["example.com".into()],
-        };
+        let customer =
+            Customer { id: "C01234567".into(), name: "Example Company".into(), domains: vec!["example.com".into()] };
         let mut none = Person::new("no-mail@example.com", "Nomi", "Letterless", Some("example.com"));
         none.has_mailbox = false;
         let people = vec![
@@ -441,24 +400,14 @@ pub(crate) mod tests {
     fn a_letter_to_a_colleague_lies_in_both_mailboxes_and_an_answer_finds_its_thread() {
         let mut world = empty_world();
         let bo = crate::accounts::sub_for("bo@example.com");
-        let to_bo = Compose {
-            to: "Bo <bo@example.com>, x@example.net".into(),
-            subject: "Plan".into(),
-            ..Compose::default()
-        };
+        let to_bo =
+            Compose { to: "Bo <bo@example.com>, x@example.net".into(), subject: "Plan".into(), ..Compose::default() };
         let sent = world.send(&sub(), &to_bo).unwrap();
         let arrived = world.mail[&bo].newest_first().next().unwrap().clone();
         assert!(arrived.has("INBOX") && arrived.has("UNREAD"));
-        let answer = Compose {
-            to: "ines@example.com".into(),
-            answers: Some(arrived.id.clone()),
-            ..Compose::default()
-        };
+        let answer = Compose { to: "ines@example.com".into(), answers: Some(arrived.id.clone()), ..Compose::default() };
         world.send(&bo, &answer).unwrap();
-        let thread: Vec<&str> = world.mail[&sub()]
-            .thread(&sent)
-            .map(|message| message.id.as_str())
-            .collect();
+        let thread: Vec<&str> = world.mail[&sub()].thread(&sent).map(|message| message.id.as_str()).collect();
         assert_eq!(thread.len(), 2);
         assert_eq!(world.mail[&bo].thread(&arrived.thread_id).count(), 2);
         assert_eq!(world.canaries().count(), 8);
@@ -468,10 +417,7 @@ pub(crate) mod tests {
     fn a_sent_draft_reaches_the_colleague_too() {
         let mut world = empty_world();
         let bo = crate::accounts::sub_for("bo@example.com");
-        let to_bo = Compose {
-            to: "bo@example.com".into(),
-            ..Compose::default()
-        };
+        let to_bo = Compose { to: "bo@example.com".into(), ..Compose::default() };
         let draft = world.save_draft(&sub(), None, &to_bo).unwrap();
         assert_eq!(world.mail[&bo].message_count(), 0);
         world.send_draft(&sub(), &draft).unwrap();
@@ -497,10 +443,7 @@ pub(crate) mod tests {
         let history = world.mail[&sub()].history();
         assert!(history.floor() > start);
         assert!(history.after(start, i64::MAX).is_err());
-        assert!(matches!(
-            history.records().next_back().unwrap().what,
-            What::Labels { .. }
-        ));
+        assert!(matches!(history.records().next_back().unwrap().what, What::Labels { .. }));
     }
 
     #[test]
@@ -511,9 +454,6 @@ pub(crate) mod tests {
         let mut back: World = serde_json::from_str(&text).unwrap();
         back.clock = world.clock.clone();
         assert_eq!(world.receive_sample(&sub()), back.receive_sample(&sub()));
-        assert_eq!(
-            serde_json::to_value(&world).unwrap(),
-            serde_json::to_value(&back).unwrap()
-        );
+        assert_eq!(serde_json::to_value(&world).unwrap(), serde_json::to_value(&back).unwrap());
     }
 }

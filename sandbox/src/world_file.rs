@@ -45,10 +45,7 @@ pub enum WorldFileError {
 }
 
 fn wrong(place: impl Into<String>, problem: impl Into<String>) -> WorldFileError {
-    WorldFileError::Value {
-        place: place.into(),
-        problem: problem.into(),
-    }
+    WorldFileError::Value { place: place.into(), problem: problem.into() }
 }
 
 /// A world as somebody wrote it.
@@ -224,10 +221,7 @@ impl WorldFile {
             return Err(wrong("people", format!("list between one and {PEOPLE_MAX} people")));
         }
         if self.generate.mail_per_person > MAIL_PER_PERSON_MAX {
-            return Err(wrong(
-                "generate.mail_per_person",
-                format!("at most {MAIL_PER_PERSON_MAX} messages"),
-            ));
+            return Err(wrong("generate.mail_per_person", format!("at most {MAIL_PER_PERSON_MAX} messages")));
         }
         let mut emails = BTreeSet::new();
         let mut subs = BTreeSet::new();
@@ -235,32 +229,20 @@ impl WorldFile {
             let place = format!("people[{index}] (`{}`)", person.email);
             person.check(&place)?;
             if !emails.insert(person.email.to_ascii_lowercase()) {
-                return Err(wrong(
-                    place,
-                    "`email` is given twice; give each person an address of their own",
-                ));
+                return Err(wrong(place, "`email` is given twice; give each person an address of their own"));
             }
             if !subs.insert(person.sub()) {
-                return Err(wrong(
-                    place,
-                    "`sub` is given twice; leave it out to have one made from the address",
-                ));
+                return Err(wrong(place, "`sub` is given twice; leave it out to have one made from the address"));
             }
         }
         let mut ids = BTreeSet::new();
         for (index, client) in self.clients.iter().enumerate() {
             let place = format!("clients[{index}] (`{}`)", client.client_id);
             if client.client_id.is_empty() || !ids.insert(&client.client_id) {
-                return Err(wrong(
-                    place,
-                    "`client_id` is empty or given twice; give each application its own",
-                ));
+                return Err(wrong(place, "`client_id` is empty or given twice; give each application its own"));
             }
             if client.redirect_uris.is_empty() {
-                return Err(wrong(
-                    place,
-                    "`redirect_uris` is empty; name where the browser comes back to",
-                ));
+                return Err(wrong(place, "`redirect_uris` is empty; name where the browser comes back to"));
             }
         }
         Ok(())
@@ -269,16 +251,9 @@ impl WorldFile {
     /// Makes the world.
     pub fn build(&self, clock: Clock, seed: u64) -> Result<World, WorldFileError> {
         let company = &self.company;
-        let customer = Customer {
-            id: company.id.clone(),
-            name: company.name.clone(),
-            domains: company.domains.clone(),
-        };
-        let people = self
-            .people
-            .iter()
-            .map(|person| person.person(&company.domains))
-            .collect();
+        let customer =
+            Customer { id: company.id.clone(), name: company.name.clone(), domains: company.domains.clone() };
+        let people = self.people.iter().map(|person| person.person(&company.domains)).collect();
         let clients = self.clients.iter().map(ClientEntry::client).collect();
         let mut identity = Identity::new(customer, people, clients, self.access.clone().unwrap_or_default(), seed);
         identity.switches = self.identity.clone();
@@ -287,11 +262,8 @@ impl WorldFile {
         world.quota.table = self.quota.table;
         world.quota.limits = self.quota.limits;
         world.quota.refusal = self.quota.refusal;
-        world.redirect_templates = self
-            .clients
-            .iter()
-            .map(|client| (client.client_id.clone(), client.redirect_uris.clone()))
-            .collect();
+        world.redirect_templates =
+            self.clients.iter().map(|client| (client.client_id.clone(), client.redirect_uris.clone())).collect();
         self.fill_pubsub(&mut world)?;
         self.fill_mail(&mut world)?;
         Ok(world)
@@ -333,9 +305,7 @@ impl WorldFile {
 
 impl PersonEntry {
     fn sub(&self) -> String {
-        self.sub
-            .clone()
-            .unwrap_or_else(|| crate::accounts::sub_for(&self.email))
+        self.sub.clone().unwrap_or_else(|| crate::accounts::sub_for(&self.email))
     }
 
     fn check(&self, place: &str) -> Result<(), WorldFileError> {
@@ -347,16 +317,10 @@ impl PersonEntry {
             return Err(wrong(place, format!("`mail` may be at most {MAIL_PER_PERSON_MAX}")));
         }
         if let Some(label) = self.labels.iter().find(|label| label.len() > LABEL_NAME_BYTES_MAX) {
-            return Err(wrong(
-                place,
-                format!("the label `{label}` is longer than {LABEL_NAME_BYTES_MAX} bytes"),
-            ));
+            return Err(wrong(place, format!("the label `{label}` is longer than {LABEL_NAME_BYTES_MAX} bytes")));
         }
         if !self.mailbox && (!self.messages.is_empty() || self.mail.is_some_and(|mail| mail > 0)) {
-            return Err(wrong(
-                place,
-                "there is mail and no mailbox; remove the mail or `mailbox = false`",
-            ));
+            return Err(wrong(place, "there is mail and no mailbox; remove the mail or `mailbox = false`"));
         }
         Ok(())
     }
@@ -364,10 +328,7 @@ impl PersonEntry {
     /// An account whose domain is not the company's belongs to another company, or, at a consumer domain, to nobody.
     fn person(&self, domains: &[String]) -> Person {
         let domain = self.email.split_once('@').map(|(_, domain)| domain).unwrap_or_default();
-        let of_company = domains
-            .iter()
-            .find(|known| known.eq_ignore_ascii_case(domain))
-            .map(String::as_str);
+        let of_company = domains.iter().find(|known| known.eq_ignore_ascii_case(domain)).map(String::as_str);
         let hd = of_company.or((!CONSUMER_DOMAINS.contains(&domain)).then_some(domain));
         let person = Person::new(&self.email, &self.given_name, &self.family_name, hd);
         Person {
@@ -401,12 +362,9 @@ impl MessageEntry {
         let now = world.clock.now();
         let at: Timestamp = match &self.at {
             None => now,
-            Some(text) => text.parse().map_err(|_| {
-                wrong(
-                    format!("{place}.at"),
-                    "not an instant; write it as 2026-11-02T08:00:00Z",
-                )
-            })?,
+            Some(text) => text
+                .parse()
+                .map_err(|_| wrong(format!("{place}.at"), "not an instant; write it as 2026-11-02T08:00:00Z"))?,
         };
         let compose = Compose {
             to: self.to.clone(),
@@ -423,18 +381,9 @@ impl MessageEntry {
         }
         if let Some(labels) = &self.labels {
             let mailbox = world.mail.get(sub);
-            let id = |name: &String| {
-                mailbox
-                    .and_then(|mailbox| mailbox.label(name))
-                    .map(|label| label.id.clone())
-            };
+            let id = |name: &String| mailbox.and_then(|mailbox| mailbox.label(name)).map(|label| label.id.clone());
             let known = labels.iter().map(|name| {
-                let missing = || {
-                    wrong(
-                        place,
-                        format!("there is no label `{name}`; add it to the person's `labels`"),
-                    )
-                };
+                let missing = || wrong(place, format!("there is no label `{name}`; add it to the person's `labels`"));
                 id(name).ok_or_else(missing)
             });
             letter.label_ids = known.collect::<Result<_, _>>()?;
@@ -466,10 +415,7 @@ mod tests {
     "#;
 
     fn built(text: &str) -> World {
-        WorldFile::parse(text)
-            .unwrap()
-            .build(Clock::manual(Timestamp::constant(1_794_000_000, 0)), 1)
-            .unwrap()
+        WorldFile::parse(text).unwrap().build(Clock::manual(Timestamp::constant(1_794_000_000, 0)), 1).unwrap()
     }
 
     fn error(text: &str) -> String {
@@ -482,19 +428,14 @@ mod tests {
     #[test]
     fn the_default_world_is_a_company_of_ten() {
         let world = WorldFile::default_world().unwrap();
-        let world = world
-            .build(Clock::manual(Timestamp::constant(1_794_000_000, 0)), 1)
-            .unwrap();
+        let world = world.build(Clock::manual(Timestamp::constant(1_794_000_000, 0)), 1).unwrap();
         assert_eq!(world.identity.people.len(), 10);
         assert_eq!(world.identity.clients.len(), 2);
         assert!(world.mailbox("ines@example.com").unwrap().message_count() >= 300);
         assert!(world.mailbox("nomi@example.com").is_none());
         let consumer = world.identity.person_by_email("sam.sandbox.private@gmail.com").unwrap();
         assert_eq!(consumer.hd, None);
-        assert_eq!(
-            world.identity.person_by_email("mei@example.org").unwrap().hd.as_deref(),
-            Some("example.org")
-        );
+        assert_eq!(world.identity.person_by_email("mei@example.org").unwrap().hd.as_deref(), Some("example.org"));
     }
 
     #[test]
@@ -511,15 +452,10 @@ mod tests {
     fn errors_name_the_place_and_the_way_out() {
         let unknown = error(&SMALL.replace("subject =", "subjekt ="));
         assert!(unknown.contains("line 12") && unknown.contains("subjekt"), "{unknown}");
-        let twice = error(&format!(
-            "{SMALL}\n[[people]]\nemail = \"INES@example.com\"\ngiven_name = \"x\""
-        ));
+        let twice = error(&format!("{SMALL}\n[[people]]\nemail = \"INES@example.com\"\ngiven_name = \"x\""));
         assert!(twice.contains("people[1]") && twice.contains("given twice"), "{twice}");
         let label = error(&SMALL.replace("\"travel\"", "\"Trips\""));
-        assert!(
-            label.contains("people[0]") && label.contains("messages[0]") && label.contains("Trips"),
-            "{label}"
-        );
+        assert!(label.contains("people[0]") && label.contains("messages[0]") && label.contains("Trips"), "{label}");
         let at = error(&SMALL.replace("2026-10-01T08:00:00Z", "yesterday"));
         assert!(at.contains(".at") && at.contains("not an instant"), "{at}");
         let email = error(&SMALL.replace("ines@example.com", "ines"));
@@ -530,10 +466,7 @@ mod tests {
 
     #[test]
     fn redirect_uris_follow_the_product() {
-        let mut world = WorldFile::default_world()
-            .unwrap()
-            .build(Clock::manual(Timestamp::UNIX_EPOCH), 1)
-            .unwrap();
+        let mut world = WorldFile::default_world().unwrap().build(Clock::manual(Timestamp::UNIX_EPOCH), 1).unwrap();
         world.set_product_url(Some("http://127.0.0.1:9000/"));
         let client = &world.identity.clients["1234567890-intail.apps.googleusercontent.com"];
         assert_eq!(client.redirect_uris, ["http://127.0.0.1:9000/connect/google/callback"]);

@@ -29,11 +29,7 @@ const APP: &str = "/console/security/api-controls/apps/1234567890-intail.apps.go
 
 fn world() -> World {
     let domains = vec!["example.com".to_owned()];
-    let customer = Customer {
-        id: "C01".to_owned(),
-        name: "Example Company".to_owned(),
-        domains,
-    };
+    let customer = Customer { id: "C01".to_owned(), name: "Example Company".to_owned(), domains };
     let mut ada = Person::new(ADA, "Ada", "Admin", Some("example.com"));
     ada.is_admin = true;
     let people = vec![ada, Person::new(INES, "Inês", "<Prado>", Some("example.com"))];
@@ -56,13 +52,7 @@ async fn sandbox() -> Sandbox {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let clock = Clock::manual(Timestamp::constant(1_795_000_000, 0));
     let world = WorldSource::Ready(Box::new(world()));
-    Sandbox::start(Options {
-        clock,
-        world,
-        ..Options::new(listener)
-    })
-    .await
-    .unwrap()
+    Sandbox::start(Options { clock, world, ..Options::new(listener) }).await.unwrap()
 }
 
 /// Keeps one cookie and follows nothing.
@@ -73,20 +63,10 @@ struct Browser {
 }
 
 impl Browser {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a browser of a test talks to the sandbox of that test only"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a browser of a test talks to the sandbox of that test only")]
     fn new(sandbox: &Sandbox) -> Browser {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
-        Browser {
-            client,
-            url: sandbox.url().to_owned(),
-            cookie: String::new(),
-        }
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Browser { client, url: sandbox.url().to_owned(), cookie: String::new() }
     }
 
     async fn send(&mut self, request: RequestBuilder) -> Response {
@@ -128,24 +108,15 @@ impl Browser {
     async fn choose(&mut self, email: &str) -> (String, Response) {
         let begun = self.authorize(&[]).await;
         let transaction = transaction(&begun);
-        let answer = self
-            .post(
-                "/signin/oauth/chooser",
-                &[("transaction", &transaction), ("account", &sub_for(email))],
-            )
-            .await;
+        let answer =
+            self.post("/signin/oauth/chooser", &[("transaction", &transaction), ("account", &sub_for(email))]).await;
         (transaction, answer)
     }
 
     /// Allows both boxes and returns the callback's parameters.
     async fn connect(&mut self, email: &str) -> BTreeMap<String, String> {
         let (transaction, _) = self.choose(email).await;
-        let form = [
-            ("transaction", transaction.as_str()),
-            ("scope", MAIL),
-            ("scope", CALENDAR),
-            ("answer", "allow"),
-        ];
+        let form = [("transaction", transaction.as_str()), ("scope", MAIL), ("scope", CALENDAR), ("answer", "allow")];
         parameters(&location(&self.post("/signin/oauth/consent", &form).await))
     }
 
@@ -186,12 +157,7 @@ impl Browser {
 }
 
 fn location(answer: &Response) -> String {
-    answer
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
+    answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 fn transaction(answer: &Response) -> String {
@@ -215,36 +181,20 @@ async fn an_administrator_approves_an_employee_connects_and_a_block_ends_it() {
 
     let mut ada = Browser::new(&sandbox);
     ada.become_administrator().await;
-    let found = ada
-        .get("/console/security/api-controls/apps?q=intail")
-        .await
-        .text()
-        .await
-        .unwrap();
+    let found = ada.get("/console/security/api-controls/apps?q=intail").await.text().await.unwrap();
     assert!(found.contains(CLIENT) && found.contains("Unconfigured"));
     assert_eq!(location(&ada.set_access("limited").await), format!("{APP}?done=access"));
 
     let (transaction, step) = ines.choose(INES).await;
-    assert_eq!(
-        location(&step),
-        format!("/signin/oauth/consent?transaction={transaction}")
-    );
+    assert_eq!(location(&step), format!("/signin/oauth/consent?transaction={transaction}"));
     let page = ines.get(&location(&step)).await.text().await.unwrap();
     assert_eq!(page.matches(r#"type="checkbox" name="scope""#).count(), 2);
     assert!(!page.contains("checked") && page.contains("&#60;Prado&#62;"));
-    let all = ines
-        .get(&format!("{}&all=true", location(&step)))
-        .await
-        .text()
-        .await
-        .unwrap();
+    let all = ines.get(&format!("{}&all=true", location(&step))).await.text().await.unwrap();
     assert_eq!(all.matches(" checked>").count(), 2);
 
     let back = ines.connect(INES).await;
-    assert_eq!(
-        (back["state"].as_str(), back["iss"].as_str()),
-        ("state-1", sandbox.url())
-    );
+    assert_eq!((back["state"].as_str(), back["iss"].as_str()), ("state-1", sandbox.url()));
     let (status, tokens) = ines.exchange(&back["code"]).await;
     assert_eq!((status, &tokens["token_type"]), (200, &json!("Bearer")));
     let refresh_token = tokens["refresh_token"].as_str().unwrap().to_owned();
@@ -262,11 +212,7 @@ async fn bad_requests_stop_on_a_page_that_never_leads_back() {
     let sandbox = sandbox().await;
     let mut browser = Browser::new(&sandbox);
     let table = [
-        (
-            ("redirect_uri", "http://127.0.0.1:8080/connect/google/callback/"),
-            400,
-            "redirect_uri_mismatch",
-        ),
+        (("redirect_uri", "http://127.0.0.1:8080/connect/google/callback/"), 400, "redirect_uri_mismatch"),
         (("client_id", "nobody"), 401, "invalid_client"),
         (("response_type", "token"), 400, "invalid_request"),
         (("scope", "<b>"), 400, "invalid_scope"),
@@ -275,10 +221,7 @@ async fn bad_requests_stop_on_a_page_that_never_leads_back() {
         let answer = browser.authorize(&[change]).await;
         assert_eq!((answer.status().as_u16(), location(&answer).as_str()), (status, ""));
         let page = answer.text().await.unwrap();
-        assert!(
-            page.contains(&format!("Error {status}: {code}")) && !page.contains("<b>&"),
-            "{code}"
-        );
+        assert!(page.contains(&format!("Error {status}: {code}")) && !page.contains("<b>&"), "{code}");
     }
     sandbox.stop().await;
 }
@@ -291,30 +234,12 @@ async fn cancel_a_second_answer_and_another_browser() {
     ada.set_access("trusted").await;
     let mut ines = Browser::new(&sandbox);
     let (transaction, _) = ines.choose(INES).await;
-    let stranger = ada
-        .post(
-            "/signin/oauth/consent",
-            &[("transaction", &transaction), ("answer", "allow")],
-        )
-        .await;
+    let stranger = ada.post("/signin/oauth/consent", &[("transaction", &transaction), ("answer", "allow")]).await;
     assert_eq!(stranger.status(), 400);
-    let cancelled = ines
-        .post(
-            "/signin/oauth/consent",
-            &[("transaction", &transaction), ("answer", "cancel")],
-        )
-        .await;
+    let cancelled = ines.post("/signin/oauth/consent", &[("transaction", &transaction), ("answer", "cancel")]).await;
     assert_eq!(cancelled.status(), 303);
-    assert_eq!(
-        location(&cancelled),
-        format!("{BACK}?state=state-1&error=access_denied")
-    );
-    let again = ines
-        .post(
-            "/signin/oauth/consent",
-            &[("transaction", &transaction), ("answer", "allow")],
-        )
-        .await;
+    assert_eq!(location(&cancelled), format!("{BACK}?state=state-1&error=access_denied"));
+    let again = ines.post("/signin/oauth/consent", &[("transaction", &transaction), ("answer", "allow")]).await;
     assert_eq!(again.status(), 400);
     sandbox.stop().await;
 }
@@ -326,10 +251,7 @@ async fn an_address_that_nobody_has_leads_back_to_the_chooser() {
     let begun = browser.authorize(&[("login_hint", "\"><script>@example.com")]).await;
     let page = browser.get(&location(&begun)).await.text().await.unwrap();
     assert!(!page.contains("<script>@"));
-    let form = [
-        ("transaction", transaction(&begun)),
-        ("email", "nobody@example.com".to_owned()),
-    ];
+    let form = [("transaction", transaction(&begun)), ("email", "nobody@example.com".to_owned())];
     let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let answer = browser.post("/signin/oauth/chooser", &form).await;
     assert!(location(&answer).ends_with("&another=true&refused=true"));
@@ -346,47 +268,19 @@ async fn the_token_endpoint_answers_with_googles_bodies() {
     let post = [("client_id", CLIENT), ("client_secret", SECRET)];
     let with = |more: &[(&'static str, &'static str)]| [&post[..], more].concat();
     let table = [
-        (
-            vec![],
-            400,
-            error("invalid_request", "Could not determine client ID from request."),
-        ),
-        (
-            vec![("client_id", "x")],
-            401,
-            error("invalid_client", "The OAuth client was not found."),
-        ),
-        (
-            vec![("client_id", CLIENT)],
-            400,
-            error("invalid_request", "client_secret is missing."),
-        ),
-        (
-            vec![("client_id", CLIENT), ("client_secret", "wrong")],
-            401,
-            error("invalid_client", "Unauthorized"),
-        ),
-        (
-            with(&[]),
-            400,
-            error("invalid_request", "Required parameter is missing: grant_type"),
-        ),
-        (
-            with(&[("grant_type", "password")]),
-            400,
-            error("unsupported_grant_type", "Invalid grant_type"),
-        ),
+        (vec![], 400, error("invalid_request", "Could not determine client ID from request.")),
+        (vec![("client_id", "x")], 401, error("invalid_client", "The OAuth client was not found.")),
+        (vec![("client_id", CLIENT)], 400, error("invalid_request", "client_secret is missing.")),
+        (vec![("client_id", CLIENT), ("client_secret", "wrong")], 401, error("invalid_client", "Unauthorized")),
+        (with(&[]), 400, error("invalid_request", "Required parameter is missing: grant_type")),
+        (with(&[("grant_type", "password")]), 400, error("unsupported_grant_type", "Invalid grant_type")),
         (
             with(&[("grant_type", "refresh_token"), ("refresh_token", "1//x")]),
             400,
             error("invalid_grant", "Bad Request"),
         ),
         (
-            with(&[
-                ("grant_type", "authorization_code"),
-                ("code", "x"),
-                ("redirect_uri", BACK),
-            ]),
+            with(&[("grant_type", "authorization_code"), ("code", "x"), ("redirect_uri", BACK)]),
             400,
             error("invalid_grant", "Malformed auth code."),
         ),
@@ -396,9 +290,7 @@ async fn the_token_endpoint_answers_with_googles_bodies() {
     }
     let basic = STANDARD.encode(format!("{CLIENT}:{SECRET}"));
     let request = application.client.post(format!("{}/token", application.url));
-    let request = request
-        .header("authorization", format!("Basic {basic}"))
-        .form(&[("grant_type", "x")]);
+    let request = request.header("authorization", format!("Basic {basic}")).form(&[("grant_type", "x")]);
     let answer = application.send(request).await;
     assert!(answer.headers()["cache-control"].to_str().unwrap().contains("no-store"));
     assert_eq!(answer.json::<Value>().await.unwrap()["error"], "unsupported_grant_type");
@@ -413,21 +305,9 @@ async fn discovery_keys_and_profile_fit_together() {
     browser.set_access("trusted").await;
     let back = browser.connect(INES).await;
     let (_, tokens) = browser.exchange(&back["code"]).await;
-    let document: Value = browser
-        .get("/.well-known/openid-configuration")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let document: Value = browser.get("/.well-known/openid-configuration").await.json().await.unwrap();
     assert_eq!(document["issuer"], sandbox.url());
-    let at = |name: &str| {
-        document[name]
-            .as_str()
-            .unwrap()
-            .strip_prefix(sandbox.url())
-            .unwrap()
-            .to_owned()
-    };
+    let at = |name: &str| document[name].as_str().unwrap().strip_prefix(sandbox.url()).unwrap().to_owned();
     let keys = browser.get(&at("jwks_uri")).await;
     assert!(keys.headers()["cache-control"].to_str().unwrap().contains("max-age"));
     let keys: Value = keys.json().await.unwrap();
@@ -436,31 +316,18 @@ async fn discovery_keys_and_profile_fit_together() {
     rules.set_audience(&[CLIENT]);
     rules.set_issuer(&[sandbox.url()]);
     rules.validate_exp = false;
-    let claims = jsonwebtoken::decode::<Value>(tokens["id_token"].as_str().unwrap(), &key, &rules)
-        .unwrap()
-        .claims;
+    let claims = jsonwebtoken::decode::<Value>(tokens["id_token"].as_str().unwrap(), &key, &rules).unwrap().claims;
     assert_eq!(
         (&claims["email"], &claims["hd"], &claims["nonce"]),
         (&json!(INES), &json!("example.com"), &json!("nonce-1"))
     );
 
     let access = tokens["access_token"].as_str().unwrap();
-    let request = browser
-        .client
-        .get(format!("{}{}", browser.url, at("userinfo_endpoint")))
-        .bearer_auth(access);
+    let request = browser.client.get(format!("{}{}", browser.url, at("userinfo_endpoint"))).bearer_auth(access);
     let profile: Value = browser.send(request).await.json().await.unwrap();
     assert_eq!((&profile["sub"], &profile["email"]), (&claims["sub"], &claims["email"]));
-    let info: Value = browser
-        .get(&format!("/tokeninfo?access_token={access}"))
-        .await
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(
-        (&info["aud"], &info["access_type"]),
-        (&json!(CLIENT), &json!("offline"))
-    );
+    let info: Value = browser.get(&format!("/tokeninfo?access_token={access}")).await.json().await.unwrap();
+    assert_eq!((&info["aud"], &info["access_type"]), (&json!(CLIENT), &json!("offline")));
     assert_eq!(browser.get("/tokeninfo?access_token=x").await.status(), 400);
     assert_eq!(browser.get(&at("userinfo_endpoint")).await.status(), 401);
 
@@ -468,10 +335,7 @@ async fn discovery_keys_and_profile_fit_together() {
     assert_eq!(revoked.status(), 200);
     let garbage = browser.post("/revoke", &[("token", access)]).await;
     assert_eq!(
-        (
-            garbage.status().as_u16(),
-            garbage.json::<Value>().await.unwrap()["error"].clone()
-        ),
+        (garbage.status().as_u16(), garbage.json::<Value>().await.unwrap()["error"].clone()),
         (400, json!("invalid_token"))
     );
     sandbox.stop().await;
@@ -507,9 +371,7 @@ async fn the_console_is_for_administrators() {
     }
     sandbox.world(|world| {
         let now = world.clock.now();
-        world
-            .identity
-            .switch_person(now, &sub_for(ADA), PersonSwitch::AdministratorOff);
+        world.identity.switch_person(now, &sub_for(ADA), PersonSwitch::AdministratorOff);
     });
     assert_eq!(location(&browser.get("/console").await), "/console/sign-in");
     sandbox.stop().await;
@@ -520,53 +382,25 @@ async fn specific_data_needs_a_scope_and_services_and_people_can_be_changed() {
     let sandbox = sandbox().await;
     let mut ada = Browser::new(&sandbox);
     ada.become_administrator().await;
-    let page = ada
-        .get(&format!("{APP}/access?step=review&level=specific"))
-        .await
-        .text()
-        .await
-        .unwrap();
+    let page = ada.get(&format!("{APP}/access?step=review&level=specific")).await.text().await.unwrap();
     assert!(page.contains("Choose at least one scope"));
     let review = format!("{APP}/access?step=review&level=specific&scope={MAIL}&scope=openid");
     let page = ada.get(&review).await.text().await.unwrap();
     assert_eq!(page.matches(r#"type="hidden" name="scope""#).count(), 2);
-    let form = [
-        ("level", "specific"),
-        ("scope", MAIL),
-        ("scope", "openid"),
-        ("scope", "made-up"),
-    ];
+    let form = [("level", "specific"), ("scope", MAIL), ("scope", "openid"), ("scope", "made-up")];
     ada.post(&format!("{APP}/access"), &form).await;
     let level = sandbox.world(|world| serde_json::to_value(&world.identity.policy.configured[CLIENT]).unwrap());
     assert_eq!(level, json!({ "level": "specific", "scopes": [MAIL, "openid"] }));
 
     let services = "/console/security/api-controls/services";
-    ada.post(
-        services,
-        &[
-            ("gmail", "restricted"),
-            ("gmail_high_risk", "true"),
-            ("calendar", "restricted"),
-        ],
-    )
-    .await;
+    ada.post(services, &[("gmail", "restricted"), ("gmail_high_risk", "true"), ("calendar", "restricted")]).await;
     let settings = [("unconfigured", "sign_in_only"), ("block_message", " Ask Ada. ")];
     ada.post("/console/security/api-controls/settings", &settings).await;
     let policy = sandbox.world(|world| serde_json::to_value(&world.identity.policy).unwrap());
-    assert_eq!(
-        policy["services"],
-        json!({ "gmail": "restricted_high_risk", "calendar": "restricted" })
-    );
-    assert_eq!(
-        (&policy["unconfigured"], &policy["block_message"]),
-        (&json!("sign_in_only"), &json!("Ask Ada."))
-    );
+    assert_eq!(policy["services"], json!({ "gmail": "restricted_high_risk", "calendar": "restricted" }));
+    assert_eq!((&policy["unconfigured"], &policy["block_message"]), (&json!("sign_in_only"), &json!("Ask Ada.")));
 
-    ada.post(
-        &format!("/console/directory/users/{}", sub_for(INES)),
-        &[("switch", "suspend")],
-    )
-    .await;
+    ada.post(&format!("/console/directory/users/{}", sub_for(INES)), &[("switch", "suspend")]).await;
     assert!(sandbox.world(|world| world.identity.people[&sub_for(INES)].suspended));
     ada.post(&format!("{APP}/remove"), &[]).await;
     assert!(sandbox.world(|world| world.identity.policy.configured.is_empty()));
@@ -585,15 +419,10 @@ async fn a_person_sees_and_removes_connected_applications_only_when_signed_in() 
     let (_, tokens) = browser.exchange(&back["code"]).await;
     let page = browser.get(&path).await.text().await.unwrap();
     assert!(page.contains("Intail") && page.contains("Remove access"));
-    let removed = browser
-        .post(&format!("{path}/remove"), &[("project", "intail-demo")])
-        .await;
+    let removed = browser.post(&format!("{path}/remove"), &[("project", "intail-demo")]).await;
     assert_eq!(location(&removed), format!("{path}?done=removed"));
     let (status, error) = browser.refresh(tokens["refresh_token"].as_str().unwrap()).await;
-    assert_eq!(
-        (status, &error["error_description"]),
-        (400, &json!("Token has been expired or revoked."))
-    );
+    assert_eq!((status, &error["error_description"]), (400, &json!("Token has been expired or revoked.")));
     browser.post("/accounts/sign-out", &[]).await;
     assert_eq!(browser.get(&path).await.status(), 403);
     assert_eq!(location(&browser.get("/console").await), "/console/sign-in");
@@ -620,31 +449,13 @@ async fn forms_of_other_sites_are_refused() {
         "/console/directory/users/1",
     ];
     for form in forms {
-        for (name, value) in [
-            (ORIGIN.as_str(), "http://evil.example"),
-            ("sec-fetch-site", "cross-site"),
-        ] {
-            let request = browser
-                .client
-                .post(format!("{}{form}", browser.url))
-                .header(name, value);
-            let fields = [
-                ("account", "1"),
-                ("transaction", "1"),
-                ("project", "p"),
-                ("switch", "suspend"),
-            ];
-            assert_eq!(
-                browser.send(request.form(&fields)).await.status(),
-                403,
-                "{form} with {name}"
-            );
+        for (name, value) in [(ORIGIN.as_str(), "http://evil.example"), ("sec-fetch-site", "cross-site")] {
+            let request = browser.client.post(format!("{}{form}", browser.url)).header(name, value);
+            let fields = [("account", "1"), ("transaction", "1"), ("project", "p"), ("switch", "suspend")];
+            assert_eq!(browser.send(request.form(&fields)).await.status(), 403, "{form} with {name}");
         }
     }
-    let own = browser
-        .client
-        .post(format!("{}/accounts/sign-out", browser.url))
-        .header(ORIGIN, &browser.url);
+    let own = browser.client.post(format!("{}/accounts/sign-out", browser.url)).header(ORIGIN, &browser.url);
     assert_eq!(browser.send(own.form(&[("account", "")])).await.status(), 303);
     sandbox.stop().await;
 }
@@ -654,25 +465,12 @@ async fn pages_are_sent_with_a_strict_policy_and_need_nothing_from_outside() {
     let sandbox = sandbox().await;
     let mut browser = Browser::new(&sandbox);
     browser.become_administrator().await;
-    for path in [
-        "/",
-        "/accounts",
-        "/console",
-        "/console/sign-in",
-        "/console/directory/users",
-        APP,
-    ] {
+    for path in ["/", "/accounts", "/console", "/console/sign-in", "/console/directory/users", APP] {
         let answer = browser.get(path).await;
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
-        assert!(
-            policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
-            "{path}"
-        );
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}");
         let page = answer.text().await.unwrap();
-        assert!(
-            page.contains("stand-in for Google Workspace") && page.contains(r#"<html lang="en">"#),
-            "{path}"
-        );
+        assert!(page.contains("stand-in for Google Workspace") && page.contains(r#"<html lang="en">"#), "{path}");
         for forbidden in ["style=", "onclick=", "<style", "src=\"http", "<script>"] {
             assert!(!page.contains(forbidden), "{path} contains {forbidden}");
         }

@@ -11,11 +11,7 @@ pub(crate) fn run(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     if !names.iter().any(|known| known == name) {
         bail!("there is no benchmark `{name}`; there are: {}", names.join(", "));
     }
-    finish(
-        cargo()
-            .args(["bench", "--package", "intail", "--bench", name, "--"])
-            .args(arguments),
-    )
+    finish(cargo().args(["bench", "--package", "intail", "--bench", name, "--"]).args(arguments))
 }
 
 fn names() -> anyhow::Result<Vec<String>> {

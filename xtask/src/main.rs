@@ -1,10 +1,6 @@
 //! `cargo xtask …`: what a developer and continuous integration run. It installs what is missing, starts what tests
 //! need, and cleans up behind itself. A reader must not add a way to skip tests because something isn't there.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a developer's tool talks to its terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool talks to its terminal")]
 
 mod bench;
 mod postgres;
@@ -72,14 +68,10 @@ fn root() -> &'static std::path::Path {
 
 /// Runs a command to its end; its failure is an error that names it.
 fn finish(command: &mut Command) -> anyhow::Result<()> {
-    let words: Vec<_> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect();
+    let words: Vec<_> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
     let line = words.join(" ");
-    let status = command
-        .status()
-        .with_context(|| format!("`{line}` could not be started"))?;
+    let status = command.status().with_context(|| format!("`{line}` could not be started"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }

@@ -64,19 +64,12 @@ impl Cluster {
             finish(Command::new("chown").arg("postgres").arg(folder))?;
         }
         let mut initdb = unprivileged(&programs.join("initdb"), root);
-        initdb
-            .arg("--pgdata")
-            .arg(&data)
-            .args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
+        initdb.arg("--pgdata").arg(&data).args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
         finish(initdb.args(["--locale=C"]).current_dir(folder).stdout(Stdio::null()))?;
         let port = free_port()?;
         let server = server(programs, &data, folder, port, root);
         let mut watcher = Command::new("sh");
-        watcher
-            .args(["-c", WATCH, "sh"])
-            .arg(folder)
-            .arg(server.get_program())
-            .args(server.get_args());
+        watcher.args(["-c", WATCH, "sh"]).arg(folder).arg(server.get_program()).args(server.get_args());
         // A process group of its own: Ctrl-C must reach it only through the pipe.
         let watcher = watcher.current_dir("/").stdin(Stdio::piped()).process_group(0).spawn();
         Ok((port, watcher.context("sh could not be started")?))
@@ -112,13 +105,7 @@ impl Drop for Cluster {
 
 fn server(programs: &Path, data: &Path, folder: &Path, port: u16, root: bool) -> Command {
     let mut server = unprivileged(&programs.join("postgres"), root);
-    server
-        .arg("-D")
-        .arg(data)
-        .arg("-k")
-        .arg(folder)
-        .arg("-p")
-        .arg(port.to_string());
+    server.arg("-D").arg(data).arg("-k").arg(folder).arg("-p").arg(port.to_string());
     for setting in SETTINGS {
         server.args(["-c", setting]);
     }
@@ -131,9 +118,7 @@ fn unprivileged(program: &Path, root: bool) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
-        .arg(program);
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
     command
 }
 

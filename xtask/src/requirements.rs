@@ -29,27 +29,12 @@ struct Need {
     find: fn() -> Option<PathBuf>,
 }
 
-const POSTGRES: Need = Need {
-    package: "postgresql",
-    find: postgres_programs,
-};
-const CHROMIUM: Need = Need {
-    package: "chromium",
-    find: || on_path("chromium"),
-};
-const CHROMEDRIVER: Need = Need {
-    package: "chromium-driver",
-    find: || on_path("chromedriver"),
-};
-const JAVA: Need = Need {
-    package: "default-jre-headless",
-    find: || on_path("java"),
-};
+const POSTGRES: Need = Need { package: "postgresql", find: postgres_programs };
+const CHROMIUM: Need = Need { package: "chromium", find: || on_path("chromium") };
+const CHROMEDRIVER: Need = Need { package: "chromium-driver", find: || on_path("chromedriver") };
+const JAVA: Need = Need { package: "default-jre-headless", find: || on_path("java") };
 /// Not in Debian itself but in Google's package source.
-const EMULATOR: Need = Need {
-    package: "google-cloud-cli-pubsub-emulator",
-    find: emulator_jar,
-};
+const EMULATOR: Need = Need { package: "google-cloud-cli-pubsub-emulator", find: emulator_jar };
 
 impl Requirements {
     /// Finds everything, and installs what is missing.
@@ -92,15 +77,9 @@ impl Need {
 /// Installs Debian packages one by one, so that one which can't be had doesn't hide the others. What is still missing
 /// afterwards is reported by [`Need::found`].
 fn install(packages: &[&str]) -> anyhow::Result<()> {
-    println!(
-        "The tests need {}, which this machine lacks: installing.",
-        packages.join(", ")
-    );
+    println!("The tests need {}, which this machine lacks: installing.", packages.join(", "));
     if on_path("apt-get").is_none() {
-        bail!(
-            "there is no apt-get here. Install these Debian packages or their like by hand: {}",
-            packages.join(", ")
-        );
+        bail!("there is no apt-get here. Install these Debian packages or their like by hand: {}", packages.join(", "));
     }
     apt_get(&["update"])?;
     for package in packages {
@@ -112,66 +91,38 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
 }
 
 fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
-    let mut command = if is_root()? {
-        Command::new("apt-get")
-    } else {
-        Command::new("sudo")
-    };
+    let mut command = if is_root()? { Command::new("apt-get") } else { Command::new("sudo") };
     if !is_root()? {
         command.args(["--non-interactive", "apt-get"]);
     }
-    finish(
-        command
-            .args(["--quiet", "--quiet"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
+    finish(command.args(["--quiet", "--quiet"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// Whether this is the superuser, whom PostgreSQL refuses.
 pub(crate) fn is_root() -> anyhow::Result<bool> {
-    let output = Command::new("id")
-        .arg("-u")
-        .output()
-        .context("`id -u` could not be started")?;
+    let output = Command::new("id").arg("-u").output().context("`id -u` could not be started")?;
     Ok(output.stdout.trim_ascii() == b"0")
 }
 
 /// A program in one of the folders of PATH.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Debian keeps PostgreSQL's programs out of PATH, one folder per version; the newest counts.
 fn postgres_programs() -> Option<PathBuf> {
-    let versions = Path::new("/usr/lib/postgresql")
-        .read_dir()
-        .into_iter()
-        .flatten()
-        .flatten();
+    let versions = Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten().flatten();
     let newest = versions
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse::<u32>().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
         .filter(|(_, folder)| folder.join("initdb").is_file())
         .max();
-    newest
-        .map(|(_, folder)| folder)
-        .or_else(|| Some(on_path("initdb")?.parent()?.to_owned()))
+    newest.map(|(_, folder)| folder).or_else(|| Some(on_path("initdb")?.parent()?.to_owned()))
 }
 
 fn emulator_jar() -> Option<PathBuf> {
     let listing = Command::new("dpkg").args(["-L", EMULATOR.package]).output().ok()?;
     let text = String::from_utf8_lossy(&listing.stdout).into_owned();
-    let jar = text
-        .lines()
-        .find(|line| line.ends_with("-all.jar"))
-        .map(PathBuf::from)?;
+    let jar = text.lines().find(|line| line.ends_with("-all.jar")).map(PathBuf::from)?;
     jar.is_file().then_some(jar)
 }

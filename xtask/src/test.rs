@@ -90,9 +90,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if built {
         stages.run("tests", || tests(&requirements, options.only.as_deref()));
         if options.only.is_none() {
-            stages.run("examples in the docs", || {
-                finish(cargo().args(["test", "--workspace", "--doc", "--quiet"]))
-            });
+            stages.run("examples in the docs", || finish(cargo().args(["test", "--workspace", "--doc", "--quiet"])));
         }
     }
     stages.report()
@@ -131,16 +129,10 @@ fn runner(requirements: &Requirements) -> Command {
 
 /// Runs the browser tests and copies what they saw into `directory`.
 pub(crate) fn screenshots(directory: &Path) -> anyhow::Result<()> {
-    run(&Options {
-        only: Some("browser".to_owned()),
-        no_lint: true,
-    })?;
+    run(&Options { only: Some("browser".to_owned()), no_lint: true })?;
     let from = root().join("target/screenshots");
     std::fs::create_dir_all(directory).with_context(|| format!("{} could not be made", directory.display()))?;
-    for entry in from
-        .read_dir()
-        .with_context(|| format!("there are no screenshots in {}", from.display()))?
-    {
+    for entry in from.read_dir().with_context(|| format!("there are no screenshots in {}", from.display()))? {
         let entry = entry?;
         std::fs::copy(entry.path(), directory.join(entry.file_name()))?;
     }

@@ -41,23 +41,14 @@ fn document(api: Api) -> Option<Document> {
 
 /// `gmail.messages.get` is `gmail.users.messages.get` at Google; `pubsub.topics.get` is `pubsub.projects.topics.get`.
 fn method<'a>(document: &'a Document, call: &Call) -> &'a Method {
-    let parent = if call.api == Api::Gmail {
-        "gmail.users."
-    } else {
-        "pubsub.projects."
-    };
+    let parent = if call.api == Api::Gmail { "gmail.users." } else { "pubsub.projects." };
     let (_, name) = call.name.split_once('.').expect("names have a service");
     let name = format!("{parent}{name}");
-    document
-        .methods
-        .get(&name)
-        .unwrap_or_else(|| panic!("Google knows no method {name}"))
+    document.methods.get(&name).unwrap_or_else(|| panic!("Google knows no method {name}"))
 }
 
 fn discovered() -> impl Iterator<Item = (&'static Call, Document)> {
-    CALLS
-        .iter()
-        .filter_map(|call| document(call.api).map(|document| (*call, document)))
+    CALLS.iter().filter_map(|call| document(call.api).map(|document| (*call, document)))
 }
 
 #[test]
@@ -87,11 +78,7 @@ fn every_body_property_is_googles() {
         let request = method(&document, call).request.as_deref();
         for name in call.body {
             let schema = request.unwrap_or_else(|| panic!("{} has no body at Google", call.name));
-            assert!(
-                document.schemas[schema].contains_key(*name),
-                "{}: {schema}.{name}",
-                call.name
-            );
+            assert!(document.schemas[schema].contains_key(*name), "{}: {schema}.{name}", call.name);
         }
     }
 }
@@ -100,10 +87,7 @@ fn every_body_property_is_googles() {
 fn every_field_of_every_mask_is_googles() {
     for (call, document) in discovered() {
         let Some(mask) = call.fields else { continue };
-        let response = method(&document, call)
-            .response
-            .clone()
-            .expect("a mask needs an answer");
+        let response = method(&document, call).response.clone().expect("a mask needs an answer");
         check_mask(&document, &response, mask);
     }
 }
@@ -113,22 +97,13 @@ fn every_field_of_every_mask_is_googles() {
 fn what_is_read_and_nested_in_bodies_is_googles() {
     let pubsub = document(Api::PubSub).unwrap();
     for (schema, mask) in [
-        (
-            "PullResponse",
-            "receivedMessages(ackId,deliveryAttempt,message(data,attributes,messageId,publishTime))",
-        ),
+        ("PullResponse", "receivedMessages(ackId,deliveryAttempt,message(data,attributes,messageId,publishTime))"),
         ("PublishRequest", "messages(data,attributes)"),
         ("PublishResponse", "messageIds"),
         ("Policy", "etag,version,bindings(role,members,condition)"),
         ("SetIamPolicyRequest", "policy/bindings"),
-        (
-            "Subscription",
-            "topic,ackDeadlineSeconds,pushConfig(pushEndpoint,oidcToken(serviceAccountEmail,audience))",
-        ),
-        (
-            "Subscription",
-            "messageRetentionDuration,expirationPolicy/ttl,retryPolicy(minimumBackoff,maximumBackoff)",
-        ),
+        ("Subscription", "topic,ackDeadlineSeconds,pushConfig(pushEndpoint,oidcToken(serviceAccountEmail,audience))"),
+        ("Subscription", "messageRetentionDuration,expirationPolicy/ttl,retryPolicy(minimumBackoff,maximumBackoff)"),
     ] {
         check_mask(&pubsub, schema, mask);
     }
@@ -138,10 +113,7 @@ fn what_is_read_and_nested_in_bodies_is_googles() {
 fn a_wrong_mask_is_found() {
     let gmail = document(Api::Gmail).unwrap();
     for mask in ["id,tread", "payload/header", "payload(headers(name,vale))", "id/x"] {
-        assert!(
-            std::panic::catch_unwind(|| check_mask(&gmail, "Message", mask)).is_err(),
-            "{mask}"
-        );
+        assert!(std::panic::catch_unwind(|| check_mask(&gmail, "Message", mask)).is_err(), "{mask}");
     }
 }
 
@@ -161,9 +133,7 @@ fn check_mask(document: &Document, schema: &str, mask: &str) {
         let (name, rest) = part.split_at(end);
         let kind = document.schemas.get(schema).and_then(|properties| properties.get(name));
         let kind = kind.unwrap_or_else(|| panic!("{schema} has no {name}"));
-        let inner = rest
-            .strip_prefix('/')
-            .or_else(|| rest.strip_prefix('(')?.strip_suffix(')'));
+        let inner = rest.strip_prefix('/').or_else(|| rest.strip_prefix('(')?.strip_suffix(')'));
         if let Some(inner) = inner {
             check_mask(document, kind, inner);
         }

@@ -40,8 +40,7 @@ fn signed(header: &Value, claims: &Value, key: &KeyPair) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text = format!("{}.{}", part(header), part(claims));
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
-        .expect("it can sign");
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).expect("it can sign");
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
@@ -58,16 +57,10 @@ fn public(kid: &str, key: &KeyPair) -> Value {
 /// An issuer that publishes what `keys` holds; other entries must not disturb.
 async fn issuer(keys: Arc<Mutex<Vec<Value>>>, cache_control: &'static str) -> Server {
     Server::start(move |_| {
-        let mut all = vec![
-            json!({ "kty": "EC", "kid": "ec", "crv": "P-256" }),
-            json!({ "kty": "RSA" }),
-            json!(7),
-        ];
+        let mut all = vec![json!({ "kty": "EC", "kid": "ec", "crv": "P-256" }), json!({ "kty": "RSA" }), json!(7)];
         all.extend(keys.lock().expect("not poisoned").clone());
         let mut response = server::json(200, json!({ "keys": all }).to_string());
-        response
-            .headers_mut()
-            .insert("cache-control", cache_control.parse().expect("a value"));
+        response.headers_mut().insert("cache-control", cache_control.parse().expect("a value"));
         response
     })
     .await
@@ -79,12 +72,7 @@ async fn first_key_only(cache_control: &'static str) -> Server {
 
 async fn verify(client: &Client, token: &str, nonce: Option<&str>) -> Result<IdClaims, IdTokenError> {
     let jwks_uri: &Url = &client.endpoints().jwks;
-    let expected = Expected {
-        issuer: GOOGLE,
-        audience: "client",
-        nonce,
-        jwks_uri,
-    };
+    let expected = Expected { issuer: GOOGLE, audience: "client", nonce, jwks_uri };
     client.verify_id_token(&token.into(), &expected).await
 }
 
@@ -92,17 +80,9 @@ async fn verify(client: &Client, token: &str, nonce: Option<&str>) -> Result<IdC
 async fn a_good_token_says_who_it_is() {
     let server = first_key_only("max-age=3600").await;
     let (client, _) = server.client();
-    let read = verify(&client, &token("one", &claims(), &KEYS[0]), Some("n"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (read.sub.as_str(), read.aud.as_str(), read.hd.as_deref()),
-        ("1001", "client", Some("example.com"))
-    );
-    assert_eq!(
-        (read.email.as_deref(), read.email_verified, read.exp),
-        (Some("Ada@Example.com"), true, START + 3600)
-    );
+    let read = verify(&client, &token("one", &claims(), &KEYS[0]), Some("n")).await.unwrap();
+    assert_eq!((read.sub.as_str(), read.aud.as_str(), read.hd.as_deref()), ("1001", "client", Some("example.com")));
+    assert_eq!((read.email.as_deref(), read.email_verified, read.exp), (Some("Ada@Example.com"), true, START + 3600));
     for good in [
         with(json!({ "iss": "accounts.google.com" })),
         with(json!({ "aud": ["client"], "azp": null })),
@@ -110,9 +90,7 @@ async fn a_good_token_says_who_it_is() {
         with(json!({ "exp": START - 59, "iat": START + 60 })),
         with(json!({ "email": null, "email_verified": null, "hd": null })),
     ] {
-        verify(&client, &token("one", &good, &KEYS[0]), Some("n"))
-            .await
-            .unwrap();
+        verify(&client, &token("one", &good, &KEYS[0]), Some("n")).await.unwrap();
     }
 }
 
@@ -123,10 +101,7 @@ async fn a_push_token_is_verified_by_the_same_rules() {
     let push = with(json!({ "azp": "1120000", "sub": "1120000", "nonce": null, "email_verified": "true" }));
     let push = token("one", &push, &KEYS[0]);
     assert!(verify(&client, &push, None).await.unwrap().email_verified);
-    assert!(
-        matches!(verify(&client, &push, Some("n")).await, Err(IdTokenError::Audience)),
-        "not good for signing in"
-    );
+    assert!(matches!(verify(&client, &push, Some("n")).await, Err(IdTokenError::Audience)), "not good for signing in");
 }
 
 #[tokio::test]
@@ -147,9 +122,7 @@ async fn a_token_that_says_something_else_is_refused() {
         (json!({ "exp": null }), "cannot be read"),
         (json!({ "sub": null }), "cannot be read"),
     ] {
-        let error = verify(&client, &token("one", &with(changes.clone()), &KEYS[0]), Some("n"))
-            .await
-            .unwrap_err();
+        let error = verify(&client, &token("one", &with(changes.clone()), &KEYS[0]), Some("n")).await.unwrap_err();
         assert!(error.to_string().contains(sentence), "{changes}: {error}");
     }
 }
@@ -165,32 +138,14 @@ async fn a_token_that_is_signed_otherwise_is_refused() {
     let other = URL_SAFE_NO_PAD.encode(with(json!({ "sub": "admin" })).to_string());
     for (bad, sentence) in [
         (signed(&header("none"), &claims(), &KEYS[0]), "RS256"),
-        (
-            signed(&header("none"), &claims(), &KEYS[0])
-                .rsplit_once('.')
-                .unwrap()
-                .0
-                .to_owned()
-                + ".",
-            "RS256",
-        ),
+        (signed(&header("none"), &claims(), &KEYS[0]).rsplit_once('.').unwrap().0.to_owned() + ".", "RS256"),
         (signed(&header("HS256"), &claims(), &KEYS[0]), "RS256"),
         (signed(&header("RS512"), &claims(), &KEYS[0]), "RS256"),
-        (
-            signed(
-                &json!({ "alg": "RS256", "kid": "one", "crit": ["x"] }),
-                &claims(),
-                &KEYS[0],
-            ),
-            "RS256",
-        ),
+        (signed(&json!({ "alg": "RS256", "kid": "one", "crit": ["x"] }), &claims(), &KEYS[0]), "RS256"),
         (token("one", &claims(), &KEYS[1]), "signature"),
         (format!("{start}.{other}.{signature}"), "signature"),
         (format!("{text}."), "signature"),
-        (
-            signed(&json!({ "alg": "RS256" }), &claims(), &KEYS[0]),
-            "does not publish",
-        ),
+        (signed(&json!({ "alg": "RS256" }), &claims(), &KEYS[0]), "does not publish"),
         (token("ec", &claims(), &KEYS[0]), "does not publish"),
         (String::new(), "cannot be read"),
         ("a.b.c".to_owned(), "cannot be read"),
@@ -230,22 +185,15 @@ async fn a_new_key_is_found_and_forged_key_ids_do_not_flood_the_issuer() {
     let server = issuer(published.clone(), "max-age=86400").await;
     let (client, report) = server.client();
     let new = token("two", &claims(), &KEYS[1]);
-    verify(&client, &token("one", &claims(), &KEYS[0]), Some("n"))
-        .await
-        .unwrap();
+    verify(&client, &token("one", &claims(), &KEYS[0]), Some("n")).await.unwrap();
     published.lock().unwrap().push(public("two", &KEYS[1]));
     for _ in 0..20 {
-        assert!(matches!(
-            verify(&client, &new, Some("n")).await,
-            Err(IdTokenError::UnknownKey)
-        ));
+        assert!(matches!(verify(&client, &new, Some("n")).await, Err(IdTokenError::UnknownKey)));
     }
     assert_eq!(server.seen().len(), 1, "an unknown key id waits for a minute");
     report.advance(60);
     verify(&client, &new, Some("n")).await.unwrap();
-    verify(&client, &token("one", &claims(), &KEYS[0]), Some("n"))
-        .await
-        .unwrap();
+    verify(&client, &token("one", &claims(), &KEYS[0]), Some("n")).await.unwrap();
     assert_eq!(server.seen().len(), 2);
 }
 
@@ -261,16 +209,11 @@ async fn many_at_once_fetch_the_keys_once() {
 
 #[tokio::test]
 async fn keys_that_cannot_be_had_are_no_forgery() {
-    for (status, body, expected) in [
-        (500, "", ErrorKind::Transient),
-        (200, "[]", ErrorKind::NotUnderstood),
-        (200, "{}", ErrorKind::NotUnderstood),
-    ] {
+    for (status, body, expected) in
+        [(500, "", ErrorKind::Transient), (200, "[]", ErrorKind::NotUnderstood), (200, "{}", ErrorKind::NotUnderstood)]
+    {
         let server = Server::start(move |_| server::json(status, body)).await;
         let result = verify(&server.client().0, &token("one", &claims(), &KEYS[0]), Some("n")).await;
-        assert!(
-            matches!(result, Err(IdTokenError::Keys(error)) if error.kind == expected),
-            "{status} {body}"
-        );
+        assert!(matches!(result, Err(IdTokenError::Keys(error)) if error.kind == expected), "{status} {body}");
     }
 }

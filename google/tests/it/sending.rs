@@ -74,20 +74,9 @@ async fn gmail_calls_go_where_they_should() {
         result.unwrap();
     }
     let lines: Vec<_> = server.seen().iter().map(Seen::line).collect();
-    let paths = [
-        "GET profile",
-        "POST watch",
-        "POST stop",
-        "GET labels",
-        "GET labels/INBOX",
-        "GET history",
-    ];
+    let paths = ["GET profile", "POST watch", "POST stop", "GET labels", "GET labels/INBOX", "GET history"];
     let more = ["GET messages", "GET messages/abc", "GET threads/def"];
-    let expected: Vec<_> = paths
-        .iter()
-        .chain(&more)
-        .map(|line| line.replace(' ', " /gmail/v1/users/me/"))
-        .collect();
+    let expected: Vec<_> = paths.iter().chain(&more).map(|line| line.replace(' ', " /gmail/v1/users/me/")).collect();
     assert_eq!(lines, expected);
     let units: Vec<_> = report.records().iter().map(|record| record.units).collect();
     assert_eq!(units, [1, 100, 50, 1, 1, 2, 5, 20, 40]);
@@ -95,24 +84,16 @@ async fn gmail_calls_go_where_they_should() {
     for seen in server.seen() {
         assert_eq!(seen.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
         assert_eq!(seen.header("accept-encoding"), Some("gzip"));
-        assert!(
-            seen.header("user-agent").unwrap().contains("gzip"),
-            "without the word Gmail does not compress"
-        );
+        assert!(seen.header("user-agent").unwrap().contains("gzip"), "without the word Gmail does not compress");
         assert!(!seen.uri.to_string().contains("hush"));
     }
     let query = |index: usize| {
         let query = server.seen()[index].query();
         let kept = query.into_iter().filter(|(name, _)| name != "fields");
-        kept.map(|(name, value)| format!("{name}={value}"))
-            .collect::<Vec<_>>()
-            .join(" ")
+        kept.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(query(5), "startHistoryId=5 maxResults=500 pageToken=next");
-    assert_eq!(
-        query(6),
-        "maxResults=500 labelIds=INBOX labelIds=UNREAD includeSpamTrash=true pageToken=next"
-    );
+    assert_eq!(query(6), "maxResults=500 labelIds=INBOX labelIds=UNREAD includeSpamTrash=true pageToken=next");
     let headers: Vec<_> = HEADERS.iter().map(|name| format!(" metadataHeaders={name}")).collect();
     assert_eq!(query(7), format!("format=metadata{}", headers.concat()));
     assert_eq!(query(8), query(7));
@@ -163,12 +144,7 @@ async fn nothing_is_repeated() {
         assert_eq!(result.unwrap_err().kind, ErrorKind::Transient);
     }
     assert_eq!(server.seen().len(), 9);
-    assert!(
-        report
-            .records()
-            .iter()
-            .all(|record| (record.outcome, record.status) == ("transient", Some(503)))
-    );
+    assert!(report.records().iter().all(|record| (record.outcome, record.status) == ("transient", Some(503))));
 }
 
 #[tokio::test]
@@ -180,9 +156,7 @@ async fn answers_are_compressed_and_measured_after_that() {
     let (client, report) = server.client();
     let refresh = async || {
         let provider = Provider::google(client.endpoints());
-        client
-            .refresh(&provider, &oauth_client(), &"1//hush".into(), "grant_1")
-            .await
+        client.refresh(&provider, &oauth_client(), &"1//hush".into(), "grant_1").await
     };
     refresh().await.unwrap();
     size.store(257 * 1024, Ordering::Relaxed);
@@ -190,10 +164,7 @@ async fn answers_are_compressed_and_measured_after_that() {
     assert_eq!(error.kind, ErrorKind::NotUnderstood);
     assert_eq!(error.detail(), Some("the answer is larger than this client accepts"));
     let records = report.records();
-    assert!(
-        records[0].bytes > 200 * 1024,
-        "the size is that of the text, which travelled as a few hundred bytes"
-    );
+    assert!(records[0].bytes > 200 * 1024, "the size is that of the text, which travelled as a few hundred bytes");
     assert!(records[1].bytes < 400 * 1024, "it stopped reading soon after the limit");
 }
 
@@ -226,16 +197,8 @@ async fn what_is_secret_is_never_shown() {
         let refresh: SecretString = "1//hush-refresh".into();
         let caller = caller();
         let errors = [
-            client
-                .exchange_code(&provider, &oauth, &code, &verifier)
-                .await
-                .map(drop)
-                .unwrap_err(),
-            client
-                .refresh(&provider, &oauth, &refresh, "grant_1")
-                .await
-                .map(drop)
-                .unwrap_err(),
+            client.exchange_code(&provider, &oauth, &code, &verifier).await.map(drop).unwrap_err(),
+            client.refresh(&provider, &oauth, &refresh, "grant_1").await.map(drop).unwrap_err(),
             client.gmail(&caller).labels().await.map(drop).unwrap_err(),
         ];
         for error in errors {
@@ -270,15 +233,9 @@ async fn each_call_gives_one_receipt() {
     gmail.labels().await.unwrap();
     assert_eq!(gmail.profile().await.unwrap_err().kind, ErrorKind::NotUnderstood);
     assert_eq!(gmail.history(1, None).await.unwrap_err().kind, ErrorKind::CursorGone);
-    assert_eq!(
-        gmail.message("a").await.unwrap_err().kind,
-        ErrorKind::Refused(Refusal::NotFound)
-    );
+    assert_eq!(gmail.message("a").await.unwrap_err().kind, ErrorKind::Refused(Refusal::NotFound));
     let records = report.records();
-    let told: Vec<_> = records
-        .iter()
-        .map(|one| (one.call, one.status, one.bytes, one.units, one.outcome))
-        .collect();
+    let told: Vec<_> = records.iter().map(|one| (one.call, one.status, one.bytes, one.units, one.outcome)).collect();
     let expected = [
         ("gmail.labels.list", Some(200), 2, 1, "ok"),
         ("gmail.getProfile", Some(200), 2, 1, "not_understood"),
@@ -286,11 +243,7 @@ async fn each_call_gives_one_receipt() {
         ("gmail.messages.get", Some(404), 0, 20, "refused"),
     ];
     assert_eq!(told, expected);
-    assert!(
-        records
-            .iter()
-            .all(|one| one.on_behalf.as_deref() == Some("grant_1") && one.at.as_second() == START)
-    );
+    assert!(records.iter().all(|one| one.on_behalf.as_deref() == Some("grant_1") && one.at.as_second() == START));
 }
 
 #[tokio::test]
@@ -309,10 +262,7 @@ async fn a_call_that_nobody_waits_for_gives_a_receipt_too() {
         () = async { arrived.notified().await; report.advance(3) } => {}
     }
     let records = report.records();
-    assert_eq!(
-        (records[0].outcome, records[0].units, records[0].took_ms),
-        ("cancelled", 20, 3000)
-    );
+    assert_eq!((records[0].outcome, records[0].units, records[0].took_ms), ("cancelled", 20, 3000));
 }
 
 /// A body that never comes.
@@ -327,29 +277,14 @@ async fn codes_and_tokens_travel_in_forms() {
     let (client, report) = server.client();
     let provider = Provider::google(client.endpoints());
     let oauth = oauth_client();
-    let exchanged = client
-        .exchange_code(&provider, &oauth, &"4/c".into(), &"v".into())
-        .await
-        .unwrap();
-    assert_eq!(
-        exchanged.scopes,
-        ["https://www.googleapis.com/auth/userinfo.email", "openid"]
-    );
+    let exchanged = client.exchange_code(&provider, &oauth, &"4/c".into(), &"v".into()).await.unwrap();
+    assert_eq!(exchanged.scopes, ["https://www.googleapis.com/auth/userinfo.email", "openid"]);
     assert!(exchanged.refresh_token.is_some() && exchanged.id_token.is_none());
-    client
-        .refresh(&provider, &oauth, &"1//r".into(), "grant_1")
-        .await
-        .unwrap();
+    client.refresh(&provider, &oauth, &"1//r".into(), "grant_1").await.unwrap();
     client.revoke(&"1//r".into(), "grant_1").await.unwrap();
     let expected = [
-        (
-            "/token",
-            "client_id=client client_secret=hush-client code=4/c code_verifier=v grant_type=authorization_code",
-        ),
-        (
-            "/token",
-            "client_id=client client_secret=hush-client grant_type=refresh_token refresh_token=1//r",
-        ),
+        ("/token", "client_id=client client_secret=hush-client code=4/c code_verifier=v grant_type=authorization_code"),
+        ("/token", "client_id=client client_secret=hush-client grant_type=refresh_token refresh_token=1//r"),
         ("/revoke", "token=1//r"),
     ];
     for (seen, (path, form)) in server.seen().iter().zip(expected) {
@@ -392,21 +327,10 @@ async fn discovery_trusts_only_the_issuer_itself() {
     let issuer = server.base.as_str().trim_end_matches('/').to_owned();
     let provider = client.discover(&issuer).await.unwrap();
     assert_eq!(provider.authorization_endpoint.as_str(), format!("{issuer}/auth?a=b"));
-    let bad = [
-        format!("{issuer}/other"),
-        format!("{issuer}/far"),
-        "http://issuer.example".to_owned(),
-        "x".to_owned(),
-    ];
+    let bad = [format!("{issuer}/other"), format!("{issuer}/far"), "http://issuer.example".to_owned(), "x".to_owned()];
     for bad in bad {
         let error = client.discover(&bad).await.unwrap_err();
-        assert!(
-            matches!(
-                error.kind,
-                ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(_)))
-            ),
-            "{bad}: {error}"
-        );
+        assert!(matches!(error.kind, ErrorKind::Refused(Refusal::Operator(OperatorFault::Other(_)))), "{bad}: {error}");
     }
 }
 
@@ -423,72 +347,31 @@ async fn pubsub_is_asked_as_the_emulator_wants_it() {
         _ => json(200, "{}"),
     })
     .await;
-    let pubsub = server
-        .client()
-        .0
-        .pubsub(server.base.as_str(), &Credentials::anonymous());
+    let pubsub = server.client().0.pubsub(server.base.as_str(), &Credentials::anonymous());
     let (topic, subscription) = ("projects/p/topics/new", "projects/p/subscriptions/new");
     assert_eq!(pubsub.create_topic(topic).await.unwrap(), Created::New);
-    assert_eq!(
-        pubsub.create_topic("projects/p/topics/old").await.unwrap(),
-        Created::Existed
-    );
+    assert_eq!(pubsub.create_topic("projects/p/topics/old").await.unwrap(), Created::Existed);
     assert!(!pubsub.topic_exists(topic).await.unwrap());
     assert!(pubsub.topic_exists("projects/p/topics/old").await.unwrap());
     assert_eq!(pubsub.subscription(subscription).await.unwrap(), None);
-    assert_eq!(
-        pubsub
-            .subscription("projects/p/subscriptions/old")
-            .await
-            .unwrap()
-            .unwrap()
-            .ack_deadline_s,
-        10
-    );
-    let push = PushSpec {
-        endpoint: "https://x/".into(),
-        service_account: "s".into(),
-        audience: "a".into(),
-    };
+    assert_eq!(pubsub.subscription("projects/p/subscriptions/old").await.unwrap().unwrap().ack_deadline_s, 10);
+    let push = PushSpec { endpoint: "https://x/".into(), service_account: "s".into(), audience: "a".into() };
     let (name, topic) = (subscription.to_owned(), topic.to_owned());
-    let spec = SubscriptionSpec {
-        name,
-        topic: topic.clone(),
-        ack_deadline_s: 60,
-        push: Some(push),
-    };
+    let spec = SubscriptionSpec { name, topic: topic.clone(), ack_deadline_s: 60, push: Some(push) };
     assert_eq!(pubsub.create_subscription(&spec).await.unwrap(), Created::New);
     assert_eq!(pubsub.publish(&topic, b"hi", &BTreeMap::new()).await.unwrap(), "m");
     assert_eq!(pubsub.pull(subscription, 5).await.unwrap()[0].data, b"hi");
     pubsub.acknowledge(subscription, &["a".to_owned()]).await.unwrap();
     pubsub.acknowledge(subscription, &[]).await.unwrap();
-    pubsub
-        .modify_ack_deadline(subscription, &["a".to_owned()], 5000)
-        .await
-        .unwrap();
-    assert!(
-        pubsub
-            .acknowledge(subscription, &vec![String::new(); 1001])
-            .await
-            .is_err()
-    );
+    pubsub.modify_ack_deadline(subscription, &["a".to_owned()], 5000).await.unwrap();
+    assert!(pubsub.acknowledge(subscription, &vec![String::new(); 1001]).await.is_err());
 
     let seen = server.seen();
-    assert!(
-        seen.iter()
-            .all(|one| one.header("authorization").is_none() && one.uri.query().is_none())
-    );
-    let bodies: Vec<_> = seen
-        .iter()
-        .map(|one| one.body.as_str())
-        .filter(|body| body.len() > 2)
-        .collect();
+    assert!(seen.iter().all(|one| one.header("authorization").is_none() && one.uri.query().is_none()));
+    let bodies: Vec<_> = seen.iter().map(|one| one.body.as_str()).filter(|body| body.len() > 2).collect();
     let created = r#"{"topic":"projects/p/topics/new","ackDeadlineSeconds":60,"messageRetentionDuration":"604800s","#;
     assert!(bodies[0].starts_with(created), "{}", bodies[0]);
-    assert!(
-        bodies[0].contains(r#""expirationPolicy":{}"#),
-        "or it would vanish after 31 idle days"
-    );
+    assert!(bodies[0].contains(r#""expirationPolicy":{}"#), "or it would vanish after 31 idle days");
     let expected = [
         r#"{"messages":[{"data":"aGk=","attributes":{}}]}"#,
         r#"{"maxMessages":5}"#,
@@ -502,40 +385,17 @@ async fn pubsub_is_asked_as_the_emulator_wants_it() {
 async fn a_service_account_signs_its_own_token() {
     let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
-    let pem = format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        STANDARD.encode(der.as_ref())
-    );
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
     let file = serde_json::json!({ "type": "service_account", "client_email": "s@p.example", "private_key_id": "k",
         "private_key": pem, "project_id": "p", "universe_domain": "googleapis.com" });
     let credentials = Credentials::from_key_file(&file.to_string()).unwrap();
     let server = Server::start(|_| json(200, "{}")).await;
     let (client, _) = server.client();
     let subscription = "projects/p/subscriptions/mail";
-    assert!(
-        client
-            .pubsub(server.base.as_str(), &credentials)
-            .pull(subscription, 1)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        server.seen()[0]
-            .header("authorization")
-            .unwrap()
-            .starts_with("Bearer ey")
-    );
-    let far = client
-        .pubsub("http://pubsub.example", &credentials)
-        .pull(subscription, 1)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        far.kind,
-        ErrorKind::Refused(Refusal::Invalid),
-        "the token stays off plain http"
-    );
+    assert!(client.pubsub(server.base.as_str(), &credentials).pull(subscription, 1).await.unwrap().is_empty());
+    assert!(server.seen()[0].header("authorization").unwrap().starts_with("Bearer ey"));
+    let far = client.pubsub("http://pubsub.example", &credentials).pull(subscription, 1).await.unwrap_err();
+    assert_eq!(far.kind, ErrorKind::Refused(Refusal::Invalid), "the token stays off plain http");
     assert!(!format!("{credentials:?} {far:?}").contains("PRIVATE"));
 }
 
@@ -543,55 +403,35 @@ async fn a_service_account_signs_its_own_token() {
 async fn granting_gives_way_to_others_but_not_for_ever() {
     let left = Arc::new(AtomicU32::new(1));
     let conflicts = left.clone();
-    let lose = move || {
-        conflicts
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .is_ok()
-    };
+    let lose = move || conflicts.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
     let server = Server::start(move |seen| match seen.method.as_str() {
-        "GET" if seen.uri.path().contains("granted") => json(
-            200,
-            r#"{"bindings":[{"role":"roles/pubsub.publisher","members":["m"]}]}"#,
-        ),
+        "GET" if seen.uri.path().contains("granted") => {
+            json(200, r#"{"bindings":[{"role":"roles/pubsub.publisher","members":["m"]}]}"#)
+        }
         "GET" if seen.uri.path().contains("emulated") => json(501, ""),
         "GET" => json(200, r#"{"etag":"e"}"#),
         _ if lose() => json(409, r#"{"error":{"status":"ABORTED"}}"#),
         _ => json(200, "{}"),
     })
     .await;
-    let pubsub = server
-        .client()
-        .0
-        .pubsub(server.base.as_str(), &Credentials::anonymous());
+    let pubsub = server.client().0.pubsub(server.base.as_str(), &Credentials::anonymous());
     let grant = async |topic: &str| pubsub.grant_publisher(&format!("projects/p/topics/{topic}"), "m").await;
     assert_eq!(grant("t").await.unwrap(), Granted::New);
     assert_eq!(server.seen().len(), 4);
-    assert_eq!(
-        server.seen()[0].query(),
-        [("options.requestedPolicyVersion".to_owned(), "3".to_owned())]
-    );
+    assert_eq!(server.seen()[0].query(), [("options.requestedPolicyVersion".to_owned(), "3".to_owned())]);
     let policy = r#"{"policy":{"etag":"e","bindings":[{"role":"roles/pubsub.publisher","members":["m"]}]}}"#;
     assert_eq!(server.seen()[3].body, policy);
     assert_eq!(grant("granted").await.unwrap(), Granted::Already);
-    assert_eq!(
-        grant("emulated").await.unwrap_err().kind,
-        ErrorKind::Refused(Refusal::NotImplemented)
-    );
+    assert_eq!(grant("emulated").await.unwrap_err().kind, ErrorKind::Refused(Refusal::NotImplemented));
     left.store(u32::MAX, Ordering::Relaxed);
     let before = server.seen().len();
-    assert_eq!(
-        grant("t").await.unwrap_err().kind,
-        ErrorKind::Refused(Refusal::Conflict)
-    );
+    assert_eq!(grant("t").await.unwrap_err().kind, ErrorKind::Refused(Refusal::Conflict));
     assert_eq!(server.seen().len() - before, 6);
 }
 
 #[tokio::test]
 async fn a_client_refuses_unsafe_endpoints() {
-    let far = Endpoints {
-        token: "http://token.example".parse().unwrap(),
-        ..Endpoints::default()
-    };
+    let far = Endpoints { token: "http://token.example".parse().unwrap(), ..Endpoints::default() };
     let options = intail_google::ClientOptions {
         endpoints: far,
         prices: intail_google::price::Table::May2026,
@@ -599,10 +439,5 @@ async fn a_client_refuses_unsafe_endpoints() {
         hook: None,
         user_agent: String::new(),
     };
-    assert!(
-        Client::new(options)
-            .unwrap_err()
-            .to_string()
-            .contains("google.endpoints.token")
-    );
+    assert!(Client::new(options).unwrap_err().to_string().contains("google.endpoints.token"));
 }

@@ -34,9 +34,7 @@ impl Seen {
 
     /// The query, in order.
     pub(crate) fn query(&self) -> Vec<(String, String)> {
-        url::form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes())
-            .into_owned()
-            .collect()
+        url::form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes()).into_owned().collect()
     }
 
     /// The form in the body.
@@ -62,19 +60,12 @@ impl Server {
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let state: (Answer, Arc<Mutex<Vec<Seen>>>) = (Arc::new(answer), seen.clone());
-        let router = Router::new()
-            .fallback(respond)
-            .with_state(state)
-            .layer(CompressionLayer::new());
+        let router = Router::new().fallback(respond).with_state(state).layer(CompressionLayer::new());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let mut task = JoinSet::new();
         task.spawn(async move { axum::serve(listener, router).await });
-        Self {
-            base: Url::parse(&format!("http://{address}")).expect("an address"),
-            seen,
-            _task: task,
-        }
+        Self { base: Url::parse(&format!("http://{address}")).expect("an address"), seen, _task: task }
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -94,12 +85,7 @@ async fn respond(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let one = Seen {
-        method,
-        uri,
-        headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    };
+    let one = Seen { method, uri, headers, body: String::from_utf8_lossy(&body).into_owned() };
     seen.lock().expect("no test panics while it holds it").push(one.clone());
     answer(&one)
 }
@@ -107,9 +93,7 @@ async fn respond(
 pub(crate) fn json(status: u16, body: impl Into<String>) -> Response<Body> {
     let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-    response
-        .headers_mut()
-        .insert("content-type", "application/json".parse().expect("a value"));
+    response.headers_mut().insert("content-type", "application/json".parse().expect("a value"));
     response
 }
 
@@ -153,10 +137,7 @@ impl Report {
 
 impl CallHook for Report {
     fn called(&self, call: &CallRecord) {
-        self.records
-            .lock()
-            .expect("no test panics while it holds it")
-            .push(call.clone());
+        self.records.lock().expect("no test panics while it holds it").push(call.clone());
     }
 }
 
@@ -178,8 +159,5 @@ pub(crate) fn client(endpoints: Endpoints) -> (Client, Report) {
 pub(crate) const TOKEN: &str = "ya29.hush-access";
 
 pub(crate) fn caller() -> Caller {
-    Caller {
-        access_token: TOKEN.into(),
-        on_behalf: "grant_1".to_owned(),
-    }
+    Caller { access_token: TOKEN.into(), on_behalf: "grant_1".to_owned() }
 }

@@ -30,18 +30,7 @@ pub async fn assemble(config: Config, clock: Clock, random: Random) -> Result<Ap
     let due = Bell::default();
     let feed = Hub::new(clock.clone());
     let turns = Turns::default();
-    Ok(App::new(Parts {
-        config,
-        store,
-        clock,
-        random,
-        keyring,
-        google,
-        receipts,
-        turns,
-        due,
-        feed,
-    }))
+    Ok(App::new(Parts { config, store, clock, random, keyring, google, receipts, turns, due, feed }))
 }
 
 /// The client of Google's API as it is configured.
@@ -67,10 +56,7 @@ pub(super) fn database_url(database: &Database) -> SecretString {
 
 /// A path as an address: the two characters that mean something in one are written as such.
 fn sqlite_url(path: &Path) -> String {
-    format!(
-        "sqlite:{}",
-        path.display().to_string().replace('%', "%25").replace('?', "%3F")
-    )
+    format!("sqlite:{}", path.display().to_string().replace('%', "%25").replace('?', "%3F"))
 }
 
 #[cfg(test)]
@@ -79,13 +65,7 @@ mod tests {
 
     #[test]
     fn odd_file_names_stay_themselves() {
-        assert_eq!(
-            sqlite_url(Path::new("/var/lib/intail/intail.db")),
-            "sqlite:/var/lib/intail/intail.db"
-        );
-        assert_eq!(
-            sqlite_url(Path::new("/100% sure?/a b.db")),
-            "sqlite:/100%25 sure%3F/a b.db"
-        );
+        assert_eq!(sqlite_url(Path::new("/var/lib/intail/intail.db")), "sqlite:/var/lib/intail/intail.db");
+        assert_eq!(sqlite_url(Path::new("/100% sure?/a b.db")), "sqlite:/100%25 sure%3F/a b.db");
     }
 }

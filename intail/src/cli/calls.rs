@@ -33,14 +33,8 @@ pub(super) fn run(arguments: &CallsArguments, output: &mut dyn Write) -> Result<
 
 /// The services in the order of the list, with a heading each.
 const SERVICES: [(Api, &str); 3] = [
-    (
-        Api::SignIn,
-        "Sign-in and grants, at the addresses of [google.endpoints]",
-    ),
-    (
-        Api::Gmail,
-        "Gmail, with the scope gmail.metadata: no call can read a body or change a message",
-    ),
+    (Api::SignIn, "Sign-in and grants, at the addresses of [google.endpoints]"),
+    (Api::Gmail, "Gmail, with the scope gmail.metadata: no call can read a body or change a message"),
     (Api::PubSub, "Cloud Pub/Sub, in your own project"),
 ];
 
@@ -67,11 +61,7 @@ fn push_call(text: &mut String, call: &Call, width: usize) {
         (new, old) if new == old => format!("  ({new} units)"),
         (new, old) => format!("  ({new} units; before {old})"),
     };
-    let _ = writeln!(
-        text,
-        "  {:<width$}  {:<4}  {}{units}",
-        call.name, call.method, call.path
-    );
+    let _ = writeln!(text, "  {:<width$}  {:<4}  {}{units}", call.name, call.method, call.path);
     push_names(text, "query", call.query.iter().copied());
     push_names(text, "body", call.body.iter().copied());
     push_names(text, "only", call.fields.iter().flat_map(|fields| fields.split(',')));

@@ -36,14 +36,7 @@ const MARK: &str = "intail-demo.txt";
 /// The file with the false Google's world.
 const WORLD: &str = "sandbox.json";
 /// Every other file that the demo makes, temporary ones included.
-const FILES: [&str; 6] = [
-    "intail.db",
-    "intail.db-wal",
-    "intail.db-shm",
-    "intail.key",
-    WORLD,
-    "sandbox.new",
-];
+const FILES: [&str; 6] = ["intail.db", "intail.db-wal", "intail.db-shm", "intail.key", WORLD, "sandbox.new"];
 /// What stands in the marking file.
 const MARK_TEXT: &str = "The other files here were made by `intail demo`; `intail demo --fresh` deletes them.\n";
 
@@ -66,17 +59,12 @@ pub(super) struct DemoArguments {
 
 /// Runs it.
 pub(super) async fn run(arguments: DemoArguments, mut surroundings: Surroundings) -> Result<Outcome, CliError> {
-    for (address, option) in [
-        (arguments.listen, "--listen"),
-        (arguments.sandbox_listen, "--sandbox-listen"),
-    ] {
+    for (address, option) in [(arguments.listen, "--listen"), (arguments.sandbox_listen, "--sandbox-listen")] {
         if !address.ip().is_loopback() {
             let sentence =
                 format!("The demo asks nobody for a password, so it only listens on this machine, not on {address}.");
-            return Err(CliError::misused(sentence).hint(format!(
-                "Give {option} an address such as 127.0.0.1:{}.",
-                address.port()
-            )));
+            return Err(CliError::misused(sentence)
+                .hint(format!("Give {option} an address such as 127.0.0.1:{}.", address.port())));
         }
     }
     let listener = listen(arguments.listen, "--listen").await?;
@@ -222,10 +210,7 @@ impl Company {
         let identity = &world.identity;
         let client = |path: &str| {
             let redirect = format!("{public_url}{path}");
-            let found = identity
-                .clients
-                .values()
-                .find(|client| client.redirect_uris.contains(&redirect));
+            let found = identity.clients.values().find(|client| client.redirect_uris.contains(&redirect));
             found.ok_or_else(|| {
                 CliError::new("The saved false Google has no application for Intail any more.")
                     .hint("Start over with --fresh.")
@@ -236,10 +221,7 @@ impl Company {
             client_id: client.client_id.clone(),
             client_secret: SecretString::from(client.client_secret.clone()),
         };
-        let administrator = identity
-            .people
-            .values()
-            .find(|person| person.is_admin && person.is_active());
+        let administrator = identity.people.values().find(|person| person.is_admin && person.is_active());
         Ok(Self {
             name: identity.customer.name.clone(),
             domains: identity.customer.domains.clone(),
@@ -299,15 +281,7 @@ async fn settle(app: &App, company: &Company) -> Result<(), StoreError> {
     if let Some((subject, email, name)) = company.administrator.clone() {
         let issuer = company.issuer.clone();
         let role = PersonRole::Administrator;
-        let person = Person {
-            id: PersonId::new(&app.random),
-            organization_id,
-            issuer,
-            subject,
-            email,
-            name,
-            role,
-        };
+        let person = Person { id: PersonId::new(&app.random), organization_id, issuer, subject, email, name, role };
         people::create(&mut tx, &person, now).await?;
     }
     tx.commit().await
@@ -320,11 +294,7 @@ fn employee(identity: &Identity) -> Option<&Account> {
         normal && !person.is_admin && identity.is_of_customer(person)
     };
     let primary = identity.customer.domains.first();
-    identity
-        .people
-        .values()
-        .filter(ordinary)
-        .min_by_key(|person| (person.hd.as_ref() != primary, &person.email))
+    identity.people.values().filter(ordinary).min_by_key(|person| (person.hd.as_ref() != primary, &person.email))
 }
 
 /// What the newcomer reads.
@@ -393,14 +363,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("intail.db"), "precious").expect("written");
         for fresh in [false, true] {
-            let error = Folder::open(folder.path().to_owned(), fresh)
-                .err()
-                .expect("it isn't the demo's")
-                .to_string();
-            assert!(
-                error.ends_with("holds a file intail.db that the demo didn't make."),
-                "{error}"
-            );
+            let error = Folder::open(folder.path().to_owned(), fresh).err().expect("it isn't the demo's").to_string();
+            assert!(error.ends_with("holds a file intail.db that the demo didn't make."), "{error}");
         }
         assert!(!folder.path().join(MARK).exists());
     }

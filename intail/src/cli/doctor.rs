@@ -74,12 +74,7 @@ impl State {
 
 impl Finding {
     fn new(check: &'static str, state: State, detail: impl Into<String>) -> Self {
-        Self {
-            check,
-            state,
-            detail: detail.into(),
-            remedy: None,
-        }
+        Self { check, state, detail: detail.into(), remedy: None }
     }
 
     fn good(check: &'static str, detail: impl Into<String>) -> Self {
@@ -87,18 +82,11 @@ impl Finding {
     }
 
     fn problem(check: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            remedy: Some(remedy.into()),
-            ..Self::new(check, State::Problem, detail)
-        }
+        Self { remedy: Some(remedy.into()), ..Self::new(check, State::Problem, detail) }
     }
 
     fn skipped(check: &'static str, because: &str) -> Self {
-        Self::new(
-            check,
-            State::Skipped,
-            format!("Not looked at, because of the problem with {because}."),
-        )
+        Self::new(check, State::Skipped, format!("Not looked at, because of the problem with {because}."))
     }
 }
 
@@ -114,11 +102,7 @@ pub(super) async fn run(arguments: DoctorArguments, mut surroundings: Surroundin
             )]
         }
     };
-    let text = if arguments.json {
-        as_json(&findings)
-    } else {
-        as_text(&findings)
-    };
+    let text = if arguments.json { as_json(&findings) } else { as_text(&findings) };
     write!(surroundings.output, "{text}")?;
     let problems = findings.iter().any(|finding| finding.state == State::Problem);
     Ok(if problems { Outcome::Problems } else { Outcome::Done })
@@ -150,46 +134,26 @@ async fn database_and_key(config: &Config, surroundings: &Surroundings) -> Vec<F
         Ok(store) => {
             let key = key(config, &store, surroundings).await;
             store.close().await;
-            vec![
-                Finding::good("database", format!("It is there and up to date ({}).", config.database)),
-                key,
-            ]
+            vec![Finding::good("database", format!("It is there and up to date ({}).", config.database)), key]
         }
         Err(error) => {
-            let remedy = error
-                .hints()
-                .first()
-                .cloned()
-                .unwrap_or_else(|| "Correct database.url.".to_owned());
-            vec![
-                Finding::problem("database", error.to_string(), remedy),
-                Finding::skipped("key file", "the database"),
-            ]
+            let remedy = error.hints().first().cloned().unwrap_or_else(|| "Correct database.url.".to_owned());
+            vec![Finding::problem("database", error.to_string(), remedy), Finding::skipped("key file", "the database")]
         }
     }
 }
 
 fn new_database(path: &Path) -> Finding {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if folder.is_dir() {
-        return Finding::good(
-            "database",
-            format!("It will be made at the first start ({}).", path.display()),
-        );
+        return Finding::good("database", format!("It will be made at the first start ({}).", path.display()));
     }
     let detail = format!("The folder {} for the database doesn't exist.", folder.display());
     Finding::problem("database", detail, format!("mkdir -p {}", folder.display()))
 }
 
 fn new_key(path: &Path) -> Finding {
-    let word = if path.exists() {
-        "It is there"
-    } else {
-        "It will be made at the first start"
-    };
+    let word = if path.exists() { "It is there" } else { "It will be made at the first start" };
     Finding::good("key file", format!("{word} ({}).", path.display()))
 }
 
@@ -199,10 +163,7 @@ async fn key(config: &Config, store: &Store, surroundings: &Surroundings) -> Fin
         return new_key(path);
     }
     match Keyring::open(path, store, &surroundings.random, surroundings.clock.now()).await {
-        Ok(_) => Finding::good(
-            "key file",
-            format!("It opens this database's secrets ({}).", path.display()),
-        ),
+        Ok(_) => Finding::good("key file", format!("It opens this database's secrets ({}).", path.display())),
         Err(error) => {
             let remedy = "Put the key file back that this database was sealed with, or name it in keys.file.";
             Finding::problem("key file", super::sentence(&error), remedy)
@@ -242,19 +203,11 @@ async fn reachable(config: &Config, clock: &Clock) -> Finding {
     });
     let away: Vec<String> = join_all(tries).await.into_iter().flatten().collect();
     if away.is_empty() {
-        let detail = if places.len() == 1 {
-            "It answers.".to_owned()
-        } else {
-            format!("All {} answer.", places.len())
-        };
+        let detail = if places.len() == 1 { "It answers.".to_owned() } else { format!("All {} answer.", places.len()) };
         return Finding::good("endpoints", detail);
     }
     let detail = format!("No connection to {}.", away.join(", "));
-    Finding::problem(
-        "endpoints",
-        detail,
-        "Let this machine connect there, or correct [google.endpoints].",
-    )
+    Finding::problem("endpoints", detail, "Let this machine connect there, or correct [google.endpoints].")
 }
 
 fn place(url: &Url) -> Option<(String, u16)> {
@@ -276,18 +229,10 @@ async fn discovery(config: &Config, google: &Client) -> Finding {
 /// Asks the token endpoint with a refresh token that can't exist: who is refused for the token is known as a client.
 async fn clients(config: &Config, google: &Client) -> Vec<Finding> {
     let endpoints = &config.google.endpoints;
-    let grants = client(
-        "Google client",
-        &config.google.client,
-        config.server.public_url.page(CONNECT_CALLBACK),
-    );
+    let grants = client("Google client", &config.google.client, config.server.public_url.page(CONNECT_CALLBACK));
     let mut findings = vec![known(&grants, &Provider::google(endpoints), google, "google").await];
     if config.signin.client.client_id != config.google.client.client_id {
-        let signin = client(
-            "sign-in client",
-            &config.signin.client,
-            config.server.public_url.page(SIGNIN_CALLBACK),
-        );
+        let signin = client("sign-in client", &config.signin.client, config.server.public_url.page(SIGNIN_CALLBACK));
         let provider = if config.signin.issuer == endpoints.issuer {
             Ok(Provider::google(endpoints))
         } else {
@@ -303,14 +248,7 @@ async fn clients(config: &Config, google: &Client) -> Vec<Finding> {
 
 fn client(check: &'static str, client: &config::OAuthClient, redirect_uri: String) -> (&'static str, OAuthClient) {
     let (client_id, client_secret) = (client.client_id.clone(), client.client_secret.clone());
-    (
-        check,
-        OAuthClient {
-            client_id,
-            client_secret,
-            redirect_uri,
-        },
-    )
+    (check, OAuthClient { client_id, client_secret, redirect_uri })
 }
 
 async fn known(
@@ -322,16 +260,12 @@ async fn known(
     let nobody = SecretString::from("1//intail-doctor");
     match google.refresh(provider, client, &nobody, "doctor").await {
         Err(error) if !matches!(error.kind, ErrorKind::GrantDead(_)) => {
-            let remedy = remedy(
-                &error,
-                &format!("Correct {section}.client_id and {section}.client_secret."),
-            );
+            let remedy = remedy(&error, &format!("Correct {section}.client_id and {section}.client_secret."));
             Finding::problem(check, spoken(&error), remedy)
         }
-        Ok(_) | Err(_) => Finding::good(
-            check,
-            format!("It is known. Its redirect address has to be {}.", client.redirect_uri),
-        ),
+        Ok(_) | Err(_) => {
+            Finding::good(check, format!("It is known. Its redirect address has to be {}.", client.redirect_uri))
+        }
     }
 }
 
@@ -346,11 +280,7 @@ async fn pubsub(config: &Config, google: &Client, fix: bool, again: &str) -> Vec
     let pubsub = google.pubsub(config.pubsub.endpoint.as_str(), &credentials);
     let topic = topic(config, &pubsub, fix, again).await;
     if topic.state == State::Problem {
-        return vec![
-            topic,
-            Finding::skipped("publisher", "the topic"),
-            Finding::skipped("subscription", "the topic"),
-        ];
+        return vec![topic, Finding::skipped("publisher", "the topic"), Finding::skipped("subscription", "the topic")];
     }
     let publisher = publisher(config, &pubsub, fix, again).await;
     let subscription = subscription(config, &pubsub, fix, again).await;
@@ -383,26 +313,15 @@ async fn publisher(config: &Config, pubsub: &PubSub, fix: bool, again: &str) -> 
             Err(error) => unfixed("publisher", &error, &command),
         };
     }
-    match pubsub
-        .may_publish(name, GMAIL_PUBLISHER)
-        .await
-        .map_err(|error| (error.kind.clone(), error))
-    {
+    match pubsub.may_publish(name, GMAIL_PUBLISHER).await.map_err(|error| (error.kind.clone(), error)) {
         Ok(true) => Finding::good("publisher", "Gmail may publish to the topic."),
-        Ok(false) => Finding::problem(
-            "publisher",
-            "Gmail may not publish to the topic, so no new mail is noticed.",
-            again,
-        ),
+        Ok(false) => {
+            Finding::problem("publisher", "Gmail may not publish to the topic, so no new mail is noticed.", again)
+        }
         Err((ErrorKind::Refused(Refusal::NotImplemented), _)) => {
             Finding::good("publisher", "This Pub/Sub knows no rights, as an emulator.")
         }
-        Err((_, error)) => unseen(
-            "publisher",
-            &format!("the rights of {name}"),
-            &error,
-            "roles/pubsub.admin",
-        ),
+        Err((_, error)) => unseen("publisher", &format!("the rights of {name}"), &error, "roles/pubsub.admin"),
     }
 }
 
@@ -413,11 +332,7 @@ async fn subscription(config: &Config, pubsub: &PubSub, fix: bool, again: &str) 
             None => Finding::good("subscription", format!("{name} is there{}.", how(config))),
             Some(misfit) => {
                 let remedy = format!("gcloud pubsub subscriptions delete {name}, then: {again}");
-                Finding::problem(
-                    "subscription",
-                    format!("{name} is there, but doesn't fit. {misfit}"),
-                    remedy,
-                )
+                Finding::problem("subscription", format!("{name} is there, but doesn't fit. {misfit}"), remedy)
             }
         },
         Ok(None) if fix => match provision::subscription(pubsub, &config.pubsub, public_url).await {
@@ -452,11 +367,7 @@ fn unseen(check: &'static str, what: &str, error: &Error, role: &str) -> Finding
         ErrorKind::Refused(Refusal::Forbidden | Refusal::ScopeMissing) => format!("Give the service account {role}."),
         _ => "Correct [pubsub] and its credentials.".to_owned(),
     };
-    Finding::problem(
-        check,
-        format!("{what} can't be looked at. {}", spoken(error)),
-        remedy(error, &refused),
-    )
+    Finding::problem(check, format!("{what} can't be looked at. {}", spoken(error)), remedy(error, &refused))
 }
 
 /// What to do about an error: `refused` if it would come again.
@@ -472,33 +383,20 @@ fn remedy(error: &Error, refused: &str) -> String {
 /// An error of Google's client as a sentence, with Google's own words: whoever runs the doctor is the operator.
 fn spoken(error: &Error) -> String {
     let sentence = super::capital(&error.kind.to_string());
-    error
-        .detail()
-        .map_or(sentence.clone(), |detail| format!("{sentence} Google says: {detail}"))
+    error.detail().map_or(sentence.clone(), |detail| format!("{sentence} Google says: {detail}"))
 }
 
 fn as_text(findings: &[Finding]) -> String {
-    let width = findings
-        .iter()
-        .map(|finding| finding.check.len())
-        .max()
-        .unwrap_or_default();
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
     let mut text = String::new();
     for finding in findings {
         let detail = finding.detail.replace('\n', "\n    ");
-        text.push_str(&format!(
-            "{:<8} {:<width$}  {detail}\n",
-            finding.state.word(),
-            finding.check
-        ));
+        text.push_str(&format!("{:<8} {:<width$}  {detail}\n", finding.state.word(), finding.check));
         if let Some(remedy) = &finding.remedy {
             text.push_str(&format!("{:<8} {:<width$}  to do: {remedy}\n", "", ""));
         }
     }
-    let problems = findings
-        .iter()
-        .filter(|finding| finding.state == State::Problem)
-        .count();
+    let problems = findings.iter().filter(|finding| finding.state == State::Problem).count();
     text.push_str(&match problems {
         0 => "\nEverything is as it should be.\n".to_owned(),
         1 => "\nThere is 1 problem.\n".to_owned(),
@@ -546,10 +444,7 @@ mod tests {
     #[test]
     fn a_place_is_a_host_and_a_port() {
         let of = |text: &str| place(&Url::parse(text).expect("an address"));
-        assert_eq!(
-            of("https://gmail.googleapis.com"),
-            Some(("gmail.googleapis.com".to_owned(), 443))
-        );
+        assert_eq!(of("https://gmail.googleapis.com"), Some(("gmail.googleapis.com".to_owned(), 443)));
         assert_eq!(of("http://[::1]:8090/x"), Some(("::1".to_owned(), 8090)));
     }
 }

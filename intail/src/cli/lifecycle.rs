@@ -27,10 +27,7 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn new(name: &'static str, work: impl Future<Output = Result<(), CliError>> + Send + 'static) -> Self {
-        Self {
-            name,
-            work: Box::pin(work),
-        }
+        Self { name, work: Box::pin(work) }
     }
 }
 
@@ -73,19 +70,16 @@ struct Running {
 impl Running {
     fn start(parts: Vec<Part>) -> Self {
         let mut tasks = JoinSet::new();
-        let names = parts
-            .into_iter()
-            .map(|part| (tasks.spawn(part.work).id(), part.name))
-            .collect();
+        let names = parts.into_iter().map(|part| (tasks.spawn(part.work).id(), part.name)).collect();
         Self { tasks, names }
     }
 
     /// The first end of a part, as the failure that it is.
     async fn first_end(&mut self) -> CliError {
         match self.tasks.join_next_with_id().await {
-            Some(ended) => self
-                .failure(ended)
-                .unwrap_or_else(|name| CliError::new(format!("The part {name} ended by itself."))),
+            Some(ended) => {
+                self.failure(ended).unwrap_or_else(|name| CliError::new(format!("The part {name} ended by itself.")))
+            }
             None => std::future::pending().await,
         }
     }
@@ -106,10 +100,8 @@ impl Running {
             Ok((id, Ok(()))) => Err(name(id)),
             Ok((_, Err(error))) => Ok(error),
             Err(error) => {
-                let sentence = format!(
-                    "The part {} crashed. This is a mistake in Intail; please report it.",
-                    name(error.id())
-                );
+                let sentence =
+                    format!("The part {} crashed. This is a mistake in Intail; please report it.", name(error.id()));
                 Ok(CliError::new(sentence).caused_by(error))
             }
         }
@@ -125,9 +117,7 @@ mod tests {
 
     /// Somebody who asks so many times to stop.
     fn asking(times: usize) -> BoxStream<'static, ()> {
-        stream::iter(std::iter::repeat_n((), times))
-            .chain(stream::pending())
-            .boxed()
+        stream::iter(std::iter::repeat_n((), times)).chain(stream::pending()).boxed()
     }
 
     fn clock() -> Clock {
@@ -176,15 +166,9 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_fails_ends_the_others_and_the_process() {
         for (part, word) in [
-            (
-                Part::new("web", async { Err(CliError::new("The port is gone.")) }),
-                "The port is gone.",
-            ),
+            (Part::new("web", async { Err(CliError::new("The port is gone.")) }), "The port is gone."),
             (Part::new("web", async { Ok(()) }), "The part web ended by itself."),
-            (
-                Part::new("web", async { panic!("a test's panic") }),
-                "The part web crashed.",
-            ),
+            (Part::new("web", async { panic!("a test's panic") }), "The part web crashed."),
         ] {
             let shutdown = CancellationToken::new();
             let ended = run(vec![until(&shutdown), part], shutdown.clone(), &mut asking(0), &clock()).await;

@@ -75,23 +75,13 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self, surroundings: &Surroundings) -> Result<Config, CliError> {
-        let Surroundings {
-            environment,
-            working_directory,
-            ..
-        } = surroundings;
-        Ok(Config::load(
-            self.config.as_deref(),
-            environment.clone(),
-            working_directory,
-        )?)
+        let Surroundings { environment, working_directory, .. } = surroundings;
+        Ok(Config::load(self.config.as_deref(), environment.clone(), working_directory)?)
     }
 
     /// How this command's siblings are called with the same configuration.
     fn option(&self) -> String {
-        self.config
-            .as_ref()
-            .map_or_else(String::new, |file| format!(" --config {}", file.display()))
+        self.config.as_ref().map_or_else(String::new, |file| format!(" --config {}", file.display()))
     }
 }
 
@@ -138,19 +128,11 @@ const MISUSED: u8 = 2;
 
 impl CliError {
     fn new(sentence: impl Into<String>) -> Self {
-        Self {
-            sentence: sentence.into(),
-            hints: Vec::new(),
-            code: FAILED,
-            source: None,
-        }
+        Self { sentence: sentence.into(), hints: Vec::new(), code: FAILED, source: None }
     }
 
     fn misused(sentence: impl Into<String>) -> Self {
-        Self {
-            code: MISUSED,
-            ..Self::new(sentence)
-        }
+        Self { code: MISUSED, ..Self::new(sentence) }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -159,10 +141,7 @@ impl CliError {
     }
 
     fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self {
-            source: Some(source.into()),
-            ..self
-        }
+        Self { source: Some(source.into()), ..self }
     }
 
     /// What to do about it, one sentence each.
@@ -177,10 +156,7 @@ impl CliError {
 
     /// Whether whoever read the output stopped reading, as `head` does: nothing to complain about.
     pub fn is_closed_output(&self) -> bool {
-        let error = self
-            .source
-            .as_ref()
-            .and_then(|source| source.downcast_ref::<io::Error>());
+        let error = self.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
         error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
@@ -236,10 +212,7 @@ fn sentence(error: &dyn std::error::Error) -> String {
 /// A library's text as a sentence: those begin small and end without a stop.
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
-    let first = letters
-        .next()
-        .map(|letter| letter.to_uppercase().to_string())
-        .unwrap_or_default();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", letters.as_str().trim_end_matches('.'))
 }
 
@@ -268,12 +241,7 @@ pub async fn run(arguments: Arguments, mut surroundings: Surroundings) -> Result
         Command::Simulate(arguments) => simulate::run(arguments, surroundings).await,
         Command::Doctor(arguments) => doctor::run(arguments, surroundings).await,
         Command::Config(arguments) => {
-            let Surroundings {
-                environment,
-                working_directory,
-                output,
-                ..
-            } = &mut surroundings;
+            let Surroundings { environment, working_directory, output, .. } = &mut surroundings;
             config::run(&arguments, environment.clone(), working_directory, output)?;
             Ok(Outcome::Done)
         }

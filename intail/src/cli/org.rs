@@ -53,9 +53,7 @@ fn name(text: &str) -> Result<String, &'static str> {
 fn domain(text: &str) -> Result<String, &'static str> {
     let domain = text.trim().to_lowercase();
     let label = |label: &str| {
-        let letters = label
-            .chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+        let letters = label.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
         letters && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
     if domain.len() > DOMAIN_LENGTH_MAX || !domain.contains('.') || !domain.split('.').all(label) {
@@ -79,26 +77,14 @@ async fn list(config: &ConfigFile, surroundings: &mut Surroundings) -> Result<()
     let mut rows = Vec::new();
     for organization in organizations::list(&mut tx, LISTED_MAX).await? {
         let domains = organizations::domains(&mut tx, &organization.id).await?.join(", ");
-        rows.push([
-            organization.id.to_string(),
-            organization.name,
-            domains,
-            organization.approval.word().to_owned(),
-        ]);
+        rows.push([organization.id.to_string(), organization.name, domains, organization.approval.word().to_owned()]);
     }
     drop(tx);
     store.close().await;
     if rows.is_empty() {
-        writeln!(
-            surroundings.output,
-            "There is no organization yet. `intail org add` adds one."
-        )?;
+        writeln!(surroundings.output, "There is no organization yet. `intail org add` adds one.")?;
     } else {
-        write!(
-            surroundings.output,
-            "{}",
-            table(["id", "name", "domains", "approval"], &rows)
-        )?;
+        write!(surroundings.output, "{}", table(["id", "name", "domains", "approval"], &rows))?;
     }
     Ok(())
 }
@@ -113,10 +99,8 @@ async fn add(config: &ConfigFile, around: &mut Surroundings, name: &str, domains
             continue;
         }
         if let Some(owner) = organizations::by_domain(&mut tx, domain).await? {
-            return Err(
-                CliError::new(format!("The domain {domain} belongs to {} already.", owner.name))
-                    .hint("`intail org list` shows which domains are whose."),
-            );
+            return Err(CliError::new(format!("The domain {domain} belongs to {} already.", owner.name))
+                .hint("`intail org list` shows which domains are whose."));
         }
         organizations::add_domain(&mut tx, &id, domain).await?;
     }
@@ -133,17 +117,8 @@ mod tests {
     #[test]
     fn domains_are_checked_and_made_small() {
         assert_eq!(domain(" Example.COM ").as_deref(), Ok("example.com"));
-        for wrong in [
-            "",
-            "example",
-            "a..b",
-            ".com",
-            "-a.com",
-            "a@b.com",
-            "exa mple.com",
-            "bücher.de",
-            "https://a.de",
-        ] {
+        for wrong in ["", "example", "a..b", ".com", "-a.com", "a@b.com", "exa mple.com", "bücher.de", "https://a.de"]
+        {
             assert!(domain(wrong).is_err(), "{wrong}");
         }
         assert!(domain(&format!("{}.com", "a".repeat(64))).is_err());

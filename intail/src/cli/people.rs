@@ -66,30 +66,17 @@ async fn list(config: &ConfigFile, surroundings: &mut Surroundings) -> Result<()
     let rows: Vec<_> = found
         .into_iter()
         .map(|(person, organization)| {
-            [
-                person.id.to_string(),
-                person.email,
-                person.name,
-                person.role.word().to_owned(),
-                organization,
-            ]
+            [person.id.to_string(), person.email, person.name, person.role.word().to_owned(), organization]
         })
         .collect();
-    write!(
-        surroundings.output,
-        "{}",
-        table(["id", "email", "name", "role", "organization"], &rows)
-    )?;
+    write!(surroundings.output, "{}", table(["id", "email", "name", "role", "organization"], &rows))?;
     Ok(())
 }
 
 async fn set_role(config: &ConfigFile, around: &mut Surroundings, who: &str, role: Role) -> Result<(), CliError> {
     let store = open_store(&config.load(around)?).await?;
     let mut tx = store.write().await?;
-    let mut found = all(&mut tx, |person| {
-        person.id.as_str() == who || person.email.eq_ignore_ascii_case(who)
-    })
-    .await?;
+    let mut found = all(&mut tx, |person| person.id.as_str() == who || person.email.eq_ignore_ascii_case(who)).await?;
     let person = match (found.pop(), found.pop()) {
         (Some((person, _)), None) => person,
         (None, _) => {
@@ -104,13 +91,7 @@ async fn set_role(config: &ConfigFile, around: &mut Surroundings, who: &str, rol
     people::set_role(&mut tx, &person.id, role).await?;
     tx.commit().await?;
     store.close().await;
-    writeln!(
-        around.output,
-        "{} is {} now (before: {}).",
-        person.email,
-        role.word(),
-        person.role.word()
-    )?;
+    writeln!(around.output, "{} is {} now (before: {}).", person.email, role.word(), person.role.word())?;
     Ok(())
 }
 
@@ -124,11 +105,7 @@ async fn all(tx: &mut Tx, fits: impl Fn(&Person) -> bool) -> Result<Vec<(Person,
             let page = people::list(tx, &organization.id, after.as_ref(), PAGE).await?;
             looked_at += page.len();
             after = page.last().map(|person| person.id.clone());
-            found.extend(
-                page.into_iter()
-                    .filter(&fits)
-                    .map(|person| (person, organization.name.clone())),
-            );
+            found.extend(page.into_iter().filter(&fits).map(|person| (person, organization.name.clone())));
             if after.is_none() {
                 break;
             }

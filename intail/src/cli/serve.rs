@@ -47,9 +47,7 @@ pub(super) async fn run(arguments: ServeArguments, mut surroundings: Surrounding
             "pubsub.mode is \"push\", so notices come to the processes with the role web; this one gets none"
         );
     }
-    let Surroundings {
-        clock, random, stop, ..
-    } = &mut surroundings;
+    let Surroundings { clock, random, stop, .. } = &mut surroundings;
     let app = assemble(config, clock.clone(), random.clone()).await?;
     tracing::info!(
         listen = listener.as_ref().and_then(|it| it.local_addr().ok()).map(tracing::field::display),
@@ -112,8 +110,6 @@ pub(super) async fn listen(address: SocketAddr, setting: &str) -> Result<TcpList
             std::io::ErrorKind::AddrNotAvailable => format!("This machine has no address {}.", address.ip()),
             _ => format!("Intail can't listen on {address}."),
         };
-        CliError::misused(sentence)
-            .hint(format!("Choose another address with {setting}."))
-            .caused_by(error)
+        CliError::misused(sentence).hint(format!("Choose another address with {setting}.")).caused_by(error)
     })
 }

@@ -90,10 +90,7 @@ fn read_world(path: &Path) -> Result<WorldFile, CliError> {
     let failed =
         |error: std::io::Error| CliError::misused(format!("The world file {shown} can't be read.")).caused_by(error);
     if std::fs::metadata(path).map_err(failed)?.len() > WORLD_BYTES_MAX {
-        let sentence = format!(
-            "The world file {shown} is larger than {} MiB.",
-            WORLD_BYTES_MAX / (1024 * 1024)
-        );
+        let sentence = format!("The world file {shown} is larger than {} MiB.", WORLD_BYTES_MAX / (1024 * 1024));
         return Err(CliError::misused(sentence).hint("Let the world file's generator make the mail instead."));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
@@ -103,13 +100,8 @@ fn read_world(path: &Path) -> Result<WorldFile, CliError> {
 
 /// The Pub/Sub that the environment names for emulators, as Google's own libraries read it.
 pub(super) fn outside_pubsub(surroundings: &Surroundings) -> Option<String> {
-    let named = surroundings
-        .environment
-        .iter()
-        .find(|(name, _)| name == "PUBSUB_EMULATOR_HOST");
-    named
-        .map(|(_, value)| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
+    let named = surroundings.environment.iter().find(|(name, _)| name == "PUBSUB_EMULATOR_HOST");
+    named.map(|(_, value)| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 impl From<StartError> for CliError {

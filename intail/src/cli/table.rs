@@ -28,13 +28,7 @@ mod tests {
 
     #[test]
     fn columns_fit_their_widest_cell() {
-        let rows = [
-            ["ada".to_owned(), "1".to_owned()],
-            ["Łukasz Żółć".to_owned(), String::new()],
-        ];
-        assert_eq!(
-            table(["name", "count"], &rows),
-            "NAME         COUNT\nada          1\nŁukasz Żółć\n"
-        );
+        let rows = [["ada".to_owned(), "1".to_owned()], ["Łukasz Żółć".to_owned(), String::new()]];
+        assert_eq!(table(["name", "count"], &rows), "NAME         COUNT\nada          1\nŁukasz Żółć\n");
     }
 }

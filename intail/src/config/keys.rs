@@ -55,12 +55,7 @@ use Absent::{Required, Value, WorkedOut};
 use Kind::{Number, Secret, Text};
 
 const fn key(name: &'static str, kind: Kind, default: Absent, about: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        default,
-        about,
-    }
+    Key { name, kind, default, about }
 }
 
 /// The section that also takes the names of Google's calls as keys.
@@ -103,12 +98,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         name: "keys",
         about: "The key that seals every secret in the database. Without it they are lost: back it up.",
-        keys: &[key(
-            "file",
-            Text,
-            Value("intail.key"),
-            "The key file. It is made at the first start.",
-        )],
+        keys: &[key("file", Text, Value("intail.key"), "The key file. It is made at the first start.")],
     },
     Section {
         name: "signin",
@@ -123,19 +113,11 @@ pub(super) const SECTIONS: &[Section] = &[
             key(
                 "client_id",
                 Text,
-                WorkedOut(
-                    "the client in [google], if the issuer is Google",
-                    "1234-signin.apps.googleusercontent.com",
-                ),
+                WorkedOut("the client in [google], if the issuer is Google", "1234-signin.apps.googleusercontent.com"),
                 "The OAuth client for signing in. A client of its own lets people sign in before their administrator \
                  has approved Intail.",
             ),
-            key(
-                "client_secret",
-                Secret,
-                WorkedOut("goes with `signin.client_id`", "…"),
-                "That client's secret.",
-            ),
+            key("client_secret", Secret, WorkedOut("goes with `signin.client_id`", "…"), "That client's secret."),
         ],
     },
     Section {
@@ -162,54 +144,14 @@ pub(super) const SECTIONS: &[Section] = &[
         about: "Where Google's services are. Change them to let another implementation stand in, such as `intail \
                 simulate`. https, or http on loopback.",
         keys: &[
-            key(
-                "issuer",
-                Text,
-                Value("https://accounts.google.com"),
-                "The issuer inside Google's ID tokens.",
-            ),
-            key(
-                "authorize",
-                Text,
-                Value("https://accounts.google.com/o/oauth2/v2/auth"),
-                "The consent page.",
-            ),
-            key(
-                "token",
-                Text,
-                Value("https://oauth2.googleapis.com/token"),
-                "Exchanges codes and refresh tokens.",
-            ),
-            key(
-                "revoke",
-                Text,
-                Value("https://oauth2.googleapis.com/revoke"),
-                "Ends a grant.",
-            ),
-            key(
-                "userinfo",
-                Text,
-                Value("https://openidconnect.googleapis.com/v1/userinfo"),
-                "Who the person is.",
-            ),
-            key(
-                "jwks",
-                Text,
-                Value("https://www.googleapis.com/oauth2/v3/certs"),
-                "The keys that sign ID tokens.",
-            ),
-            key(
-                "gmail",
-                Text,
-                Value("https://gmail.googleapis.com"),
-                "The Gmail API, without /gmail/v1.",
-            ),
-            key(
-                "calendar",
-                Text,
-                Value("https://www.googleapis.com"),
-                "The Calendar API, without /calendar/v3.",
-            ),
+            key("issuer", Text, Value("https://accounts.google.com"), "The issuer inside Google's ID tokens."),
+            key("authorize", Text, Value("https://accounts.google.com/o/oauth2/v2/auth"), "The consent page."),
+            key("token", Text, Value("https://oauth2.googleapis.com/token"), "Exchanges codes and refresh tokens."),
+            key("revoke", Text, Value("https://oauth2.googleapis.com/revoke"), "Ends a grant."),
+            key("userinfo", Text, Value("https://openidconnect.googleapis.com/v1/userinfo"), "Who the person is."),
+            key("jwks", Text, Value("https://www.googleapis.com/oauth2/v3/certs"), "The keys that sign ID tokens."),
+            key("gmail", Text, Value("https://gmail.googleapis.com"), "The Gmail API, without /gmail/v1."),
+            key("calendar", Text, Value("https://www.googleapis.com"), "The Calendar API, without /calendar/v3."),
             key(
                 "directory",
                 Text,
@@ -234,18 +176,8 @@ pub(super) const SECTIONS: &[Section] = &[
         name: "pubsub",
         about: "Google tells of new mail through a Pub/Sub topic. Intail pulls from a subscription, or has it push.",
         keys: &[
-            key(
-                "mode",
-                Text,
-                Value("pull"),
-                "`pull` works behind any firewall. `push` needs a public https address.",
-            ),
-            key(
-                "topic",
-                Text,
-                Value("intail"),
-                "A short name in `google.project`, or projects/PROJECT/topics/NAME.",
-            ),
+            key("mode", Text, Value("pull"), "`pull` works behind any firewall. `push` needs a public https address."),
+            key("topic", Text, Value("intail"), "A short name in `google.project`, or projects/PROJECT/topics/NAME."),
             key(
                 "subscription",
                 Text,
@@ -264,19 +196,13 @@ pub(super) const SECTIONS: &[Section] = &[
             key(
                 "push_audience",
                 Text,
-                WorkedOut(
-                    "`server.public_url` and /notices/pubsub",
-                    "https://intail.example.com/notices/pubsub",
-                ),
+                WorkedOut("`server.public_url` and /notices/pubsub", "https://intail.example.com/notices/pubsub"),
                 "With `mode = \"push\"`: the audience that Pub/Sub's tokens must carry.",
             ),
             key(
                 "push_service_account",
                 Text,
-                WorkedOut(
-                    "none; required with `mode = \"push\"`",
-                    "intail-push@my-project.iam.gserviceaccount.com",
-                ),
+                WorkedOut("none; required with `mode = \"push\"`", "intail-push@my-project.iam.gserviceaccount.com"),
                 "With `mode = \"push\"`: the service account that Pub/Sub's tokens must name.",
             ),
         ],
@@ -296,24 +222,14 @@ pub(super) const SECTIONS: &[Section] = &[
         about: "Numbers that differ from the table. Besides the limits below, any Gmail call may have its own price in \
                 units, such as `\"gmail.messages.get\" = 20`.",
         keys: &[
-            key(
-                "person_minute",
-                Number,
-                WorkedOut("from the table", "6000"),
-                "Units for one person in one minute.",
-            ),
+            key("person_minute", Number, WorkedOut("from the table", "6000"), "Units for one person in one minute."),
             key(
                 "project_minute",
                 Number,
                 WorkedOut("from the table", "1200000"),
                 "Units for the project in one minute.",
             ),
-            key(
-                "project_day",
-                Number,
-                WorkedOut("from the table", "80000000"),
-                "Units for the project in one day.",
-            ),
+            key("project_day", Number, WorkedOut("from the table", "80000000"), "Units for the project in one day."),
             key(
                 "concurrent_per_mailbox",
                 Number,
@@ -339,30 +255,18 @@ pub(super) fn names() -> Vec<Name> {
         for key in section.keys {
             let full = format!("{}.{}", section.name, key.name);
             if key.kind == Secret {
-                names.push(Name {
-                    key: format!("{full}_file"),
-                    kind: Text,
-                });
+                names.push(Name { key: format!("{full}_file"), kind: Text });
             }
-            names.push(Name {
-                key: full,
-                kind: key.kind,
-            });
+            names.push(Name { key: full, kind: key.kind });
         }
     }
-    names.extend(priced_calls().map(|call| Name {
-        key: format!("{OVERRIDES}.{call}"),
-        kind: Number,
-    }));
+    names.extend(priced_calls().map(|call| Name { key: format!("{OVERRIDES}.{call}"), kind: Number }));
     names
 }
 
 /// The calls that cost units, by the newest table.
 pub(super) fn priced_calls() -> impl Iterator<Item = &'static str> {
-    CALLS
-        .iter()
-        .map(|call| call.name)
-        .filter(|name| Table::default().units(name) > 0)
+    CALLS.iter().map(|call| call.name).filter(|name| Table::default().units(name) > 0)
 }
 
 /// The environment variable that stands for a key: `google.client_id` is `INTAIL__GOOGLE__CLIENT_ID`.
@@ -405,11 +309,7 @@ fn push_key(text: &mut String, key: &Key) {
     let quote = if key.kind == Number { "" } else { "\"" };
     let _ = writeln!(text, "#{} = {quote}{value}{quote}", key.name);
     if key.kind == Secret {
-        let _ = writeln!(
-            text,
-            "#{0}_file = \"{0}.txt\"   # instead: the file that holds it",
-            key.name
-        );
+        let _ = writeln!(text, "#{0}_file = \"{0}.txt\"   # instead: the file that holds it", key.name);
     }
 }
 
@@ -448,10 +348,7 @@ pub fn reference() -> String {
             push_row(&mut text, section.name, key);
         }
     }
-    let calls = priced_calls()
-        .map(|call| format!("`{call}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let calls = priced_calls().map(|call| format!("`{call}`")).collect::<Vec<_>>().join(", ");
     let _ = write!(
         text,
         "\nPrices can be given for: {calls}. As variables: `{}`.\n\n## Other variables\n\n\
@@ -468,15 +365,7 @@ fn push_row(text: &mut String, section: &str, key: &Key) {
         WorkedOut(sentence, _) => sentence.to_owned(),
         Required(_) => "required".to_owned(),
     };
-    let secret = if key.kind == Secret {
-        format!(" Secret; or `{}_file`.", key.name)
-    } else {
-        String::new()
-    };
+    let secret = if key.kind == Secret { format!(" Secret; or `{}_file`.", key.name) } else { String::new() };
     let variable = variable(&format!("{section}.{}", key.name));
-    let _ = writeln!(
-        text,
-        "| `{}` | `{variable}` | {default} | {}{secret} |",
-        key.name, key.about
-    );
+    let _ = writeln!(text, "| `{}` | `{variable}` | {default} | {}{secret} |", key.name, key.about);
 }

@@ -102,11 +102,7 @@ impl Settings {
             // Only the parser's sentence: its full text quotes the line, which may hold a secret.
             let sentence = format!("this isn't valid TOML: {}.", error.message().trim_end_matches('.'));
             let place = file.place(error.span().map_or(0, |span| span.start));
-            Problem {
-                key: String::new(),
-                place,
-                sentence,
-            }
+            Problem { key: String::new(), place, sentence }
         })?;
         self.add_table(&file, "", table.get_ref(), 0);
         Ok(())
@@ -114,11 +110,8 @@ impl Settings {
 
     fn add_table(&mut self, file: &FileText<'_>, prefix: &str, table: &DeTable<'_>, depth: usize) {
         for (name, value) in table {
-            let key = if prefix.is_empty() {
-                name.get_ref().to_string()
-            } else {
-                format!("{prefix}.{}", name.get_ref())
-            };
+            let key =
+                if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
             let place = file.place(name.span().start);
             match value.get_ref() {
                 DeValue::Table(inner) if !is_section(&key) && inner.is_empty() => self.report_unknown(&key, place),
@@ -134,14 +127,9 @@ impl Settings {
         for (variable, value) in environment {
             let place = Place::Variable(variable.clone());
             if variable == EMULATOR && !value.is_empty() {
-                self.emulator = Some(Setting {
-                    value: Value::Text(value),
-                    place,
-                });
+                self.emulator = Some(Setting { value: Value::Text(value), place });
             } else if let Some(rest) = variable.strip_prefix(keys::PREFIX) {
-                let known = keys::names()
-                    .into_iter()
-                    .find(|name| keys::variable(&name.key) == variable);
+                let known = keys::names().into_iter().find(|name| keys::variable(&name.key) == variable);
                 let key = known.map_or_else(|| rest.to_ascii_lowercase().replace("__", "."), |name| name.key);
                 overlay.add(key, place, Value::Text(value));
             }
@@ -155,18 +143,8 @@ impl Settings {
             self.report(&key, place, "this is a section, not a key: put its keys below it.");
         } else if !keys::names().iter().any(|name| name.key == key) {
             self.report_unknown(&key, place);
-        } else if let Some(before) = self.values.insert(
-            key.clone(),
-            Setting {
-                value,
-                place: place.clone(),
-            },
-        ) {
-            self.report(
-                &key,
-                place,
-                format!("it is given twice; the other is at {}. Remove one.", before.place),
-            );
+        } else if let Some(before) = self.values.insert(key.clone(), Setting { value, place: place.clone() }) {
+            self.report(&key, place, format!("it is given twice; the other is at {}. Remove one.", before.place));
         }
     }
 
@@ -182,28 +160,17 @@ impl Settings {
 
     /// Notes that something is wrong.
     pub(super) fn report(&mut self, key: &str, place: Place, sentence: impl Into<String>) {
-        self.problems.push(Problem {
-            key: key.to_owned(),
-            place,
-            sentence: sentence.into(),
-        });
+        self.problems.push(Problem { key: key.to_owned(), place, sentence: sentence.into() });
     }
 
     /// Where a key was given.
     pub(super) fn place(&self, key: &str) -> Place {
-        self.values
-            .get(key)
-            .map_or(Place::Absent, |setting| setting.place.clone())
+        self.values.get(key).map_or(Place::Absent, |setting| setting.place.clone())
     }
 
     /// The text that was given for a key; a problem if it is something else or empty.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        debug_assert!(
-            keys::names()
-                .iter()
-                .any(|name| name.key == key && name.kind != Kind::Number),
-            "{key}"
-        );
+        debug_assert!(keys::names().iter().any(|name| name.key == key && name.kind != Kind::Number), "{key}");
         let Setting { value, place } = self.values.get(key)?.clone();
         let sentence = match value {
             Value::Text(text) if !text.trim().is_empty() => return Some(text),
@@ -225,11 +192,7 @@ impl Settings {
         };
         let number = number.filter(|number| (1..=max).contains(number));
         if number.is_none() {
-            self.report(
-                key,
-                place,
-                format!("it has to be a whole number from 1 to {max}, without quotes."),
-            );
+            self.report(key, place, format!("it has to be a whole number from 1 to {max}, without quotes."));
         }
         number
     }
@@ -239,11 +202,7 @@ impl Settings {
         let file_key = format!("{key}_file");
         let (direct, file) = (self.place(key), self.place(&file_key));
         if direct != Place::Absent && file != Place::Absent {
-            self.report(
-                key,
-                direct,
-                format!("{file_key} is given too ({file}). Give only one of the two."),
-            );
+            self.report(key, direct, format!("{file_key} is given too ({file}). Give only one of the two."));
             return None;
         }
         if file == Place::Absent {
@@ -269,9 +228,7 @@ impl Settings {
 pub(super) fn read_bounded(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| in_words(&error))?;
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| in_words(&error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| in_words(&error))?;
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("it is larger than {} KiB", FILE_BYTES_MAX / 1024));
     }
@@ -318,10 +275,7 @@ fn read_toml(value: &DeValue<'_>) -> Value {
 
 /// Whether a name is a section, or the beginning of one.
 fn is_section(key: &str) -> bool {
-    let below = |name: &str| {
-        name.strip_prefix(key)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
+    let below = |name: &str| name.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     keys::SECTIONS.iter().any(|section| below(section.name))
 }
 
@@ -334,8 +288,6 @@ pub(super) fn nearest<'a>(key: &str, valid: impl Iterator<Item = &'a str>) -> Op
         // The last part says more than the section, yet a perfect section must decide between equal last parts.
         whole.max(part * 0.9 + whole * 0.1)
     };
-    let best = valid
-        .map(|name| (likeness(name), name))
-        .max_by(|left, right| left.0.total_cmp(&right.0))?;
+    let best = valid.map(|name| (likeness(name), name)).max_by(|left, right| left.0.total_cmp(&right.0))?;
     (best.0 >= LIKENESS_MIN).then_some(best.1)
 }

@@ -22,14 +22,8 @@ fn load(text: &str) -> Result<Config, ConfigError> {
 }
 
 fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let environment = environment
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Config::from_text(
-        Some((Path::new("intail.toml"), text)),
-        environment,
-        Path::new("/srv/intail"),
-    )
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::from_text(Some((Path::new("intail.toml"), text)), environment, Path::new("/srv/intail"))
 }
 
 /// The problems' lines of a configuration that must be refused.
@@ -45,9 +39,7 @@ fn problems_with(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn assert_problem(found: &[String], parts: &[&str]) {
-    let hit = found
-        .iter()
-        .any(|problem| parts.iter().all(|part| problem.contains(part)));
+    let hit = found.iter().any(|problem| parts.iter().all(|part| problem.contains(part)));
     assert!(hit, "no problem with {parts:?} in {found:#?}");
 }
 
@@ -56,10 +48,7 @@ fn defaults_hold_where_nothing_is_given() {
     let config = load(GOOD).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:9000");
     assert_eq!(config.server.public_url.as_str(), "https://intail.example.com");
-    assert_eq!(
-        config.server.public_url.page(CONNECT_CALLBACK),
-        "https://intail.example.com/connect/google/callback"
-    );
+    assert_eq!(config.server.public_url.page(CONNECT_CALLBACK), "https://intail.example.com/connect/google/callback");
     assert!(matches!(&config.database, Database::Sqlite(path) if path == Path::new("/srv/intail/intail.db")));
     assert_eq!(config.keys.file, Path::new("/srv/intail/intail.key"));
     assert_eq!(config.signin.issuer, "https://accounts.google.com");
@@ -77,11 +66,8 @@ fn defaults_hold_where_nothing_is_given() {
 fn loopback_needs_no_public_url() {
     let config = load(&GOOD.replace("public_url = \"https://intail.example.com/\"", "")).unwrap();
     assert_eq!(config.server.public_url.as_str(), "http://127.0.0.1:9000");
-    let found = problems(
-        &GOOD
-            .replace("public_url = \"https://intail.example.com/\"", "")
-            .replace("127.0.0.1", "0.0.0.0"),
-    );
+    let found =
+        problems(&GOOD.replace("public_url = \"https://intail.example.com/\"", "").replace("127.0.0.1", "0.0.0.0"));
     assert_problem(&found, &["server.public_url", "required"]);
 }
 
@@ -121,34 +107,14 @@ fn a_configuration_can_come_from_variables_alone() {
 
 #[test]
 fn unknown_keys_are_fatal_and_name_their_place_and_the_nearest_key() {
-    let found = problems(&format!(
-        "{GOOD}\nclient_secert = \"canary\"\n[servr]\nlisten = 1\n[empty]\n"
-    ));
-    assert_problem(
-        &found,
-        &[
-            "google.client_secert (intail.toml, line 10)",
-            "Did you mean google.client_secret?",
-        ],
-    );
-    assert_problem(
-        &found,
-        &["servr.listen (intail.toml, line 12)", "Did you mean server.listen?"],
-    );
+    let found = problems(&format!("{GOOD}\nclient_secert = \"canary\"\n[servr]\nlisten = 1\n[empty]\n"));
+    assert_problem(&found, &["google.client_secert (intail.toml, line 10)", "Did you mean google.client_secret?"]);
+    assert_problem(&found, &["servr.listen (intail.toml, line 12)", "Did you mean server.listen?"]);
     assert_problem(&found, &["empty (intail.toml, line 13)", "there is no such key"]);
     let found = problems_with(GOOD, &[("INTAIL__GOOGLE__CLIENT_IDD", "x"), ("INTAIL__", "x")]);
-    assert_problem(
-        &found,
-        &[
-            "(variable INTAIL__GOOGLE__CLIENT_IDD)",
-            "Did you mean INTAIL__GOOGLE__CLIENT_ID?",
-        ],
-    );
+    assert_problem(&found, &["(variable INTAIL__GOOGLE__CLIENT_IDD)", "Did you mean INTAIL__GOOGLE__CLIENT_ID?"]);
     assert_problem(&found, &["variable INTAIL__"]);
-    assert_problem(
-        &problems("topic = \"x\""),
-        &["topic (intail.toml, line 1)", "pubsub.topic"],
-    );
+    assert_problem(&problems("topic = \"x\""), &["topic (intail.toml, line 1)", "pubsub.topic"]);
     assert_problem(
         &problems("[quota.overrides.gmail.messages]\ngte = 1"),
         &["gmail.messages.gte", "gmail.messages.get"],
@@ -178,16 +144,9 @@ fn all_problems_are_told_at_once() {
 fn what_is_not_toml_is_located_without_being_quoted() {
     let found = problems("[google]\nclient_secret = canary-secret\n");
     assert_problem(&found, &["intail.toml, line 2", "isn't valid TOML"]);
-    assert_eq!(
-        found.len(),
-        1,
-        "what is missing can't be known before the file is understood: {found:#?}"
-    );
+    assert_eq!(found.len(), 1, "what is missing can't be known before the file is understood: {found:#?}");
     assert_problem(&problems("server = 5\n"), &["server (intail.toml, line 1)", "section"]);
-    assert_problem(
-        &problems("[server]\nlisten = true\n"),
-        &["server.listen", "not true or false"],
-    );
+    assert_problem(&problems("[server]\nlisten = true\n"), &["server.listen", "not true or false"]);
     assert_problem(&problems("[server]\nlisten = \"\"\n"), &["server.listen", "empty"]);
     let deep = format!("a{} = 1", ".a".repeat(500));
     assert!(!problems(&deep).is_empty());
@@ -195,13 +154,9 @@ fn what_is_not_toml_is_located_without_being_quoted() {
 
 #[test]
 fn public_url_is_https_without_a_path_or_http_on_loopback() {
-    for good in [
-        "https://a.example",
-        "https://a.example:8443/",
-        "http://127.0.0.1:1",
-        "http://[::1]:1/",
-        "http://localhost:1",
-    ] {
+    for good in
+        ["https://a.example", "https://a.example:8443/", "http://127.0.0.1:1", "http://[::1]:1/", "http://localhost:1"]
+    {
         let parsed = PublicUrl::parse(good).unwrap();
         assert_eq!(parsed.as_str(), good.trim_end_matches('/'));
     }
@@ -227,13 +182,7 @@ fn database_addresses() {
     assert!(matches!(parse("sqlite:///abs/a.db"), Ok(Database::Sqlite(path)) if path == Path::new("/abs/a.db")));
     assert!(matches!(parse("postgres://h/db"), Ok(Database::Postgres(_))));
     assert!(matches!(parse("postgresql://h/db"), Ok(Database::Postgres(_))));
-    for bad in [
-        "sqlite:",
-        "sqlite::memory:",
-        "sqlite:a?mode=ro",
-        "mysql://h",
-        "intail.db",
-    ] {
+    for bad in ["sqlite:", "sqlite::memory:", "sqlite:a?mode=ro", "mysql://h", "intail.db"] {
         assert!(parse(bad).is_err(), "{bad}");
     }
 }
@@ -251,17 +200,11 @@ fn endpoints_are_https_or_loopback() {
 
 #[test]
 fn signin_follows_google_or_brings_its_own_client() {
-    let config = load(&format!(
-        "{GOOD}\n[google.endpoints]\nissuer = \"http://127.0.0.1:8090\"\n"
-    ))
-    .unwrap();
+    let config = load(&format!("{GOOD}\n[google.endpoints]\nissuer = \"http://127.0.0.1:8090\"\n")).unwrap();
     assert_eq!(config.signin.issuer, "http://127.0.0.1:8090");
     let own = "[signin]\nissuer = \"https://id.example\"\nclient_id = \"x\"\nclient_secret = \"y\"\n";
     let config = load(&format!("{GOOD}\n{own}")).unwrap();
-    assert_eq!(
-        (config.signin.issuer.as_str(), config.signin.client.client_id.as_str()),
-        ("https://id.example", "x")
-    );
+    assert_eq!((config.signin.issuer.as_str(), config.signin.client.client_id.as_str()), ("https://id.example", "x"));
     let found = problems(&format!("{GOOD}\n[signin]\nissuer = \"https://id.example\"\n"));
     assert_problem(&found, &["signin.client_id", "isn't Google"]);
     let found = problems(&format!("{GOOD}\n[signin]\nclient_id = \"x\"\n"));
@@ -274,28 +217,14 @@ fn secrets_can_stand_in_files() {
     std::fs::write(folder.path().join("secret.txt"), "canary-file\n").unwrap();
     std::fs::write(folder.path().join("empty.txt"), "\n").unwrap();
     let load = |text: &str| Config::from_text(Some((Path::new("intail.toml"), text)), [], folder.path());
-    let text = |name: &str| {
-        GOOD.replace(
-            "client_secret = \"canary-secret\"",
-            &format!("client_secret_file = \"{name}\""),
-        )
-    };
+    let text =
+        |name: &str| GOOD.replace("client_secret = \"canary-secret\"", &format!("client_secret_file = \"{name}\""));
     let config = load(&text("secret.txt")).unwrap();
     assert_eq!(config.google.client.client_secret.expose_secret(), "canary-file");
-    for (name, reason) in [
-        ("missing.txt", "doesn't exist"),
-        ("empty.txt", "is empty"),
-        (".", "is a folder"),
-    ] {
+    for (name, reason) in [("missing.txt", "doesn't exist"), ("empty.txt", "is empty"), (".", "is a folder")] {
         let error = load(&text(name)).unwrap_err().to_string();
-        assert!(
-            error.contains("google.client_secret_file") && error.contains(reason),
-            "{error}"
-        );
-        assert!(
-            error.contains(&folder.path().display().to_string()),
-            "the path is missing in: {error}"
-        );
+        assert!(error.contains("google.client_secret_file") && error.contains(reason), "{error}");
+        assert!(error.contains(&folder.path().display().to_string()), "the path is missing in: {error}");
     }
     let both = format!("{GOOD}\nclient_secret_file = \"secret.txt\"\n");
     let error = load(&both).unwrap_err().to_string();
@@ -318,44 +247,21 @@ fn the_file_is_read_bounded_and_paths_start_beside_it() {
 
 #[test]
 fn pubsub_names_modes_and_credentials() {
-    let config = load(&format!(
-        "{GOOD}\n[pubsub]\ntopic = \"projects/other-one/topics/t-1\"\n"
-    ))
-    .unwrap();
+    let config = load(&format!("{GOOD}\n[pubsub]\ntopic = \"projects/other-one/topics/t-1\"\n")).unwrap();
     assert_eq!(config.pubsub.topic, "projects/other-one/topics/t-1");
-    for bad in [
-        "projects/my-project/subscriptions/abc",
-        "goog-abc",
-        "ab",
-        "a/b",
-        "x y z",
-        "projects//topics/abc",
-    ] {
-        assert_problem(
-            &problems(&format!("{GOOD}\n[pubsub]\ntopic = \"{bad}\"\n")),
-            &["pubsub.topic"],
-        );
+    for bad in ["projects/my-project/subscriptions/abc", "goog-abc", "ab", "a/b", "x y z", "projects//topics/abc"] {
+        assert_problem(&problems(&format!("{GOOD}\n[pubsub]\ntopic = \"{bad}\"\n")), &["pubsub.topic"]);
     }
     let found = problems(&GOOD.replace("project = \"my-project\"", ""));
     assert_problem(&found, &["pubsub.topic", "google.project"]);
-    assert_problem(
-        &problems(&format!("{GOOD}\n[pubsub]\nmode = \"push\"\n")),
-        &["pubsub.push_service_account"],
-    );
+    assert_problem(&problems(&format!("{GOOD}\n[pubsub]\nmode = \"push\"\n")), &["pubsub.push_service_account"]);
     let push = "[pubsub]\nmode = \"push\"\npush_service_account = \"Push@my-project.iam.gserviceaccount.com\"\n";
-    let PubSubMode::Push {
-        audience,
-        service_account,
-    } = load(&format!("{GOOD}\n{push}")).unwrap().pubsub.mode
-    else {
+    let PubSubMode::Push { audience, service_account } = load(&format!("{GOOD}\n{push}")).unwrap().pubsub.mode else {
         panic!("push was asked for");
     };
     assert_eq!(audience, "https://intail.example.com/notices/pubsub");
     assert_eq!(service_account, "push@my-project.iam.gserviceaccount.com");
-    let plain = load(&format!(
-        "{GOOD}\n[google.endpoints]\npubsub = \"http://127.0.0.1:8090\"\n"
-    ))
-    .unwrap();
+    let plain = load(&format!("{GOOD}\n[google.endpoints]\npubsub = \"http://127.0.0.1:8090\"\n")).unwrap();
     assert!(matches!(plain.pubsub.credentials, PubSubCredentials::Anonymous));
     assert_problem(
         &problems(&format!("{GOOD}\n[pubsub]\ncredentials_file = \"missing.json\"\n")),
@@ -371,19 +277,14 @@ fn the_emulator_variable_goes_before_the_endpoint() {
     let config = load_with(GOOD, &[("PUBSUB_EMULATOR_HOST", "")]).unwrap();
     assert_eq!(config.pubsub.endpoint.as_str(), "https://pubsub.googleapis.com/");
     for bad in ["http://localhost:8085", "a b", "host:port", "host/path"] {
-        assert_problem(
-            &problems_with(GOOD, &[("PUBSUB_EMULATOR_HOST", bad)]),
-            &["PUBSUB_EMULATOR_HOST", "host:port"],
-        );
+        assert_problem(&problems_with(GOOD, &[("PUBSUB_EMULATOR_HOST", bad)]), &["PUBSUB_EMULATOR_HOST", "host:port"]);
     }
 }
 
 #[test]
 fn quota_numbers_are_bounded() {
-    let config = load(&format!(
-        "{GOOD}\n[quota]\ntable = \"before-2026-05\"\noverrides.\"gmail.threads.get\" = 11\n"
-    ))
-    .unwrap();
+    let config =
+        load(&format!("{GOOD}\n[quota]\ntable = \"before-2026-05\"\noverrides.\"gmail.threads.get\" = 11\n")).unwrap();
     assert_eq!(config.quota.limits.person_minute, 15_000);
     assert_eq!(config.quota.units("gmail.threads.get"), 11);
     for bad in ["0", "-1", "1.5", "\"6000\"", "99999999999999999999"] {
@@ -408,13 +309,7 @@ fn written_key(line: &str) -> Option<&str> {
 #[test]
 fn the_default_file_holds_every_key_once_and_says_the_real_defaults() {
     let file = default_file();
-    assert!(
-        load_with(&file, &[])
-            .unwrap_err()
-            .problems
-            .iter()
-            .all(|problem| problem.place == Place::Absent)
-    );
+    assert!(load_with(&file, &[]).unwrap_err().problems.iter().all(|problem| problem.place == Place::Absent));
     let mut given = BTreeSet::new();
     for line in file.lines().filter_map(written_key) {
         given.insert(line.split_once(" = ").unwrap().0.to_owned());
@@ -435,20 +330,14 @@ fn the_default_file_holds_every_key_once_and_says_the_real_defaults() {
     assert_eq!(full.google.endpoints, bare.google.endpoints);
     assert_eq!(full.keys.file, bare.keys.file);
     assert_eq!(full.signin.issuer, bare.signin.issuer);
-    assert_eq!(
-        (full.pubsub.topic, full.pubsub.mode),
-        (bare.pubsub.topic, bare.pubsub.mode)
-    );
+    assert_eq!((full.pubsub.topic, full.pubsub.mode), (bare.pubsub.topic, bare.pubsub.mode));
     assert_eq!(full.quota.limits, bare.quota.limits);
     assert_eq!(full.database.to_string(), bare.database.to_string());
 }
 
 #[test]
 fn minimal_is_a_whole_configuration() {
-    let client = || OAuthClient {
-        client_id: "id".to_owned(),
-        client_secret: SecretString::from("canary"),
-    };
+    let client = || OAuthClient { client_id: "id".to_owned(), client_secret: SecretString::from("canary") };
     let config = Config::minimal("http://127.0.0.1:8080", Path::new("/data"), client()).unwrap();
     assert_eq!(config.server.public_url.page("/mail"), "http://127.0.0.1:8080/mail");
     assert!(Config::minimal("http://intail.example", Path::new("/data"), client()).is_err());

@@ -63,9 +63,7 @@ pub async fn begin(app: &App, person: &Person, browser_hash: &str, options: Opti
 
     // Consent is forced only when nothing would come without it: each forced consent makes a new refresh token, and the
     // 101st kills the first.
-    let complete = held
-        .as_ref()
-        .is_some_and(|it| it.state.works() && it.refresh_sealed.is_some());
+    let complete = held.as_ref().is_some_and(|it| it.state.works() && it.refresh_sealed.is_some());
     let domain = person.email.rsplit_once('@').map(|(_, domain)| domain);
     let request = AuthorizeRequest {
         scopes: scope::REQUESTED,

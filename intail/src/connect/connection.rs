@@ -132,40 +132,24 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         return Ok(None);
     }
     let mailbox = mailboxes::by_person(tx, person).await?;
-    let (granted, missing) = Permission::ALL
-        .into_iter()
-        .partition(|it| grant.scopes.iter().any(|scope| scope == it.scope()));
+    let (granted, missing) =
+        Permission::ALL.into_iter().partition(|it| grant.scopes.iter().any(|scope| scope == it.scope()));
     let (mut stored, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, None);
     if let Some(mailbox) = &mailbox {
         stored = messages::count(tx, &mailbox.id).await?;
         waiting = fills::count(tx, &mailbox.id).await?;
         (owed, next_debt_at) = debts::outlook(tx, &mailbox.id).await?;
     }
-    let push = mailbox
-        .as_ref()
-        .map_or(Push::NotYet { problem: None }, |mailbox| push_of(mailbox, now));
-    Ok(Some(Connection {
-        grant,
-        mailbox,
-        granted,
-        missing,
-        push,
-        stored,
-        waiting,
-        debts: owed,
-        next_debt_at,
-    }))
+    let push = mailbox.as_ref().map_or(Push::NotYet { problem: None }, |mailbox| push_of(mailbox, now));
+    Ok(Some(Connection { grant, mailbox, granted, missing, push, stored, waiting, debts: owed, next_debt_at }))
 }
 
 fn push_of(mailbox: &Mailbox, now: Timestamp) -> Push {
     let problem = mailbox.watch_problem.clone();
     match (mailbox.watch_since, mailbox.watch_expires_at) {
-        (Some(since), Some(expires_at)) if expires_at > now => Push::Live {
-            since,
-            expires_at,
-            renews_at: mailbox.watch_due_at,
-            problem,
-        },
+        (Some(since), Some(expires_at)) if expires_at > now => {
+            Push::Live { since, expires_at, renews_at: mailbox.watch_due_at, problem }
+        }
         (_, Some(at)) => Push::Lapsed { at, problem },
         _ => Push::NotYet { problem },
     }

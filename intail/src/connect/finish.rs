@@ -75,12 +75,8 @@ async fn take<'a>(
 ) -> Result<(Attempt, &'a Person), ConnectError> {
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
-    let attempt = attempts::by_state(&mut tx, state_hash)
-        .await?
-        .ok_or(ConnectError::UnknownState)?;
-    let person = person
-        .filter(|it| attempt.person_id.as_ref() == Some(&it.id))
-        .ok_or(ConnectError::ForeignState)?;
+    let attempt = attempts::by_state(&mut tx, state_hash).await?.ok_or(ConnectError::UnknownState)?;
+    let person = person.filter(|it| attempt.person_id.as_ref() == Some(&it.id)).ok_or(ConnectError::ForeignState)?;
     if attempt.purpose != Purpose::Connect || attempt.browser_hash != browser_hash {
         return Err(ConnectError::ForeignState);
     }
@@ -108,15 +104,9 @@ async fn finish_taken(
         return Err(refused(error));
     }
     let code = callback.code.as_ref().ok_or(ConnectError::Incomplete("code"))?;
-    let verifier = app
-        .keyring
-        .open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
+    let verifier = app.keyring.open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
     let client = access::client(app);
-    let tokens = app
-        .google
-        .exchange_code(&provider, &client, code, &verifier)
-        .await
-        .map_err(exchange_error)?;
+    let tokens = app.google.exchange_code(&provider, &client, code, &verifier).await.map_err(exchange_error)?;
     let checked = check(app, attempt, person, &provider, &tokens).await;
     let (claims, held) = match checked {
         Ok(checked) => checked,
@@ -180,10 +170,7 @@ async fn check(
     if let Some(wider) = scope::wider_gmail(&tokens.scopes) {
         return Err(ConnectError::WiderScope(wider.to_owned()));
     }
-    if !Permission::ALL
-        .iter()
-        .any(|it| tokens.scopes.iter().any(|scope| scope == it.scope()))
-    {
+    if !Permission::ALL.iter().any(|it| tokens.scopes.iter().any(|scope| scope == it.scope())) {
         return Err(ConnectError::NothingGranted);
     }
     if tokens.refresh_token.is_none() && held.as_ref().is_none_or(|it| it.refresh_sealed.is_none()) {
@@ -200,22 +187,14 @@ async fn keep(
     held: Option<Grant>,
 ) -> Result<Connected, ConnectError> {
     let now = app.clock.now();
-    let id = held
-        .as_ref()
-        .map_or_else(|| GrantId::new(&app.random), |it| it.id.clone());
-    let missing: Vec<Permission> = Permission::ALL
-        .into_iter()
-        .filter(|it| !tokens.scopes.iter().any(|scope| scope == it.scope()))
-        .collect();
+    let id = held.as_ref().map_or_else(|| GrantId::new(&app.random), |it| it.id.clone());
+    let missing: Vec<Permission> =
+        Permission::ALL.into_iter().filter(|it| !tokens.scopes.iter().any(|scope| scope == it.scope())).collect();
     let refresh_sealed = match &tokens.refresh_token {
         Some(token) => Some(app.keyring.seal_text(token, &access::refresh_row(&id))?),
         None => held.as_ref().and_then(|it| it.refresh_sealed.clone()),
     };
-    let state = if missing.is_empty() {
-        GrantState::Active
-    } else {
-        GrantState::Partial
-    };
+    let state = if missing.is_empty() { GrantState::Active } else { GrantState::Partial };
     let grant = Grant {
         id: id.clone(),
         organization_id: person.organization_id.clone(),
@@ -226,11 +205,7 @@ async fn keep(
         client_id: app.config.google.client.client_id.clone(),
         scopes: tokens.scopes.clone(),
         state,
-        reason: if missing.is_empty() {
-            String::new()
-        } else {
-            "permission_missing".to_owned()
-        },
+        reason: if missing.is_empty() { String::new() } else { "permission_missing".to_owned() },
         state_since: now,
         refresh_sealed,
         access_sealed: Some(app.keyring.seal_text(&tokens.access_token, &access::access_row(&id))?),
@@ -252,16 +227,8 @@ async fn keep(
                 mailbox
             }
         };
-        let of = Of {
-            organization: &grant.organization_id,
-            person: &person.id,
-            mailbox: &mailbox.id,
-        };
-        let change = NewChange {
-            kind: "mailbox.connected",
-            subject_id: String::new(),
-            data: json!({}),
-        };
+        let of = Of { organization: &grant.organization_id, person: &person.id, mailbox: &mailbox.id };
+        let change = NewChange { kind: "mailbox.connected", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
     }
     approval::proved(&mut tx, &person.organization_id, now).await?;
@@ -269,11 +236,7 @@ async fn keep(
     tx.commit().await?;
     app.due.ring();
     app.feed.tell(&grant.organization_id);
-    Ok(Connected {
-        email: grant.email,
-        missing,
-        again: held.is_some(),
-    })
+    Ok(Connected { email: grant.email, missing, again: held.is_some() })
 }
 
 /// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.

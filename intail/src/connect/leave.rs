@@ -36,9 +36,7 @@ pub struct Left {
 /// Disconnects a person.
 pub async fn leave(app: &App, person: &Person) -> Result<Left, ConnectError> {
     let mut tx = app.store.write().await?;
-    let grant = grants::by_person(&mut tx, &person.id)
-        .await?
-        .ok_or(ConnectError::NotConnected)?;
+    let grant = grants::by_person(&mut tx, &person.id).await?.ok_or(ConnectError::NotConnected)?;
     grants::set_state(&mut tx, &grant.id, GrantState::Left, "left", app.clock.now()).await?;
     tx.commit().await?;
     erase(app, &grant).await
@@ -79,16 +77,8 @@ async fn erase(app: &App, grant: &Grant) -> Result<Left, ConnectError> {
     let mut rows = call_counts::erase(&mut tx, &grant.id).await?;
     if let Some(mailbox) = mailboxes::by_person(&mut tx, &grant.person_id).await? {
         rows += mailboxes::erase(&mut tx, &mailbox.id).await?;
-        let of = Of {
-            organization: &grant.organization_id,
-            person: &grant.person_id,
-            mailbox: &mailbox.id,
-        };
-        let change = NewChange {
-            kind: "mailbox.erased",
-            subject_id: String::new(),
-            data: json!({}),
-        };
+        let of = Of { organization: &grant.organization_id, person: &grant.person_id, mailbox: &mailbox.id };
+        let change = NewChange { kind: "mailbox.erased", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
     }
     // Until Google confirms the revocation, the sealed token is kept for the next try, and nothing else.
@@ -99,12 +89,7 @@ async fn erase(app: &App, grant: &Grant) -> Result<Left, ConnectError> {
     tx.commit().await?;
     app.feed.tell(&grant.organization_id);
     tracing::info!(grant = %grant.id, stopped, revoked, rows, "a person left");
-    Ok(Left {
-        email: grant.email.clone(),
-        stopped,
-        revoked,
-        rows,
-    })
+    Ok(Left { email: grant.email.clone(), stopped, revoked, rows })
 }
 
 /// Asks Google to push no more. That it fails is no obstacle: the revocation ends the pushes too.
@@ -118,10 +103,7 @@ async fn stop(app: &App, grant: &Grant) -> bool {
     let Ok(access_token) = app.keyring.open_text(sealed, &access_row(&grant.id)) else {
         return false;
     };
-    let caller = Caller {
-        access_token,
-        on_behalf: grant.id.to_string(),
-    };
+    let caller = Caller { access_token, on_behalf: grant.id.to_string() };
     app.google.gmail(&caller).stop().await.is_ok()
 }
 

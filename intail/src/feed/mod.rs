@@ -30,10 +30,7 @@ pub struct Listener {
 impl Hub {
     /// A hub without readers.
     pub fn new(clock: Clock) -> Self {
-        Self {
-            grown: broadcast::channel(BEHIND_MAX).0,
-            clock,
-        }
+        Self { grown: broadcast::channel(BEHIND_MAX).0, clock }
     }
 
     /// Says that an organization's feed grew: call it after the commit.
@@ -44,11 +41,7 @@ impl Hub {
 
     /// Begins to listen. Listen first, then read: what is written in between is told.
     pub fn subscribe(&self, organization: &OrganizationId) -> Listener {
-        Listener {
-            organization: organization.clone(),
-            grown: self.grown.subscribe(),
-            clock: self.clock.clone(),
-        }
+        Listener { organization: organization.clone(), grown: self.grown.subscribe(), clock: self.clock.clone() }
     }
 }
 

@@ -44,11 +44,7 @@ pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) ->
         tracing::warn!(unreadable, "notices that can't be read were acknowledged and dropped");
     }
     tracing::debug!(mailboxes, unknown, unreadable, "a batch of notices was taken");
-    Ok(Taken {
-        mailboxes,
-        unknown,
-        unreadable,
-    })
+    Ok(Taken { mailboxes, unknown, unreadable })
 }
 
 /// The addresses of a batch, each once and in order, and how many notices can't be read. The order is the order in
@@ -106,10 +102,7 @@ mod tests {
             b"",
         ];
         let (addresses, unreadable) = read(notices);
-        assert_eq!(
-            addresses.into_iter().collect::<Vec<_>>(),
-            ["ada@example.com", "zoe@example.com"]
-        );
+        assert_eq!(addresses.into_iter().collect::<Vec<_>>(), ["ada@example.com", "zoe@example.com"]);
         assert_eq!(unreadable, 3);
     }
 }

@@ -88,19 +88,12 @@ pub async fn provision(
     let topic = topic(pubsub, settings).await?;
     let publisher = publisher(pubsub, settings).await?;
     let subscription = subscription(pubsub, settings, public_url).await?;
-    Ok(Provisioned {
-        topic,
-        publisher,
-        subscription,
-    })
+    Ok(Provisioned { topic, publisher, subscription })
 }
 
 /// Makes the topic unless it is there.
 pub async fn topic(pubsub: &PubSub, settings: &config::PubSub) -> Result<Created, ProvisionError> {
-    let failed = |source| ProvisionError {
-        step: Step::Topic,
-        source,
-    };
+    let failed = |source| ProvisionError { step: Step::Topic, source };
     // Being forbidden to look doesn't mean being forbidden to make.
     if let Ok(true) = pubsub.topic_exists(&settings.topic).await {
         return Ok(Created::Existed);
@@ -114,10 +107,7 @@ pub async fn publisher(pubsub: &PubSub, settings: &config::PubSub) -> Result<Pub
         Ok(Granted::New) => Ok(Publisher::Granted),
         Ok(Granted::Already) => Ok(Publisher::Already),
         Err(error) if error.kind == ErrorKind::Refused(Refusal::NotImplemented) => Ok(Publisher::Unsupported),
-        Err(source) => Err(ProvisionError {
-            step: Step::Publisher,
-            source,
-        }),
+        Err(source) => Err(ProvisionError { step: Step::Publisher, source }),
     }
 }
 
@@ -131,23 +121,14 @@ pub async fn subscription(
         return Ok(Created::Existed);
     }
     let spec = specification(settings, public_url);
-    pubsub
-        .create_subscription(&spec)
-        .await
-        .map_err(|source| ProvisionError {
-            step: Step::Subscription,
-            source,
-        })
+    pubsub.create_subscription(&spec).await.map_err(|source| ProvisionError { step: Step::Subscription, source })
 }
 
 /// The subscription as Intail wants it.
 fn specification(settings: &config::PubSub, public_url: &PublicUrl) -> SubscriptionSpec {
     let push = match &settings.mode {
         PubSubMode::Pull => None,
-        PubSubMode::Push {
-            audience,
-            service_account,
-        } => Some(PushSpec {
+        PubSubMode::Push { audience, service_account } => Some(PushSpec {
             endpoint: public_url.page(PUBSUB_PUSH),
             service_account: service_account.clone(),
             audience: audience.clone(),
@@ -165,10 +146,7 @@ fn specification(settings: &config::PubSub, public_url: &PublicUrl) -> Subscript
 pub fn misfit(state: &SubscriptionState, settings: &config::PubSub, public_url: &PublicUrl) -> Option<String> {
     let wanted = specification(settings, public_url);
     if state.topic != wanted.topic {
-        return Some(format!(
-            "It belongs to the topic {}, not to {}.",
-            state.topic, wanted.topic
-        ));
+        return Some(format!("It belongs to the topic {}, not to {}.", state.topic, wanted.topic));
     }
     match (&state.push, &wanted.push) {
         (Some(found), None) => return Some(format!("It pushes to {}, but pubsub.mode is \"pull\".", found.endpoint)),
@@ -205,34 +183,20 @@ mod tests {
     }
 
     fn found(topic: &str, push: Option<PushSpec>, never_expires: bool) -> SubscriptionState {
-        SubscriptionState {
-            topic: topic.to_owned(),
-            ack_deadline_s: 10,
-            push,
-            never_expires,
-        }
+        SubscriptionState { topic: topic.to_owned(), ack_deadline_s: 10, push, never_expires }
     }
 
     #[test]
     fn a_subscription_that_would_lose_notices_is_named() {
         let public_url = PublicUrl::parse("https://intail.example.com").expect("an address");
         let pull = settings(PubSubMode::Pull);
-        let push = settings(PubSubMode::Push {
-            audience: "a".to_owned(),
-            service_account: "p@x".to_owned(),
-        });
+        let push = settings(PubSubMode::Push { audience: "a".to_owned(), service_account: "p@x".to_owned() });
         let ours = specification(&push, &public_url).push;
-        assert_eq!(
-            ours.as_ref().map(|it| it.endpoint.as_str()),
-            Some("https://intail.example.com/notices/pubsub")
-        );
+        assert_eq!(ours.as_ref().map(|it| it.endpoint.as_str()), Some("https://intail.example.com/notices/pubsub"));
         let topic = "projects/p1/topics/intail";
         assert_eq!(misfit(&found(topic, None, true), &pull, &public_url), None);
         assert_eq!(misfit(&found(topic, ours.clone(), true), &push, &public_url), None);
-        let foreign = ours.clone().map(|it| PushSpec {
-            audience: "b".to_owned(),
-            ..it
-        });
+        let foreign = ours.clone().map(|it| PushSpec { audience: "b".to_owned(), ..it });
         for (state, settings, word) in [
             (found("_deleted-topic_", None, true), &pull, "_deleted-topic_"),
             (found(topic, ours, true), &pull, "mode is \"pull\""),

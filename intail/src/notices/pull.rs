@@ -53,12 +53,7 @@ pub async fn run(app: &App, credentials: &Credentials, shutdown: CancellationTok
         return shutdown.cancelled().await;
     }
     let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), credentials);
-    let puller = Puller {
-        app,
-        pubsub,
-        shutdown,
-        clean_since: Mutex::new(None),
-    };
+    let puller = Puller { app, pubsub, shutdown, clean_since: Mutex::new(None) };
     join_all((0..PULLS_OUTSTANDING).map(|_| puller.keep_pulling())).await;
 }
 
@@ -141,11 +136,7 @@ impl Puller<'_> {
         let error = match stumble {
             Stumble::Store(error) => {
                 let error: &dyn std::error::Error = error;
-                tracing::error!(
-                    error,
-                    failures,
-                    "a batch of notices couldn't be marked and will come again"
-                );
+                tracing::error!(error, failures, "a batch of notices couldn't be marked and will come again");
                 return pause;
             }
             Stumble::Google(error) => error,
@@ -167,18 +158,13 @@ impl Puller<'_> {
         let (settings, public_url) = (&self.app.config.pubsub, &self.app.config.server.public_url);
         let made = match provision::subscription(&self.pubsub, settings, public_url).await {
             Err(error) if error.source.kind == ErrorKind::Refused(Refusal::NotFound) => {
-                provision::provision(&self.pubsub, settings, public_url)
-                    .await
-                    .map(|made| made.subscription)
+                provision::provision(&self.pubsub, settings, public_url).await.map(|made| made.subscription)
             }
             made => made,
         };
         match made {
             Ok(Created::New) => {
-                tracing::warn!(
-                    subscription = settings.subscription,
-                    "the subscription was missing and was made"
-                );
+                tracing::warn!(subscription = settings.subscription, "the subscription was missing and was made");
                 self.look_everywhere().await;
             }
             Ok(Created::Existed) => {}
@@ -290,19 +276,9 @@ mod tests {
     #[test]
     fn pauses_grow_stay_bounded_and_differ() {
         let random = Random::seeded(7);
-        for (failures, whole) in [
-            (1, 500),
-            (2, 1_000),
-            (4, 4_000),
-            (8, 60_000),
-            (100, 60_000),
-            (u32::MAX, 60_000),
-        ] {
+        for (failures, whole) in [(1, 500), (2, 1_000), (4, 4_000), (8, 60_000), (100, 60_000), (u32::MAX, 60_000)] {
             let pauses: Vec<u128> = (0..50).map(|_| pause(failures, &random).as_millis()).collect();
-            assert!(
-                pauses.iter().all(|it| (whole / 2..=whole).contains(it)),
-                "{failures}: {pauses:?}"
-            );
+            assert!(pauses.iter().all(|it| (whole / 2..=whole).contains(it)), "{failures}: {pauses:?}");
             assert!(pauses.iter().any(|it| *it != pauses[0]), "{failures}");
         }
     }
@@ -311,22 +287,10 @@ mod tests {
     fn what_the_operator_has_to_mend_is_told_and_passing_trouble_is_not() {
         let kind = |kind: &ErrorKind, failures| fault(kind, failures).map(|(kind, _)| kind);
         assert_eq!(kind(&ErrorKind::Refused(Refusal::Forbidden), 1), Some(FORBIDDEN));
-        assert_eq!(
-            kind(&ErrorKind::Refused(Refusal::Operator(OperatorFault::ApiDisabled)), 1),
-            Some(REFUSED)
-        );
+        assert_eq!(kind(&ErrorKind::Refused(Refusal::Operator(OperatorFault::ApiDisabled)), 1), Some(REFUSED));
         assert_eq!(kind(&ErrorKind::Transient, UNREACHABLE_AFTER - 1), None);
         assert_eq!(kind(&ErrorKind::Transient, UNREACHABLE_AFTER), Some(UNREACHABLE));
-        assert_eq!(
-            kind(
-                &ErrorKind::SlowDown {
-                    until: None,
-                    scope: SlowScope::Project
-                },
-                50
-            ),
-            None
-        );
+        assert_eq!(kind(&ErrorKind::SlowDown { until: None, scope: SlowScope::Project }, 50), None);
         for raised in [FORBIDDEN, REFUSED, UNREACHABLE, MISSING] {
             assert!(FAULTS.contains(&raised));
         }

@@ -94,31 +94,14 @@ fn detail(unwelcome: &Unwelcome) -> Option<String> {
 }
 
 async fn admit(app: &App, headers: &HeaderMap) -> Result<(), Unwelcome> {
-    let PubSubMode::Push {
-        audience,
-        service_account,
-    } = &app.config.pubsub.mode
-    else {
+    let PubSubMode::Push { audience, service_account } = &app.config.pubsub.mode else {
         return Err(Unwelcome::NotConfigured);
     };
     let token = bearer(headers).ok_or(Unwelcome::NoToken)?;
     let endpoints = &app.config.google.endpoints;
-    let expected = Expected {
-        issuer: &endpoints.issuer,
-        audience,
-        nonce: None,
-        jwks_uri: &endpoints.jwks,
-    };
-    let claims = app
-        .google
-        .verify_id_token(&token, &expected)
-        .await
-        .map_err(Unwelcome::BadToken)?;
-    if is_account(&claims, service_account) {
-        Ok(())
-    } else {
-        Err(Unwelcome::ForeignAccount)
-    }
+    let expected = Expected { issuer: &endpoints.issuer, audience, nonce: None, jwks_uri: &endpoints.jwks };
+    let claims = app.google.verify_id_token(&token, &expected).await.map_err(Unwelcome::BadToken)?;
+    if is_account(&claims, service_account) { Ok(()) } else { Err(Unwelcome::ForeignAccount) }
 }
 
 /// The token of `Authorization: Bearer …`; none when there are two headers, because then nobody knows which one counts.
@@ -134,19 +117,14 @@ fn bearer(headers: &HeaderMap) -> Option<SecretString> {
 
 /// Any Google account can get a token for any audience: only this account's counts.
 fn is_account(claims: &IdClaims, service_account: &str) -> bool {
-    let same = claims
-        .email
-        .as_deref()
-        .is_some_and(|email| email.eq_ignore_ascii_case(service_account));
+    let same = claims.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(service_account));
     same && claims.email_verified && !service_account.is_empty()
 }
 
 /// The notice in a body; empty when there is none that could be read.
 fn read(body: &[u8]) -> Vec<u8> {
     let envelope = serde_json::from_slice::<Envelope>(body).ok();
-    envelope
-        .and_then(|envelope| decode_base64_lenient(&envelope.message.data).ok())
-        .unwrap_or_default()
+    envelope.and_then(|envelope| decode_base64_lenient(&envelope.message.data).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -157,10 +135,7 @@ mod tests {
     use super::*;
 
     fn headers(values: &[&'static str]) -> HeaderMap {
-        values
-            .iter()
-            .map(|value| (AUTHORIZATION, HeaderValue::from_static(value)))
-            .collect()
+        values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value))).collect()
     }
 
     #[test]
@@ -168,14 +143,7 @@ mod tests {
         let token = |values: &[&'static str]| bearer(&headers(values)).map(|it| it.expose_secret().to_owned());
         assert_eq!(token(&["Bearer a.b.c"]).as_deref(), Some("a.b.c"));
         assert_eq!(token(&["bearer  a.b.c "]).as_deref(), Some("a.b.c"));
-        for wrong in [
-            &[][..],
-            &["Bearer"],
-            &["Bearer "],
-            &["Basic a.b.c"],
-            &["a.b.c"],
-            &["Bearer a", "Bearer b"],
-        ] {
+        for wrong in [&[][..], &["Bearer"], &["Bearer "], &["Basic a.b.c"], &["a.b.c"], &["Bearer a", "Bearer b"]] {
             assert_eq!(token(wrong), None, "{wrong:?}");
         }
     }
@@ -207,10 +175,7 @@ mod tests {
 
     #[test]
     fn whatever_the_body_is_something_is_read() {
-        assert_eq!(
-            read(br#"{"message":{"data":"eyJhIjoxfQ==","messageId":"1"},"subscription":"s"}"#),
-            br#"{"a":1}"#
-        );
+        assert_eq!(read(br#"{"message":{"data":"eyJhIjoxfQ==","messageId":"1"},"subscription":"s"}"#), br#"{"a":1}"#);
         assert_eq!(read(br#"{"message":{"data":"eyJhIjoxfQ"}}"#), br#"{"a":1}"#);
         let hostile: [&[u8]; 7] = [
             b"",

@@ -36,11 +36,7 @@ pub enum Joined {
 pub async fn join(tx: &mut Tx, who: &Vouched, random: &Random, now: Timestamp) -> Result<Joined, StoreError> {
     if let Some(person) = people::by_subject(tx, &who.issuer, &who.subject).await? {
         people::signed_in(tx, &person.id, &who.email, &who.name, now).await?;
-        return Ok(Joined::Person(Person {
-            email: who.email.clone(),
-            name: who.name.clone(),
-            ..person
-        }));
+        return Ok(Joined::Person(Person { email: who.email.clone(), name: who.name.clone(), ..person }));
     }
     let (organization_id, role) = match organizations::by_domain(tx, &who.domain).await? {
         Some(organization) if people::list(tx, &organization.id, None, 1).await?.is_empty() => {

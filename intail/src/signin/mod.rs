@@ -173,9 +173,7 @@ pub async fn finish(app: &App, browser_hash: &str, callback: Callback) -> Result
 async fn take(app: &App, state_hash: &str, browser_hash: &str) -> Result<Attempt, SignInError> {
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
-    let attempt = attempts::by_state(&mut tx, state_hash)
-        .await?
-        .ok_or(SignInError::UnknownState)?;
+    let attempt = attempts::by_state(&mut tx, state_hash).await?.ok_or(SignInError::UnknownState)?;
     if attempt.purpose != Purpose::SignIn || attempt.browser_hash != browser_hash {
         return Err(SignInError::ForeignState);
     }
@@ -200,15 +198,9 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
         Some(_) => return Err(SignInError::Unexpected("the issuer refused the sign-in".into())),
     }
     let code = callback.code.as_ref().ok_or(SignInError::Incomplete("code"))?;
-    let verifier = app
-        .keyring
-        .open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
+    let verifier = app.keyring.open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
     let client = client(app);
-    let tokens = app
-        .google
-        .exchange_code(&provider, &client, code, &verifier)
-        .await
-        .map_err(issuer_error)?;
+    let tokens = app.google.exchange_code(&provider, &client, code, &verifier).await.map_err(issuer_error)?;
     let id_token = tokens.id_token.as_ref().ok_or(SignInError::Incomplete("ID token"))?;
     let expected = Expected {
         issuer: &provider.issuer,
@@ -226,10 +218,7 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
     let joined = join(&mut tx, &who, &app.random, app.clock.now()).await?;
     tx.commit().await?;
     match joined {
-        Joined::Person(person) => Ok(SignedIn {
-            person,
-            return_to: attempt.return_to.clone(),
-        }),
+        Joined::Person(person) => Ok(SignedIn { person, return_to: attempt.return_to.clone() }),
         Joined::UnknownOrganization => Err(SignInError::UnknownOrganization { domain: who.domain }),
     }
 }
@@ -237,32 +226,15 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
 /// Whom the issuer vouches for. Google vouches for a domain in `hd` only; an address at Google proves nothing about its
 /// domain. Another issuer was chosen by the operator, who so trusts it for the domains of the addresses it has verified.
 fn vouched(app: &App, provider: &Provider, claims: IdClaims) -> Result<Vouched, SignInError> {
-    let email = claims
-        .email
-        .filter(|_| claims.email_verified)
-        .ok_or(SignInError::NotVerified)?;
+    let email = claims.email.filter(|_| claims.email_verified).ok_or(SignInError::NotVerified)?;
     let is_google = app.config.signin.issuer == app.google.endpoints().issuer;
     let domain = match claims.hd {
         Some(domain) => domain,
         None if is_google => return Err(SignInError::NotVerified),
-        None => email
-            .rsplit_once('@')
-            .map(|(_, domain)| domain.to_owned())
-            .ok_or(SignInError::NotVerified)?,
+        None => email.rsplit_once('@').map(|(_, domain)| domain.to_owned()).ok_or(SignInError::NotVerified)?,
     };
-    let name = claims
-        .name
-        .unwrap_or_else(|| email.clone())
-        .chars()
-        .take(NAME_LENGTH_MAX)
-        .collect();
-    Ok(Vouched {
-        issuer: provider.issuer.clone(),
-        subject: claims.sub,
-        email,
-        name,
-        domain: domain.to_lowercase(),
-    })
+    let name = claims.name.unwrap_or_else(|| email.clone()).chars().take(NAME_LENGTH_MAX).collect();
+    Ok(Vouched { issuer: provider.issuer.clone(), subject: claims.sub, email, name, domain: domain.to_lowercase() })
 }
 
 fn client(app: &App) -> OAuthClient {
@@ -280,10 +252,7 @@ async fn provider(app: &App) -> Result<Provider, SignInError> {
     if app.config.signin.issuer == endpoints.issuer {
         return Ok(Provider::google(endpoints));
     }
-    app.google
-        .discover(&app.config.signin.issuer)
-        .await
-        .map_err(issuer_error)
+    app.google.discover(&app.config.signin.issuer).await.map_err(issuer_error)
 }
 
 fn issuer_error(error: intail_google::Error) -> SignInError {
@@ -299,11 +268,7 @@ fn issuer_error(error: intail_google::Error) -> SignInError {
 fn local_path(path: &str) -> String {
     let local = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
     let plain = path.len() <= 512 && path.bytes().all(|byte| byte.is_ascii_graphic());
-    if local && plain {
-        path.to_owned()
-    } else {
-        "/".to_owned()
-    }
+    if local && plain { path.to_owned() } else { "/".to_owned() }
 }
 
 #[cfg(test)]
@@ -313,15 +278,7 @@ mod tests {
     #[test]
     fn only_a_path_of_this_intail_is_returned_to() {
         assert_eq!(local_path("/mail?label=INBOX"), "/mail?label=INBOX");
-        for elsewhere in [
-            "https://evil.example",
-            "//evil.example",
-            "/\\evil.example",
-            "mail",
-            "",
-            "/a b",
-            "/\u{7}",
-        ] {
+        for elsewhere in ["https://evil.example", "//evil.example", "/\\evil.example", "mail", "", "/a b", "/\u{7}"] {
             assert_eq!(local_path(elsewhere), "/", "{elsewhere}");
         }
     }

@@ -57,11 +57,7 @@ pub async fn person_of(tx: &mut Tx, key_hash: &str) -> Result<Option<Person>, St
 
 /// Records that a key was used.
 pub async fn used(tx: &mut Tx, key_hash: &str, now: Timestamp) -> Result<(), StoreError> {
-    tx.run(
-        "UPDATE access_keys SET used_at = $2 WHERE key_hash = $1",
-        args![key_hash, now],
-    )
-    .await?;
+    tx.run("UPDATE access_keys SET used_at = $2 WHERE key_hash = $1", args![key_hash, now]).await?;
     Ok(())
 }
 
@@ -77,11 +73,7 @@ pub async fn of_person(tx: &mut Tx, person: &PersonId, limit: i64) -> Result<Vec
 
 /// Deletes a person's key; answers whether it was theirs.
 pub async fn delete(tx: &mut Tx, person: &PersonId, key_hash: &str) -> Result<bool, StoreError> {
-    let deleted = tx
-        .run(
-            "DELETE FROM access_keys WHERE person_id = $1 AND key_hash = $2",
-            args![person, key_hash],
-        )
-        .await?;
+    let deleted =
+        tx.run("DELETE FROM access_keys WHERE person_id = $1 AND key_hash = $2", args![person, key_hash]).await?;
     Ok(deleted == 1)
 }

@@ -31,10 +31,7 @@ impl Purpose {
 impl FromStr for Purpose {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::SignIn, Self::Connect]
-            .into_iter()
-            .find(|it| it.word() == word)
-            .ok_or(())
+        [Self::SignIn, Self::Connect].into_iter().find(|it| it.word() == word).ok_or(())
     }
 }
 
@@ -104,12 +101,7 @@ pub async fn begin(tx: &mut Tx, attempt: &Attempt) -> Result<(), StoreError> {
 
 /// The attempt of this state.
 pub async fn by_state(tx: &mut Tx, state_hash: &str) -> Result<Option<Attempt>, StoreError> {
-    tx.one(
-        "SELECT * FROM attempts WHERE state_hash = $1",
-        args![state_hash],
-        attempt,
-    )
-    .await
+    tx.one("SELECT * FROM attempts WHERE state_hash = $1", args![state_hash], attempt).await
 }
 
 /// Takes an attempt's callback: true for the first caller only, so that a state works once.
@@ -125,11 +117,7 @@ pub async fn take(tx: &mut Tx, state_hash: &str, now: Timestamp) -> Result<bool,
 
 /// Says how an attempt ended.
 pub async fn set_outcome(tx: &mut Tx, state_hash: &str, outcome: &str) -> Result<(), StoreError> {
-    tx.run(
-        "UPDATE attempts SET outcome = $2 WHERE state_hash = $1",
-        args![state_hash, outcome],
-    )
-    .await?;
+    tx.run("UPDATE attempts SET outcome = $2 WHERE state_hash = $1", args![state_hash, outcome]).await?;
     Ok(())
 }
 
@@ -146,17 +134,14 @@ pub async fn newest_connect(tx: &mut Tx, person: &PersonId) -> Result<Option<Att
 /// How many attempts a person began since an instant: a flood is refused.
 pub async fn count_since(tx: &mut Tx, person: &PersonId, since: Timestamp) -> Result<i64, StoreError> {
     let count = tx
-        .one(
-            "SELECT COUNT(*) AS n FROM attempts WHERE person_id = $1 AND begun_at > $2",
-            args![person, since],
-            |row| row.int("n"),
-        )
+        .one("SELECT COUNT(*) AS n FROM attempts WHERE person_id = $1 AND begun_at > $2", args![person, since], |row| {
+            row.int("n")
+        })
         .await?;
     Ok(count.unwrap_or(0))
 }
 
 /// Forgets the attempts that ended their time before `before`.
 pub async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreError> {
-    tx.run("DELETE FROM attempts WHERE expires_at < $1", args![before])
-        .await
+    tx.run("DELETE FROM attempts WHERE expires_at < $1", args![before]).await
 }

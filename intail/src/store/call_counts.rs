@@ -78,6 +78,5 @@ pub async fn of_grant(tx: &mut Tx, grant: &GrantId, limit: i64) -> Result<Vec<Ca
 
 /// Deletes the counts of a grant whose person left.
 pub async fn erase(tx: &mut Tx, grant: &GrantId) -> Result<u64, StoreError> {
-    tx.run("DELETE FROM call_counts WHERE grant_id = $1", args![grant])
-        .await
+    tx.run("DELETE FROM call_counts WHERE grant_id = $1", args![grant]).await
 }

@@ -54,10 +54,7 @@ fn change(row: &dyn Columns) -> Result<Change, StoreError> {
         mailbox_id: row.parsed("of_mailbox_id")?,
         kind: row.text("kind")?,
         subject_id: row.text("subject_id")?,
-        data: serde_json::from_str(&data).map_err(|_| StoreError::Inconsistent {
-            column: "data",
-            value: data,
-        })?,
+        data: serde_json::from_str(&data).map_err(|_| StoreError::Inconsistent { column: "data", value: data })?,
         message: joined.map(|_| message(row)).transpose()?,
     })
 }
@@ -146,11 +143,7 @@ pub async fn newest_of_person(
 /// The last number that an organization's feed has given.
 pub async fn last_seq(tx: &mut Tx, organization: &OrganizationId) -> Result<i64, StoreError> {
     let last = tx
-        .one(
-            "SELECT feed_seq FROM organizations WHERE id = $1",
-            args![organization],
-            |row| row.int("feed_seq"),
-        )
+        .one("SELECT feed_seq FROM organizations WHERE id = $1", args![organization], |row| row.int("feed_seq"))
         .await?;
     Ok(last.unwrap_or(0))
 }

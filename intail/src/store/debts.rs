@@ -73,32 +73,21 @@ pub async fn due(tx: &mut Tx, mailbox: &MailboxId, now: Timestamp, limit: i64) -
 
 /// All debts of a mailbox, oldest first. `limit` bounds it.
 pub async fn list(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Debt>, StoreError> {
-    tx.all(
-        "SELECT * FROM debts WHERE mailbox_id = $1 ORDER BY since LIMIT $2",
-        args![mailbox, limit],
-        debt,
-    )
-    .await
+    tx.all("SELECT * FROM debts WHERE mailbox_id = $1 ORDER BY since LIMIT $2", args![mailbox, limit], debt).await
 }
 
 /// Strikes a debt off.
 pub async fn paid(tx: &mut Tx, mailbox: &MailboxId, message_id: &str) -> Result<(), StoreError> {
-    tx.run(
-        "DELETE FROM debts WHERE mailbox_id = $1 AND message_id = $2",
-        args![mailbox, message_id],
-    )
-    .await?;
+    tx.run("DELETE FROM debts WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, message_id]).await?;
     Ok(())
 }
 
 /// When the next debt is due, and how many there are.
 pub async fn outlook(tx: &mut Tx, mailbox: &MailboxId) -> Result<(i64, Option<Timestamp>), StoreError> {
     let outlook = tx
-        .one(
-            "SELECT COUNT(*) AS n, MIN(due_at) AS at FROM debts WHERE mailbox_id = $1",
-            args![mailbox],
-            |row| Ok((row.int("n")?, row.at_or_null("at")?)),
-        )
+        .one("SELECT COUNT(*) AS n, MIN(due_at) AS at FROM debts WHERE mailbox_id = $1", args![mailbox], |row| {
+            Ok((row.int("n")?, row.at_or_null("at")?))
+        })
         .await?;
     Ok(outlook.unwrap_or((0, None)))
 }

@@ -15,10 +15,7 @@ pub struct Fill {
 }
 
 fn fill(row: &dyn Columns) -> Result<Fill, StoreError> {
-    Ok(Fill {
-        message_id: row.text("message_id")?,
-        thread_id: row.text("thread_id")?,
-    })
+    Ok(Fill { message_id: row.text("message_id")?, thread_id: row.text("thread_id")? })
 }
 
 /// Values of one row, and the most rows in one statement.
@@ -33,11 +30,9 @@ pub async fn add(
     fills: &[Fill],
 ) -> Result<(), StoreError> {
     let last = tx
-        .one(
-            "SELECT MAX(place) AS place FROM fills WHERE mailbox_id = $1",
-            args![mailbox],
-            |row| row.int_or_null("place"),
-        )
+        .one("SELECT MAX(place) AS place FROM fills WHERE mailbox_id = $1", args![mailbox], |row| {
+            row.int_or_null("place")
+        })
         .await?
         .flatten()
         .unwrap_or(0);
@@ -76,22 +71,13 @@ pub async fn next(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Fi
 
 /// Takes a message off the list: it is stored, gone, or a debt.
 pub async fn done(tx: &mut Tx, mailbox: &MailboxId, message_id: &str) -> Result<(), StoreError> {
-    tx.run(
-        "DELETE FROM fills WHERE mailbox_id = $1 AND message_id = $2",
-        args![mailbox, message_id],
-    )
-    .await?;
+    tx.run("DELETE FROM fills WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, message_id]).await?;
     Ok(())
 }
 
 /// How many are still to be fetched.
 pub async fn count(tx: &mut Tx, mailbox: &MailboxId) -> Result<i64, StoreError> {
-    let count = tx
-        .one(
-            "SELECT COUNT(*) AS n FROM fills WHERE mailbox_id = $1",
-            args![mailbox],
-            |row| row.int("n"),
-        )
-        .await?;
+    let count =
+        tx.one("SELECT COUNT(*) AS n FROM fills WHERE mailbox_id = $1", args![mailbox], |row| row.int("n")).await?;
     Ok(count.unwrap_or(0))
 }

@@ -30,58 +30,25 @@ pub struct Gauges {
 /// Reads them.
 pub async fn read(tx: &mut Tx) -> Result<Gauges, StoreError> {
     let by_state = |row: &dyn super::sql::Columns| Ok((row.text("state")?, row.int("n")?));
-    let mailboxes = tx
-        .all(
-            "SELECT state, COUNT(*) AS n FROM mailboxes GROUP BY state ORDER BY state",
-            args![],
-            by_state,
-        )
-        .await?;
-    let grants = tx
-        .all(
-            "SELECT state, COUNT(*) AS n FROM grants GROUP BY state ORDER BY state",
-            args![],
-            by_state,
-        )
-        .await?;
+    let mailboxes =
+        tx.all("SELECT state, COUNT(*) AS n FROM mailboxes GROUP BY state ORDER BY state", args![], by_state).await?;
+    let grants =
+        tx.all("SELECT state, COUNT(*) AS n FROM grants GROUP BY state ORDER BY state", args![], by_state).await?;
     let firsts = tx
-        .one(
-            "SELECT MIN(due_at) AS due_at, MIN(watch_expires_at) AS expires_at FROM mailboxes",
-            args![],
-            |row| Ok((row.at_or_null("due_at")?, row.at_or_null("expires_at")?)),
-        )
+        .one("SELECT MIN(due_at) AS due_at, MIN(watch_expires_at) AS expires_at FROM mailboxes", args![], |row| {
+            Ok((row.at_or_null("due_at")?, row.at_or_null("expires_at")?))
+        })
         .await?;
     let (due_first_at, watch_first_expiry_at) = firsts.unwrap_or((None, None));
-    let debts = tx
-        .one("SELECT COUNT(*) AS n FROM debts", args![], |row| row.int("n"))
-        .await?
-        .unwrap_or(0);
-    let fills = tx
-        .one("SELECT COUNT(*) AS n FROM fills", args![], |row| row.int("n"))
-        .await?
-        .unwrap_or(0);
+    let debts = tx.one("SELECT COUNT(*) AS n FROM debts", args![], |row| row.int("n")).await?.unwrap_or(0);
+    let fills = tx.one("SELECT COUNT(*) AS n FROM fills", args![], |row| row.int("n")).await?.unwrap_or(0);
     let calls = tx
         .all(
             "SELECT call, outcome, CAST(SUM(calls) AS BIGINT) AS n, CAST(SUM(units) AS BIGINT) AS units
              FROM call_counts GROUP BY call, outcome ORDER BY call, outcome LIMIT $1",
             args![CALLS_MAX],
-            |row| {
-                Ok((
-                    row.text("call")?,
-                    row.text("outcome")?,
-                    row.int("n")?,
-                    row.int("units")?,
-                ))
-            },
+            |row| Ok((row.text("call")?, row.text("outcome")?, row.int("n")?, row.int("units")?)),
         )
         .await?;
-    Ok(Gauges {
-        mailboxes,
-        grants,
-        due_first_at,
-        watch_first_expiry_at,
-        debts,
-        fills,
-        calls,
-    })
+    Ok(Gauges { mailboxes, grants, due_first_at, watch_first_expiry_at, debts, fills, calls })
 }

@@ -61,14 +61,8 @@ pub enum GrantState {
 }
 
 impl GrantState {
-    const ALL: [Self; 6] = [
-        Self::Active,
-        Self::Partial,
-        Self::NeedsPerson,
-        Self::NeedsAdministrator,
-        Self::NeedsOperator,
-        Self::Left,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Active, Self::Partial, Self::NeedsPerson, Self::NeedsAdministrator, Self::NeedsOperator, Self::Left];
 
     /// The column's word.
     pub fn word(self) -> &'static str {
@@ -104,12 +98,7 @@ fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
         email: row.text("email")?,
         hosted_domain: row.text_or_null("hosted_domain")?,
         client_id: row.text("client_id")?,
-        scopes: row
-            .text("scopes")?
-            .split(' ')
-            .filter(|it| !it.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        scopes: row.text("scopes")?.split(' ').filter(|it| !it.is_empty()).map(str::to_owned).collect(),
         state: row.parsed("state")?,
         reason: row.text("reason")?,
         state_since: row.at("state_since")?,
@@ -160,14 +149,12 @@ pub async fn by_id(tx: &mut Tx, id: &GrantId) -> Result<Option<Grant>, StoreErro
 
 /// A person's grant.
 pub async fn by_person(tx: &mut Tx, person: &PersonId) -> Result<Option<Grant>, StoreError> {
-    tx.one("SELECT * FROM grants WHERE person_id = $1", args![person], grant)
-        .await
+    tx.one("SELECT * FROM grants WHERE person_id = $1", args![person], grant).await
 }
 
 /// The grant of a Google account, whoever's it is.
 pub async fn by_google_subject(tx: &mut Tx, subject: &str) -> Result<Option<Grant>, StoreError> {
-    tx.one("SELECT * FROM grants WHERE google_subject = $1", args![subject], grant)
-        .await
+    tx.one("SELECT * FROM grants WHERE google_subject = $1", args![subject], grant).await
 }
 
 /// Keeps a refreshed access token and the scopes that came with it.
@@ -208,22 +195,13 @@ pub async fn set_state(
 
 /// Grants whose erasure isn't finished; `limit` bounds it.
 pub async fn leaving(tx: &mut Tx, limit: i64) -> Result<Vec<Grant>, StoreError> {
-    tx.all(
-        "SELECT * FROM grants WHERE state = 'left' ORDER BY state_since LIMIT $1",
-        args![limit],
-        grant,
-    )
-    .await
+    tx.all("SELECT * FROM grants WHERE state = 'left' ORDER BY state_since LIMIT $1", args![limit], grant).await
 }
 
 /// The grants of an organization, in order of id; `limit` bounds it.
 pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Result<Vec<Grant>, StoreError> {
-    tx.all(
-        "SELECT * FROM grants WHERE organization_id = $1 ORDER BY id LIMIT $2",
-        args![organization, limit],
-        grant,
-    )
-    .await
+    tx.all("SELECT * FROM grants WHERE organization_id = $1 ORDER BY id LIMIT $2", args![organization, limit], grant)
+        .await
 }
 
 /// Deletes a grant: the last row of a person who left.

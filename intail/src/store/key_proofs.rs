@@ -7,11 +7,9 @@ use super::sql::{Tx, args};
 
 /// The sealed proofs, by key id.
 pub async fn list(tx: &mut Tx) -> Result<Vec<(String, String)>, StoreError> {
-    tx.all(
-        "SELECT key_id, proof_sealed FROM key_proofs ORDER BY created_at",
-        args![],
-        |row| Ok((row.text("key_id")?, row.text("proof_sealed")?)),
-    )
+    tx.all("SELECT key_id, proof_sealed FROM key_proofs ORDER BY created_at", args![], |row| {
+        Ok((row.text("key_id")?, row.text("proof_sealed")?))
+    })
     .await
 }
 

@@ -39,29 +39,18 @@ impl LabelKind {
 impl FromStr for LabelKind {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::System, Self::User]
-            .into_iter()
-            .find(|it| it.word() == word)
-            .ok_or(())
+        [Self::System, Self::User].into_iter().find(|it| it.word() == word).ok_or(())
     }
 }
 
 fn label(row: &dyn Columns) -> Result<Label, StoreError> {
-    Ok(Label {
-        id: row.text("label_id")?,
-        name: row.text("name")?,
-        kind: row.parsed("kind")?,
-    })
+    Ok(Label { id: row.text("label_id")?, name: row.text("name")?, kind: row.parsed("kind")? })
 }
 
 /// A mailbox's labels, in order of id.
 pub async fn list(tx: &mut Tx, mailbox: &MailboxId) -> Result<Vec<Label>, StoreError> {
-    tx.all(
-        "SELECT label_id, name, kind FROM labels WHERE mailbox_id = $1 ORDER BY label_id",
-        args![mailbox],
-        label,
-    )
-    .await
+    tx.all("SELECT label_id, name, kind FROM labels WHERE mailbox_id = $1 ORDER BY label_id", args![mailbox], label)
+        .await
 }
 
 /// Writes a label.
@@ -82,10 +71,6 @@ pub async fn put(
 
 /// Deletes a label.
 pub async fn delete(tx: &mut Tx, mailbox: &MailboxId, label_id: &str) -> Result<(), StoreError> {
-    tx.run(
-        "DELETE FROM labels WHERE mailbox_id = $1 AND label_id = $2",
-        args![mailbox, label_id],
-    )
-    .await?;
+    tx.run("DELETE FROM labels WHERE mailbox_id = $1 AND label_id = $2", args![mailbox, label_id]).await?;
     Ok(())
 }

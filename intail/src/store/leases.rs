@@ -34,10 +34,7 @@ pub async fn claim(
         args![owner, now, until, limit],
         |row| {
             let mailbox = mailbox(row)?;
-            let lease = Lease {
-                mailbox_id: mailbox.id.clone(),
-                number: row.int("lease_number")?,
-            };
+            let lease = Lease { mailbox_id: mailbox.id.clone(), number: row.int("lease_number")? };
             Ok((mailbox, lease))
         },
     )
@@ -67,9 +64,5 @@ pub async fn release(tx: &mut Tx, lease: &Lease, next: Option<Timestamp>, now: T
             args![&lease.mailbox_id, lease.number, next, now],
         )
         .await?;
-    if released == 1 {
-        Ok(())
-    } else {
-        Err(StoreError::LeaseLost)
-    }
+    if released == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }

@@ -100,10 +100,7 @@ impl MailboxState {
 impl FromStr for MailboxState {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Backfilling, Self::Live, Self::Reconciling]
-            .into_iter()
-            .find(|it| it.word() == word)
-            .ok_or(())
+        [Self::Backfilling, Self::Live, Self::Reconciling].into_iter().find(|it| it.word() == word).ok_or(())
     }
 }
 
@@ -211,14 +208,12 @@ pub async fn create(tx: &mut Tx, mailbox: &Mailbox) -> Result<(), StoreError> {
 
 /// The mailbox with this id.
 pub async fn by_id(tx: &mut Tx, id: &MailboxId) -> Result<Option<Mailbox>, StoreError> {
-    tx.one("SELECT * FROM mailboxes WHERE id = $1", args![id], mailbox)
-        .await
+    tx.one("SELECT * FROM mailboxes WHERE id = $1", args![id], mailbox).await
 }
 
 /// A person's mailbox.
 pub async fn by_person(tx: &mut Tx, person: &PersonId) -> Result<Option<Mailbox>, StoreError> {
-    tx.one("SELECT * FROM mailboxes WHERE person_id = $1", args![person], mailbox)
-        .await
+    tx.one("SELECT * FROM mailboxes WHERE person_id = $1", args![person], mailbox).await
 }
 
 /// The mailboxes of an organization, in order of id; `limit` bounds it.
@@ -267,11 +262,7 @@ pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
 
 /// Moves a mailbox to the address that its account has now.
 pub async fn set_email(tx: &mut Tx, id: &MailboxId, email: &str) -> Result<(), StoreError> {
-    tx.run(
-        "UPDATE mailboxes SET email = $2 WHERE id = $1",
-        args![id, email.to_lowercase()],
-    )
-    .await?;
+    tx.run("UPDATE mailboxes SET email = $2 WHERE id = $1", args![id, email.to_lowercase()]).await?;
     Ok(())
 }
 
@@ -327,11 +318,7 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
             ],
         )
         .await?;
-    if written == 1 {
-        Ok(())
-    } else {
-        Err(StoreError::LeaseLost)
-    }
+    if written == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 
 /// Deletes everything that was copied for a mailbox, and the mailbox; answers how many rows went, for the receipt.

@@ -60,12 +60,7 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
 
 /// One message.
 pub async fn by_id(tx: &mut Tx, mailbox: &MailboxId, id: &str) -> Result<Option<Message>, StoreError> {
-    tx.one(
-        "SELECT * FROM messages WHERE mailbox_id = $1 AND message_id = $2",
-        args![mailbox, id],
-        message,
-    )
-    .await
+    tx.one("SELECT * FROM messages WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, id], message).await
 }
 
 /// Those of these messages that are stored, by id.
@@ -73,18 +68,10 @@ pub async fn by_ids(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<
     let mut found = BTreeMap::new();
     for chunk in ids.chunks(IDS_MAX) {
         let places: Vec<String> = (0..chunk.len()).map(|at| format!("${}", at + 2)).collect();
-        let sql = format!(
-            "SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({})",
-            places.join(",")
-        );
+        let sql = format!("SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({})", places.join(","));
         let mut values = args![mailbox];
         values.extend(chunk.iter().map(Value::from));
-        found.extend(
-            tx.all_built(sql, values, message)
-                .await?
-                .into_iter()
-                .map(|it| (it.id.clone(), it)),
-        );
+        found.extend(tx.all_built(sql, values, message).await?.into_iter().map(|it| (it.id.clone(), it)));
     }
     Ok(found)
 }
@@ -125,21 +112,14 @@ pub async fn put(
     .await?;
     let none = Vec::new();
     let (old, old_ms) = before.map_or((&none, message.received_ms), |it| (&it.labels, it.received_ms));
-    for label in old
-        .iter()
-        .filter(|label| old_ms != message.received_ms || !message.labels.contains(label))
-    {
+    for label in old.iter().filter(|label| old_ms != message.received_ms || !message.labels.contains(label)) {
         tx.run(
             "DELETE FROM message_labels WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
             args![mailbox, label, old_ms, &message.id],
         )
         .await?;
     }
-    for label in message
-        .labels
-        .iter()
-        .filter(|label| old_ms != message.received_ms || !old.contains(label))
-    {
+    for label in message.labels.iter().filter(|label| old_ms != message.received_ms || !old.contains(label)) {
         tx.run(
             "INSERT INTO message_labels (organization_id, mailbox_id, label_id, received_ms, message_id)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -159,12 +139,8 @@ pub async fn delete(tx: &mut Tx, mailbox: &MailboxId, message: &Message) -> Resu
         )
         .await?;
     }
-    let gone = tx
-        .run(
-            "DELETE FROM messages WHERE mailbox_id = $1 AND message_id = $2",
-            args![mailbox, &message.id],
-        )
-        .await?;
+    let gone =
+        tx.run("DELETE FROM messages WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, &message.id]).await?;
     Ok(gone == 1)
 }
 
@@ -195,13 +171,8 @@ pub async fn unseen(tx: &mut Tx, mailbox: &MailboxId, pass: i64, limit: i64) -> 
 
 /// How many messages are stored.
 pub async fn count(tx: &mut Tx, mailbox: &MailboxId) -> Result<i64, StoreError> {
-    let count = tx
-        .one(
-            "SELECT COUNT(*) AS n FROM messages WHERE mailbox_id = $1",
-            args![mailbox],
-            |row| row.int("n"),
-        )
-        .await?;
+    let count =
+        tx.one("SELECT COUNT(*) AS n FROM messages WHERE mailbox_id = $1", args![mailbox], |row| row.int("n")).await?;
     Ok(count.unwrap_or(0))
 }
 

@@ -33,13 +33,7 @@ const STEPS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../migration
 
 fn migrator() -> Migrator {
     let steps = STEPS.iter().map(|(version, name, text)| {
-        Migration::new(
-            *version,
-            Cow::Borrowed(name),
-            MigrationType::Simple,
-            text.into_sql_str(),
-            false,
-        )
+        Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, text.into_sql_str(), false)
     });
     Migrator::with_migrations(steps.collect())
 }

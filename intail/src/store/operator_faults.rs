@@ -40,17 +40,11 @@ pub async fn raise(tx: &mut Tx, kind: &str, detail: &str, now: Timestamp) -> Res
 
 /// Strikes a fault off: the thing works again.
 pub async fn clear(tx: &mut Tx, kind: &str) -> Result<(), StoreError> {
-    tx.run("DELETE FROM operator_faults WHERE kind = $1", args![kind])
-        .await?;
+    tx.run("DELETE FROM operator_faults WHERE kind = $1", args![kind]).await?;
     Ok(())
 }
 
 /// Every fault, oldest first.
 pub async fn list(tx: &mut Tx) -> Result<Vec<OperatorFault>, StoreError> {
-    tx.all(
-        "SELECT * FROM operator_faults ORDER BY since, kind",
-        args![],
-        operator_fault,
-    )
-    .await
+    tx.all("SELECT * FROM operator_faults ORDER BY since, kind", args![], operator_fault).await
 }

@@ -51,10 +51,7 @@ impl Approval {
 impl FromStr for Approval {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Unknown, Self::Asked, Self::Approved, Self::Blocked]
-            .into_iter()
-            .find(|it| it.word() == word)
-            .ok_or(())
+        [Self::Unknown, Self::Asked, Self::Approved, Self::Blocked].into_iter().find(|it| it.word() == word).ok_or(())
     }
 }
 
@@ -81,18 +78,13 @@ pub async fn create(tx: &mut Tx, id: &OrganizationId, name: &str, now: Timestamp
 
 /// Gives a domain to an organization. A domain that somebody else owns is a unique violation.
 pub async fn add_domain(tx: &mut Tx, id: &OrganizationId, domain: &str) -> Result<(), StoreError> {
-    tx.run(
-        "INSERT INTO organization_domains (domain, organization_id) VALUES ($1, $2)",
-        args![domain, id],
-    )
-    .await?;
+    tx.run("INSERT INTO organization_domains (domain, organization_id) VALUES ($1, $2)", args![domain, id]).await?;
     Ok(())
 }
 
 /// The organization with this id.
 pub async fn by_id(tx: &mut Tx, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
-    tx.one("SELECT * FROM organizations WHERE id = $1", args![id], organization)
-        .await
+    tx.one("SELECT * FROM organizations WHERE id = $1", args![id], organization).await
 }
 
 /// The organization that owns a domain (lower-case).
@@ -107,21 +99,14 @@ pub async fn by_domain(tx: &mut Tx, domain: &str) -> Result<Option<Organization>
 
 /// Every organization, in order of id; `limit` bounds it.
 pub async fn list(tx: &mut Tx, limit: i64) -> Result<Vec<Organization>, StoreError> {
-    tx.all(
-        "SELECT * FROM organizations ORDER BY id LIMIT $1",
-        args![limit],
-        organization,
-    )
-    .await
+    tx.all("SELECT * FROM organizations ORDER BY id LIMIT $1", args![limit], organization).await
 }
 
 /// The domains that an organization owns, in order.
 pub async fn domains(tx: &mut Tx, id: &OrganizationId) -> Result<Vec<String>, StoreError> {
-    tx.all(
-        "SELECT domain FROM organization_domains WHERE organization_id = $1 ORDER BY domain",
-        args![id],
-        |row| row.text("domain"),
-    )
+    tx.all("SELECT domain FROM organization_domains WHERE organization_id = $1 ORDER BY domain", args![id], |row| {
+        row.text("domain")
+    })
     .await
 }
 

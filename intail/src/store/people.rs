@@ -52,10 +52,7 @@ impl Role {
 impl FromStr for Role {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Member, Self::Administrator, Self::Auditor]
-            .into_iter()
-            .find(|it| it.word() == word)
-            .ok_or(())
+        [Self::Member, Self::Administrator, Self::Auditor].into_iter().find(|it| it.word() == word).ok_or(())
     }
 }
 
@@ -93,12 +90,7 @@ pub async fn create(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<(), 
 
 /// The person whom an issuer knows by this subject.
 pub async fn by_subject(tx: &mut Tx, issuer: &str, subject: &str) -> Result<Option<Person>, StoreError> {
-    tx.one(
-        "SELECT * FROM people WHERE issuer = $1 AND subject = $2",
-        args![issuer, subject],
-        person,
-    )
-    .await
+    tx.one("SELECT * FROM people WHERE issuer = $1 AND subject = $2", args![issuer, subject], person).await
 }
 
 /// The person with this id.
@@ -108,18 +100,14 @@ pub async fn by_id(tx: &mut Tx, id: &PersonId) -> Result<Option<Person>, StoreEr
 
 /// Records a sign-in and what the issuer now says of the person.
 pub async fn signed_in(tx: &mut Tx, id: &PersonId, email: &str, name: &str, now: Timestamp) -> Result<(), StoreError> {
-    tx.run(
-        "UPDATE people SET email = $2, name = $3, signed_in_at = $4 WHERE id = $1",
-        args![id, email, name, now],
-    )
-    .await?;
+    tx.run("UPDATE people SET email = $2, name = $3, signed_in_at = $4 WHERE id = $1", args![id, email, name, now])
+        .await?;
     Ok(())
 }
 
 /// Changes what a person may do.
 pub async fn set_role(tx: &mut Tx, id: &PersonId, role: Role) -> Result<(), StoreError> {
-    tx.run("UPDATE people SET role = $2 WHERE id = $1", args![id, role.word()])
-        .await?;
+    tx.run("UPDATE people SET role = $2 WHERE id = $1", args![id, role.word()]).await?;
     Ok(())
 }
 

@@ -42,11 +42,7 @@ pub async fn by_token(tx: &mut Tx, token_hash: &str, now: Timestamp) -> Result<O
          WHERE s.token_hash = $1 AND s.expires_at > $2",
         args![token_hash, now],
         |row| {
-            Ok(Session {
-                person: person(row)?,
-                form_token: row.text("form_token")?,
-                expires_at: row.at("expires_at")?,
-            })
+            Ok(Session { person: person(row)?, form_token: row.text("form_token")?, expires_at: row.at("expires_at")? })
         },
     )
     .await
@@ -54,15 +50,13 @@ pub async fn by_token(tx: &mut Tx, token_hash: &str, now: Timestamp) -> Result<O
 
 /// Ends one session.
 pub async fn close(tx: &mut Tx, token_hash: &str) -> Result<(), StoreError> {
-    tx.run("DELETE FROM sessions WHERE token_hash = $1", args![token_hash])
-        .await?;
+    tx.run("DELETE FROM sessions WHERE token_hash = $1", args![token_hash]).await?;
     Ok(())
 }
 
 /// Ends every session of a person.
 pub async fn close_all(tx: &mut Tx, person: &PersonId) -> Result<(), StoreError> {
-    tx.run("DELETE FROM sessions WHERE person_id = $1", args![person])
-        .await?;
+    tx.run("DELETE FROM sessions WHERE person_id = $1", args![person]).await?;
     Ok(())
 }
 

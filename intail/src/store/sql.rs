@@ -114,18 +114,14 @@ impl dyn Columns + '_ {
     /// A value that is written as text: an id, a state. A text that is none of them is an inconsistency of the database.
     pub fn parsed<T: std::str::FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
         let text = self.text(column)?;
-        text.parse()
-            .map_err(|_| StoreError::Inconsistent { column, value: text })
+        text.parse().map_err(|_| StoreError::Inconsistent { column, value: text })
     }
 
     /// The same, or NULL.
     pub fn parsed_or_null<T: std::str::FromStr>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
         match self.text_or_null(column)? {
             None => Ok(None),
-            Some(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|_| StoreError::Inconsistent { column, value: text }),
+            Some(text) => text.parse().map(Some).map_err(|_| StoreError::Inconsistent { column, value: text }),
         }
     }
 }
@@ -165,11 +161,7 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        self.rows(sql.into_sql_str(), values)
-            .await?
-            .iter()
-            .map(|row| read(row.as_ref()))
-            .collect()
+        self.rows(sql.into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
     }
 
     /// Every row of a query whose text was put together from parts of this source code, never from input.
@@ -179,11 +171,7 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        self.rows(AssertSqlSafe(sql).into_sql_str(), values)
-            .await?
-            .iter()
-            .map(|row| read(row.as_ref()))
-            .collect()
+        self.rows(AssertSqlSafe(sql).into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
     }
 
     /// The first row of a query, if there is one.
@@ -193,11 +181,7 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        self.rows(sql.into_sql_str(), values)
-            .await?
-            .first()
-            .map(|row| read(row.as_ref()))
-            .transpose()
+        self.rows(sql.into_sql_str(), values).await?.first().map(|row| read(row.as_ref())).transpose()
     }
 
     fn rows(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<Rows, StoreError>> {
@@ -222,9 +206,7 @@ impl Tx {
 type Rows = Vec<Box<dyn Columns + Send>>;
 
 fn boxed<R: Columns + Send + 'static>(rows: Vec<R>) -> Rows {
-    rows.into_iter()
-        .map(|row| Box::new(row) as Box<dyn Columns + Send>)
-        .collect()
+    rows.into_iter().map(|row| Box::new(row) as Box<dyn Columns + Send>).collect()
 }
 
 fn bind_sqlite(sql: SqlStr, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {

@@ -44,12 +44,7 @@ struct Window {
 impl Budget {
     /// Budgets of `person_minute` and `project_minute` quota units.
     pub fn new(person_minute: u64, project_minute: u64) -> Self {
-        let spent = Spent {
-            person_minute,
-            project_minute,
-            people: BTreeMap::new(),
-            project: Window::default(),
-        };
+        let spent = Spent { person_minute, project_minute, people: BTreeMap::new(), project: Window::default() };
         Self(Arc::new(Mutex::new(spent)))
     }
 
@@ -57,11 +52,7 @@ impl Budget {
     pub fn take(&self, grant: &GrantId, units: u64, class: Class, now: Timestamp) -> Result<(), Timestamp> {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let spent = &mut *spent;
-        let percent = if class == Class::Live {
-            USED_MAX_PERCENT
-        } else {
-            BACKFILL_MAX_PERCENT
-        };
+        let percent = if class == Class::Live { USED_MAX_PERCENT } else { BACKFILL_MAX_PERCENT };
         spent.project.forget(now);
         spent.people.retain(|_, window| {
             window.forget(now);
@@ -127,11 +118,7 @@ mod tests {
         assert_eq!(budget.take(&grant, 500, Class::Backfill, at(0)), Ok(()));
         assert_eq!(budget.take(&grant, 400, Class::Backfill, at(10)), Ok(()));
         assert_eq!(budget.take(&grant, 1, Class::Backfill, at(20)), Err(at(60)));
-        assert_eq!(
-            budget.take(&grant, 70, Class::Live, at(20)),
-            Ok(()),
-            "live still has room"
-        );
+        assert_eq!(budget.take(&grant, 70, Class::Live, at(20)), Ok(()), "live still has room");
         assert_eq!(budget.take(&grant, 1, Class::Live, at(30)), Err(at(60)));
         assert_eq!(budget.take(&grant, 400, Class::Backfill, at(60)), Ok(()));
     }
@@ -141,9 +128,6 @@ mod tests {
         let budget = Budget::new(1_000, 1_000);
         let random = Random::seeded(1);
         assert_eq!(budget.take(&GrantId::new(&random), 900, Class::Live, at(0)), Ok(()));
-        assert_eq!(
-            budget.take(&GrantId::new(&random), 900, Class::Live, at(1)),
-            Err(at(60))
-        );
+        assert_eq!(budget.take(&GrantId::new(&random), 900, Class::Live, at(1)), Err(at(60)));
     }
 }

@@ -122,10 +122,7 @@ fn as_line(value: &str) -> String {
     while !value.is_char_boundary(end) {
         end -= 1;
     }
-    let mut line: String = value[..end]
-        .chars()
-        .map(|it| if it == '\n' || it == '\r' { ' ' } else { it })
-        .collect();
+    let mut line: String = value[..end].chars().map(|it| if it == '\n' || it == '\r' { ' ' } else { it }).collect();
     line.push('\n');
     line
 }
@@ -133,11 +130,7 @@ fn as_line(value: &str) -> String {
 /// Without control characters and without marks that turn the direction of the text around them.
 fn clean(text: &str, chars_max: usize) -> String {
     let turns = |it: char| matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let kept: String = text
-        .chars()
-        .filter(|it| !it.is_control() && !turns(*it))
-        .take(chars_max)
-        .collect();
+    let kept: String = text.chars().filter(|it| !it.is_control() && !turns(*it)).take(chars_max).collect();
     kept.trim().to_owned()
 }
 
@@ -155,10 +148,7 @@ mod tests {
             history_id: 3,
             headers: headers
                 .iter()
-                .map(|(name, value)| gmail::Header {
-                    name: (*name).into(),
-                    value: (*value).into(),
-                })
+                .map(|(name, value)| gmail::Header { name: (*name).into(), value: (*value).into() })
                 .collect(),
         }
     }
@@ -170,10 +160,7 @@ mod tests {
             ("From", "=?utf-8?B?5bGx55Sw?= <YAMADA@example.com>"),
         ]));
         assert_eq!(it.subject, "Grüße aus Köln");
-        assert_eq!(
-            (it.sender_name.as_str(), it.sender_address.as_str()),
-            ("山田", "yamada@example.com")
-        );
+        assert_eq!((it.sender_name.as_str(), it.sender_address.as_str()), ("山田", "yamada@example.com"));
         assert_eq!(it.labels, ["INBOX", "UNREAD"]);
         let plain = stored(message(&[("Subject", "Grüße 👋 <b>no</b>")]));
         assert_eq!(plain.subject, "Grüße 👋 <b>no</b>");
@@ -184,11 +171,7 @@ mod tests {
         let long = "<x@example.com> ".repeat(700_000);
         let it = stored(message(&[("References", &long), ("Subject", "a\r\n\0b\u{202e}c")]));
         assert!(it.headers["references"][0].chars().count() <= VALUE_CHARS_MAX);
-        assert!(
-            it.subject.chars().all(|c| !c.is_control() && c != '\u{202e}'),
-            "{:?}",
-            it.subject
-        );
+        assert!(it.subject.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{:?}", it.subject);
     }
 
     #[test]

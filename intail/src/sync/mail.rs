@@ -144,19 +144,12 @@ impl Run<'_> {
             return Ok(Done::Wait(until));
         }
         let profile = self.app.google.gmail(&self.caller).profile().await?;
-        if self
-            .mailbox
-            .cursor
-            .is_some_and(|cursor| HistoryId(profile.history_id) > cursor)
-        {
+        if self.mailbox.cursor.is_some_and(|cursor| HistoryId(profile.history_id) > cursor) {
             tracing::info!(mailbox = %self.mailbox.id, "a probe found changes that no notice told of");
             self.mailbox.look_at = Some(self.now);
         }
-        self.mailbox.probe_at = if self.push_is_live() {
-            None
-        } else {
-            self.now.saturating_add(PROBE_WITHOUT_PUSH).ok()
-        };
+        self.mailbox.probe_at =
+            if self.push_is_live() { None } else { self.now.saturating_add(PROBE_WITHOUT_PUSH).ok() };
         let tx = self.write().await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
@@ -175,14 +168,7 @@ impl Run<'_> {
                     gmail::LabelKind::System => LabelKind::System,
                     gmail::LabelKind::User => LabelKind::User,
                 };
-                (
-                    it.id.clone(),
-                    Label {
-                        id: it.id,
-                        name: it.name,
-                        kind,
-                    },
-                )
+                (it.id.clone(), Label { id: it.id, name: it.name, kind })
             })
             .collect();
         let mut tx = self.write().await?;
@@ -190,11 +176,7 @@ impl Run<'_> {
         let mut changes = Vec::new();
         for gone in known.iter().filter(|it| !shown.contains_key(&it.id)) {
             labels::delete(&mut tx, &self.mailbox.id, &gone.id).await?;
-            changes.push(NewChange {
-                kind: "label.deleted",
-                subject_id: gone.id.clone(),
-                data: json!({}),
-            });
+            changes.push(NewChange { kind: "label.deleted", subject_id: gone.id.clone(), data: json!({}) });
         }
         for label in shown.values().filter(|it| !known.contains(it)) {
             let is_new = known.iter().all(|it| it.id != label.id);
@@ -220,13 +202,7 @@ impl Run<'_> {
             if let Err(until) = self.take(self.price("gmail.history.list"), Class::Live) {
                 return Ok(Done::Wait(until));
             }
-            let page = match self
-                .app
-                .google
-                .gmail(&self.caller)
-                .history(cursor.0, page_token.as_deref())
-                .await
-            {
+            let page = match self.app.google.gmail(&self.caller).history(cursor.0, page_token.as_deref()).await {
                 Err(error) if self.cursor_is_lost(&error, page_token.is_some()) => return self.reconcile().await,
                 page => page?,
             };
@@ -268,11 +244,8 @@ impl Run<'_> {
         let ids: Vec<String> = told.keys().cloned().collect();
         let mut tx = self.app.store.read().await?;
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
-        let names: BTreeSet<String> = labels::list(&mut tx, &self.mailbox.id)
-            .await?
-            .into_iter()
-            .map(|it| it.id)
-            .collect();
+        let names: BTreeSet<String> =
+            labels::list(&mut tx, &self.mailbox.id).await?.into_iter().map(|it| it.id).collect();
         drop(tx);
         let wanted: Vec<Fill> = told
             .values()
@@ -280,10 +253,7 @@ impl Run<'_> {
             .map(Story::as_fill)
             .collect();
         let fetched = self.fetch_within_budget(&wanted).await;
-        let unnamed = told
-            .values()
-            .flat_map(Story::labels)
-            .any(|label| !names.contains(label));
+        let unnamed = told.values().flat_map(Story::labels).any(|label| !names.contains(label));
 
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
@@ -331,11 +301,7 @@ impl Run<'_> {
             }
             history_id = history_id.max(*id);
         }
-        let after = Message {
-            labels: labels.into_iter().collect(),
-            history_id,
-            ..message.clone()
-        };
+        let after = Message { labels: labels.into_iter().collect(), history_id, ..message.clone() };
         if after.labels == message.labels {
             return Ok(None);
         }
@@ -374,11 +340,7 @@ impl Run<'_> {
     fn enter(&mut self, state: MailboxState) -> NewChange {
         self.mailbox.state = state;
         self.mailbox.state_since = self.now;
-        NewChange {
-            kind: "mailbox.state",
-            subject_id: String::new(),
-            data: json!({ "state": state.word() }),
-        }
+        NewChange { kind: "mailbox.state", subject_id: String::new(), data: json!({ "state": state.word() }) }
     }
 
     // ---- backfill ----
@@ -408,10 +370,7 @@ impl Run<'_> {
             .refs
             .into_iter()
             .filter(|it| !drafts.contains(&it.id))
-            .map(|it| Fill {
-                message_id: it.id,
-                thread_id: it.thread_id,
-            })
+            .map(|it| Fill { message_id: it.id, thread_id: it.thread_id })
             .collect();
         self.mailbox.listing_done = page.next_page_token.is_none();
         self.mailbox.listing_page = page.next_page_token;
@@ -422,10 +381,8 @@ impl Run<'_> {
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
         // The backfill skips what is there; a reconcile reads it again, because its labels may have changed.
         let first_pass = self.mailbox.listing_pass == 1;
-        let wanted: Vec<Fill> = listed
-            .into_iter()
-            .filter(|it| !first_pass || !known.contains_key(&it.message_id))
-            .collect();
+        let wanted: Vec<Fill> =
+            listed.into_iter().filter(|it| !first_pass || !known.contains_key(&it.message_id)).collect();
         fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &wanted).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
@@ -454,10 +411,7 @@ impl Run<'_> {
                 changes.push(deleted(&message));
             }
         }
-        let fetched = Fetched {
-            gone: Vec::new(),
-            ..fetched
-        };
+        let fetched = Fetched { gone: Vec::new(), ..fetched };
         let stop = self.keep(&mut tx, fetched, &mut changes, Duration::ZERO).await?;
         if self.mailbox.listing_pass == 1 {
             self.mailbox.oldest_ms = [self.mailbox.oldest_ms, oldest].into_iter().flatten().min();
@@ -480,13 +434,8 @@ impl Run<'_> {
             self.commit(tx, &[change]).await?;
             return Ok(Done::Step);
         }
-        let wanted: Vec<Fill> = unseen
-            .iter()
-            .map(|it| Fill {
-                message_id: it.id.clone(),
-                thread_id: it.thread_id.clone(),
-            })
-            .collect();
+        let wanted: Vec<Fill> =
+            unseen.iter().map(|it| Fill { message_id: it.id.clone(), thread_id: it.thread_id.clone() }).collect();
         let units = self.price("gmail.messages.get") * u64::try_from(wanted.len()).unwrap_or(u64::MAX);
         if let Err(until) = self.take(units, Class::Backfill) {
             return Ok(Done::Wait(until));
@@ -497,19 +446,13 @@ impl Run<'_> {
         }
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
-        for message in unseen
-            .iter()
-            .filter(|it| fetched.gone.iter().any(|gone| gone.message_id == it.id))
-        {
+        for message in unseen.iter().filter(|it| fetched.gone.iter().any(|gone| gone.message_id == it.id)) {
             messages::delete(&mut tx, &self.mailbox.id, message).await?;
             changes.push(deleted(message));
         }
         let ids: Vec<String> = unseen.iter().map(|it| it.id.clone()).collect();
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
-        let fetched = Fetched {
-            gone: Vec::new(),
-            ..fetched
-        };
+        let fetched = Fetched { gone: Vec::new(), ..fetched };
         self.keep(&mut tx, fetched, &mut changes, Duration::ZERO).await?;
         self.commit(tx, &changes).await?;
         Ok(Done::Step)
@@ -528,12 +471,7 @@ impl Run<'_> {
         }
         let asks = owed
             .iter()
-            .map(|it| {
-                Ask::One(Fill {
-                    message_id: it.message_id.clone(),
-                    thread_id: it.thread_id.clone(),
-                })
-            })
+            .map(|it| Ask::One(Fill { message_id: it.message_id.clone(), thread_id: it.thread_id.clone() }))
             .collect();
         let fetched = self.fetch_plan(asks).await;
         let mut tx = self.write().await?;
@@ -582,19 +520,9 @@ impl Run<'_> {
         let price = self.price("gmail.messages.get");
         let now: &[Fill] = &wanted[..wanted.len().min(FETCH_MAX)];
         let units = price * u64::try_from(now.len()).unwrap_or(u64::MAX);
-        let affordable = if self.take(units, Class::Live).is_ok() {
-            now
-        } else {
-            &[]
-        };
-        let mut fetched = self
-            .fetch_plan(affordable.iter().cloned().map(Ask::One).collect())
-            .await;
-        fetched.failed.extend(
-            wanted[affordable.len()..]
-                .iter()
-                .map(|it| (it.clone(), "waits_for_quota")),
-        );
+        let affordable = if self.take(units, Class::Live).is_ok() { now } else { &[] };
+        let mut fetched = self.fetch_plan(affordable.iter().cloned().map(Ask::One).collect()).await;
+        fetched.failed.extend(wanted[affordable.len()..].iter().map(|it| (it.clone(), "waits_for_quota")));
         fetched
     }
 
@@ -621,16 +549,12 @@ impl Run<'_> {
 
     async fn fetch_plan(&self, asks: Vec<Ask>) -> Fetched {
         let mut fetched = Fetched::default();
-        let mut answers = stream::iter(asks)
-            .map(|ask| self.ask(ask))
-            .buffer_unordered(CALLS_AT_ONCE);
+        let mut answers = stream::iter(asks).map(|ask| self.ask(ask)).buffer_unordered(CALLS_AT_ONCE);
         while let Some((ask, answer)) = answers.next().await {
             let wanted = ask.fills();
             match answer {
                 Ok(found) => {
-                    let missing = wanted
-                        .into_iter()
-                        .filter(|it| found.iter().all(|there| there.id != it.message_id));
+                    let missing = wanted.into_iter().filter(|it| found.iter().all(|there| there.id != it.message_id));
                     fetched.gone.extend(missing);
                     fetched.messages.extend(found);
                 }
@@ -654,10 +578,7 @@ impl Run<'_> {
         let gmail = self.app.google.gmail(&self.caller);
         let answer = match &ask {
             Ask::One(fill) => gmail.message(&fill.message_id).await.map(|it| vec![stored(it)]),
-            Ask::Thread(id, _) => gmail
-                .thread(id)
-                .await
-                .map(|it| it.messages.into_iter().map(stored).collect()),
+            Ask::Thread(id, _) => gmail.thread(id).await.map(|it| it.messages.into_iter().map(stored).collect()),
         };
         (ask, answer)
     }
@@ -678,11 +599,7 @@ impl Run<'_> {
             self.owe(tx, fill, "not_readable_yet", 0, patience).await?;
         }
         for (fill, reason) in &fetched.failed {
-            let wait = if *reason == "waits_for_quota" {
-                Duration::from_secs(1)
-            } else {
-                debt_wait(1)
-            };
+            let wait = if *reason == "waits_for_quota" { Duration::from_secs(1) } else { debt_wait(1) };
             self.owe(tx, fill, reason, 1, wait).await?;
         }
         Ok(fetched.stop)
@@ -707,26 +624,14 @@ impl Run<'_> {
             None => {
                 self.put(tx, message, None).await?;
                 let data = json!({ "labels": message.labels });
-                Ok(Some(NewChange {
-                    kind: "message.added",
-                    subject_id: message.id.clone(),
-                    data,
-                }))
+                Ok(Some(NewChange { kind: "message.added", subject_id: message.id.clone(), data }))
             }
         }
     }
 
     async fn put(&self, tx: &mut Tx, message: &Message, before: Option<&Message>) -> Result<(), StoreError> {
         let mailbox = &self.mailbox;
-        messages::put(
-            tx,
-            &mailbox.organization_id,
-            &mailbox.id,
-            message,
-            before,
-            mailbox.listing_pass,
-        )
-        .await
+        messages::put(tx, &mailbox.organization_id, &mailbox.id, message, before, mailbox.listing_pass).await
     }
 }
 
@@ -767,10 +672,7 @@ impl Story {
     }
 
     fn as_fill(&self) -> Fill {
-        Fill {
-            message_id: self.message_id.clone(),
-            thread_id: self.thread_id.clone(),
-        }
+        Fill { message_id: self.message_id.clone(), thread_id: self.thread_id.clone() }
     }
 }
 
@@ -819,11 +721,7 @@ fn changed(before: &Message, after: &Message) -> NewChange {
 }
 
 fn deleted(message: &Message) -> NewChange {
-    NewChange {
-        kind: "message.deleted",
-        subject_id: message.id.clone(),
-        data: json!({}),
-    }
+    NewChange { kind: "message.deleted", subject_id: message.id.clone(), data: json!({}) }
 }
 
 fn debt_wait(tries: i64) -> Duration {
@@ -837,38 +735,19 @@ mod tests {
 
     fn message(id: &str, labels: &[&str]) -> gmail::MessageRef {
         let label_ids = Some(labels.iter().map(|it| (*it).to_owned()).collect());
-        gmail::MessageRef {
-            id: id.into(),
-            thread_id: "t".into(),
-            label_ids,
-        }
+        gmail::MessageRef { id: id.into(), thread_id: "t".into(), label_ids }
     }
 
     fn record(id: u64) -> HistoryRecord {
-        HistoryRecord {
-            id,
-            added: vec![],
-            deleted: vec![],
-            labels_added: vec![],
-            labels_removed: vec![],
-        }
+        HistoryRecord { id, added: vec![], deleted: vec![], labels_added: vec![], labels_removed: vec![] }
     }
 
     #[test]
     fn the_last_word_about_a_message_counts() {
-        let label = |id, label: &str| gmail::LabelDelta {
-            message: message(id, &[]),
-            label_ids: vec![label.into()],
-        };
+        let label = |id, label: &str| gmail::LabelDelta { message: message(id, &[]), label_ids: vec![label.into()] };
         let told = digest(&[
-            HistoryRecord {
-                added: vec![message("a", &["INBOX"]), message("d", &["DRAFT"])],
-                ..record(5)
-            },
-            HistoryRecord {
-                labels_added: vec![label("a", "STARRED")],
-                ..record(7)
-            },
+            HistoryRecord { added: vec![message("a", &["INBOX"]), message("d", &["DRAFT"])], ..record(5) },
+            HistoryRecord { labels_added: vec![label("a", "STARRED")], ..record(7) },
             HistoryRecord {
                 labels_removed: vec![label("a", "STARRED")],
                 deleted: vec![message("b", &[])],

@@ -57,9 +57,7 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
         return Step::Pin;
     }
     let reached = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-    let watch_is_old = mailbox
-        .watch_set_at
-        .is_some_and(|set| around.connected_at.is_some_and(|it| it > set));
+    let watch_is_old = mailbox.watch_set_at.is_some_and(|set| around.connected_at.is_some_and(|it| it > set));
     if mailbox.watch_due_at <= now || watch_is_old {
         return Step::Watch;
     }
@@ -81,12 +79,7 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if mailbox.state != MailboxState::Live {
         return Step::Settle;
     }
-    let wakes = [
-        Some(mailbox.watch_due_at),
-        mailbox.look_at,
-        mailbox.probe_at,
-        around.next_debt_at,
-    ];
+    let wakes = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at];
     Step::Rest(wakes.into_iter().flatten().min())
 }
 
@@ -138,14 +131,7 @@ mod tests {
     }
 
     fn next(mailbox: &Mailbox) -> Step {
-        plan(
-            mailbox,
-            Surroundings {
-                connected_at: Some(at(0)),
-                ..Surroundings::default()
-            },
-            at(100),
-        )
+        plan(mailbox, Surroundings { connected_at: Some(at(0)), ..Surroundings::default() }, at(100))
     }
 
     #[test]
@@ -155,115 +141,41 @@ mod tests {
 
     #[test]
     fn a_new_mailbox_pins_the_cursor_before_anything_else() {
-        assert_eq!(
-            next(&Mailbox {
-                cursor: None,
-                listing_done: false,
-                watch_due_at: at(0),
-                ..live()
-            }),
-            Step::Pin
-        );
+        assert_eq!(next(&Mailbox { cursor: None, listing_done: false, watch_due_at: at(0), ..live() }), Step::Pin);
     }
 
     #[test]
     fn promise_3_a_notice_that_no_reading_came_after_asks_for_history() {
-        assert_eq!(
-            next(&Mailbox {
-                notices: 4,
-                notices_read: 3,
-                ..live()
-            }),
-            Step::History
-        );
-        assert!(matches!(
-            next(&Mailbox {
-                notices: 4,
-                notices_read: 4,
-                ..live()
-            }),
-            Step::Rest(_)
-        ));
+        assert_eq!(next(&Mailbox { notices: 4, notices_read: 3, ..live() }), Step::History);
+        assert!(matches!(next(&Mailbox { notices: 4, notices_read: 4, ..live() }), Step::Rest(_)));
     }
 
     #[test]
     fn live_changes_come_before_backfill_and_debts() {
-        let busy = Mailbox {
-            listing_done: false,
-            state: MailboxState::Backfilling,
-            notices: 1,
-            ..live()
-        };
-        let around = Surroundings {
-            fills: 9,
-            next_debt_at: Some(at(1)),
-            connected_at: None,
-        };
+        let busy = Mailbox { listing_done: false, state: MailboxState::Backfilling, notices: 1, ..live() };
+        let around = Surroundings { fills: 9, next_debt_at: Some(at(1)), connected_at: None };
         assert_eq!(plan(&busy, around, at(100)), Step::History);
-        assert_eq!(
-            plan(
-                &Mailbox {
-                    notices: 0,
-                    ..busy.clone()
-                },
-                around,
-                at(100)
-            ),
-            Step::Debts
-        );
-        let paid = Surroundings {
-            next_debt_at: None,
-            ..around
-        };
-        assert_eq!(
-            plan(
-                &Mailbox {
-                    notices: 0,
-                    ..busy
-                },
-                paid,
-                at(100)
-            ),
-            Step::Fill
-        );
+        assert_eq!(plan(&Mailbox { notices: 0, ..busy.clone() }, around, at(100)), Step::Debts);
+        let paid = Surroundings { next_debt_at: None, ..around };
+        assert_eq!(plan(&Mailbox { notices: 0, ..busy }, paid, at(100)), Step::Fill);
     }
 
     #[test]
     fn a_watch_from_before_a_reconnect_is_set_again() {
-        let around = Surroundings {
-            connected_at: Some(at(50)),
-            ..Surroundings::default()
-        };
+        let around = Surroundings { connected_at: Some(at(50)), ..Surroundings::default() };
         assert_eq!(plan(&live(), around, at(100)), Step::Watch);
     }
 
     #[test]
     fn a_pause_is_kept_to_its_end_and_no_longer() {
-        let paused = Mailbox {
-            paused_until: Some(at(101)),
-            notices: 1,
-            ..live()
-        };
+        let paused = Mailbox { paused_until: Some(at(101)), notices: 1, ..live() };
         assert_eq!(next(&paused), Step::Rest(Some(at(101))));
         assert_eq!(plan(&paused, Surroundings::default(), at(101)), Step::History);
     }
 
     #[test]
     fn a_finished_pass_is_settled_once() {
-        assert_eq!(
-            next(&Mailbox {
-                state: MailboxState::Backfilling,
-                ..live()
-            }),
-            Step::Settle
-        );
-        assert_eq!(
-            next(&Mailbox {
-                state: MailboxState::Reconciling,
-                listing_done: false,
-                ..live()
-            }),
-            Step::List
-        );
+        assert_eq!(next(&Mailbox { state: MailboxState::Backfilling, ..live() }), Step::Settle);
+        assert_eq!(next(&Mailbox { state: MailboxState::Reconciling, listing_done: false, ..live() }), Step::List);
     }
 }

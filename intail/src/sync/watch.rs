@@ -25,12 +25,8 @@ const RETRY: Duration = Duration::from_secs(10 * 60);
 const WATCH_UNITS: u64 = 100;
 
 /// The kinds of operator faults that a watch can show.
-const FAULTS: &[&str] = &[
-    "pubsub.topic_missing",
-    "pubsub.topic_foreign",
-    "pubsub.publisher_missing",
-    "gmail.api_disabled",
-];
+const FAULTS: &[&str] =
+    &["pubsub.topic_missing", "pubsub.topic_foreign", "pubsub.publisher_missing", "gmail.api_disabled"];
 
 impl Run<'_> {
     pub(super) async fn watch(&mut self) -> Result<Done, StepError> {
@@ -72,11 +68,7 @@ impl Run<'_> {
             self.mailbox.look_at = Some(self.now);
         }
         let changes: Vec<NewChange> = first
-            .then(|| NewChange {
-                kind: "mailbox.watched",
-                subject_id: String::new(),
-                data: json!({}),
-            })
+            .then(|| NewChange { kind: "mailbox.watched", subject_id: String::new(), data: json!({}) })
             .into_iter()
             .collect();
         let mut tx = self.app.store.write().await?;

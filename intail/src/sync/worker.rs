@@ -1,11 +1,13 @@
 //! The engine: claims mailboxes that are due, does steps until each may rest, and says when to look again. `tick` is the
 //! engine; `run` is the loop around it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use intail_google::{ErrorKind, Refusal};
 use jiff::Timestamp;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
@@ -62,9 +64,12 @@ pub struct Worker {
 }
 
 /// Works until `shutdown`, and then finishes the steps that are under way.
+///
+/// Each mailbox is a task of its own: a mailbox that waits for the database while this loop waits for it too must not
+/// depend on this loop to go on.
 pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreError> {
-    let worker = Worker::new(app);
-    let mut running = FuturesUnordered::new();
+    let worker = Arc::new(Worker::new(app));
+    let mut running = JoinSet::new();
     let mut receipts_due = app.clock.now();
     loop {
         let now = app.clock.now();
@@ -72,32 +77,39 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
             receipts_due = now.saturating_add(RECEIPTS_EVERY).unwrap_or(now);
             write_receipts(app).await;
         }
-        let free = MAILBOXES_AT_ONCE_MAX.saturating_sub(running.len());
-        match worker.claim(free).await {
-            Ok(claimed) => running.extend(claimed.into_iter().map(|(mailbox, lease)| worker.work(mailbox, lease))),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "due mailboxes can't be claimed"
-            ),
+        match worker.claim(MAILBOXES_AT_ONCE_MAX.saturating_sub(running.len())).await {
+            Ok(claimed) => {
+                for (mailbox, lease) in claimed {
+                    let worker = Arc::clone(&worker);
+                    running.spawn(async move { worker.work(mailbox, lease).await });
+                }
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "due mailboxes can't be claimed"),
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            Some(()) = running.next() => {}
+            Some(ended) = running.join_next() => report(ended),
             () = app.due.rung() => {}
             () = app.clock.sleep(LOOK_EVERY) => {}
         }
     }
-    while running.next().await.is_some() {}
+    while let Some(ended) = running.join_next().await {
+        report(ended);
+    }
     write_receipts(app).await;
     Ok(())
 }
 
+/// A mailbox whose work panicked is taken up again when its lease has run out; somebody should look all the same.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the work on a mailbox broke off");
+    }
+}
+
 async fn write_receipts(app: &App) {
     if let Err(error) = app.receipts.write(&app.store).await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "receipts can't be written yet"
-        );
+        tracing::warn!(error = &error as &dyn std::error::Error, "receipts can't be written yet");
     }
 }
 
@@ -119,10 +131,8 @@ impl Worker {
             if claimed.is_empty() {
                 break;
             }
-            let mut running: FuturesUnordered<_> = claimed
-                .into_iter()
-                .map(|(mailbox, lease)| self.work(mailbox, lease))
-                .collect();
+            let mut running: FuturesUnordered<_> =
+                claimed.into_iter().map(|(mailbox, lease)| self.work(mailbox, lease)).collect();
             while running.next().await.is_some() {}
         }
         self.app.receipts.write(&self.app.store).await?;
@@ -185,16 +195,10 @@ impl Worker {
         let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
         let mailbox = leases::hold(&mut tx, lease, lease_end(now)).await?;
-        let grant = grants::by_id(&mut tx, &mailbox.grant_id)
-            .await?
-            .ok_or(StoreError::LeaseLost)?;
+        let grant = grants::by_id(&mut tx, &mailbox.grant_id).await?.ok_or(StoreError::LeaseLost)?;
         let (_, next_debt_at) = debts::outlook(&mut tx, &mailbox.id).await?;
         let around = Surroundings {
-            fills: fills::next(&mut tx, &mailbox.id, 1)
-                .await?
-                .len()
-                .try_into()
-                .unwrap_or(1),
+            fills: fills::next(&mut tx, &mailbox.id, 1).await?.len().try_into().unwrap_or(1),
             next_debt_at,
             connected_at: Some(grant.connected_at),
         };
@@ -204,15 +208,7 @@ impl Worker {
             step => step,
         };
         let caller = access::caller(&self.app, &grant.id).await?;
-        let mut run = Run {
-            app: &self.app,
-            budget: &self.budget,
-            lease,
-            mailbox,
-            grant,
-            caller,
-            now,
-        };
+        let mut run = Run { app: &self.app, budget: &self.budget, lease, mailbox, grant, caller, now };
         let done = match run.step(step).await {
             // An access token may die before its time: refresh it once, and try once more.
             Err(StepError::Google(error)) if error.kind == ErrorKind::Refused(Refusal::Unauthorized) => {
@@ -280,8 +276,7 @@ impl Worker {
         let doublings = u32::try_from(failures.clamp(1, 16) - 1).unwrap_or(0);
         let wait_s = (RETRY_FIRST_S << doublings).min(RETRY_MAX_S);
         let jitter_ms = self.app.random.below(wait_s * 250);
-        now.saturating_add(Duration::from_millis(wait_s * 1000 + jitter_ms))
-            .unwrap_or(now)
+        now.saturating_add(Duration::from_millis(wait_s * 1000 + jitter_ms)).unwrap_or(now)
     }
 
     async fn release(&self, lease: &Lease, next: Option<Timestamp>) -> Result<(), StoreError> {

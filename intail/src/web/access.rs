@@ -62,9 +62,9 @@ impl Caller {
     pub(super) async fn still_stands(&self, web: &Web) -> Result<bool, StoreError> {
         let mut tx = web.app.store.read().await?;
         Ok(match &self.via {
-            Via::Session { token_hash, .. } => sessions::by_token(&mut tx, token_hash, web.app.clock.now())
-                .await?
-                .is_some(),
+            Via::Session { token_hash, .. } => {
+                sessions::by_token(&mut tx, token_hash, web.app.clock.now()).await?.is_some()
+            }
             Via::AccessKey { key_hash } => access_keys::person_of(&mut tx, key_hash).await?.is_some(),
         })
     }
@@ -74,11 +74,7 @@ impl Caller {
 impl FromRequestParts<Web> for Caller {
     type Rejection = Trouble;
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Trouble> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(trouble::not_signed_in)
+        parts.extensions.get::<Self>().cloned().ok_or_else(trouble::not_signed_in)
     }
 }
 
@@ -159,13 +155,7 @@ async fn by_session(web: &Web, headers: &HeaderMap) -> Result<Option<Caller>, St
     let token_hash = hash_token(&token);
     let mut tx = web.app.store.read().await?;
     let session = sessions::by_token(&mut tx, &token_hash, web.app.clock.now()).await?;
-    Ok(session.map(|it| Caller {
-        person: it.person,
-        via: Via::Session {
-            token_hash,
-            form_token: it.form_token,
-        },
-    }))
+    Ok(session.map(|it| Caller { person: it.person, via: Via::Session { token_hash, form_token: it.form_token } }))
 }
 
 async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
@@ -184,18 +174,12 @@ async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
         access_keys::used(&mut tx, &key_hash, now).await?;
         tx.commit().await?;
     }
-    Ok(Some(Caller {
-        person,
-        via: Via::AccessKey { key_hash },
-    }))
+    Ok(Some(Caller { person, via: Via::AccessKey { key_hash } }))
 }
 
 fn is_news(web: &Web, key_hash: &str, now: Timestamp) -> bool {
     let mut used = web.keys_used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if used
-        .get(key_hash)
-        .is_some_and(|at| now.duration_since(*at) < USED_EVERY)
-    {
+    if used.get(key_hash).is_some_and(|at| now.duration_since(*at) < USED_EVERY) {
         return false;
     }
     if used.len() >= USED_REMEMBERED_MAX {
@@ -220,9 +204,7 @@ fn comes_from_us(web: &Web, headers: &HeaderMap) -> bool {
 
 async fn with_form_token(request: Request, expected: &str) -> Result<Request, Trouble> {
     let (parts, body) = request.into_parts();
-    let form = to_bytes(body, FORM_BYTES_MAX)
-        .await
-        .map_err(|_| trouble::form_too_large())?;
+    let form = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| trouble::form_too_large())?;
     if !carries(&form, expected) {
         return Err(trouble::stale_form());
     }
@@ -257,15 +239,9 @@ mod tests {
     fn a_bearer_key_is_read_whatever_the_schemes_case() {
         let mut headers = HeaderMap::new();
         assert_eq!(bearer(&headers), None);
-        headers.insert(
-            header::AUTHORIZATION,
-            header::HeaderValue::from_static("bearer intail_abc "),
-        );
+        headers.insert(header::AUTHORIZATION, header::HeaderValue::from_static("bearer intail_abc "));
         assert_eq!(bearer(&headers), Some("intail_abc"));
-        headers.insert(
-            header::AUTHORIZATION,
-            header::HeaderValue::from_static("Basic aW50YWls"),
-        );
+        headers.insert(header::AUTHORIZATION, header::HeaderValue::from_static("Basic aW50YWls"));
         assert_eq!(bearer(&headers), None);
     }
 }

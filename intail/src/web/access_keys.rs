@@ -90,22 +90,11 @@ pub(super) async fn create(
     };
     let key = format!("{KEY_PREFIX}{}", web.app.random.token());
     let mut tx = web.app.store.write().await?;
-    let held = access_keys::of_person(&mut tx, &caller.person.id, KEYS_MAX)
-        .await?
-        .len();
+    let held = access_keys::of_person(&mut tx, &caller.person.id, KEYS_MAX).await?.len();
     if i64::try_from(held).unwrap_or(i64::MAX) >= KEYS_MAX {
-        return Err(trouble::too_many(
-            "You have as many access keys as one person can have.",
-        ));
+        return Err(trouble::too_many("You have as many access keys as one person can have."));
     }
-    access_keys::create(
-        &mut tx,
-        &hash_token(&key),
-        &caller.person.id,
-        &name,
-        web.app.clock.now(),
-    )
-    .await?;
+    access_keys::create(&mut tx, &hash_token(&key), &caller.person.id, &name, web.app.clock.now()).await?;
     tx.commit().await?;
     show(&web, &caller, Some(Fresh { name, key })).await
 }

@@ -65,11 +65,7 @@ pub(super) async fn page(
         newest: part.before.is_some(),
         lines: listed
             .iter()
-            .map(|it| Line {
-                seq: it.seq,
-                at: When::full(it.at),
-                sentence: sentence(it, &names),
-            })
+            .map(|it| Line { seq: it.seq, at: When::full(it.at), sentence: sentence(it, &names) })
             .collect(),
     })
 }

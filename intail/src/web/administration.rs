@@ -92,18 +92,13 @@ pub(super) async fn page(
         domains: domains.join(", "),
         approval: organization.as_ref().map_or(Approval::Unknown, |it| it.approval),
         approval_since: organization.as_ref().map(|it| When::full(it.approval_since)),
-        evidence: organization
-            .as_ref()
-            .map_or_else(String::new, |it| it.approval_evidence.clone()),
+        evidence: organization.as_ref().map_or_else(String::new, |it| it.approval_evidence.clone()),
         organization: organization.map_or_else(String::new, |it| it.name),
         client_id: web.app.config.google.client.client_id.clone(),
         permissions: Permission::ALL,
         counts: counts(&lines),
         people: lines,
-        next: found
-            .get(shown.saturating_sub(1))
-            .filter(|_| found.len() > shown)
-            .map(|it| it.id.to_string()),
+        next: found.get(shown.saturating_sub(1)).filter(|_| found.len() > shown).map(|it| it.id.to_string()),
         faults: faults.into_iter().map(fault).collect(),
     })
 }
@@ -113,10 +108,7 @@ fn counts(lines: &[PersonLine]) -> Vec<(String, i64)> {
     for line in lines {
         *counts.entry(line.state).or_default() += 1;
     }
-    counts
-        .into_iter()
-        .map(|(state, count)| (state.to_owned(), count))
-        .collect()
+    counts.into_iter().map(|(state, count)| (state.to_owned(), count)).collect()
 }
 
 fn line(person: &people::Person, connection: Option<&Connection>) -> PersonLine {
@@ -160,10 +152,5 @@ fn state(connection: Option<&Connection>) -> (&'static str, &'static str) {
 }
 
 fn fault(fault: OperatorFault) -> Fault {
-    Fault {
-        kind: fault.kind,
-        detail: fault.detail,
-        since: When::full(fault.since),
-        last_at: When::full(fault.last_at),
-    }
+    Fault { kind: fault.kind, detail: fault.detail, since: When::full(fault.since), last_at: When::full(fault.last_at) }
 }

@@ -21,9 +21,7 @@ impl<T: DeserializeOwned> FromRequestParts<Web> for Asked<T> {
     type Rejection = Trouble;
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Trouble> {
         let query = Query::try_from_uri(&parts.uri);
-        query
-            .map(|Query(it)| Self(it))
-            .map_err(|_| trouble::not_understood("What stands behind the ? can't be read."))
+        query.map(|Query(it)| Self(it)).map_err(|_| trouble::not_understood("What stands behind the ? can't be read."))
     }
 }
 
@@ -31,8 +29,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Web> for At<T> {
     type Rejection = Trouble;
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Trouble> {
         let path = Path::from_request_parts(parts, web).await;
-        path.map(|Path(it)| Self(it))
-            .map_err(|_| trouble::not_understood("The address can't be read."))
+        path.map(|Path(it)| Self(it)).map_err(|_| trouble::not_understood("The address can't be read."))
     }
 }
 
@@ -40,7 +37,6 @@ impl<T: DeserializeOwned> FromRequest<Web> for Sent<T> {
     type Rejection = Trouble;
     async fn from_request(request: Request, web: &Web) -> Result<Self, Trouble> {
         let form = Form::from_request(request, web).await;
-        form.map(|Form(it)| Self(it))
-            .map_err(|_| trouble::not_understood("The form can't be read."))
+        form.map(|Form(it)| Self(it)).map_err(|_| trouble::not_understood("The form can't be read."))
     }
 }

@@ -30,18 +30,8 @@ pub(super) struct Assets {
 
 /// All files.
 pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
-    style: embedded(
-        "style",
-        "css",
-        "text/css; charset=utf-8",
-        include_str!("../../static/style.css"),
-    ),
-    live: embedded(
-        "live",
-        "js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../static/live.js"),
-    ),
+    style: embedded("style", "css", "text/css; charset=utf-8", include_str!("../../static/style.css")),
+    live: embedded("live", "js", "text/javascript; charset=utf-8", include_str!("../../static/live.js")),
     mark: embedded("mark", "svg", "image/svg+xml", include_str!("../../static/mark.svg")),
 });
 
@@ -51,28 +41,15 @@ const HASH_BYTES: usize = 6;
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 fn embedded(name: &str, ending: &str, media_type: &'static str, text: &'static str) -> Asset {
-    let hash: String = Sha256::digest(text)
-        .iter()
-        .take(HASH_BYTES)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Asset {
-        address: format!("/static/{name}-{hash}.{ending}"),
-        media_type,
-        text,
-    }
+    let hash: String = Sha256::digest(text).iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    Asset { address: format!("/static/{name}-{hash}.{ending}"), media_type, text }
 }
 
 /// `GET /static/{name}`
 pub(super) async fn asset(At(name): At<String>) -> Result<Response, Trouble> {
     let all = [&ASSETS.style, &ASSETS.live, &ASSETS.mark];
-    let found = all
-        .into_iter()
-        .find(|it| it.address.strip_prefix("/static/") == Some(&name));
+    let found = all.into_iter().find(|it| it.address.strip_prefix("/static/") == Some(&name));
     let asset = found.ok_or_else(trouble::no_such_page)?;
-    let headers = [
-        (header::CONTENT_TYPE, asset.media_type),
-        (header::CACHE_CONTROL, FOR_EVER),
-    ];
+    let headers = [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, FOR_EVER)];
     Ok((headers, asset.text).into_response())
 }

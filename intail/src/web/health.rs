@@ -33,11 +33,7 @@ pub(super) async fn ready(State(web): State<Web>) -> Response {
 
 async fn faults(web: &Web) -> Result<Vec<String>, StoreError> {
     let mut tx = web.app.store.read().await?;
-    Ok(operator_faults::list(&mut tx)
-        .await?
-        .into_iter()
-        .map(|it| it.kind)
-        .collect())
+    Ok(operator_faults::list(&mut tx).await?.into_iter().map(|it| it.kind).collect())
 }
 
 /// `GET /metrics`: Prometheus' text form.
@@ -48,38 +44,17 @@ pub(super) async fn metrics(State(web): State<Web>) -> Result<Response, Trouble>
     let faults = operator_faults::list(&mut tx).await?.len();
     drop(tx);
     let mut text = String::new();
-    let lag_s = gauges
-        .due_first_at
-        .map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
+    let lag_s = gauges.due_first_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
     write_gauges(&mut text, &gauges, lag_s);
-    family(
-        &mut text,
-        "intail_operator_faults",
-        "gauge",
-        "Things that only the operator can mend.",
-    );
+    family(&mut text, "intail_operator_faults", "gauge", "Things that only the operator can mend.");
     sample(&mut text, "intail_operator_faults", &[], faults);
-    family(
-        &mut text,
-        "intail_live_readers",
-        "gauge",
-        "Live readers of the feed on this instance.",
-    );
+    family(&mut text, "intail_live_readers", "gauge", "Live readers of the feed on this instance.");
     sample(&mut text, "intail_live_readers", &[], web.seats.taken());
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        text,
-    )
-        .into_response())
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 fn write_gauges(text: &mut String, gauges: &Gauges, lag_s: f64) {
-    family(
-        text,
-        "intail_mailboxes",
-        "gauge",
-        "Mailboxes by what the engine does with them.",
-    );
+    family(text, "intail_mailboxes", "gauge", "Mailboxes by what the engine does with them.");
     for (state, count) in &gauges.mailboxes {
         sample(text, "intail_mailboxes", &[("state", state)], count);
     }
@@ -87,53 +62,23 @@ fn write_gauges(text: &mut String, gauges: &Gauges, lag_s: f64) {
     for (state, count) in &gauges.grants {
         sample(text, "intail_grants", &[("state", state)], count);
     }
-    family(
-        text,
-        "intail_due_lag_seconds",
-        "gauge",
-        "How long the mailbox that has waited longest is overdue.",
-    );
+    family(text, "intail_due_lag_seconds", "gauge", "How long the mailbox that has waited longest is overdue.");
     sample(text, "intail_due_lag_seconds", &[], lag_s);
     family(text, "intail_debts", "gauge", "Messages that failed and are retried.");
     sample(text, "intail_debts", &[], gauges.debts);
-    family(
-        text,
-        "intail_fills",
-        "gauge",
-        "Messages that are known of and not fetched yet.",
-    );
+    family(text, "intail_fills", "gauge", "Messages that are known of and not fetched yet.");
     sample(text, "intail_fills", &[], gauges.fills);
     if let Some(at) = gauges.watch_first_expiry_at {
-        family(
-            text,
-            "intail_watch_first_expiry_seconds",
-            "gauge",
-            "When the first watch ends, in seconds since 1970.",
-        );
+        family(text, "intail_watch_first_expiry_seconds", "gauge", "When the first watch ends, in seconds since 1970.");
         sample(text, "intail_watch_first_expiry_seconds", &[], at.as_second());
     }
-    family(
-        text,
-        "intail_google_calls",
-        "counter",
-        "Calls to Google on people's behalf.",
-    );
+    family(text, "intail_google_calls", "counter", "Calls to Google on people's behalf.");
     for (call, outcome, calls, _) in &gauges.calls {
-        sample(
-            text,
-            "intail_google_calls",
-            &[("call", call), ("outcome", outcome)],
-            calls,
-        );
+        sample(text, "intail_google_calls", &[("call", call), ("outcome", outcome)], calls);
     }
     family(text, "intail_google_units", "counter", "Google's quota units spent.");
     for (call, outcome, _, units) in &gauges.calls {
-        sample(
-            text,
-            "intail_google_units",
-            &[("call", call), ("outcome", outcome)],
-            units,
-        );
+        sample(text, "intail_google_units", &[("call", call), ("outcome", outcome)], units);
     }
 }
 
@@ -142,10 +87,7 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) {
 }
 
 fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-    let labels: Vec<String> = labels
-        .iter()
-        .map(|(key, value)| format!("{key}=\"{}\"", quoted(value)))
-        .collect();
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", quoted(value))).collect();
     let _ = match labels.is_empty() {
         true => writeln!(text, "{name} {value}"),
         false => writeln!(text, "{name}{{{}}} {value}", labels.join(",")),

@@ -62,15 +62,9 @@ pub(super) async fn sign_in_page(
     if caller.is_some() {
         return Ok(Redirect::to(&return_to).into_response());
     }
-    let issuer = url::Url::parse(&web.app.config.signin.issuer)
-        .ok()
-        .and_then(|it| it.host_str().map(str::to_owned));
+    let issuer = url::Url::parse(&web.app.config.signin.issuer).ok().and_then(|it| it.host_str().map(str::to_owned));
     let shell = Shell::new(&web, None, "", "Sign in");
-    html(&SignInPage {
-        shell,
-        return_to,
-        issuer: issuer.unwrap_or_default(),
-    })
+    html(&SignInPage { shell, return_to, issuer: issuer.unwrap_or_default() })
 }
 
 /// `POST /signin`: sends the browser to the issuer.

@@ -119,19 +119,9 @@ struct Copying {
 
 /// Whether Google tells of changes.
 enum PushWords {
-    NotYet {
-        problem: Option<String>,
-    },
-    Live {
-        since: When,
-        expires_at: When,
-        renews_at: When,
-        problem: Option<String>,
-    },
-    Lapsed {
-        at: When,
-        problem: Option<String>,
-    },
+    NotYet { problem: Option<String> },
+    Live { since: When, expires_at: When, renews_at: When, problem: Option<String> },
+    Lapsed { at: When, problem: Option<String> },
 }
 
 struct Debts {
@@ -162,10 +152,7 @@ pub(super) async fn page(
         confirmation: connection
             .as_ref()
             .filter(|it| just_connected && is_fresh(it, now))
-            .map(|it| Confirmation {
-                email: it.grant.email.clone(),
-                missing: it.missing.clone(),
-            }),
+            .map(|it| Confirmation { email: it.grant.email.clone(), missing: it.missing.clone() }),
         status: status(connection.as_ref(), approval, now),
         abandoned: abandoned.filter(|_| connection.is_none()).map(When::full),
         way: way(&web, approval, person.role == Role::Administrator),
@@ -196,13 +183,7 @@ fn way(web: &Web, approval: Approval, is_administrator: bool) -> Way {
     };
     // Writing text into memory can't fail; an empty message is better than no page.
     let message = message.render().unwrap_or_default();
-    Way {
-        approval,
-        client_id,
-        is_administrator,
-        message,
-        permissions: Permission::ALL,
-    }
+    Way { approval, client_id, is_administrator, message, permissions: Permission::ALL }
 }
 
 fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -> Status {
@@ -212,11 +193,7 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
             Approval::Blocked => ("act", "Blocked by your administrator"),
             Approval::Unknown | Approval::Asked => ("quiet", "Not connected"),
         };
-        return Status {
-            tone,
-            text,
-            since: None,
-        };
+        return Status { tone, text, since: None };
     };
     let mailbox = connection.mailbox.as_ref();
     let grant_since = Some(When::full(connection.grant.state_since));
@@ -244,10 +221,7 @@ fn card(connection: &Connection, now: Timestamp) -> Card {
         email: connection.grant.email.clone(),
         connected_at: When::full(connection.grant.connected_at),
         problem: problem(connection),
-        permissions: Permission::ALL
-            .into_iter()
-            .map(|it| permitted(it, connection))
-            .collect(),
+        permissions: Permission::ALL.into_iter().map(|it| permitted(it, connection)).collect(),
         missing_any: !connection.missing.is_empty() && connection.grant.state.works(),
         copying: connection.mailbox.as_ref().map(|it| copying(connection, it, now)),
         push: push_words(&connection.push),
@@ -266,13 +240,7 @@ fn problem(connection: &Connection) -> Option<Problem> {
         GrantState::Active | GrantState::Partial | GrantState::Left => return None,
     };
     let since = When::full(connection.grant.state_since);
-    Some(Problem {
-        who,
-        title,
-        text: reason(&connection.grant),
-        since,
-        can_reconnect,
-    })
+    Some(Problem { who, title, text: reason(&connection.grant), since, can_reconnect })
 }
 
 fn permitted(permission: Permission, connection: &Connection) -> Permitted {
@@ -281,22 +249,12 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
         Permission::Calendar => "Without it Intail will have no calendar for you. Mail isn't touched by that.",
         Permission::Directory => "Without it Intail knows colleagues by address only. Mail isn't touched by that.",
     };
-    Permitted {
-        permission,
-        granted: connection.granted.contains(&permission),
-        why,
-    }
+    Permitted { permission, granted: connection.granted.contains(&permission), why }
 }
 
 fn copying(connection: &Connection, mailbox: &Mailbox, now: Timestamp) -> Copying {
     let total = mailbox.total_messages.map(|total| total.max(connection.stored));
-    let share = total.map(|total| {
-        if total == 0 {
-            100
-        } else {
-            connection.stored.saturating_mul(100) / total
-        }
-    });
+    let share = total.map(|total| if total == 0 { 100 } else { connection.stored.saturating_mul(100) / total });
     let complete = mailbox.state == MailboxState::Live;
     Copying {
         state: mailbox.state.word(),
@@ -313,24 +271,14 @@ fn copying(connection: &Connection, mailbox: &Mailbox, now: Timestamp) -> Copyin
 fn push_words(push: &Push) -> PushWords {
     let shown = |problem: &Option<String>| problem.as_ref().map(|it| clip(it, PROBLEM_SHOWN_MAX));
     match push {
-        Push::NotYet { problem } => PushWords::NotYet {
-            problem: shown(problem),
-        },
-        Push::Live {
-            since,
-            expires_at,
-            renews_at,
-            problem,
-        } => PushWords::Live {
+        Push::NotYet { problem } => PushWords::NotYet { problem: shown(problem) },
+        Push::Live { since, expires_at, renews_at, problem } => PushWords::Live {
             since: When::full(*since),
             expires_at: When::full(*expires_at),
             renews_at: When::full(*renews_at),
             problem: shown(problem),
         },
-        Push::Lapsed { at, problem } => PushWords::Lapsed {
-            at: When::full(*at),
-            problem: shown(problem),
-        },
+        Push::Lapsed { at, problem } => PushWords::Lapsed { at: When::full(*at), problem: shown(problem) },
     }
 }
 
@@ -349,10 +297,7 @@ pub(super) async fn connect(
     headers: HeaderMap,
     Sent(ask): Sent<Ask>,
 ) -> Result<Response, Trouble> {
-    let options = Options {
-        choose_account: ask.choose_account.is_some(),
-        ask_again: ask.ask_again.is_some(),
-    };
+    let options = Options { choose_account: ask.choose_account.is_some(), ask_again: ask.ask_again.is_some() };
     let (browser_hash, cookie) = session::recognize_browser(&web, &headers);
     let url = connect::begin(&web.app, &caller.person, &browser_hash, options).await?;
     Ok((cookie, Redirect::to(url.as_str())).into_response())
@@ -412,11 +357,7 @@ struct LeftPage {
 pub(super) async fn leave(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
     let left = connect::leave(&web.app, &caller.person).await?;
     let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
-    html(&LeftPage {
-        shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"),
-        left,
-        rows,
-    })
+    html(&LeftPage { shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"), left, rows })
 }
 
 #[derive(Template)]
@@ -447,11 +388,7 @@ async fn permission_page(
 ) -> Result<Response, Trouble> {
     let mut tx = web.app.store.read().await?;
     let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
-    let title = if permission == Permission::Calendar {
-        "Calendar"
-    } else {
-        "Directory"
-    };
+    let title = if permission == Permission::Calendar { "Calendar" } else { "Directory" };
     html(&PermissionPage {
         shell: Shell::new(web, Some(caller), area, title),
         permission,

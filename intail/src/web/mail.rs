@@ -89,14 +89,7 @@ pub(super) async fn page(
     let after = part.after.as_deref().map(read_place).transpose()?;
     let (mut listed, mut known) = (Vec::new(), Vec::new());
     if let Some(mailbox) = connection.as_ref().and_then(|it| it.mailbox.as_ref()) {
-        listed = messages::page(
-            &mut tx,
-            &mailbox.id,
-            label.as_deref(),
-            after.as_ref(),
-            PAGE_MESSAGES + 1,
-        )
-        .await?;
+        listed = messages::page(&mut tx, &mailbox.id, label.as_deref(), after.as_ref(), PAGE_MESSAGES + 1).await?;
         known = labels::list(&mut tx, &mailbox.id).await?;
     }
     drop(tx);
@@ -104,9 +97,7 @@ pub(super) async fn page(
     let names = LabelNames::of(&known);
     let older = after_page(&listed, PAGE_MESSAGES).map(|place| address(label.as_deref(), Some(&place)));
     listed.truncate(usize::try_from(PAGE_MESSAGES).unwrap_or(usize::MAX));
-    let title = label
-        .as_deref()
-        .map_or_else(|| "All messages".to_owned(), |id| names.name(id));
+    let title = label.as_deref().map_or_else(|| "All messages".to_owned(), |id| names.name(id));
     html(&MailPage {
         shell: Shell::new(&web, Some(&caller), "mail", title.clone()).following(last_seq, connection.is_some()),
         title,
@@ -125,9 +116,7 @@ fn label_links(known: &[labels::Label], current: Option<&str>, names: &LabelName
         current: current.is_none(),
         own: false,
     };
-    let shown = known
-        .iter()
-        .filter(|it| !matches!(it.id.as_str(), "CHAT" | "CATEGORY_PERSONAL"));
+    let shown = known.iter().filter(|it| !matches!(it.id.as_str(), "CHAT" | "CATEGORY_PERSONAL"));
     let links = shown.map(|label| LabelLink {
         name: names.name(&label.id),
         href: address(Some(&label.id), None),
@@ -171,11 +160,7 @@ fn state_line(connection: &Connection, now: Timestamp) -> StateLine {
 
 fn copied(connection: &Connection) -> String {
     match connection.mailbox.as_ref().and_then(|it| it.total_messages) {
-        Some(total) => format!(
-            "Copying: {} of {}",
-            grouped(connection.stored),
-            grouped(total.max(connection.stored))
-        ),
+        Some(total) => format!("Copying: {} of {}", grouped(connection.stored), grouped(total.max(connection.stored))),
         None => format!("Copying: {} so far", grouped(connection.stored)),
     }
 }
@@ -189,17 +174,10 @@ pub(super) fn after_page(listed: &[Message], page: i64) -> Option<String> {
 
 /// A place in a list, as [`after_page`] wrote it.
 pub(super) fn read_place(text: &str) -> Result<After, Trouble> {
-    let place = text
-        .split_once('.')
-        .and_then(|(ms, id)| Some((ms.parse::<i64>().ok()?, id)));
+    let place = text.split_once('.').and_then(|(ms, id)| Some((ms.parse::<i64>().ok()?, id)));
     match place {
-        Some((received_ms, id)) if id.len() <= ID_LENGTH_MAX => Ok(After {
-            received_ms,
-            id: id.to_owned(),
-        }),
-        _ => Err(trouble::not_understood(
-            "The place in the list is none that Intail gave out.",
-        )),
+        Some((received_ms, id)) if id.len() <= ID_LENGTH_MAX => Ok(After { received_ms, id: id.to_owned() }),
+        _ => Err(trouble::not_understood("The place in the list is none that Intail gave out.")),
     }
 }
 
@@ -211,11 +189,7 @@ fn address(label: Option<&str>, after: Option<&str>) -> String {
         }
     }
     let query = query.finish();
-    if query.is_empty() {
-        "/mail".to_owned()
-    } else {
-        format!("/mail?{query}")
-    }
+    if query.is_empty() { "/mail".to_owned() } else { format!("/mail?{query}") }
 }
 
 fn escaped(segment: &str) -> String {
@@ -253,9 +227,7 @@ pub(super) async fn thread(State(web): State<Web>, caller: Caller, At(id): At<St
     let mut tx = web.app.store.read().await?;
     let last_seq = changes::last_seq(&mut tx, &caller.person.organization_id).await?;
     let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
-    let mailbox = connection
-        .and_then(|it| it.mailbox)
-        .filter(|_| id.len() <= ID_LENGTH_MAX);
+    let mailbox = connection.and_then(|it| it.mailbox).filter(|_| id.len() <= ID_LENGTH_MAX);
     let mailbox = mailbox.ok_or_else(|| trouble::not_there("conversation"))?;
     let found = messages::of_thread(&mut tx, &mailbox.id, &id, THREAD_MESSAGES_MAX).await?;
     let names = LabelNames::of(&labels::list(&mut tx, &mailbox.id).await?);
@@ -297,10 +269,7 @@ fn shown(message: &Message, names: &LabelNames) -> Shown {
             .collect(),
         at: When::full(from_ms(message.received_ms)),
         size: size(message.size_bytes),
-        headers: headers
-            .into_iter()
-            .map(|(_, name, value)| (header_name(&name), value))
-            .collect(),
+        headers: headers.into_iter().map(|(_, name, value)| (header_name(&name), value)).collect(),
     }
 }
 

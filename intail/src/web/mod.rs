@@ -94,13 +94,8 @@ pub fn router(app: App) -> Router {
 /// The same; live streams end when `ending` is cancelled.
 fn router_until(app: App, ending: CancellationToken) -> Router {
     let guards = page::guards(&app.config);
-    let web = Web(Arc::new(Parts {
-        app,
-        guards,
-        seats: streams::Seats::default(),
-        keys_used: Mutex::default(),
-        ending,
-    }));
+    let web =
+        Web(Arc::new(Parts { app, guards, seats: streams::Seats::default(), keys_used: Mutex::default(), ending }));
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
         let check = from_fn_with_state((web.clone(), route.who), access::check);
         router.route(route.path, (route.handler)().route_layer(check))

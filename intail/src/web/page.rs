@@ -48,11 +48,7 @@ impl Shell {
             title: title.into(),
             area,
             person: caller.map(|it| Signed {
-                name: if it.person.name.is_empty() {
-                    it.person.email.clone()
-                } else {
-                    it.person.name.clone()
-                },
+                name: if it.person.name.is_empty() { it.person.email.clone() } else { it.person.name.clone() },
                 email: it.person.email.clone(),
                 administrator: it.person.role == Role::Administrator,
             }),
@@ -67,18 +63,13 @@ impl Shell {
     /// The same frame for a page that follows the person's feed: nothing that happens between its reading and its
     /// script's start is missed.
     pub(super) fn following(self, after: i64, there_is_a_feed: bool) -> Self {
-        Self {
-            follows_after: there_is_a_feed.then_some(after),
-            ..self
-        }
+        Self { follows_after: there_is_a_feed.then_some(after), ..self }
     }
 }
 
 /// A page, put together.
 pub(super) fn html(page: &impl Template) -> Result<Response, Trouble> {
-    page.render()
-        .map(|text| Html(text).into_response())
-        .map_err(trouble::unexpected)
+    page.render().map(|text| Html(text).into_response()).map_err(trouble::unexpected)
 }
 
 /// The headers that every answer carries.
@@ -90,10 +81,7 @@ pub(super) fn guards(config: &Config) -> HeaderMap {
         pair("referrer-policy", "same-origin"),
         pair("cross-origin-opener-policy", "same-origin"),
         pair("cross-origin-resource-policy", "same-origin"),
-        pair(
-            "permissions-policy",
-            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-        ),
+        pair("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     ]
     .into_iter()
     .collect();
@@ -101,10 +89,7 @@ pub(super) fn guards(config: &Config) -> HeaderMap {
         guards.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     if config.server.public_url.is_https() {
-        guards.insert(
-            header::STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=31536000"),
-        );
+        guards.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     guards
 }
@@ -130,8 +115,6 @@ fn policy(config: &Config) -> String {
 pub(super) async fn guard(State(web): State<Web>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.extend(web.guards.clone());
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -51,19 +51,14 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     };
     drop(tx);
     let days = counts.chunk_by(|one, next| one.day == next.day).map(day).collect();
-    html(&ReceiptPage {
-        shell: Shell::new(&web, Some(&caller), "receipt", "Receipt"),
-        days,
-    })
+    html(&ReceiptPage { shell: Shell::new(&web, Some(&caller), "receipt", "Receipt"), days })
 }
 
 fn day(counts: &[CallCount]) -> Day {
     let sum = |of: fn(&CallCount) -> i64| counts.iter().map(of).fold(0i64, i64::saturating_add);
     let name = counts.first().map_or("", |it| it.day.as_str());
     Day {
-        day: name
-            .parse::<Date>()
-            .map_or_else(|_| name.to_owned(), |it| it.strftime("%A, %-d %B %Y").to_string()),
+        day: name.parse::<Date>().map_or_else(|_| name.to_owned(), |it| it.strftime("%A, %-d %B %Y").to_string()),
         calls: counted(sum(|it| it.calls), "call", "calls"),
         units: grouped(sum(|it| it.units)),
         bytes: size(sum(|it| it.bytes)),

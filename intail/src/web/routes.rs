@@ -52,12 +52,7 @@ impl fmt::Display for Method {
 }
 
 const fn route(method: Method, path: &'static str, who: Who, handler: fn() -> MethodRouter<Web>) -> Route {
-    Route {
-        method,
-        path,
-        who,
-        handler,
-    }
+    Route { method, path, who, handler }
 }
 
 use Method::{Get, Post};
@@ -71,9 +66,7 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/signin/callback", Anyone, || get(home::signed_in)),
     route(Post, "/signout", SignedIn, || post(home::sign_out)),
     route(Get, "/settings/integrations", SignedIn, || get(integrations::page)),
-    route(Get, "/settings/integrations/disconnect", SignedIn, || {
-        get(integrations::leave_page)
-    }),
+    route(Get, "/settings/integrations/disconnect", SignedIn, || get(integrations::leave_page)),
     route(Post, "/connect/google", SignedIn, || post(integrations::connect)),
     // The person may have signed out meanwhile: that has its own page, so the callback itself asks who they are.
     route(Get, "/connect/google/callback", Anyone, || get(integrations::connected)),
@@ -95,9 +88,7 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/mailboxes/{id}", Key, || get(api::mailbox)),
     route(Get, "/api/v1/mailboxes/{id}/labels", Key, || get(api::labels)),
     route(Get, "/api/v1/mailboxes/{id}/messages", Key, || get(api::messages)),
-    route(Get, "/api/v1/mailboxes/{id}/messages/{message_id}", Key, || {
-        get(api::message)
-    }),
+    route(Get, "/api/v1/mailboxes/{id}/messages/{message_id}", Key, || get(api::message)),
     route(Get, "/api/v1/changes", Key, || get(api::changes)),
     route(Get, "/api/v1/changes/stream", Key, || get(streams::stream)),
     route(Post, "/notices/pubsub", Anyone, || post(notices::push::receive)),

@@ -57,12 +57,7 @@ pub(super) async fn open(web: &Web, headers: &HeaderMap, person: &Person) -> Res
 
 /// The cookie that makes the browser forget its session.
 pub(super) fn forget(web: &Web) -> SetCookie {
-    set(
-        &web.app.config.server.public_url,
-        SESSION,
-        String::new(),
-        SignedDuration::ZERO,
-    )
+    set(&web.app.config.server.public_url, SESSION, String::new(), SignedDuration::ZERO)
 }
 
 /// The hash of the browser's own cookie; empty when it has none, which matches no attempt.
@@ -79,11 +74,7 @@ pub(super) fn recognize_browser(web: &Web, headers: &HeaderMap) -> (String, SetC
 }
 
 fn name(public_url: &PublicUrl, bare: &str) -> String {
-    if public_url.is_https() {
-        format!("__Host-{bare}")
-    } else {
-        bare.to_owned()
-    }
+    if public_url.is_https() { format!("__Host-{bare}") } else { bare.to_owned() }
 }
 
 fn value(public_url: &PublicUrl, headers: &HeaderMap, bare: &str) -> Option<String> {
@@ -107,21 +98,14 @@ fn set(public_url: &PublicUrl, bare: &str, value: String, lasts: SignedDuration)
 pub(super) fn mask(random: &Random, form_token: &str) -> String {
     let mut bytes = vec![0u8; form_token.len()];
     random.fill(&mut bytes);
-    let masked: Vec<u8> = bytes
-        .iter()
-        .zip(form_token.bytes())
-        .map(|(pad, byte)| pad ^ byte)
-        .collect();
+    let masked: Vec<u8> = bytes.iter().zip(form_token.bytes()).map(|(pad, byte)| pad ^ byte).collect();
     bytes.extend(masked);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The form token behind what a page showed.
 pub(super) fn unmask(shown: &str) -> Option<String> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(shown)
-        .ok()
-        .filter(|bytes| !bytes.is_empty() && bytes.len() % 2 == 0)?;
+    let bytes = URL_SAFE_NO_PAD.decode(shown).ok().filter(|bytes| !bytes.is_empty() && bytes.len() % 2 == 0)?;
     let (pad, masked) = bytes.split_at(bytes.len() / 2);
     String::from_utf8(pad.iter().zip(masked).map(|(pad, byte)| pad ^ byte).collect()).ok()
 }
@@ -131,9 +115,7 @@ pub(super) fn sign_in_address(return_to: &str) -> String {
     match local(return_to) {
         "/" => "/signin".to_owned(),
         path => {
-            let query = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("return_to", path)
-                .finish();
+            let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", path).finish();
             format!("/signin?{query}")
         }
     }
@@ -158,12 +140,7 @@ pub(super) async fn at_the_public_address(State(web): State<Web>, request: Reque
 }
 
 fn elsewhere(public_url: &PublicUrl, request: &Request) -> Option<String> {
-    let text = |name| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|it: &HeaderValue| it.to_str().ok())
-    };
+    let text = |name| request.headers().get(name).and_then(|it: &HeaderValue| it.to_str().ok());
     let opens_a_page = request.method() == Method::GET && text(header::ACCEPT)?.contains("text/html");
     let public = other_name(public_url, text(header::HOST)?).filter(|_| opens_a_page)?;
     let path = request.uri().path_and_query().map_or("/", uri::PathAndQuery::as_str);
@@ -205,10 +182,7 @@ mod tests {
     fn a_cookie_of_the_wrong_name_or_length_is_no_cookie() {
         let public_url = PublicUrl::parse("https://intail.example.com").expect("a public address");
         let mut headers = HeaderMap::new();
-        headers.insert(
-            header::COOKIE,
-            HeaderValue::from_static("intail-session=bare; __Host-intail-session=ours"),
-        );
+        headers.insert(header::COOKIE, HeaderValue::from_static("intail-session=bare; __Host-intail-session=ours"));
         assert_eq!(value(&public_url, &headers, SESSION).as_deref(), Some("ours"));
         let long = format!("__Host-intail-session={}", "x".repeat(TOKEN_LENGTH_MAX + 1));
         headers.insert(header::COOKIE, HeaderValue::from_str(&long).expect("a header"));
@@ -230,21 +204,10 @@ mod tests {
     #[test]
     fn people_are_sent_back_to_intails_own_addresses_only() {
         assert_eq!(local("/mail?label=INBOX"), "/mail?label=INBOX");
-        for foreign in [
-            "//evil.example",
-            "/\\evil.example",
-            "https://evil.example",
-            "mail",
-            "",
-            "/a\r\nb",
-            "/ä",
-        ] {
+        for foreign in ["//evil.example", "/\\evil.example", "https://evil.example", "mail", "", "/a\r\nb", "/ä"] {
             assert_eq!(local(foreign), "/", "{foreign:?}");
         }
-        assert_eq!(
-            sign_in_address("/mail?label=INBOX"),
-            "/signin?return_to=%2Fmail%3Flabel%3DINBOX"
-        );
+        assert_eq!(sign_in_address("/mail?label=INBOX"), "/signin?return_to=%2Fmail%3Flabel%3DINBOX");
         assert_eq!(sign_in_address("//evil.example"), "/signin");
     }
 

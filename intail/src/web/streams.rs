@@ -58,10 +58,7 @@ impl Seats {
             return None;
         }
         *taken.entry(person.clone()).or_default() += 1;
-        Some(Seat {
-            taken: self.0.clone(),
-            person: person.clone(),
-        })
+        Some(Seat { taken: self.0.clone(), person: person.clone() })
     }
 }
 
@@ -111,10 +108,7 @@ pub(super) async fn stream(
     Asked(from): Asked<From>,
 ) -> Result<Response, Trouble> {
     let listener = web.app.feed.subscribe(&caller.person.organization_id);
-    let last_seen = headers
-        .get("last-event-id")
-        .and_then(|it| it.to_str().ok())
-        .and_then(|it| it.parse::<i64>().ok());
+    let last_seen = headers.get("last-event-id").and_then(|it| it.to_str().ok()).and_then(|it| it.parse::<i64>().ok());
     let mut tx = web.app.store.read().await?;
     if !is_connected(grants::by_person(&mut tx, &caller.person.id).await?.map(|it| it.state)) {
         return Err(trouble::not_there("connection"));
@@ -128,15 +122,7 @@ pub(super) async fn stream(
         .seats
         .take(&caller.person.id)
         .ok_or_else(|| trouble::too_many("There are too many live readers already."))?;
-    let reader = Reader {
-        web,
-        caller,
-        listener,
-        after,
-        waiting: Vec::new().into_iter(),
-        ended: false,
-        _seat: seat,
-    };
+    let reader = Reader { web, caller, listener, after, waiting: Vec::new().into_iter(), ended: false, _seat: seat };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_EVERY).text("still here");
     Ok(Sse::new(reader.events()).keep_alive(keep_alive).into_response())
 }
@@ -206,16 +192,10 @@ impl Reader {
             return Ok(None);
         }
         let mut tx = self.web.app.store.read().await?;
-        if !is_connected(
-            grants::by_person(&mut tx, &self.caller.person.id)
-                .await?
-                .map(|it| it.state),
-        ) {
+        if !is_connected(grants::by_person(&mut tx, &self.caller.person.id).await?.map(|it| it.state)) {
             return Ok(None);
         }
-        changes::of_person(&mut tx, &self.caller.person.id, self.after, CHANGES_AT_ONCE)
-            .await
-            .map(Some)
+        changes::of_person(&mut tx, &self.caller.person.id, self.after, CHANGES_AT_ONCE).await.map(Some)
     }
 }
 

@@ -40,48 +40,20 @@ enum Button {
     /// Goes to a page.
     Link { label: &'static str, href: &'static str },
     /// Connects; shows the account chooser, or the permissions again.
-    Connect {
-        label: &'static str,
-        choose_account: bool,
-        ask_again: bool,
-    },
+    Connect { label: &'static str, choose_account: bool, ask_again: bool },
 }
 
-const INTEGRATIONS: Button = Button::Link {
-    label: "Open Integrations",
-    href: "/settings/integrations",
-};
-const SIGN_IN: Button = Button::Link {
-    label: "Sign in",
-    href: "/signin",
-};
-const HOME: Button = Button::Link {
-    label: "Go to the start page",
-    href: "/",
-};
-const CONNECT: Button = Button::Connect {
-    label: "Connect again",
-    choose_account: false,
-    ask_again: false,
-};
-const CHOOSE: Button = Button::Connect {
-    label: "Choose another account",
-    choose_account: true,
-    ask_again: false,
-};
-const ASK_AGAIN: Button = Button::Connect {
-    label: "Show the permissions again",
-    choose_account: false,
-    ask_again: true,
-};
+const INTEGRATIONS: Button = Button::Link { label: "Open Integrations", href: "/settings/integrations" };
+const SIGN_IN: Button = Button::Link { label: "Sign in", href: "/signin" };
+const HOME: Button = Button::Link { label: "Go to the start page", href: "/" };
+const CONNECT: Button = Button::Connect { label: "Connect again", choose_account: false, ask_again: false };
+const CHOOSE: Button = Button::Connect { label: "Choose another account", choose_account: true, ask_again: false };
+const ASK_AGAIN: Button =
+    Button::Connect { label: "Show the permissions again", choose_account: false, ask_again: true };
 
 /// What people are told, one block for each trouble.
-static STORIES: LazyLock<BTreeMap<&'static str, [&'static str; 3]>> = LazyLock::new(|| {
-    include_str!("../../templates/troubles.txt")
-        .split("\n\n")
-        .filter_map(story)
-        .collect()
-});
+static STORIES: LazyLock<BTreeMap<&'static str, [&'static str; 3]>> =
+    LazyLock::new(|| include_str!("../../templates/troubles.txt").split("\n\n").filter_map(story).collect());
 
 fn story(block: &'static str) -> Option<(&'static str, [&'static str; 3])> {
     let mut lines = block.lines().filter(|line| !line.starts_with('#'));
@@ -93,11 +65,7 @@ impl Trouble {
     /// The trouble with this name; `fill` says what stands for which word in braces.
     fn told(status: StatusCode, part: &str, word: &'static str, fill: &[(&str, &str)]) -> Self {
         let name = format!("{part}/{word}");
-        let story = STORIES
-            .get(name.as_str())
-            .or_else(|| STORIES.get("page/internal"))
-            .copied()
-            .unwrap_or_default();
+        let story = STORIES.get(name.as_str()).or_else(|| STORIES.get("page/internal")).copied().unwrap_or_default();
         let [title, detail, to_do] = story.map(|text| {
             let mut text = text.to_owned();
             for (word, value) in fill {
@@ -105,15 +73,7 @@ impl Trouble {
             }
             text
         });
-        Self(Box::new(Facts {
-            status,
-            word,
-            title,
-            detail,
-            to_do,
-            button: HOME,
-            cause: None,
-        }))
+        Self(Box::new(Facts { status, word, title, detail, to_do, button: HOME, cause: None }))
     }
 
     fn button(mut self, button: Button) -> Self {
@@ -221,9 +181,7 @@ impl From<ConnectError> for Trouble {
         };
         let came = if came.is_empty() { nobody } else { came };
         let fill = [("expected", expected), ("came", came)];
-        Self::told(status, "connect", error.word(), &fill)
-            .button(button)
-            .cause(error)
+        Self::told(status, "connect", error.word(), &fill).button(button).cause(error)
     }
 }
 
@@ -319,17 +277,12 @@ pub(super) async fn explain(State(web): State<Web>, request: Request, next: Next
     } else {
         let caller = response.extensions().get::<Caller>();
         let shell = Shell::new(&web, caller, "", facts.title.clone());
-        let page = TroublePage {
-            shell,
-            facts: &facts,
-            reference: &reference,
-        };
+        let page = TroublePage { shell, facts: &facts, reference: &reference };
         html(&page).unwrap_or_else(|_| reference.clone().into_response())
     };
     *told.status_mut() = facts.status;
     let cookies = response.headers().get_all(header::SET_COOKIE);
-    told.headers_mut()
-        .extend(cookies.iter().map(|cookie| (header::SET_COOKIE, cookie.clone())));
+    told.headers_mut().extend(cookies.iter().map(|cookie| (header::SET_COOKIE, cookie.clone())));
     if let Some(allow) = response.headers().get(header::ALLOW) {
         told.headers_mut().insert(header::ALLOW, allow.clone());
     }
@@ -347,14 +300,9 @@ fn problem(facts: &Facts, reference: &str) -> Response {
         reference: reference.to_owned(),
     };
     let mut response = Json(problem).into_response();
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if facts.status == StatusCode::UNAUTHORIZED {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }
@@ -366,10 +314,7 @@ fn reference(web: &Web) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut bytes = [0u8; REFERENCE_LENGTH];
     web.app.random.fill(&mut bytes);
-    bytes
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
-        .collect()
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
 
 /// The one place that logs requests: method and path, never the query, which may carry codes and states.
@@ -386,11 +331,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
 
 fn log_trouble(told: &Explained, method: &Method, path: &str) {
     let (reference, word, status) = (&told.reference, told.facts.word, told.facts.status.as_u16());
-    let cause = told
-        .facts
-        .cause
-        .as_deref()
-        .map_or_else(String::new, |cause| chain(cause));
+    let cause = told.facts.cause.as_deref().map_or_else(String::new, |cause| chain(cause));
     if told.facts.status.is_server_error() {
         tracing::error!(reference, word, status, %method, path, cause, "a request failed");
     } else {
@@ -429,10 +370,7 @@ mod tests {
             E::Denied,
             E::BlockedByAdministrator,
             E::AdvancedProtection,
-            E::WrongAccount {
-                expected: a,
-                came: b.clone(),
-            },
+            E::WrongAccount { expected: a, came: b.clone() },
             E::WrongOrganization { came: String::new() },
             E::AccountTaken { came: b },
             E::WiderScope("secret".to_owned()),
@@ -457,9 +395,7 @@ mod tests {
             E::ForeignIssuer,
             E::Denied,
             E::NotVerified,
-            E::UnknownOrganization {
-                domain: "example.net".to_owned(),
-            },
+            E::UnknownOrganization { domain: "example.net".to_owned() },
             E::Operator("secret".to_owned()),
             E::IssuerTrouble("secret".into()),
             E::Unexpected("secret".into()),
@@ -470,44 +406,20 @@ mod tests {
     fn every_wrong_turn_has_a_story_of_its_own_without_its_cause() {
         let mut told: Vec<Trouble> = connect_errors().into_iter().map(Trouble::from).collect();
         told.extend(sign_in_errors().into_iter().map(Trouble::from));
-        told.extend([
-            no_such_page(),
-            no_such_method(),
-            panicked(),
-            not_signed_in(),
-            unknown_key(),
-            foreign_form(),
-        ]);
-        told.extend([
-            stale_form(),
-            form_too_large(),
-            administrators_only(),
-            not_there("label"),
-            too_many("Many."),
-        ]);
+        told.extend([no_such_page(), no_such_method(), panicked(), not_signed_in(), unknown_key(), foreign_form()]);
+        told.extend([stale_form(), form_too_large(), administrators_only(), not_there("label"), too_many("Many.")]);
         let internal = STORIES.get("page/internal").copied().unwrap_or_default()[0];
         for Trouble(facts) in told {
             let text = format!("{} {} {}", facts.title, facts.detail, facts.to_do);
-            assert!(
-                facts.word == "panic" || facts.title != internal,
-                "{} has no story",
-                facts.word
-            );
-            assert!(
-                !text.contains("secret") && !text.contains('{'),
-                "{}: {text}",
-                facts.word
-            );
+            assert!(facts.word == "panic" || facts.title != internal, "{} has no story", facts.word);
+            assert!(!text.contains("secret") && !text.contains('{'), "{}: {text}", facts.word);
             assert!(!facts.to_do.is_empty());
         }
     }
 
     #[test]
     fn a_cause_is_logged_with_its_causes() {
-        let cause = Trouble::from(ConnectError::GoogleTrouble("status 500".into()))
-            .0
-            .cause
-            .expect("a cause");
+        let cause = Trouble::from(ConnectError::GoogleTrouble("status 500".into())).0.cause.expect("a cause");
         assert_eq!(chain(cause.as_ref()), "Google couldn't answer: status 500");
     }
 }

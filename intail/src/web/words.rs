@@ -51,10 +51,7 @@ impl When {
     }
     /// As short as a list allows: the time today, else the day.
     pub(super) fn brief(at: Timestamp) -> Self {
-        Self {
-            at,
-            style: Style::Brief,
-        }
+        Self { at, style: Style::Brief }
     }
 }
 
@@ -71,11 +68,7 @@ impl fmt::Display for When {
             Style::Day => ("day", utc.strftime("%-d %b %Y")),
             Style::Brief => ("brief", utc.strftime("%-d %b %Y")),
         };
-        write!(
-            f,
-            "<time datetime=\"{}\" data-style=\"{style}\">{words}</time>",
-            utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-        )
+        write!(f, "<time datetime=\"{}\" data-style=\"{style}\">{words}</time>", utc.strftime("%Y-%m-%dT%H:%M:%SZ"))
     }
 }
 
@@ -113,10 +106,7 @@ pub(super) fn size(bytes: i64) -> String {
 /// what follows go: they could reorder or hide what stands beside them.
 pub(super) fn clip(text: &str, characters_max: usize) -> String {
     let harmless = |it: &char| !matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut kept = text
-        .chars()
-        .filter(harmless)
-        .map(|it| if it.is_control() { ' ' } else { it });
+    let mut kept = text.chars().filter(harmless).map(|it| if it.is_control() { ' ' } else { it });
     let mut shown: String = kept.by_ref().take(characters_max).collect();
     if kept.next().is_some() {
         shown.push('…');
@@ -134,9 +124,7 @@ pub(super) fn subject(message: &Message) -> String {
 
 /// A sender as pages show it: the name, or else the address.
 pub(super) fn sender(message: &Message) -> String {
-    let known = [&message.sender_name, &message.sender_address]
-        .into_iter()
-        .find(|it| !it.trim().is_empty());
+    let known = [&message.sender_name, &message.sender_address].into_iter().find(|it| !it.trim().is_empty());
     known.map_or_else(|| "(no sender)".to_owned(), |it| clip(it.trim(), SHOWN_MAX))
 }
 
@@ -164,42 +152,24 @@ pub(super) struct LabelNames(BTreeMap<String, String>);
 impl LabelNames {
     /// Of these labels.
     pub(super) fn of(labels: &[Label]) -> Self {
-        Self(
-            labels
-                .iter()
-                .map(|label| (label.id.clone(), label_name(label)))
-                .collect(),
-        )
+        Self(labels.iter().map(|label| (label.id.clone(), label_name(label))).collect())
     }
 
     /// What people call it; the id itself when it isn't known yet.
     pub(super) fn name(&self, id: &str) -> String {
-        let system = || {
-            SYSTEM_LABELS
-                .iter()
-                .find(|(known, _)| *known == id)
-                .map(|(_, name)| (*name).to_owned())
-        };
-        self.0
-            .get(id)
-            .cloned()
-            .or_else(system)
-            .unwrap_or_else(|| clip(id, LABEL_SHOWN_MAX))
+        let system = || SYSTEM_LABELS.iter().find(|(known, _)| *known == id).map(|(_, name)| (*name).to_owned());
+        self.0.get(id).cloned().or_else(system).unwrap_or_else(|| clip(id, LABEL_SHOWN_MAX))
     }
 }
 
 fn label_name(label: &Label) -> String {
-    let system = SYSTEM_LABELS
-        .iter()
-        .find(|(id, _)| *id == label.id && label.kind == LabelKind::System);
+    let system = SYSTEM_LABELS.iter().find(|(id, _)| *id == label.id && label.kind == LabelKind::System);
     system.map_or_else(|| clip(&label.name, LABEL_SHOWN_MAX), |(_, name)| (*name).to_owned())
 }
 
 /// Where a label stands in a list: Gmail's own first, then the person's by name.
 pub(super) fn label_rank(label: &Label) -> (usize, String) {
-    let place = SYSTEM_LABELS
-        .iter()
-        .position(|(id, _)| *id == label.id && label.kind == LabelKind::System);
+    let place = SYSTEM_LABELS.iter().position(|(id, _)| *id == label.id && label.kind == LabelKind::System);
     (place.unwrap_or(SYSTEM_LABELS.len()), label.name.to_lowercase())
 }
 
@@ -217,17 +187,9 @@ pub(super) struct Sentence {
 
 /// What a change says.
 pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
-    let about = change
-        .message
-        .as_ref()
-        .map_or_else(String::new, |it| clip(&subject(it), ABOUT_MAX));
+    let about = change.message.as_ref().map_or_else(String::new, |it| clip(&subject(it), ABOUT_MAX));
     let thread_id = change.message.as_ref().map(|it| it.thread_id.clone());
-    let told = |sign, text: String| Sentence {
-        sign,
-        text,
-        about: about.clone(),
-        thread_id: thread_id.clone(),
-    };
+    let told = |sign, text: String| Sentence { sign, text, about: about.clone(), thread_id: thread_id.clone() };
     match change.kind.as_str() {
         "message.added" => match &change.message {
             Some(message) if message.labels.iter().any(|it| it == "DRAFT") => told("added", "Draft saved".to_owned()),
@@ -270,9 +232,7 @@ fn label_changed(kind: &str, change: &Change, names: &LabelNames) -> String {
 /// What moved, in the words that mail programs use where labels are how they do it.
 fn labels_moved(data: &Json, names: &LabelNames) -> String {
     let ids = |key: &str| -> Vec<&str> {
-        data.get(key)
-            .and_then(Json::as_array)
-            .map_or_else(Vec::new, |it| it.iter().filter_map(Json::as_str).collect())
+        data.get(key).and_then(Json::as_array).map_or_else(Vec::new, |it| it.iter().filter_map(Json::as_str).collect())
     };
     let mut words: Vec<String> = Vec::new();
     for id in ids("labels_added") {
@@ -285,9 +245,7 @@ fn labels_moved(data: &Json, names: &LabelNames) -> String {
             id => format!("Label {} added", names.name(id)),
         });
     }
-    let trashed = words
-        .iter()
-        .any(|it| it == "Moved to Trash" || it == "Reported as spam");
+    let trashed = words.iter().any(|it| it == "Moved to Trash" || it == "Reported as spam");
     for id in ids("labels_removed") {
         match id {
             "UNREAD" => words.push("Marked as read".to_owned()),
@@ -299,11 +257,7 @@ fn labels_moved(data: &Json, names: &LabelNames) -> String {
             id => words.push(format!("Label {} removed", names.name(id))),
         }
     }
-    if words.is_empty() {
-        "A message changed".to_owned()
-    } else {
-        words.join(", ")
-    }
+    if words.is_empty() { "A message changed".to_owned() } else { words.join(", ") }
 }
 
 /// Why a grant doesn't work, for its person.
@@ -334,18 +288,9 @@ pub(super) fn header_name(name: &str) -> String {
     let part = |part: &str| match part {
         "id" => "ID".to_owned(),
         "mime" => "MIME".to_owned(),
-        part => part
-            .chars()
-            .take(1)
-            .flat_map(char::to_uppercase)
-            .chain(part.chars().skip(1))
-            .collect(),
+        part => part.chars().take(1).flat_map(char::to_uppercase).chain(part.chars().skip(1)).collect(),
     };
-    clip(name, LABEL_SHOWN_MAX)
-        .split('-')
-        .map(part)
-        .collect::<Vec<String>>()
-        .join("-")
+    clip(name, LABEL_SHOWN_MAX).split('-').map(part).collect::<Vec<String>>().join("-")
 }
 
 /// A call to Google in words, for the receipt.
@@ -388,10 +333,7 @@ mod tests {
             When::full(at).to_string(),
             "<time datetime=\"2026-11-22T09:05:07Z\" data-style=\"full\">22 Nov 2026, 09:05 UTC</time>"
         );
-        assert!(
-            When::day(from_ms(i64::MAX)).to_string().starts_with("<time "),
-            "no instant breaks a page"
-        );
+        assert!(When::day(from_ms(i64::MAX)).to_string().starts_with("<time "), "no instant breaks a page");
     }
 
     #[test]
@@ -403,18 +345,11 @@ mod tests {
 
     #[test]
     fn moved_labels_read_as_what_the_person_did() {
-        let labels = [Label {
-            id: "Label_1".to_owned(),
-            name: "Kunden".to_owned(),
-            kind: LabelKind::User,
-        }];
+        let labels = [Label { id: "Label_1".to_owned(), name: "Kunden".to_owned(), kind: LabelKind::User }];
         let names = LabelNames::of(&labels);
         let read = |data: Json| labels_moved(&data, &names);
         assert_eq!(read(json!({"labels_removed": ["INBOX"]})), "Archived");
-        assert_eq!(
-            read(json!({"labels_added": ["TRASH"], "labels_removed": ["INBOX"]})),
-            "Moved to Trash"
-        );
+        assert_eq!(read(json!({"labels_added": ["TRASH"], "labels_removed": ["INBOX"]})), "Moved to Trash");
         assert_eq!(
             read(json!({"labels_added": ["Label_1", "IMPORTANT"]})),
             "Label Kunden added, Label Important added"

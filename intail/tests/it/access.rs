@@ -28,13 +28,9 @@ pub(crate) enum Proof {
 /// A session for a person, as signing in opens it.
 pub(crate) async fn session(app: &App, person: &Person) -> Proof {
     let (token, now) = (app.random.token(), app.clock.now());
-    let ends = now
-        .saturating_add(std::time::Duration::from_secs(86_400))
-        .expect("tomorrow");
+    let ends = now.saturating_add(std::time::Duration::from_secs(86_400)).expect("tomorrow");
     let mut tx = app.store.write().await.expect("a transaction");
-    sessions::open(&mut tx, &hash_token(&token), &person.id, &app.random.token(), now, ends)
-        .await
-        .expect("opened");
+    sessions::open(&mut tx, &hash_token(&token), &person.id, &app.random.token(), now, ends).await.expect("opened");
     tx.commit().await.expect("committed");
     Proof::Session(token)
 }
@@ -43,32 +39,24 @@ pub(crate) async fn session(app: &App, person: &Person) -> Proof {
 pub(crate) async fn access_key(app: &App, person: &Person) -> Proof {
     let key = format!("intail_{}", app.random.token());
     let mut tx = app.store.write().await.expect("a transaction");
-    access_keys::create(&mut tx, &hash_token(&key), &person.id, "test", app.clock.now())
-        .await
-        .expect("made");
+    access_keys::create(&mut tx, &hash_token(&key), &person.id, "test", app.clock.now()).await.expect("made");
     tx.commit().await.expect("committed");
     Proof::Key(key)
 }
 
 /// Asks an address.
 pub(crate) async fn ask(app: &App, method: &str, path: &str, proof: &Proof, form: Option<&str>) -> Response<Body> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, "127.0.0.1:8080");
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:8080");
     request = match proof {
         Proof::Nothing => request,
         Proof::Session(token) => request.header(header::COOKIE, format!("intail-session={token}")),
         Proof::Key(key) => request.header(header::AUTHORIZATION, format!("Bearer {key}")),
     };
     if method == "POST" {
-        request = request
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ORIGIN, ORIGIN);
+        request =
+            request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").header(header::ORIGIN, ORIGIN);
     }
-    let request = request
-        .body(Body::from(form.unwrap_or_default().to_owned()))
-        .expect("a request");
+    let request = request.body(Body::from(form.unwrap_or_default().to_owned())).expect("a request");
     web::router(app.clone()).oneshot(request).await.expect("an answer")
 }
 
@@ -84,11 +72,7 @@ pub(crate) fn location(answer: &Response<Body>) -> Option<String> {
 }
 
 fn path_of(route: &Route) -> String {
-    route
-        .path
-        .replace("{id}", "nothing")
-        .replace("{message_id}", "nothing")
-        .replace("{name}", "nothing")
+    route.path.replace("{id}", "nothing").replace("{message_id}", "nothing").replace("{name}", "nothing")
 }
 
 /// Whether an answer says "you may not".
@@ -123,19 +107,8 @@ async fn every_route_answers_each_as_the_table_says() {
                     | (Who::SignedIn, "a member" | "an administrator")
                     | (Who::Administrator, "an administrator")
             );
-            assert_eq!(
-                !is_turned_away(&answer),
-                may,
-                "{name} at GET {}: {}",
-                route.path,
-                answer.status()
-            );
-            assert!(
-                !answer.status().is_server_error(),
-                "{name} at GET {}: {}",
-                route.path,
-                answer.status()
-            );
+            assert_eq!(!is_turned_away(&answer), may, "{name} at GET {}: {}", route.path, answer.status());
+            assert!(!answer.status().is_server_error(), "{name} at GET {}: {}", route.path, answer.status());
         }
     }
 }
@@ -146,31 +119,16 @@ async fn nothing_is_done_without_the_sessions_own_form_token_or_from_elsewhere()
     let app = &running.app;
     let member = running.sign_in("bjorn@example.com").await;
     let proof = session(app, &member).await;
-    for route in ROUTES
-        .iter()
-        .filter(|it| it.method == Method::Post && it.who != Who::Anyone)
-    {
+    for route in ROUTES.iter().filter(|it| it.method == Method::Post && it.who != Who::Anyone) {
         let nobody = ask(app, "POST", route.path, &Proof::Nothing, None).await;
         assert_eq!(location(&nobody).as_deref(), Some("/signin"), "POST {}", route.path);
         for form in ["", "form_token=", "form_token=Zm9yZ2Vk", "form_token=%ff"] {
             let answer = ask(app, "POST", route.path, &proof, Some(form)).await;
-            assert_eq!(
-                answer.status(),
-                StatusCode::FORBIDDEN,
-                "POST {} with {form:?}",
-                route.path
-            );
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "POST {} with {form:?}", route.path);
         }
     }
-    for (name, value) in [
-        ("origin", "https://evil.example"),
-        ("origin", "null"),
-        ("sec-fetch-site", "cross-site"),
-    ] {
-        let request = Request::post("/signin")
-            .header(name, value)
-            .body(Body::empty())
-            .expect("a request");
+    for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        let request = Request::post("/signin").header(name, value).body(Body::empty()).expect("a request");
         let answer = web::router(app.clone()).oneshot(request).await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{name}: {value}");
     }
@@ -181,10 +139,7 @@ async fn people_see_their_own_and_nothing_of_others() {
     let running = Running::start().await;
     running.approve();
     let app = &running.app;
-    let (one, two) = (
-        running.connected("ines@example.com").await,
-        running.connected("kofi@example.com").await,
-    );
+    let (one, two) = (running.connected("ines@example.com").await, running.connected("kofi@example.com").await);
     let (of_one, thread) = {
         let mailbox = running.mailbox(&one).await;
         let message = running.stored(&one).await.into_values().next().expect("mail");
@@ -194,23 +149,12 @@ async fn people_see_their_own_and_nothing_of_others() {
     let pages = (session(app, &one).await, session(app, &two).await);
     for path in ["", "/labels", "/messages", &format!("/messages/{}", thread.id)] {
         let path = format!("/api/v1/mailboxes/{of_one}{path}");
-        assert_eq!(
-            ask(app, "GET", &path, &mine, None).await.status(),
-            StatusCode::OK,
-            "{path}"
-        );
-        assert_eq!(
-            ask(app, "GET", &path, &other, None).await.status(),
-            StatusCode::NOT_FOUND,
-            "{path}"
-        );
+        assert_eq!(ask(app, "GET", &path, &mine, None).await.status(), StatusCode::OK, "{path}");
+        assert_eq!(ask(app, "GET", &path, &other, None).await.status(), StatusCode::NOT_FOUND, "{path}");
     }
     let path = format!("/mail/thread/{}", thread.thread_id);
     assert_eq!(ask(app, "GET", &path, &pages.0, None).await.status(), StatusCode::OK);
-    assert_eq!(
-        ask(app, "GET", &path, &pages.1, None).await.status(),
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(ask(app, "GET", &path, &pages.1, None).await.status(), StatusCode::NOT_FOUND);
     let changes = text(ask(app, "GET", "/api/v1/changes?limit=500", &other, None).await).await;
     assert!(!changes.contains(&of_one), "another's changes are in the feed");
 }
@@ -225,17 +169,8 @@ async fn the_administrator_sees_states_and_counts_and_no_mail() {
     let person = running.connected("ines@example.com").await;
     let page = text(ask(app, "GET", "/admin", &session(app, &administrator).await, None).await).await;
     assert!(page.contains("ines@example.com") && page.contains("Approved"));
-    for message in running
-        .stored(&person)
-        .await
-        .values()
-        .filter(|it| it.subject.len() > 12)
-    {
-        assert!(
-            !page.contains(&message.subject),
-            "the subject {:?} is in the administrator's page",
-            message.subject
-        );
+    for message in running.stored(&person).await.values().filter(|it| it.subject.len() > 12) {
+        assert!(!page.contains(&message.subject), "the subject {:?} is in the administrator's page", message.subject);
     }
 }
 
@@ -248,21 +183,11 @@ async fn a_deleted_key_and_an_ended_session_open_nothing() {
     assert_eq!(ask(app, "GET", "/api/v1/me", &key, None).await.status(), StatusCode::OK);
     let Proof::Key(secret) = &key else { return };
     let mut tx = app.store.write().await.expect("a transaction");
-    assert!(
-        access_keys::delete(&mut tx, &member.id, &hash_token(secret))
-            .await
-            .expect("deleted")
-    );
+    assert!(access_keys::delete(&mut tx, &member.id, &hash_token(secret)).await.expect("deleted"));
     tx.commit().await.expect("committed");
-    assert_eq!(
-        ask(app, "GET", "/api/v1/me", &key, None).await.status(),
-        StatusCode::UNAUTHORIZED
-    );
+    assert_eq!(ask(app, "GET", "/api/v1/me", &key, None).await.status(), StatusCode::UNAUTHORIZED);
     running.pass(std::time::Duration::from_secs(2 * 86_400));
-    assert_eq!(
-        ask(app, "GET", "/api/v1/me", &signed_in, None).await.status(),
-        StatusCode::UNAUTHORIZED
-    );
+    assert_eq!(ask(app, "GET", "/api/v1/me", &signed_in, None).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 async fn set_role(app: &App, person: &Person, role: Role) {

@@ -74,16 +74,11 @@ fn shown(error: &CliError, directory: &Path) -> String {
 /// Runs a command that serves: hands what it printed to `visit` once it is ready, and stops it when `visit` has ended.
 async fn serving<R>(directory: &Path, line: &str, visit: impl AsyncFnOnce(&str) -> R) -> R {
     let (flushed, mut ready) = mpsc::unbounded_channel();
-    let output = Output {
-        flushed: Some(flushed),
-        ..Output::default()
-    };
+    let output = Output { flushed: Some(flushed), ..Output::default() };
     let (stop, stopped) = oneshot::channel::<()>();
     let arguments = Arguments::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
     let surroundings = Surroundings {
-        stop: stream::once(async { _ = stopped.await })
-            .chain(stream::pending())
-            .boxed(),
+        stop: stream::once(async { _ = stopped.await }).chain(stream::pending()).boxed(),
         ..surroundings(directory, &output)
     };
     let mut running = pin!(cli::run(arguments, surroundings));
@@ -128,22 +123,13 @@ async fn what_is_wrong_with_a_configuration_is_told_at_once() {
     let directory = tempfile::tempdir().expect("a folder");
     let wrong = "[server]\npublic_ulr = \"x\"\n[google]\nclient_id = 7\n[pubsub]\nmode = \"poll\"\n";
     std::fs::write(directory.path().join("intail.toml"), wrong).expect("written");
-    let error = run(directory.path(), "intail config check --config intail.toml")
-        .await
-        .expect_err("it is wrong");
+    let error = run(directory.path(), "intail config check --config intail.toml").await.expect_err("it is wrong");
     assert_eq!(error.code(), 2);
     insta::assert_snapshot!(shown(&error, directory.path()));
-    let same = run(directory.path(), "intail serve --config intail.toml")
-        .await
-        .expect_err("it is wrong");
+    let same = run(directory.path(), "intail serve --config intail.toml").await.expect_err("it is wrong");
     assert_eq!(shown(&same, directory.path()), shown(&error, directory.path()));
-    let missing = run(directory.path(), "intail config check --config other.toml")
-        .await
-        .expect_err("it isn't there");
-    assert!(
-        shown(&missing, directory.path()).contains("DIR/other.toml"),
-        "{missing}"
-    );
+    let missing = run(directory.path(), "intail config check --config other.toml").await.expect_err("it isn't there");
+    assert!(shown(&missing, directory.path()).contains("DIR/other.toml"), "{missing}");
 }
 
 /// A configuration on a false Google.
@@ -167,13 +153,7 @@ fn configure(directory: &Path, sandbox: &Sandbox) {
     .concat();
     let client = sandbox.world(|world| {
         let mut clients = world.identity.clients.values();
-        clients
-            .find(|it| {
-                it.redirect_uris
-                    .iter()
-                    .any(|uri| uri.ends_with("/connect/google/callback"))
-            })
-            .cloned()
+        clients.find(|it| it.redirect_uris.iter().any(|uri| uri.ends_with("/connect/google/callback"))).cloned()
     });
     let client = client.expect("the default world has it");
     let text = format!(
@@ -198,32 +178,18 @@ async fn the_doctor_finds_and_mends() {
         let text = text.replace(&directory.path().display().to_string(), "DIR");
         text.replace(sandbox.url(), "SANDBOX")
     };
-    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml")
-        .await
-        .expect("it looked");
+    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml").await.expect("it looked");
     assert_eq!(outcome, Outcome::Problems);
     insta::assert_snapshot!("doctor_before", plain(&text));
-    assert!(
-        !directory.path().join("intail.db").exists(),
-        "the doctor makes nothing by itself"
-    );
-    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml --fix")
-        .await
-        .expect("it mended");
+    assert!(!directory.path().join("intail.db").exists(), "the doctor makes nothing by itself");
+    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml --fix").await.expect("it mended");
     insta::assert_snapshot!("doctor_fixing", plain(&text));
     assert_eq!(outcome, Outcome::Done);
-    run(directory.path(), "intail migrate --config intail.toml")
-        .await
-        .expect("a database");
-    let (outcome, json) = run(directory.path(), "intail doctor --config intail.toml --json")
-        .await
-        .expect("it looked");
+    run(directory.path(), "intail migrate --config intail.toml").await.expect("a database");
+    let (outcome, json) = run(directory.path(), "intail doctor --config intail.toml --json").await.expect("it looked");
     assert_eq!(outcome, Outcome::Done, "{json}");
     let findings: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
-    assert!(
-        findings.iter().all(|it| it["state"] == "ok" && it["remedy"].is_null()),
-        "{json}"
-    );
+    assert!(findings.iter().all(|it| it["state"] == "ok" && it["remedy"].is_null()), "{json}");
 }
 
 #[tokio::test]
@@ -235,16 +201,9 @@ async fn the_doctor_names_a_wrong_secret_and_a_lost_key() {
     std::fs::remove_file(directory.path().join("intail.key")).expect("the key was made");
     let text = std::fs::read_to_string(&file).expect("text");
     std::fs::write(&file, text.replace("GOCSPX-", "GOCSPX-not-")).expect("written");
-    let (_, json) = run(directory.path(), "intail doctor --config intail.toml --json")
-        .await
-        .expect("it looked");
+    let (_, json) = run(directory.path(), "intail doctor --config intail.toml --json").await.expect("it looked");
     let findings: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
-    let state = |check: &str| {
-        findings
-            .iter()
-            .find(|it| it["check"] == check)
-            .map(|it| it["state"].clone())
-    };
+    let state = |check: &str| findings.iter().find(|it| it["check"] == check).map(|it| it["state"].clone());
     assert_eq!(state("database"), Some("ok".into()), "{json}");
     assert_eq!(state("key file"), Some("problem".into()), "{json}");
     assert_eq!(state("Google client"), Some("problem".into()), "{json}");
@@ -255,9 +214,7 @@ async fn the_doctor_names_a_wrong_secret_and_a_lost_key() {
 async fn serving_app(directory: &Path) {
     let environment = Vec::<(String, String)>::new();
     let config = intail::config::Config::load(Some(Path::new("intail.toml")), environment, directory).expect("right");
-    let app = cli::assemble(config, Clock::machine(), Random::seeded(2))
-        .await
-        .expect("it starts");
+    let app = cli::assemble(config, Clock::machine(), Random::seeded(2)).await.expect("it starts");
     app.store.close().await;
 }
 
@@ -271,24 +228,17 @@ async fn organizations_and_people() {
     let add = "intail org add --config intail.toml --name Example --domain Example.com --domain example.org";
     let (_, text) = run(add).await.expect("added");
     assert!(text.ends_with("with example.com, example.org.\n"), "{text}");
-    let error = run("intail org add --config intail.toml --name Other --domain example.org")
-        .await
-        .expect_err("taken");
+    let error = run("intail org add --config intail.toml --name Other --domain example.org").await.expect_err("taken");
     assert_eq!(error.to_string(), "The domain example.org belongs to Example already.");
     let (_, text) = run("intail org list --config intail.toml").await.expect("listed");
     assert!(text.contains("Example  example.com, example.org  unknown"), "{text}");
     assert!(!text.contains("Other"), "what failed left nothing: {text}");
     let (_, text) = run("intail people list --config intail.toml").await.expect("listed");
     assert_eq!(text, "Nobody has signed in yet.\n");
-    let error = run("intail people set-role --config intail.toml x@y.z auditor")
-        .await
-        .expect_err("nobody");
+    let error = run("intail people set-role --config intail.toml x@y.z auditor").await.expect_err("nobody");
     assert_eq!(error.to_string(), "Nobody here is called x@y.z.");
     let wrong = Arguments::try_parse_from(["intail", "people", "set-role", "x@y.z", "boss"]).expect_err("no role");
-    assert!(
-        wrong.to_string().contains("member, administrator or auditor"),
-        "{wrong}"
-    );
+    assert!(wrong.to_string().contains("member, administrator or auditor"), "{wrong}");
 }
 
 #[tokio::test]
@@ -336,55 +286,29 @@ async fn a_taken_port_and_an_open_address_are_refused_in_words() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = taken.local_addr().expect("an address");
     for (line, hint) in [
-        (
-            format!("intail demo --listen {address} --sandbox-listen 127.0.0.1:0"),
-            "--listen",
-        ),
-        (
-            format!("intail demo --listen 127.0.0.1:0 --sandbox-listen {address}"),
-            "--sandbox-listen",
-        ),
+        (format!("intail demo --listen {address} --sandbox-listen 127.0.0.1:0"), "--listen"),
+        (format!("intail demo --listen 127.0.0.1:0 --sandbox-listen {address}"), "--sandbox-listen"),
         (format!("intail simulate --listen {address}"), "--listen"),
     ] {
         let error = run(directory.path(), &line).await.expect_err("the port is taken");
-        assert_eq!(
-            error.to_string(),
-            format!("Another program already listens on {address}.")
-        );
+        assert_eq!(error.to_string(), format!("Another program already listens on {address}."));
         assert_eq!(error.hints(), [format!("Choose another address with {hint}.")]);
     }
-    let error = run(directory.path(), "intail demo --listen 0.0.0.0:0")
-        .await
-        .expect_err("open to all");
-    assert!(
-        error.to_string().starts_with("The demo asks nobody for a password"),
-        "{error}"
-    );
+    let error = run(directory.path(), "intail demo --listen 0.0.0.0:0").await.expect_err("open to all");
+    assert!(error.to_string().starts_with("The demo asks nobody for a password"), "{error}");
     assert!(!directory.path().join("intail-data").exists(), "nothing was made");
 }
 
 #[tokio::test]
 async fn the_false_google_alone() {
     let directory = tempfile::tempdir().expect("a folder");
-    serving(
-        directory.path(),
-        "intail simulate --listen 127.0.0.1:0 --script day",
-        async |text| {
-            let (status, document) = get(&format!(
-                "{}/.well-known/openid-configuration",
-                address(text, "runs at ")
-            ))
-            .await;
-            assert_eq!(status, 200, "{document}");
-        },
-    )
+    serving(directory.path(), "intail simulate --listen 127.0.0.1:0 --script day", async |text| {
+        let (status, document) = get(&format!("{}/.well-known/openid-configuration", address(text, "runs at "))).await;
+        assert_eq!(status, 200, "{document}");
+    })
     .await;
     std::fs::write(directory.path().join("world.toml"), "people = 7").expect("written");
-    let error = run(
-        directory.path(),
-        "intail simulate --listen 127.0.0.1:0 --world world.toml",
-    )
-    .await;
+    let error = run(directory.path(), "intail simulate --listen 127.0.0.1:0 --world world.toml").await;
     let error = shown(&error.expect_err("not a world"), directory.path());
     assert!(error.starts_with("error: The world file DIR/world.toml"), "{error}");
 }

@@ -16,11 +16,7 @@ use crate::harness::running::{ADMIN, BROWSER, Running, Ticks};
 
 async fn approval(running: &Running, person: &intail::store::people::Person) -> Approval {
     let mut tx = running.app.store.read().await.expect("a transaction");
-    organizations::by_id(&mut tx, &person.organization_id)
-        .await
-        .expect("read")
-        .expect("there")
-        .approval
+    organizations::by_id(&mut tx, &person.organization_id).await.expect("read").expect("there").approval
 }
 
 async fn grant(running: &Running, person: &intail::store::people::Person) -> Option<grants::Grant> {
@@ -33,24 +29,15 @@ async fn before_approval_google_keeps_the_person_and_intail_notices_the_abandone
     let running = Running::start().await;
     let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
-    let url = connect::begin(&running.app, &person, BROWSER, Options::default())
-        .await
-        .expect("it begins");
-    assert!(
-        running.visit(&one, url, Ticks::All).await.is_none(),
-        "Google shows its own page"
-    );
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    assert!(running.visit(&one, url, Ticks::All).await.is_none(), "Google shows its own page");
     assert_eq!(approval(&running, &person).await, Approval::Asked);
 
     let mut tx = running.app.store.read().await.expect("a transaction");
-    let at_once = connect::abandoned(&mut tx, &person.id, running.app.clock.now())
-        .await
-        .expect("read");
+    let at_once = connect::abandoned(&mut tx, &person.id, running.app.clock.now()).await.expect("read");
     assert_eq!(at_once, None, "perhaps they are still there");
     running.pass(Duration::from_secs(60));
-    let later = connect::abandoned(&mut tx, &person.id, running.app.clock.now())
-        .await
-        .expect("read");
+    let later = connect::abandoned(&mut tx, &person.id, running.app.clock.now()).await.expect("read");
     assert!(later.is_some());
 }
 
@@ -73,10 +60,7 @@ async fn after_approval_everybody_connects_alone() {
     for email in [&one, &two] {
         let person = running.sign_in(email).await;
         let connected = running.connect(&person, Ticks::All).await.expect("connected");
-        assert_eq!(
-            (&connected.email, connected.missing.len(), connected.again),
-            (email, 0, false)
-        );
+        assert_eq!((&connected.email, connected.missing.len(), connected.again), (email, 0, false));
         assert_eq!(approval(&running, &person).await, Approval::Approved);
         let held = grant(&running, &person).await.expect("a grant");
         assert_eq!(held.state, GrantState::Active);
@@ -90,15 +74,8 @@ async fn promise_6_exactly_these_scopes_are_asked_for() {
     let running = Running::start().await;
     let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
-    let url = connect::begin(&running.app, &person, BROWSER, Options::default())
-        .await
-        .expect("it begins");
-    let asked = url
-        .query_pairs()
-        .find(|(key, _)| key == "scope")
-        .expect("scopes")
-        .1
-        .into_owned();
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    let asked = url.query_pairs().find(|(key, _)| key == "scope").expect("scopes").1.into_owned();
     let mut asked: Vec<&str> = asked.split(' ').map(scope::expand_alias).collect();
     asked.sort_unstable();
     assert_eq!(
@@ -123,24 +100,12 @@ async fn a_box_left_unticked_is_named_and_added_later() {
     let only = Ticks::Only(&[scope::GMAIL_METADATA, scope::CALENDAR_READONLY]);
     let partly = running.connect(&person, only).await.expect("connected in part");
     assert_eq!(partly.missing, [Permission::Directory]);
-    assert_eq!(
-        grant(&running, &person).await.expect("a grant").state,
-        GrantState::Partial
-    );
+    assert_eq!(grant(&running, &person).await.expect("a grant").state, GrantState::Partial);
 
-    let again = Options {
-        ask_again: true,
-        ..Options::default()
-    };
-    let whole = running
-        .connect_as(&person, &one, Ticks::All, again)
-        .await
-        .expect("connected");
+    let again = Options { ask_again: true, ..Options::default() };
+    let whole = running.connect_as(&person, &one, Ticks::All, again).await.expect("connected");
     assert_eq!((whole.missing.len(), whole.again), (0, true));
-    assert_eq!(
-        grant(&running, &person).await.expect("a grant").state,
-        GrantState::Active
-    );
+    assert_eq!(grant(&running, &person).await.expect("a grant").state, GrantState::Active);
 }
 
 #[tokio::test]
@@ -149,10 +114,7 @@ async fn cancel_is_no_error_of_anybody() {
     running.approve();
     let (one, _) = running.employees();
     let person = running.sign_in(&one).await;
-    let refused = running
-        .connect(&person, Ticks::Cancel)
-        .await
-        .expect_err("the person said no");
+    let refused = running.connect(&person, Ticks::Cancel).await.expect_err("the person said no");
     assert!(matches!(refused, ConnectError::Denied), "{refused:?}");
     assert!(grant(&running, &person).await.is_none());
     running.connect(&person, Ticks::All).await.expect("a second try works");
@@ -164,14 +126,8 @@ async fn another_account_is_refused_and_its_token_revoked() {
     running.approve();
     let (one, two) = running.employees();
     let person = running.sign_in(&one).await;
-    let other = Options {
-        choose_account: true,
-        ..Options::default()
-    };
-    let refused = running
-        .connect_as(&person, &two, Ticks::All, other)
-        .await
-        .expect_err("not theirs");
+    let other = Options { choose_account: true, ..Options::default() };
+    let refused = running.connect_as(&person, &two, Ticks::All, other).await.expect_err("not theirs");
     match refused {
         ConnectError::WrongAccount { expected, came } => assert_eq!((expected, came), (one, two)),
         other => panic!("{other:?}"),
@@ -193,46 +149,25 @@ async fn a_callback_works_once_in_its_own_browser_for_its_own_person() {
         iss: None,
         error: None,
     };
-    let begun = |url: &url::Url| {
-        url.query_pairs()
-            .find(|(key, _)| key == "state")
-            .expect("a state")
-            .1
-            .into_owned()
-    };
+    let begun = |url: &url::Url| url.query_pairs().find(|(key, _)| key == "state").expect("a state").1.into_owned();
 
     let forged = connect::finish(app, Some(&person), BROWSER, callback("forged", "4/x")).await;
     assert!(matches!(forged, Err(ConnectError::UnknownState)), "{forged:?}");
     let empty = connect::finish(app, Some(&person), BROWSER, Callback::default()).await;
     assert!(matches!(empty, Err(ConnectError::Incomplete("state"))), "{empty:?}");
 
-    let state = begun(
-        &connect::begin(app, &person, BROWSER, Options::default())
-            .await
-            .expect("it begins"),
-    );
-    for (who, browser) in [
-        (Some(&other), BROWSER),
-        (None, BROWSER),
-        (Some(&person), "another-browser"),
-    ] {
+    let state = begun(&connect::begin(app, &person, BROWSER, Options::default()).await.expect("it begins"));
+    for (who, browser) in [(Some(&other), BROWSER), (None, BROWSER), (Some(&person), "another-browser")] {
         let foreign = connect::finish(app, who, browser, callback(&state, "4/x")).await;
         assert!(matches!(foreign, Err(ConnectError::ForeignState)), "{foreign:?}");
     }
-    let wrong_issuer = Callback {
-        iss: Some("https://evil.example".into()),
-        ..callback(&state, "4/x")
-    };
+    let wrong_issuer = Callback { iss: Some("https://evil.example".into()), ..callback(&state, "4/x") };
     let foreign = connect::finish(app, Some(&person), BROWSER, wrong_issuer).await;
     assert!(matches!(foreign, Err(ConnectError::ForeignIssuer)), "{foreign:?}");
     let replayed = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
     assert!(matches!(replayed, Err(ConnectError::Replayed)), "{replayed:?}");
 
-    let state = begun(
-        &connect::begin(app, &person, BROWSER, Options::default())
-            .await
-            .expect("it begins"),
-    );
+    let state = begun(&connect::begin(app, &person, BROWSER, Options::default()).await.expect("it begins"));
     running.pass(Duration::from_secs(31 * 60));
     let late = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
     assert!(matches!(late, Err(ConnectError::Expired)), "{late:?}");
@@ -257,15 +192,11 @@ async fn a_flood_of_attempts_is_refused() {
     let person = running.sign_in(&one).await;
     let mut refused = None;
     for _ in 0..21 {
-        refused = connect::begin(&running.app, &person, BROWSER, Options::default())
-            .await
-            .err();
+        refused = connect::begin(&running.app, &person, BROWSER, Options::default()).await.err();
     }
     assert!(matches!(refused, Some(ConnectError::TooMany)), "{refused:?}");
     running.pass(Duration::from_secs(11 * 60));
-    connect::begin(&running.app, &person, BROWSER, Options::default())
-        .await
-        .expect("it passes");
+    connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it passes");
 }
 
 #[tokio::test]
@@ -274,9 +205,7 @@ async fn consent_is_forced_only_when_no_refresh_token_is_held() {
     running.approve();
     let (one, _) = running.employees();
     let person = running.connected(&one).await;
-    let url = connect::begin(&running.app, &person, BROWSER, Options::default())
-        .await
-        .expect("it begins");
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
     assert!(url.query_pairs().all(|(key, _)| key != "prompt"), "{url}");
     let again = running.connect(&person, Ticks::All).await.expect("connected again");
     assert!(again.again && again.missing.is_empty());
@@ -390,29 +319,16 @@ async fn a_stranger_s_domain_is_not_let_in() {
     let running = Running::start().await;
     let consumer = running.world(|world| {
         let people = world.identity.people.values();
-        people
-            .map(|it| it.email.clone())
-            .find(|it| it.ends_with("@gmail.com"))
-            .expect("a consumer account")
+        people.map(|it| it.email.clone()).find(|it| it.ends_with("@gmail.com")).expect("a consumer account")
     });
-    let url = signin::begin(&running.app, BROWSER, "/mail", Some(&consumer))
-        .await
-        .expect("it begins");
+    let url = signin::begin(&running.app, BROWSER, "/mail", Some(&consumer)).await.expect("it begins");
     let Some(back) = running.visit(&consumer, url, Ticks::All).await else {
         return;
     };
     let pairs: std::collections::BTreeMap<String, String> = back.query_pairs().into_owned().collect();
     let callback = serde_json::from_value(serde_json::to_value(pairs).expect("text")).expect("a callback");
-    let refused = signin::finish(&running.app, BROWSER, callback)
-        .await
-        .expect_err("no organization");
-    assert!(
-        matches!(
-            refused,
-            SignInError::NotVerified | SignInError::UnknownOrganization { .. }
-        ),
-        "{refused:?}"
-    );
+    let refused = signin::finish(&running.app, BROWSER, callback).await.expect_err("no organization");
+    assert!(matches!(refused, SignInError::NotVerified | SignInError::UnknownOrganization { .. }), "{refused:?}");
 }
 
 #[tokio::test]

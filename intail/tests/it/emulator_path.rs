@@ -17,10 +17,7 @@ const NOTICE_MAX: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn a_change_travels_through_google_s_own_pubsub_emulator() {
     let emulator = Emulator::start();
-    let setup = Setup {
-        outside_pubsub: Some(emulator.host().to_owned()),
-        ..Setup::default()
-    };
+    let setup = Setup { outside_pubsub: Some(emulator.host().to_owned()), ..Setup::default() };
     let running = Running::start_with(setup).await;
     running.approve();
     let email = running.employee();

@@ -63,21 +63,13 @@ async fn everything_that_was_there_is_copied() {
 
 #[tokio::test]
 async fn mail_is_live_on_postgresql_too() {
-    let setup = Setup {
-        postgres: Some(postgres::database().await),
-        ..Setup::default()
-    };
+    let setup = Setup { postgres: Some(postgres::database().await), ..Setup::default() };
     let running = Running::start_with(setup).await;
     running.approve();
     let email = running.employee();
     let person = running.connected(&email).await;
     let id = in_inbox(&running, &email);
-    for action in [
-        receive(3),
-        MailAction::Star(one(&id)),
-        MailAction::Trash(one(&id)),
-        MailAction::Delete(one(&id)),
-    ] {
+    for action in [receive(3), MailAction::Star(one(&id)), MailAction::Trash(one(&id)), MailAction::Delete(one(&id))] {
         running.pass(Duration::from_secs(2));
         running.act(&email, action);
         running.work().await;
@@ -169,11 +161,7 @@ async fn a_lost_notice_is_found_by_the_trailing_looks() {
     running.world(|world| world.settings.notices.lost_percent = 100);
     running.act(&email, receive(1));
     running.work().await;
-    assert_ne!(
-        running.stored(&person).await.len(),
-        running.truth(&email).len(),
-        "nobody told Intail"
-    );
+    assert_ne!(running.stored(&person).await.len(), running.truth(&email).len(), "nobody told Intail");
     running.pass(Duration::from_secs(5));
     running.work().await;
     running.assert_nothing_is_lost(&person).await;
@@ -203,13 +191,8 @@ async fn promise_1_a_lost_cursor_leads_to_one_reconcile_that_emits_the_differenc
     let email = person.email.clone();
     let (gone, starred) = running.world(|world| {
         let mailbox = world.mailbox(&email).expect("a mailbox");
-        let mut all = mailbox
-            .newest_first()
-            .filter(|it| it.has("INBOX") && !it.has("STARRED"));
-        (
-            all.next().expect("one").id.clone(),
-            all.next().expect("another").id.clone(),
-        )
+        let mut all = mailbox.newest_first().filter(|it| it.has("INBOX") && !it.has("STARRED"));
+        (all.next().expect("one").id.clone(), all.next().expect("another").id.clone())
     });
     running.world(|world| world.settings.notices.lost_percent = 100);
     running.act(&email, MailAction::Delete(one(&gone)));
@@ -224,14 +207,7 @@ async fn promise_1_a_lost_cursor_leads_to_one_reconcile_that_emits_the_differenc
     running.assert_nothing_is_lost(&person).await;
     let feed = running.feed(&person).await;
     let count = |kind: &str| feed[before..].iter().filter(|it| it.kind == kind).count();
-    assert_eq!(
-        (
-            count("message.deleted"),
-            count("message.changed"),
-            count("message.added")
-        ),
-        (1, 1, 4)
-    );
+    assert_eq!((count("message.deleted"), count("message.changed"), count("message.added")), (1, 1, 4));
     assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
 }
 
@@ -241,21 +217,11 @@ async fn drafts_cost_nothing_and_are_not_copied() {
     let email = person.email.clone();
     running.settle().await;
     running.world(|world| world.calls.clear());
-    let compose = Compose {
-        to: "somebody@example.net".into(),
-        subject: "Draft".into(),
-        ..Compose::default()
-    };
+    let compose = Compose { to: "somebody@example.net".into(), subject: "Draft".into(), ..Compose::default() };
     let mut draft = None;
     for _ in 0..5 {
         running.pass(Duration::from_secs(2));
-        let done = running.act(
-            &email,
-            MailAction::Draft {
-                earlier: draft.clone(),
-                compose: compose.clone(),
-            },
-        );
+        let done = running.act(&email, MailAction::Draft { earlier: draft.clone(), compose: compose.clone() });
         draft = done.ids.first().cloned();
         running.work().await;
     }
@@ -263,10 +229,7 @@ async fn drafts_cost_nothing_and_are_not_copied() {
     running.pass(Duration::from_secs(2));
     running.act(&email, MailAction::SendDraft(one(&draft.expect("a draft"))));
     running.settle().await;
-    assert!(
-        running.calls("gmail.users.messages.get") >= 1,
-        "the sent message is fetched"
-    );
+    assert!(running.calls("gmail.users.messages.get") >= 1, "the sent message is fetched");
     running.assert_nothing_is_lost(&person).await;
 }
 
@@ -299,11 +262,7 @@ async fn google_s_wish_to_slow_down_is_kept_and_survives_a_restart() {
         message: Some("User-rate limit exceeded.  Retry after 2026-11-22T23:00:00.000Z".into()),
         retry_after_s: None,
     };
-    running.world(|world| {
-        world
-            .faults
-            .add(Rule::new("gmail.users.history.list", refusal).times(1))
-    });
+    running.world(|world| world.faults.add(Rule::new("gmail.users.history.list", refusal).times(1)));
     running.act(&email, receive(1));
     running.work().await;
     let mailbox = running.mailbox(&person).await;
@@ -314,10 +273,7 @@ async fn google_s_wish_to_slow_down_is_kept_and_survives_a_restart() {
     running.act(&email, receive(1));
     running.take_notices().await;
     running.another_worker().tick().await.expect("the engine runs");
-    assert_eq!(
-        running.world(|world| world.calls.iter().filter(|it| it.call.starts_with("gmail.")).count()),
-        0
-    );
+    assert_eq!(running.world(|world| world.calls.iter().filter(|it| it.call.starts_with("gmail.")).count()), 0);
     running.pass(Duration::from_secs(14 * 3600));
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
@@ -355,39 +311,18 @@ async fn live_changes_arrive_while_the_backfill_runs() {
     running.connect(&person, Ticks::All).await.expect("connected");
     running.work().await;
     let mailbox = running.mailbox(&person).await;
-    assert_eq!(
-        mailbox.state,
-        MailboxState::Backfilling,
-        "the minute's budget is used up first"
-    );
+    assert_eq!(mailbox.state, MailboxState::Backfilling, "the minute's budget is used up first");
     let before = running.stored(&person).await.len();
     running.act(&email, receive(1));
-    let newest = running.world(|world| {
-        world
-            .mailbox(&email)
-            .expect("there")
-            .newest_first()
-            .next()
-            .expect("it arrived")
-            .id
-            .clone()
-    });
+    let newest = running
+        .world(|world| world.mailbox(&email).expect("there").newest_first().next().expect("it arrived").id.clone());
     running.pass(Duration::from_secs(1));
     running.work().await;
     let stored = running.stored(&person).await;
-    assert!(
-        stored.contains_key(&newest),
-        "live doesn't wait behind backfill ({before} stored)"
-    );
+    assert!(stored.contains_key(&newest), "live doesn't wait behind backfill ({before} stored)");
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
-    let refused = running.world(|world| {
-        world
-            .calls
-            .iter()
-            .filter(|it| it.status == 403 || it.status == 429)
-            .count()
-    });
+    let refused = running.world(|world| world.calls.iter().filter(|it| it.status == 403 || it.status == 429).count());
     assert_eq!(refused, 0, "promise 8: the quota is never exceeded");
 }
 
@@ -397,9 +332,7 @@ async fn a_missing_publisher_right_is_the_operator_s_and_reading_goes_on() {
     running.approve();
     let email = running.employee();
     let topic = running.app.config.pubsub.topic.clone();
-    running
-        .world(|world| world.pubsub.delete_topic(&topic))
-        .expect("deleted");
+    running.world(|world| world.pubsub.delete_topic(&topic)).expect("deleted");
     let person = running.sign_in(&email).await;
     running.connect(&person, Ticks::All).await.expect("connected");
     for _ in 0..3 {
@@ -409,10 +342,7 @@ async fn a_missing_publisher_right_is_the_operator_s_and_reading_goes_on() {
     let mut tx = running.app.store.read().await.expect("a transaction");
     let faults = intail::store::operator_faults::list(&mut tx).await.expect("read");
     drop(tx);
-    assert_eq!(
-        faults.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>(),
-        ["pubsub.topic_missing"]
-    );
+    assert_eq!(faults.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>(), ["pubsub.topic_missing"]);
     assert!(running.mailbox(&person).await.watch_problem.is_some());
     assert!(!running.stored(&person).await.is_empty(), "mail is read all the same");
 }

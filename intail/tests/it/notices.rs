@@ -38,11 +38,7 @@ async fn pulling(running: &Running, done: impl Future<Output = ()>) {
         done.await;
         shutdown.cancel();
     };
-    join(
-        pull::run(&running.app, &Credentials::anonymous(), shutdown.clone()),
-        ending,
-    )
-    .await;
+    join(pull::run(&running.app, &Credentials::anonymous(), shutdown.clone()), ending).await;
 }
 
 /// Lets time pass and others work until `condition` holds.
@@ -65,17 +61,11 @@ fn waiting(running: &Running) -> Option<usize> {
 
 async fn publish(running: &Running, data: &[u8]) {
     let topic = &running.app.config.pubsub.topic;
-    running
-        .pubsub
-        .publish(topic, data, &BTreeMap::new())
-        .await
-        .expect("published");
+    running.pubsub.publish(topic, data, &BTreeMap::new()).await.expect("published");
 }
 
 fn notice(email: &str) -> Vec<u8> {
-    json!({ "emailAddress": email, "historyId": 1 })
-        .to_string()
-        .into_bytes()
+    json!({ "emailAddress": email, "historyId": 1 }).to_string().into_bytes()
 }
 
 async fn faults(running: &Running) -> Vec<OperatorFault> {
@@ -90,22 +80,13 @@ async fn what_is_pulled_is_marked_due_and_then_acknowledged() {
     let person = running.connected(EMPLOYEE).await;
     running.pass(Duration::from_secs(1));
     let before = running.mailbox(&person).await.noticed_at;
-    for data in [
-        notice("KOFI@Example.com"),
-        notice("stranger@elsewhere.example"),
-        b"not a notice".to_vec(),
-        notice(EMPLOYEE),
-    ] {
+    for data in
+        [notice("KOFI@Example.com"), notice("stranger@elsewhere.example"), b"not a notice".to_vec(), notice(EMPLOYEE)]
+    {
         publish(&running, &data).await;
     }
     // Strangers and rubbish are acknowledged, too.
-    pulling(
-        &running,
-        eventually(&running, "everything is acknowledged", async || {
-            waiting(&running) == Some(0)
-        }),
-    )
-    .await;
+    pulling(&running, eventually(&running, "everything is acknowledged", async || waiting(&running) == Some(0))).await;
     let mailbox = running.mailbox(&person).await;
     assert!(mailbox.noticed_at > before, "{before:?} {:?}", mailbox.noticed_at);
     assert!(mailbox.due_at.is_some_and(|due| due <= running.app.clock.now()));
@@ -116,24 +97,9 @@ async fn a_batch_is_counted_by_what_it_was() {
     let running = Running::start().await;
     running.approve();
     running.connected(EMPLOYEE).await;
-    let batch = [
-        notice(EMPLOYEE),
-        notice(EMPLOYEE),
-        notice("stranger@elsewhere.example"),
-        Vec::new(),
-        b"[]".to_vec(),
-    ];
-    let taken = notices::take(&running.app, batch.iter().map(Vec::as_slice))
-        .await
-        .expect("taken");
-    assert_eq!(
-        taken,
-        Taken {
-            mailboxes: 1,
-            unknown: 1,
-            unreadable: 2
-        }
-    );
+    let batch = [notice(EMPLOYEE), notice(EMPLOYEE), notice("stranger@elsewhere.example"), Vec::new(), b"[]".to_vec()];
+    let taken = notices::take(&running.app, batch.iter().map(Vec::as_slice)).await.expect("taken");
+    assert_eq!(taken, Taken { mailboxes: 1, unknown: 1, unreadable: 2 });
 }
 
 #[tokio::test]
@@ -141,52 +107,22 @@ async fn a_deleted_subscription_and_topic_are_made_again() {
     let running = Running::start().await;
     running.approve();
     let person = running.connected(EMPLOYEE).await;
-    assert!(
-        running
-            .mailbox(&person)
-            .await
-            .due_at
-            .is_some_and(|due| due > running.app.clock.now())
-    );
+    assert!(running.mailbox(&person).await.due_at.is_some_and(|due| due > running.app.clock.now()));
     running.world(|world| {
         world.pubsub.subscriptions.clear();
         world.pubsub.topics.clear();
     });
-    pulling(
-        &running,
-        eventually(&running, "the subscription is there", async || {
-            waiting(&running).is_some()
-        }),
-    )
-    .await;
+    pulling(&running, eventually(&running, "the subscription is there", async || waiting(&running).is_some())).await;
     let due = running.mailbox(&person).await.due_at;
     let now = running.app.clock.now();
-    assert!(
-        due.is_some_and(|due| due <= now),
-        "what was published meanwhile is lost: look again"
-    );
+    assert!(due.is_some_and(|due| due <= now), "what was published meanwhile is lost: look again");
     let settings = &running.app.config.pubsub;
     let made = provision::provision(&running.pubsub, settings, &running.app.config.server.public_url).await;
-    let existed = Provisioned {
-        topic: Created::Existed,
-        publisher: Publisher::Already,
-        subscription: Created::Existed,
-    };
-    assert_eq!(
-        made.expect("provisioned"),
-        existed,
-        "everything was there again, and Gmail may publish"
-    );
-    let state = running
-        .pubsub
-        .subscription(&settings.subscription)
-        .await
-        .expect("read")
-        .expect("there");
-    assert_eq!(
-        provision::misfit(&state, settings, &running.app.config.server.public_url),
-        None
-    );
+    let existed =
+        Provisioned { topic: Created::Existed, publisher: Publisher::Already, subscription: Created::Existed };
+    assert_eq!(made.expect("provisioned"), existed, "everything was there again, and Gmail may publish");
+    let state = running.pubsub.subscription(&settings.subscription).await.expect("read").expect("there");
+    assert_eq!(provision::misfit(&state, settings, &running.app.config.server.public_url), None);
 }
 
 #[tokio::test]
@@ -199,10 +135,7 @@ async fn a_refusal_is_told_to_the_operator_until_it_is_mended() {
         assert_eq!(fault.kind, "pubsub.forbidden");
         assert!(fault.detail.contains("roles/pubsub.subscriber"), "{}", fault.detail);
         running.world(|world| world.faults.clear());
-        eventually(&running, "the fault is struck off", async || {
-            faults(&running).await.is_empty()
-        })
-        .await;
+        eventually(&running, "the fault is struck off", async || faults(&running).await.is_empty()).await;
     };
     pulling(&running, mended).await;
 }
@@ -215,10 +148,7 @@ async fn passing_trouble_is_waited_out() {
     running.world(|world| world.faults.add(Rule::status("pubsub.pull", 503).times(8)));
     publish(&running, &notice(EMPLOYEE)).await;
     let taken = async {
-        eventually(&running, "everything is acknowledged", async || {
-            waiting(&running) == Some(0)
-        })
-        .await;
+        eventually(&running, "everything is acknowledged", async || waiting(&running) == Some(0)).await;
         eventually(&running, "no fault is left", async || faults(&running).await.is_empty()).await;
     };
     pulling(&running, taken).await;
@@ -231,11 +161,7 @@ async fn a_missing_right_to_make_the_subscription_names_the_way_out() {
         world.pubsub.subscriptions.clear();
         world.faults.add(Rule::status("pubsub.subscriptions.create", 403));
     });
-    pulling(
-        &running,
-        eventually(&running, "a fault is told", async || !faults(&running).await.is_empty()),
-    )
-    .await;
+    pulling(&running, eventually(&running, "a fault is told", async || !faults(&running).await.is_empty())).await;
     let fault = faults(&running).await.remove(0);
     assert_eq!(fault.kind, "pubsub.missing");
     assert!(fault.detail.contains("roles/pubsub.editor"), "{}", fault.detail);
@@ -244,28 +170,17 @@ async fn a_missing_right_to_make_the_subscription_names_the_way_out() {
 
 /// An Intail to which Pub/Sub pushes.
 async fn pushed() -> Running {
-    let push = PubSubMode::Push {
-        audience: AUDIENCE.to_owned(),
-        service_account: ACCOUNT.to_owned(),
-    };
-    let setup = Setup {
-        mode: Some(push),
-        ..Setup::default()
-    };
+    let push = PubSubMode::Push { audience: AUDIENCE.to_owned(), service_account: ACCOUNT.to_owned() };
+    let setup = Setup { mode: Some(push), ..Setup::default() };
     Running::start_with(setup).await
 }
 
 async fn post(running: &Running, token: Option<&str>, body: impl Into<Body>) -> StatusCode {
     let request = Request::post("http://127.0.0.1:8080/notices/pubsub").header("host", "127.0.0.1:8080");
-    let request = token.into_iter().fold(request, |request, token| {
-        request.header(AUTHORIZATION, format!("Bearer {token}"))
-    });
+    let request =
+        token.into_iter().fold(request, |request, token| request.header(AUTHORIZATION, format!("Bearer {token}")));
     let request = request.body(body.into()).expect("a request");
-    web::router(running.app.clone())
-        .oneshot(request)
-        .await
-        .expect("an answer")
-        .status()
+    web::router(running.app.clone()).oneshot(request).await.expect("an answer").status()
 }
 
 /// A token as Pub/Sub signs it, changed by `change`.
@@ -346,10 +261,7 @@ async fn a_real_push_marks_the_mailbox_due() {
     let connected = async {
         running.connect(&person, Ticks::All).await.expect("connected");
         running.worker.tick().await.expect("the watch is set");
-        eventually(&running, "a push came", async || {
-            running.mailbox(&person).await.noticed_at.is_some()
-        })
-        .await;
+        eventually(&running, "a push came", async || running.mailbox(&person).await.noticed_at.is_some()).await;
         shutdown.cancel();
     };
     let (served, ()) = join(web::serve(running.app.clone(), listener, shutdown.clone()), connected).await;

@@ -31,23 +31,13 @@ struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     fn new(app: &'a App) -> Self {
-        Self {
-            app,
-            cookies: Vec::new(),
-        }
+        Self { app, cookies: Vec::new() }
     }
 
     async fn send(&mut self, method: &str, address: &str, form: &str) -> Response<Body> {
         let path = address.strip_prefix("http://127.0.0.1:8080").unwrap_or(address);
-        let cookies: Vec<String> = self
-            .cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::COOKIE, cookies.join("; "));
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request = Request::builder().method(method).uri(path).header(header::COOKIE, cookies.join("; "));
         if method == "POST" {
             request = request
                 .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -76,9 +66,7 @@ impl<'a> Browser<'a> {
 
     /// Signs in by Intail's button and Google's pages.
     async fn sign_in(&mut self, running: &Running, email: &str) {
-        let answer = self
-            .send("POST", "/signin", "return_to=%2Fsettings%2Fintegrations")
-            .await;
+        let answer = self.send("POST", "/signin", "return_to=%2Fsettings%2Fintegrations").await;
         let url = Url::parse(&location(&answer).expect("to the issuer")).expect("an address");
         let back = running.visit(email, url, Ticks::All).await.expect("back");
         let answer = self.send("GET", back.as_str(), "").await;
@@ -105,22 +93,11 @@ async fn everybody_is_guarded_by_the_same_headers() {
     let running = Running::start().await;
     for path in ["/", "/signin", "/nothing", "/healthz", "/api/v1/me", "/mail"] {
         let answer = ask(&running.app, "GET", path, &Proof::Nothing, None).await;
-        let says = |name: &str| {
-            answer
-                .headers()
-                .get(name)
-                .map(|it| it.to_str().expect("text").to_owned())
-        };
+        let says = |name: &str| answer.headers().get(name).map(|it| it.to_str().expect("text").to_owned());
         let policy = says("content-security-policy").expect("a policy");
-        assert!(
-            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"),
-            "{path}: {policy}"
-        );
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{path}: {policy}");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
-        assert!(
-            policy.contains(&format!("form-action 'self' {}", running.sandbox.url())),
-            "{path}: {policy}"
-        );
+        assert!(policy.contains(&format!("form-action 'self' {}", running.sandbox.url())), "{path}: {policy}");
         assert_eq!(says("x-content-type-options").as_deref(), Some("nosniff"), "{path}");
         assert_eq!(says("cache-control").as_deref(), Some("no-store"), "{path}");
     }
@@ -128,10 +105,7 @@ async fn everybody_is_guarded_by_the_same_headers() {
     assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" onclick"));
     let style = between(&page, "rel=\"stylesheet\" href=\"", "\"").expect("a style sheet");
     let answer = ask(&running.app, "GET", style, &Proof::Nothing, None).await;
-    assert_eq!(
-        answer.headers()[header::CACHE_CONTROL],
-        "public, max-age=31536000, immutable"
-    );
+    assert_eq!(answer.headers()[header::CACHE_CONTROL], "public, max-age=31536000, immutable");
 }
 
 #[tokio::test]
@@ -166,16 +140,10 @@ async fn connecting_ends_with_a_confirmation_that_names_the_account() {
     let mut browser = Browser::new(&running.app);
     browser.sign_in(&running, "ines@example.com").await;
     let nobody = browser.page("/settings/integrations?done=connected").await;
-    assert!(
-        !nobody.contains("id=\"confirmation\""),
-        "the address alone confirms nothing"
-    );
+    assert!(!nobody.contains("id=\"confirmation\""), "the address alone confirms nothing");
 
     let (back, answer) = browser.connect(&running, "ines@example.com", Ticks::All).await;
-    assert_eq!(
-        location(&answer).as_deref(),
-        Some("/settings/integrations?done=connected")
-    );
+    assert_eq!(location(&answer).as_deref(), Some("/settings/integrations?done=connected"));
     let page = browser.page("/settings/integrations?done=connected").await;
     assert!(page.contains("ines@example.com is connected."));
     running.settle().await;
@@ -186,12 +154,7 @@ async fn connecting_ends_with_a_confirmation_that_names_the_account() {
     let again = browser.send("GET", back.as_str(), "").await;
     assert_eq!(again.status(), StatusCode::CONFLICT, "the back button is harmless");
     assert!(text(again).await.contains("This answer was used already"));
-    assert!(
-        browser
-            .page("/settings/integrations")
-            .await
-            .contains("Connected and live")
-    );
+    assert!(browser.page("/settings/integrations").await.contains("Connected and live"));
 }
 
 #[tokio::test]
@@ -219,22 +182,10 @@ async fn each_wrong_turn_has_its_page_with_one_thing_to_do_and_a_reference() {
     let reference = between(&page, "id=\"reference\">", "<").expect("a reference");
     assert_eq!(reference.len(), 10);
     for (address, status, words) in [
-        (
-            "/connect/google/callback?state=forged&code=x",
-            StatusCode::BAD_REQUEST,
-            "begin at Intail",
-        ),
+        ("/connect/google/callback?state=forged&code=x", StatusCode::BAD_REQUEST, "begin at Intail"),
         ("/connect/google/callback", StatusCode::BAD_REQUEST, "incomplete"),
-        (
-            "/connect/google/callback?state=a&state=b",
-            StatusCode::BAD_REQUEST,
-            "be understood",
-        ),
-        (
-            "/signin/callback?state=forged&code=x",
-            StatusCode::BAD_REQUEST,
-            "begin at Intail",
-        ),
+        ("/connect/google/callback?state=a&state=b", StatusCode::BAD_REQUEST, "be understood"),
+        ("/signin/callback?state=forged&code=x", StatusCode::BAD_REQUEST, "begin at Intail"),
         ("/mail?after=nonsense", StatusCode::BAD_REQUEST, "be understood"),
         ("/mail/thread/%ff", StatusCode::BAD_REQUEST, "be understood"),
         ("/mail/thread/none", StatusCode::NOT_FOUND, "there"),
@@ -244,15 +195,9 @@ async fn each_wrong_turn_has_its_page_with_one_thing_to_do_and_a_reference() {
         let answer = browser.send("GET", address, "").await;
         assert_eq!(answer.status(), status, "{address}");
         let page = text(answer).await;
-        assert!(
-            page.contains(words) && page.contains("id=\"reference\""),
-            "{address}: {page}"
-        );
+        assert!(page.contains(words) && page.contains("id=\"reference\""), "{address}: {page}");
     }
-    assert_eq!(
-        browser.send("POST", "/mail", "").await.status(),
-        StatusCode::METHOD_NOT_ALLOWED
-    );
+    assert_eq!(browser.send("POST", "/mail", "").await.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -266,16 +211,9 @@ async fn a_callback_in_another_browser_connects_nothing() {
     let answer = one.press(&page, "/connect/google", "").await;
     let url = Url::parse(&location(&answer).expect("to Google")).expect("an address");
     let back = running.visit("ines@example.com", url, Ticks::All).await.expect("back");
-    assert_eq!(
-        other.send("GET", back.as_str(), "").await.status(),
-        StatusCode::FORBIDDEN
-    );
+    assert_eq!(other.send("GET", back.as_str(), "").await.status(), StatusCode::FORBIDDEN);
     let finished = one.send("GET", back.as_str(), "").await;
-    assert_eq!(
-        finished.status(),
-        StatusCode::SEE_OTHER,
-        "the right browser can still finish"
-    );
+    assert_eq!(finished.status(), StatusCode::SEE_OTHER, "the right browser can still finish");
 }
 
 #[tokio::test]
@@ -289,11 +227,7 @@ async fn mail_is_listed_newest_first_and_every_message_is_reached_once() {
     for _ in 0..PAGES_MAX {
         let page = text(ask(&running.app, "GET", &address, &proof, None).await).await;
         let list = between(&page, "<ol class=\"rows\">", "</ol>").expect("a list");
-        seen.extend(
-            list.split("data-key=\"")
-                .skip(1)
-                .filter_map(|it| Some(it.split_once('"')?.0.to_owned())),
-        );
+        seen.extend(list.split("data-key=\"").skip(1).filter_map(|it| Some(it.split_once('"')?.0.to_owned())));
         match between(&page, "id=\"older\" href=\"", "\"") {
             Some(older) => address = older.replace("&amp;", "&").replace("&#38;", "&"),
             None => break,
@@ -315,10 +249,7 @@ async fn hostile_headers_stay_text_on_every_page() {
         "ines@example.com",
         MailAction::Receive {
             from: Some(format!("\"{hostile}\" <eve@evil.example>")),
-            compose: Some(Compose {
-                subject: hostile.to_owned(),
-                ..Compose::default()
-            }),
+            compose: Some(Compose { subject: hostile.to_owned(), ..Compose::default() }),
             headers: None,
             label_ids: None,
             thread_id: None,
@@ -329,17 +260,10 @@ async fn hostile_headers_stay_text_on_every_page() {
     running.settle().await;
     let message = running.stored(&person).await.remove(&done.ids[0]).expect("it arrived");
     let proof = session(&running.app, &person).await;
-    for path in [
-        "/mail".to_owned(),
-        "/activity".to_owned(),
-        format!("/mail/thread/{}", message.thread_id),
-    ] {
+    for path in ["/mail".to_owned(), "/activity".to_owned(), format!("/mail/thread/{}", message.thread_id)] {
         let page = text(ask(&running.app, "GET", &path, &proof, None).await).await;
         assert!(page.contains("alert(1)"), "{path} shows it");
-        assert!(
-            !page.contains("<script>") && !page.contains("<img src=x"),
-            "{path} takes it for markup"
-        );
+        assert!(!page.contains("<script>") && !page.contains("<img src=x"), "{path} takes it for markup");
     }
 }
 
@@ -359,14 +283,7 @@ async fn the_stream_tells_of_a_change_and_ends_when_the_person_leaves() {
 
     intail::connect::leave(&running.app, &person).await.expect("left");
     told(&mut stream, "event: end").await;
-    let gone = ask(
-        &running.app,
-        "GET",
-        &format!("/api/v1/changes/stream?after={id}"),
-        &proof,
-        None,
-    )
-    .await;
+    let gone = ask(&running.app, "GET", &format!("/api/v1/changes/stream?after={id}"), &proof, None).await;
     assert_eq!(gone.status(), StatusCode::NOT_FOUND);
 }
 
@@ -390,21 +307,10 @@ async fn a_reader_that_comes_back_misses_nothing() {
     let proof = access_key(&running.app, &person).await;
     let feed = running.feed(&person).await;
     let from = feed[feed.len() - 4].seq;
-    let answer = ask(
-        &running.app,
-        "GET",
-        &format!("/api/v1/changes/stream?after={from}"),
-        &proof,
-        None,
-    )
-    .await;
+    let answer = ask(&running.app, "GET", &format!("/api/v1/changes/stream?after={from}"), &proof, None).await;
     let mut stream = answer.into_body().into_data_stream();
     let heard = told(&mut stream, &format!("id: {}\n", feed[feed.len() - 1].seq)).await;
-    assert_eq!(
-        heard.matches("\nid: ").count() + usize::from(heard.starts_with("id: ")),
-        3,
-        "{heard}"
-    );
+    assert_eq!(heard.matches("\nid: ").count() + usize::from(heard.starts_with("id: ")), 3, "{heard}");
 }
 
 #[tokio::test]
@@ -423,24 +329,8 @@ async fn what_the_person_does_is_told_in_words() {
         running.act("ines@example.com", action);
         running.settle().await;
     }
-    let page = text(
-        ask(
-            &running.app,
-            "GET",
-            "/activity",
-            &session(&running.app, &person).await,
-            None,
-        )
-        .await,
-    )
-    .await;
-    for words in [
-        "New message from ",
-        ">Starred<",
-        ">Marked as read<",
-        ">Archived<",
-        ">Moved to Trash<",
-    ] {
+    let page = text(ask(&running.app, "GET", "/activity", &session(&running.app, &person).await, None).await).await;
+    for words in ["New message from ", ">Starred<", ">Marked as read<", ">Archived<", ">Moved to Trash<"] {
         assert!(page.contains(words), "the activity page lacks {words}");
     }
 }
@@ -457,18 +347,12 @@ async fn disconnecting_says_what_was_done_and_reconnecting_works() {
     assert!(asked.contains("Disconnect ines@example.com?"));
     let answer = browser.press(&asked, "/disconnect/google", "").await;
     let done = text(answer).await;
-    assert!(
-        done.contains("ines@example.com is disconnected") && done.contains("Permission given back"),
-        "{done}"
-    );
+    assert!(done.contains("ines@example.com is disconnected") && done.contains("Permission given back"), "{done}");
     let twice = browser.press(&asked, "/disconnect/google", "").await;
     assert_eq!(twice.status(), StatusCode::NOT_FOUND, "a second press changes nothing");
     assert!(browser.page("/mail").await.contains("Nothing is connected"));
     let (_, answer) = browser.connect(&running, "ines@example.com", Ticks::All).await;
-    assert_eq!(
-        location(&answer).as_deref(),
-        Some("/settings/integrations?done=connected")
-    );
+    assert_eq!(location(&answer).as_deref(), Some("/settings/integrations?done=connected"));
 }
 
 #[tokio::test]
@@ -483,16 +367,9 @@ async fn an_access_key_is_shown_once_and_opens_the_api_until_it_is_deleted() {
     let page = browser.page("/settings/keys").await;
     assert!(!page.contains(&key), "it is shown once");
     let proof = Proof::Key(key);
-    assert_eq!(
-        ask(&running.app, "GET", "/api/v1/me", &proof, None).await.status(),
-        StatusCode::OK
-    );
-    let hash = between(&page, "name=\"key\" value=\"", "\"")
-        .expect("a key to delete")
-        .to_owned();
-    browser
-        .press(&page, "/settings/keys/delete", &format!("key={hash}"))
-        .await;
+    assert_eq!(ask(&running.app, "GET", "/api/v1/me", &proof, None).await.status(), StatusCode::OK);
+    let hash = between(&page, "name=\"key\" value=\"", "\"").expect("a key to delete").to_owned();
+    browser.press(&page, "/settings/keys/delete", &format!("key={hash}")).await;
     let refused = ask(&running.app, "GET", "/api/v1/me", &proof, None).await;
     assert_eq!(refused.headers()[header::CONTENT_TYPE], "application/problem+json");
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
@@ -508,17 +385,10 @@ async fn signing_out_ends_the_session_and_signing_in_changes_it() {
     browser.press(&page, "/signout", "").await;
     browser.cookies = before.clone();
     let answer = browser.send("GET", "/mail?label=INBOX", "").await;
-    assert_eq!(
-        location(&answer).as_deref(),
-        Some("/signin?return_to=%2Fmail%3Flabel%3DINBOX")
-    );
+    assert_eq!(location(&answer).as_deref(), Some("/signin?return_to=%2Fmail%3Flabel%3DINBOX"));
     browser.sign_in(&running, "bjorn@example.com").await;
     let token = |cookies: &[(String, String)]| cookies.iter().find(|it| it.0 == "intail-session").cloned();
-    assert_ne!(
-        token(&browser.cookies),
-        token(&before),
-        "a planted token never becomes a session"
-    );
+    assert_ne!(token(&browser.cookies), token(&before), "a planted token never becomes a session");
 }
 
 #[tokio::test]
@@ -526,10 +396,7 @@ async fn machines_are_told_how_it_is_without_a_word_about_people() {
     let running = Running::start().await;
     running.approve();
     running.connected("ines@example.com").await;
-    assert_eq!(
-        text(ask(&running.app, "GET", "/healthz", &Proof::Nothing, None).await).await,
-        "alive\n"
-    );
+    assert_eq!(text(ask(&running.app, "GET", "/healthz", &Proof::Nothing, None).await).await, "alive\n");
     let ready = text(ask(&running.app, "GET", "/readyz", &Proof::Nothing, None).await).await;
     assert!(ready.contains("\"ready\":true"), "{ready}");
     let metrics = text(ask(&running.app, "GET", "/metrics", &Proof::Nothing, None).await).await;

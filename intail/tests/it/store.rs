@@ -97,30 +97,16 @@ impl Scene {
         let grant = grant(&random, &person, "g1");
         let mailbox = Mailbox::new(MailboxId::new(&random), &grant, at(0));
         let mut tx = store.write().await.expect("a transaction");
-        organizations::create(&mut tx, &organization, "Example", at(0))
-            .await
-            .expect("created");
+        organizations::create(&mut tx, &organization, "Example", at(0)).await.expect("created");
         people::create(&mut tx, &person, at(0)).await.expect("created");
         grants::put(&mut tx, &grant).await.expect("put");
         mailboxes::create(&mut tx, &mailbox).await.expect("created");
         tx.commit().await.expect("committed");
-        Self {
-            store,
-            url: url.to_owned(),
-            random,
-            organization,
-            person,
-            grant,
-            mailbox,
-        }
+        Self { store, url: url.to_owned(), random, organization, person, grant, mailbox }
     }
 
     fn of(&self) -> Of<'_> {
-        Of {
-            organization: &self.organization,
-            person: &self.person.id,
-            mailbox: &self.mailbox.id,
-        }
+        Of { organization: &self.organization, person: &self.person.id, mailbox: &self.mailbox.id }
     }
 }
 
@@ -175,9 +161,7 @@ async fn put(scene: &Scene, messages: &[Message]) {
     let mut tx = scene.store.write().await.expect("a transaction");
     for it in messages {
         let before = messages::by_id(&mut tx, &scene.mailbox.id, &it.id).await.expect("read");
-        messages::put(&mut tx, &scene.organization, &scene.mailbox.id, it, before.as_ref(), 1)
-            .await
-            .expect("put");
+        messages::put(&mut tx, &scene.organization, &scene.mailbox.id, it, before.as_ref(), 1).await.expect("put");
     }
     tx.commit().await.expect("committed");
 }
@@ -192,103 +176,52 @@ async fn migrating_twice_changes_nothing(scene: Scene) {
 
 async fn an_organization_owns_its_domains(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    organizations::add_domain(&mut tx, &scene.organization, "example.org")
-        .await
-        .expect("added");
-    organizations::add_domain(&mut tx, &scene.organization, "example.com")
-        .await
-        .expect("added");
-    organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "why", at(5))
-        .await
-        .expect("set");
-    organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "again", at(9))
-        .await
-        .expect("set");
+    organizations::add_domain(&mut tx, &scene.organization, "example.org").await.expect("added");
+    organizations::add_domain(&mut tx, &scene.organization, "example.com").await.expect("added");
+    organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "why", at(5)).await.expect("set");
+    organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "again", at(9)).await.expect("set");
     tx.commit().await.expect("committed");
     let mut tx = scene.store.read().await.expect("a transaction");
-    let found = organizations::by_domain(&mut tx, "example.com")
-        .await
-        .expect("read")
-        .expect("there");
+    let found = organizations::by_domain(&mut tx, "example.com").await.expect("read").expect("there");
     assert_eq!((found.approval, found.approval_since), (Approval::Blocked, at(5)));
     assert_eq!(found.approval_evidence, "again");
-    assert_eq!(
-        organizations::by_id(&mut tx, &scene.organization).await.expect("read"),
-        Some(found.clone())
-    );
+    assert_eq!(organizations::by_id(&mut tx, &scene.organization).await.expect("read"), Some(found.clone()));
     assert_eq!(organizations::list(&mut tx, 9).await.expect("read"), [found]);
-    let domains = organizations::domains(&mut tx, &scene.organization)
-        .await
-        .expect("read");
+    let domains = organizations::domains(&mut tx, &scene.organization).await.expect("read");
     assert_eq!(domains, ["example.com", "example.org"]);
     drop(tx);
 
     let mut tx = scene.store.write().await.expect("a transaction");
     let other = OrganizationId::new(&scene.random);
-    organizations::create(&mut tx, &other, "Other", at(0))
-        .await
-        .expect("created");
-    let taken = organizations::add_domain(&mut tx, &other, "example.com")
-        .await
-        .expect_err("it is taken");
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    let taken = organizations::add_domain(&mut tx, &other, "example.com").await.expect_err("it is taken");
     assert!(taken.is_unique_violation(), "{taken:?}");
 }
 
 async fn people_are_found_by_their_subject(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    people::signed_in(&mut tx, &scene.person.id, "new@example.com", "New", at(1))
-        .await
-        .expect("written");
-    people::set_role(&mut tx, &scene.person.id, Role::Administrator)
-        .await
-        .expect("written");
-    let found = people::by_subject(&mut tx, "https://issuer.example", "1")
-        .await
-        .expect("read")
-        .expect("there");
-    assert_eq!(
-        (found.email.as_str(), found.role),
-        ("new@example.com", Role::Administrator)
-    );
-    assert_eq!(
-        people::by_subject(&mut tx, "https://other.example", "1")
-            .await
-            .expect("read"),
-        None
-    );
-    let all = people::list(&mut tx, &scene.organization, None, 10)
-        .await
-        .expect("read");
+    people::signed_in(&mut tx, &scene.person.id, "new@example.com", "New", at(1)).await.expect("written");
+    people::set_role(&mut tx, &scene.person.id, Role::Administrator).await.expect("written");
+    let found = people::by_subject(&mut tx, "https://issuer.example", "1").await.expect("read").expect("there");
+    assert_eq!((found.email.as_str(), found.role), ("new@example.com", Role::Administrator));
+    assert_eq!(people::by_subject(&mut tx, "https://other.example", "1").await.expect("read"), None);
+    let all = people::list(&mut tx, &scene.organization, None, 10).await.expect("read");
     assert_eq!(all, std::slice::from_ref(&found));
-    let rest = people::list(&mut tx, &scene.organization, Some(&found.id), 10)
-        .await
-        .expect("read");
+    let rest = people::list(&mut tx, &scene.organization, Some(&found.id), 10).await.expect("read");
     assert_eq!(rest, []);
 }
 
 async fn a_session_ends_at_its_time(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    sessions::open(&mut tx, "h1", &scene.person.id, "form", at(0), at(10))
-        .await
-        .expect("opened");
-    sessions::open(&mut tx, "h2", &scene.person.id, "form", at(0), at(99))
-        .await
-        .expect("opened");
-    let open = sessions::by_token(&mut tx, "h1", at(9))
-        .await
-        .expect("read")
-        .expect("open");
-    assert_eq!(
-        (open.person.id, open.form_token.as_str()),
-        (scene.person.id.clone(), "form")
-    );
+    sessions::open(&mut tx, "h1", &scene.person.id, "form", at(0), at(10)).await.expect("opened");
+    sessions::open(&mut tx, "h2", &scene.person.id, "form", at(0), at(99)).await.expect("opened");
+    let open = sessions::by_token(&mut tx, "h1", at(9)).await.expect("read").expect("open");
+    assert_eq!((open.person.id, open.form_token.as_str()), (scene.person.id.clone(), "form"));
     assert!(sessions::by_token(&mut tx, "h1", at(10)).await.expect("read").is_none());
     assert_eq!(sessions::sweep(&mut tx, at(10)).await.expect("swept"), 1);
     sessions::close(&mut tx, "h2").await.expect("closed");
     assert!(sessions::by_token(&mut tx, "h2", at(1)).await.expect("read").is_none());
-    sessions::open(&mut tx, "h3", &scene.person.id, "form", at(0), at(99))
-        .await
-        .expect("opened");
+    sessions::open(&mut tx, "h3", &scene.person.id, "form", at(0), at(99)).await.expect("opened");
     sessions::close_all(&mut tx, &scene.person.id).await.expect("closed");
     assert!(sessions::by_token(&mut tx, "h3", at(1)).await.expect("read").is_none());
 }
@@ -309,95 +242,39 @@ async fn an_attempt_is_taken_once(scene: Scene) {
     };
     let mut tx = scene.store.write().await.expect("a transaction");
     attempts::begin(&mut tx, &attempt).await.expect("begun");
-    assert_eq!(
-        attempts::count_since(&mut tx, &scene.person.id, at(0))
-            .await
-            .expect("counted"),
-        1
-    );
-    assert_eq!(
-        attempts::count_since(&mut tx, &scene.person.id, at(1))
-            .await
-            .expect("counted"),
-        0
-    );
+    assert_eq!(attempts::count_since(&mut tx, &scene.person.id, at(0)).await.expect("counted"), 1);
+    assert_eq!(attempts::count_since(&mut tx, &scene.person.id, at(1)).await.expect("counted"), 0);
     assert!(attempts::take(&mut tx, "s", at(2)).await.expect("taken"));
     assert!(!attempts::take(&mut tx, "s", at(3)).await.expect("not again"));
     attempts::set_outcome(&mut tx, "s", "connected").await.expect("written");
-    let newest = attempts::newest_connect(&mut tx, &scene.person.id)
-        .await
-        .expect("read")
-        .expect("there");
-    assert_eq!(
-        (newest.ended_at, newest.outcome.as_deref()),
-        (Some(at(2)), Some("connected"))
-    );
-    assert_eq!(
-        attempts::by_state(&mut tx, "s")
-            .await
-            .expect("read")
-            .expect("there")
-            .nonce,
-        "n"
-    );
+    let newest = attempts::newest_connect(&mut tx, &scene.person.id).await.expect("read").expect("there");
+    assert_eq!((newest.ended_at, newest.outcome.as_deref()), (Some(at(2)), Some("connected")));
+    assert_eq!(attempts::by_state(&mut tx, "s").await.expect("read").expect("there").nonce, "n");
     assert_eq!(attempts::sweep(&mut tx, at(101)).await.expect("swept"), 1);
 }
 
 async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     let id = &scene.grant.id;
-    grants::set_state(&mut tx, id, GrantState::NeedsPerson, "revoked", at(4))
-        .await
-        .expect("set");
-    grants::set_state(&mut tx, id, GrantState::NeedsPerson, "revoked", at(8))
-        .await
-        .expect("set");
+    grants::set_state(&mut tx, id, GrantState::NeedsPerson, "revoked", at(4)).await.expect("set");
+    grants::set_state(&mut tx, id, GrantState::NeedsPerson, "revoked", at(8)).await.expect("set");
     let dead = grants::by_id(&mut tx, id).await.expect("read").expect("there");
-    assert_eq!(
-        (dead.state, dead.reason.as_str(), dead.state_since),
-        (GrantState::NeedsPerson, "revoked", at(4))
-    );
-    grants::refreshed(&mut tx, id, "a", at(9), None, &["x".into()])
-        .await
-        .expect("written");
-    let kept = grants::by_google_subject(&mut tx, "g1")
-        .await
-        .expect("read")
-        .expect("there");
-    assert_eq!(
-        kept.refresh_sealed.as_deref(),
-        Some("k1.sealed"),
-        "no new refresh token keeps the old one"
-    );
-    assert_eq!(
-        (kept.access_sealed.as_deref(), kept.scopes.as_slice()),
-        (Some("a"), ["x".to_owned()].as_slice())
-    );
-    grants::set_state(&mut tx, id, GrantState::Left, "left", at(9))
-        .await
-        .expect("set");
-    grants::set_state(&mut tx, id, GrantState::Active, "", at(9))
-        .await
-        .expect("a grant that left stays left");
+    assert_eq!((dead.state, dead.reason.as_str(), dead.state_since), (GrantState::NeedsPerson, "revoked", at(4)));
+    grants::refreshed(&mut tx, id, "a", at(9), None, &["x".into()]).await.expect("written");
+    let kept = grants::by_google_subject(&mut tx, "g1").await.expect("read").expect("there");
+    assert_eq!(kept.refresh_sealed.as_deref(), Some("k1.sealed"), "no new refresh token keeps the old one");
+    assert_eq!((kept.access_sealed.as_deref(), kept.scopes.as_slice()), (Some("a"), ["x".to_owned()].as_slice()));
+    grants::set_state(&mut tx, id, GrantState::Left, "left", at(9)).await.expect("set");
+    grants::set_state(&mut tx, id, GrantState::Active, "", at(9)).await.expect("a grant that left stays left");
     assert_eq!(grants::leaving(&mut tx, 9).await.expect("read").len(), 1);
-    assert_eq!(
-        grants::list(&mut tx, &scene.organization, 9).await.expect("read").len(),
-        1
-    );
-    assert!(
-        grants::by_person(&mut tx, &scene.person.id)
-            .await
-            .expect("read")
-            .is_some()
-    );
+    assert_eq!(grants::list(&mut tx, &scene.organization, 9).await.expect("read").len(), 1);
+    assert!(grants::by_person(&mut tx, &scene.person.id).await.expect("read").is_some());
     tx.commit().await.expect("committed");
 
     let other = person(&scene.random, &scene.organization, "2");
     let mut tx = scene.store.write().await.expect("a transaction");
     people::create(&mut tx, &other, at(0)).await.expect("created");
-    let taken = grants::put(&mut tx, &grant(&scene.random, &other, "g1"))
-        .await
-        .expect_err("the account is taken");
+    let taken = grants::put(&mut tx, &grant(&scene.random, &other, "g1")).await.expect_err("the account is taken");
     assert!(taken.is_unique_violation(), "{taken:?}");
     drop(tx);
 
@@ -409,32 +286,14 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
 
 async fn grants_that_waited_are_reopened(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    grants::set_state(
-        &mut tx,
-        &scene.grant.id,
-        GrantState::NeedsAdministrator,
-        "blocked",
-        at(4),
-    )
-    .await
-    .expect("set");
-    let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, at(5))
-        .await
-        .expect("ran");
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsAdministrator, "blocked", at(4)).await.expect("set");
+    let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, at(5)).await.expect("ran");
     assert_eq!(none, 0);
-    let one = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsAdministrator, at(5))
-        .await
-        .expect("ran");
+    let one = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsAdministrator, at(5)).await.expect("ran");
     assert_eq!(one, 1);
-    let open = grants::by_id(&mut tx, &scene.grant.id)
-        .await
-        .expect("read")
-        .expect("there");
+    let open = grants::by_id(&mut tx, &scene.grant.id).await.expect("read").expect("there");
     assert_eq!((open.state, open.state_since), (GrantState::Active, at(5)));
-    let due = mailboxes::by_id(&mut tx, &scene.mailbox.id)
-        .await
-        .expect("read")
-        .expect("there");
+    let due = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
     assert_eq!(due.due_at, Some(at(5)));
 }
 
@@ -469,24 +328,13 @@ async fn a_mailbox_is_written_whole_under_its_lease(scene: Scene) {
     mailbox.notices_read = 4;
     let mut tx = scene.store.write().await.expect("a transaction");
     mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
-    mailboxes::set_email(&mut tx, &mailbox.id, "Renamed@example.com")
-        .await
-        .expect("written");
+    mailboxes::set_email(&mut tx, &mailbox.id, "Renamed@example.com").await.expect("written");
     tx.commit().await.expect("committed");
     let mut tx = scene.store.read().await.expect("a transaction");
-    let there = mailboxes::by_person(&mut tx, &scene.person.id)
-        .await
-        .expect("read")
-        .expect("there");
+    let there = mailboxes::by_person(&mut tx, &scene.person.id).await.expect("read").expect("there");
     mailbox.email = "renamed@example.com".into();
     assert_eq!(format!("{there:?}"), format!("{mailbox:?}"));
-    assert_eq!(
-        mailboxes::list(&mut tx, &scene.organization, 5)
-            .await
-            .expect("read")
-            .len(),
-        1
-    );
+    assert_eq!(mailboxes::list(&mut tx, &scene.organization, 5).await.expect("read").len(), 1);
 }
 
 async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
@@ -496,10 +344,7 @@ async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
         mailbox.cursor = Some(HistoryId(written));
         let mut tx = scene.store.write().await.expect("a transaction");
         mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
-        let there = mailboxes::by_id(&mut tx, &mailbox.id)
-            .await
-            .expect("read")
-            .expect("there");
+        let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
         tx.commit().await.expect("committed");
         assert_eq!(there.cursor, Some(HistoryId(kept)));
     }
@@ -508,42 +353,17 @@ async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
 async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
     let mut tx = scene.store.write().await.expect("a transaction");
-    assert_eq!(
-        mailboxes::notice(&mut tx, "person1@example.com", at(2))
-            .await
-            .expect("noticed"),
-        1
-    );
-    assert_eq!(
-        mailboxes::notice(&mut tx, "stranger@example.com", at(2))
-            .await
-            .expect("noticed"),
-        0
-    );
-    leases::release(&mut tx, &lease, Some(at(500)), at(3))
-        .await
-        .expect("released");
-    let there = mailboxes::by_id(&mut tx, &mailbox.id)
-        .await
-        .expect("read")
-        .expect("there");
+    assert_eq!(mailboxes::notice(&mut tx, "person1@example.com", at(2)).await.expect("noticed"), 1);
+    assert_eq!(mailboxes::notice(&mut tx, "stranger@example.com", at(2)).await.expect("noticed"), 0);
+    leases::release(&mut tx, &lease, Some(at(500)), at(3)).await.expect("released");
+    let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
-    assert_eq!(
-        (there.due_at, there.noticed_at),
-        (Some(at(3)), Some(at(2))),
-        "due at once, not at 500"
-    );
+    assert_eq!((there.due_at, there.noticed_at), (Some(at(3)), Some(at(2))), "due at once, not at 500");
 
     let (_, lease) = claim(&scene, "w", at(4), at(60)).await.pop().expect("it is due again");
     let mut tx = scene.store.write().await.expect("a transaction");
-    leases::release(&mut tx, &lease, Some(at(500)), at(5))
-        .await
-        .expect("released");
-    assert_eq!(
-        mailboxes::next_due(&mut tx).await.expect("read"),
-        Some(at(500)),
-        "the mark is used up"
-    );
+    leases::release(&mut tx, &lease, Some(at(500)), at(5)).await.expect("released");
+    assert_eq!(mailboxes::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
     mailboxes::wake(&mut tx, &mailbox.id, at(6)).await.expect("woken");
     assert_eq!(mailboxes::next_due(&mut tx).await.expect("read"), Some(at(6)));
     let woken = mailboxes::wake_all(&mut tx, at(5)).await.expect("woken");
@@ -553,14 +373,8 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
 
 async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     let (mailbox, slow) = claim(&scene, "slow", at(1), at(60)).await.pop().expect("it is due");
-    assert!(
-        claim(&scene, "other", at(59), at(99)).await.is_empty(),
-        "the lease holds"
-    );
-    let (_, quick) = claim(&scene, "quick", at(61), at(120))
-        .await
-        .pop()
-        .expect("the lease has run out");
+    assert!(claim(&scene, "other", at(59), at(99)).await.is_empty(), "the lease holds");
+    let (_, quick) = claim(&scene, "quick", at(61), at(120)).await.pop().expect("the lease has run out");
     let mut tx = scene.store.write().await.expect("a transaction");
     let saved = mailboxes::save(&mut tx, &mailbox, &slow).await;
     assert!(matches!(saved, Err(StoreError::LeaseLost)), "{saved:?}");
@@ -568,17 +382,10 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     assert!(matches!(held, Err(StoreError::LeaseLost)));
     let released = leases::release(&mut tx, &slow, None, at(62)).await;
     assert!(matches!(released, Err(StoreError::LeaseLost)));
-    leases::hold(&mut tx, &quick, at(300))
-        .await
-        .expect("the newer one holds");
-    leases::release(&mut tx, &quick, None, at(63))
-        .await
-        .expect("and is given back");
+    leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
+    leases::release(&mut tx, &quick, None, at(63)).await.expect("and is given back");
     let again = leases::hold(&mut tx, &quick, at(300)).await;
-    assert!(
-        matches!(again, Err(StoreError::LeaseLost)),
-        "a lease that was given back is gone"
-    );
+    assert!(matches!(again, Err(StoreError::LeaseLost)), "a lease that was given back is gone");
 }
 
 async fn one_mailbox_is_claimed_by_one_worker(scene: Scene) {
@@ -587,9 +394,7 @@ async fn one_mailbox_is_claimed_by_one_worker(scene: Scene) {
         async move {
             let mut tx = store.write().await.expect("a transaction");
             let owner = format!("w{worker}");
-            let claimed = leases::claim(&mut tx, &owner, at(1), at(60), 10)
-                .await
-                .expect("claimed");
+            let claimed = leases::claim(&mut tx, &owner, at(1), at(60), 10).await.expect("claimed");
             tx.commit().await.expect("committed");
             claimed.len()
         }
@@ -599,39 +404,23 @@ async fn one_mailbox_is_claimed_by_one_worker(scene: Scene) {
 }
 
 async fn messages_are_paged_newest_first(scene: Scene) {
-    let all = [
-        message("a", 10, &["INBOX"]),
-        message("b", 30, &["INBOX"]),
-        message("c", 30, &[]),
-        message("d", 20, &[]),
-    ];
+    let all =
+        [message("a", 10, &["INBOX"]), message("b", 30, &["INBOX"]), message("c", 30, &[]), message("d", 20, &[])];
     put(&scene, &all).await;
     let mut tx = scene.store.read().await.expect("a transaction");
     let mut read = Vec::new();
     let mut after: Option<After> = None;
     loop {
-        let page = messages::page(&mut tx, &scene.mailbox.id, None, after.as_ref(), 3)
-            .await
-            .expect("read");
+        let page = messages::page(&mut tx, &scene.mailbox.id, None, after.as_ref(), 3).await.expect("read");
         let Some(last) = page.last() else { break };
-        after = Some(After {
-            received_ms: last.received_ms,
-            id: last.id.clone(),
-        });
+        after = Some(After { received_ms: last.received_ms, id: last.id.clone() });
         read.extend(page.into_iter().map(|it| it.id));
     }
     assert_eq!(read, ["c", "b", "d", "a"]);
-    let inbox = messages::page(&mut tx, &scene.mailbox.id, Some("INBOX"), None, 9)
-        .await
-        .expect("read");
+    let inbox = messages::page(&mut tx, &scene.mailbox.id, Some("INBOX"), None, 9).await.expect("read");
     assert_eq!(inbox, [all[1].clone(), all[0].clone()]);
-    let thread = messages::of_thread(&mut tx, &scene.mailbox.id, "t1", 9)
-        .await
-        .expect("read");
-    assert_eq!(
-        thread.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
-        ["a", "d", "b", "c"]
-    );
+    let thread = messages::of_thread(&mut tx, &scene.mailbox.id, "t1", 9).await.expect("read");
+    assert_eq!(thread.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a", "d", "b", "c"]);
     assert_eq!(messages::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 4);
     let ids: Vec<String> = ["a", "zz"].map(str::to_owned).to_vec();
     let found = messages::by_ids(&mut tx, &scene.mailbox.id, &ids).await.expect("read");
@@ -639,95 +428,46 @@ async fn messages_are_paged_newest_first(scene: Scene) {
 }
 
 async fn labels_of_messages_follow_their_changes(scene: Scene) {
-    put(
-        &scene,
-        &[message("a", 10, &["INBOX", "UNREAD"]), message("b", 20, &["INBOX"])],
-    )
-    .await;
+    put(&scene, &[message("a", 10, &["INBOX", "UNREAD"]), message("b", 20, &["INBOX"])]).await;
     put(&scene, &[message("a", 10, &["STARRED", "UNREAD"])]).await;
     let mut tx = scene.store.write().await.expect("a transaction");
     for (label, expected) in [("INBOX", vec!["b"]), ("STARRED", vec!["a"]), ("UNREAD", vec!["a"])] {
-        let page = messages::page(&mut tx, &scene.mailbox.id, Some(label), None, 9)
-            .await
-            .expect("read");
-        assert_eq!(
-            page.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
-            expected,
-            "{label}"
-        );
+        let page = messages::page(&mut tx, &scene.mailbox.id, Some(label), None, 9).await.expect("read");
+        assert_eq!(page.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), expected, "{label}");
     }
-    messages::seen(&mut tx, &scene.mailbox.id, &["b".to_owned()], 2)
-        .await
-        .expect("marked");
+    messages::seen(&mut tx, &scene.mailbox.id, &["b".to_owned()], 2).await.expect("marked");
     let unseen = messages::unseen(&mut tx, &scene.mailbox.id, 2, 9).await.expect("read");
     assert_eq!(unseen.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a"]);
-    assert!(
-        messages::delete(&mut tx, &scene.mailbox.id, &unseen[0])
-            .await
-            .expect("deleted")
-    );
-    assert!(
-        !messages::delete(&mut tx, &scene.mailbox.id, &unseen[0])
-            .await
-            .expect("it is gone")
-    );
-    let starred = messages::page(&mut tx, &scene.mailbox.id, Some("STARRED"), None, 9)
-        .await
-        .expect("read");
+    assert!(messages::delete(&mut tx, &scene.mailbox.id, &unseen[0]).await.expect("deleted"));
+    assert!(!messages::delete(&mut tx, &scene.mailbox.id, &unseen[0]).await.expect("it is gone"));
+    let starred = messages::page(&mut tx, &scene.mailbox.id, Some("STARRED"), None, 9).await.expect("read");
     assert_eq!(starred, []);
 }
 
 async fn fills_keep_their_order_and_repeat_nothing(scene: Scene) {
-    let fill = |id: String| Fill {
-        message_id: id,
-        thread_id: "t".into(),
-    };
+    let fill = |id: String| Fill { message_id: id, thread_id: "t".into() };
     let first: Vec<Fill> = (0..450).map(|n| fill(format!("m{n:04}"))).collect();
     let mut tx = scene.store.write().await.expect("a transaction");
-    fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &first)
-        .await
-        .expect("added");
+    fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &first).await.expect("added");
     let second = [fill("m0003".into()), fill("a-later-page".into())];
-    fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &second)
-        .await
-        .expect("added");
+    fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &second).await.expect("added");
     assert_eq!(fills::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 451);
-    assert_eq!(
-        fills::next(&mut tx, &scene.mailbox.id, 2).await.expect("read"),
-        first[..2]
-    );
+    assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 2).await.expect("read"), first[..2]);
     for it in &first {
-        fills::done(&mut tx, &scene.mailbox.id, &it.message_id)
-            .await
-            .expect("done");
+        fills::done(&mut tx, &scene.mailbox.id, &it.message_id).await.expect("done");
     }
-    assert_eq!(
-        fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"),
-        second[1..]
-    );
+    assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"), second[1..]);
 }
 
 async fn labels_are_kept(scene: Scene) {
-    let label = |id: &str, name: &str| Label {
-        id: id.into(),
-        name: name.into(),
-        kind: LabelKind::User,
-    };
+    let label = |id: &str, name: &str| Label { id: id.into(), name: name.into(), kind: LabelKind::User };
     let mut tx = scene.store.write().await.expect("a transaction");
-    for it in [
-        label("Label_2", "Two"),
-        label("Label_1", "One"),
-        label("Label_2", "Zwei"),
-    ] {
-        labels::put(&mut tx, &scene.organization, &scene.mailbox.id, &it)
-            .await
-            .expect("put");
+    for it in [label("Label_2", "Two"), label("Label_1", "One"), label("Label_2", "Zwei")] {
+        labels::put(&mut tx, &scene.organization, &scene.mailbox.id, &it).await.expect("put");
     }
     let all = labels::list(&mut tx, &scene.mailbox.id).await.expect("read");
     assert_eq!(all, [label("Label_1", "One"), label("Label_2", "Zwei")]);
-    labels::delete(&mut tx, &scene.mailbox.id, "Label_1")
-        .await
-        .expect("deleted");
+    labels::delete(&mut tx, &scene.mailbox.id, "Label_1").await.expect("deleted");
     assert_eq!(labels::list(&mut tx, &scene.mailbox.id).await.expect("read").len(), 1);
 }
 
@@ -741,54 +481,27 @@ async fn debts_are_due_at_their_time(scene: Scene) {
         due_at: at(due),
     };
     let mut tx = scene.store.write().await.expect("a transaction");
-    assert_eq!(
-        debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"),
-        (0, None)
-    );
+    assert_eq!(debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"), (0, None));
     for it in [debt("a", 1, 10), debt("b", 1, 20), debt("a", 2, 30)] {
-        debts::owe(&mut tx, &scene.organization, &scene.mailbox.id, &it)
-            .await
-            .expect("owed");
+        debts::owe(&mut tx, &scene.organization, &scene.mailbox.id, &it).await.expect("owed");
     }
-    assert_eq!(
-        debts::due(&mut tx, &scene.mailbox.id, at(29), 9).await.expect("read"),
-        [debt("b", 1, 20)]
-    );
-    assert_eq!(
-        debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"),
-        (2, Some(at(20)))
-    );
+    assert_eq!(debts::due(&mut tx, &scene.mailbox.id, at(29), 9).await.expect("read"), [debt("b", 1, 20)]);
+    assert_eq!(debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"), (2, Some(at(20))));
     debts::paid(&mut tx, &scene.mailbox.id, "b").await.expect("paid");
-    assert_eq!(
-        debts::list(&mut tx, &scene.mailbox.id, 9).await.expect("read"),
-        [debt("a", 2, 30)]
-    );
+    assert_eq!(debts::list(&mut tx, &scene.mailbox.id, 9).await.expect("read"), [debt("a", 2, 30)]);
 }
 
 async fn the_feed_is_numbered_without_gaps(scene: Scene) {
     put(&scene, &[message("m1", 10, &["INBOX"])]).await;
     let appends = (0..10).map(|n| {
-        let (store, organization, person, mailbox) = (
-            scene.store.clone(),
-            scene.organization.clone(),
-            scene.person.id.clone(),
-            scene.mailbox.id.clone(),
-        );
+        let (store, organization, person, mailbox) =
+            (scene.store.clone(), scene.organization.clone(), scene.person.id.clone(), scene.mailbox.id.clone());
         async move {
-            let change = |id: &str| NewChange {
-                kind: "message.added",
-                subject_id: id.to_owned(),
-                data: json!({ "by": n }),
-            };
-            let of = Of {
-                organization: &organization,
-                person: &person,
-                mailbox: &mailbox,
-            };
+            let change =
+                |id: &str| NewChange { kind: "message.added", subject_id: id.to_owned(), data: json!({ "by": n }) };
+            let of = Of { organization: &organization, person: &person, mailbox: &mailbox };
             let mut tx = store.write().await.expect("a transaction");
-            let last = changes::append(&mut tx, of, &[change("m1"), change("gone")], at(n))
-                .await
-                .expect("appended");
+            let last = changes::append(&mut tx, of, &[change("m1"), change("gone")], at(n)).await.expect("appended");
             if n % 2 == 0 {
                 tx.commit().await.expect("committed");
             }
@@ -797,30 +510,15 @@ async fn the_feed_is_numbered_without_gaps(scene: Scene) {
     });
     futures::future::join_all(appends).await;
     let mut tx = scene.store.write().await.expect("a transaction");
-    let read = changes::of_person(&mut tx, &scene.person.id, 0, 100)
-        .await
-        .expect("read");
-    assert_eq!(
-        read.iter().map(|it| it.seq).collect::<Vec<_>>(),
-        (1..=10).collect::<Vec<_>>()
-    );
+    let read = changes::of_person(&mut tx, &scene.person.id, 0, 100).await.expect("read");
+    assert_eq!(read.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     assert_eq!(read[0].message.as_ref().map(|it| it.subject.as_str()), Some("Gruß 👋"));
     assert!(read[1].message.is_none(), "the message has gone since");
-    assert_eq!(
-        (read[1].kind.as_str(), &read[1].mailbox_id),
-        ("message.added", &scene.mailbox.id)
-    );
-    let newest = changes::newest_of_person(&mut tx, &scene.person.id, 10, 2)
-        .await
-        .expect("read");
+    assert_eq!((read[1].kind.as_str(), &read[1].mailbox_id), ("message.added", &scene.mailbox.id));
+    let newest = changes::newest_of_person(&mut tx, &scene.person.id, 10, 2).await.expect("read");
     assert_eq!(newest.iter().map(|it| it.seq).collect::<Vec<_>>(), [9, 8]);
     assert_eq!(changes::last_seq(&mut tx, &scene.organization).await.expect("read"), 10);
-    assert_eq!(
-        changes::append(&mut tx, scene.of(), &[], at(1))
-            .await
-            .expect("nothing to append"),
-        None
-    );
+    assert_eq!(changes::append(&mut tx, scene.of(), &[], at(1)).await.expect("nothing to append"), None);
 }
 
 async fn calls_are_summed_by_day(scene: Scene) {
@@ -835,15 +533,11 @@ async fn calls_are_summed_by_day(scene: Scene) {
     };
     let mut tx = scene.store.write().await.expect("a transaction");
     for it in [count("2026-11-21", 1), count("2026-11-22", 2), count("2026-11-22", 3)] {
-        call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &it)
-            .await
-            .expect("added");
+        call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &it).await.expect("added");
     }
     let all = call_counts::of_grant(&mut tx, &scene.grant.id, 9).await.expect("read");
     assert_eq!(
-        all.iter()
-            .map(|it| (it.day.as_str(), it.calls, it.units, it.bytes))
-            .collect::<Vec<_>>(),
+        all.iter().map(|it| (it.day.as_str(), it.calls, it.units, it.bytes)).collect::<Vec<_>>(),
         [("2026-11-22", 5, 100, 200), ("2026-11-21", 1, 20, 100)]
     );
     assert_eq!(call_counts::erase(&mut tx, &scene.grant.id).await.expect("erased"), 2);
@@ -851,20 +545,11 @@ async fn calls_are_summed_by_day(scene: Scene) {
 
 async fn operator_faults_keep_their_since(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    operator_faults::raise(&mut tx, "pubsub.topic_missing", "first", at(1))
-        .await
-        .expect("raised");
-    operator_faults::raise(&mut tx, "pubsub.topic_missing", "second", at(5))
-        .await
-        .expect("raised");
+    operator_faults::raise(&mut tx, "pubsub.topic_missing", "first", at(1)).await.expect("raised");
+    operator_faults::raise(&mut tx, "pubsub.topic_missing", "second", at(5)).await.expect("raised");
     let all = operator_faults::list(&mut tx).await.expect("read");
-    assert_eq!(
-        (all[0].since, all[0].last_at, all[0].detail.as_str()),
-        (at(1), at(5), "second")
-    );
-    operator_faults::clear(&mut tx, "pubsub.topic_missing")
-        .await
-        .expect("cleared");
+    assert_eq!((all[0].since, all[0].last_at, all[0].detail.as_str()), (at(1), at(5), "second"));
+    operator_faults::clear(&mut tx, "pubsub.topic_missing").await.expect("cleared");
     assert_eq!(operator_faults::list(&mut tx).await.expect("read"), []);
 }
 
@@ -872,89 +557,42 @@ async fn access_keys_belong_to_their_person(scene: Scene) {
     let stranger = person(&scene.random, &scene.organization, "2");
     let mut tx = scene.store.write().await.expect("a transaction");
     people::create(&mut tx, &stranger, at(0)).await.expect("created");
-    access_keys::create(&mut tx, "h", &scene.person.id, "laptop", at(1))
-        .await
-        .expect("created");
+    access_keys::create(&mut tx, "h", &scene.person.id, "laptop", at(1)).await.expect("created");
     access_keys::used(&mut tx, "h", at(2)).await.expect("written");
-    let whose = access_keys::person_of(&mut tx, "h")
-        .await
-        .expect("read")
-        .map(|it| it.id);
+    let whose = access_keys::person_of(&mut tx, "h").await.expect("read").map(|it| it.id);
     assert_eq!(whose.as_ref(), Some(&scene.person.id));
-    let keys = access_keys::of_person(&mut tx, &scene.person.id, 9)
-        .await
-        .expect("read");
+    let keys = access_keys::of_person(&mut tx, &scene.person.id, 9).await.expect("read");
     assert_eq!((keys[0].name.as_str(), keys[0].used_at), ("laptop", Some(at(2))));
-    assert!(
-        !access_keys::delete(&mut tx, &stranger.id, "h")
-            .await
-            .expect("not theirs")
-    );
-    assert!(
-        access_keys::delete(&mut tx, &scene.person.id, "h")
-            .await
-            .expect("deleted")
-    );
+    assert!(!access_keys::delete(&mut tx, &stranger.id, "h").await.expect("not theirs"));
+    assert!(access_keys::delete(&mut tx, &scene.person.id, "h").await.expect("deleted"));
     assert!(access_keys::person_of(&mut tx, "h").await.expect("read").is_none());
 }
 
 async fn key_proofs_are_kept(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     key_proofs::add(&mut tx, "k1", "first", at(1)).await.expect("added");
-    key_proofs::add(&mut tx, "k1", "second", at(2))
-        .await
-        .expect("the first stays");
-    assert_eq!(
-        key_proofs::list(&mut tx).await.expect("read"),
-        [("k1".to_owned(), "first".to_owned())]
-    );
+    key_proofs::add(&mut tx, "k1", "second", at(2)).await.expect("the first stays");
+    assert_eq!(key_proofs::list(&mut tx).await.expect("read"), [("k1".to_owned(), "first".to_owned())]);
 }
 
 async fn erasing_leaves_nothing_of_a_mailbox(scene: Scene) {
     put(&scene, &[message("a", 10, &["INBOX"])]).await;
     let mut tx = scene.store.write().await.expect("a transaction");
-    let fill = Fill {
-        message_id: "b".into(),
-        thread_id: "t".into(),
-    };
-    fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &[fill])
-        .await
-        .expect("added");
-    let change = NewChange {
-        kind: "message.added",
-        subject_id: "a".into(),
-        data: json!({}),
-    };
-    changes::append(&mut tx, scene.of(), &[change], at(1))
-        .await
-        .expect("appended");
+    let fill = Fill { message_id: "b".into(), thread_id: "t".into() };
+    fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &[fill]).await.expect("added");
+    let change = NewChange { kind: "message.added", subject_id: "a".into(), data: json!({}) };
+    changes::append(&mut tx, scene.of(), &[change], at(1)).await.expect("appended");
     let rows = mailboxes::erase(&mut tx, &scene.mailbox.id).await.expect("erased");
     assert_eq!(rows, 5, "message, its label, fill, change, mailbox");
     assert_eq!(messages::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 0);
     assert_eq!(fills::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 0);
-    assert!(
-        changes::of_person(&mut tx, &scene.person.id, 0, 9)
-            .await
-            .expect("read")
-            .is_empty()
-    );
-    assert!(
-        mailboxes::by_id(&mut tx, &scene.mailbox.id)
-            .await
-            .expect("read")
-            .is_none()
-    );
+    assert!(changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read").is_empty());
+    assert!(mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").is_none());
 }
 
 async fn history_ids_up_to_the_last_are_kept(scene: Scene) {
-    let last = Message {
-        history_id: HistoryId(u64::MAX),
-        ..message("a", i64::MAX, &[])
-    };
+    let last = Message { history_id: HistoryId(u64::MAX), ..message("a", i64::MAX, &[]) };
     put(&scene, std::slice::from_ref(&last)).await;
     let mut tx = scene.store.read().await.expect("a transaction");
-    assert_eq!(
-        messages::by_id(&mut tx, &scene.mailbox.id, "a").await.expect("read"),
-        Some(last)
-    );
+    assert_eq!(messages::by_id(&mut tx, &scene.mailbox.id, "a").await.expect("read"), Some(last));
 }

@@ -20,34 +20,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("seal", &["clock", "id", "random", "store"]),
     ("org", &["clock", "id", "random", "store"]),
     ("feed", &["app", "clock", "id", "store"]),
-    (
-        "access",
-        &["app", "clock", "config", "id", "org", "random", "seal", "store"],
-    ),
-    (
-        "connect",
-        &[
-            "access", "app", "clock", "config", "id", "org", "random", "seal", "store",
-        ],
-    ),
-    (
-        "signin",
-        &["app", "clock", "config", "id", "org", "random", "seal", "store"],
-    ),
+    ("access", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
+    ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "store"]),
+    ("signin", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("notices", &["app", "clock", "config", "id", "org", "random", "store"]),
-    (
-        "sync",
-        &[
-            "access", "app", "clock", "config", "feed", "id", "org", "random", "seal", "store",
-        ],
-    ),
+    ("sync", &["access", "app", "clock", "config", "feed", "id", "org", "random", "seal", "store"]),
     // The parts in one place; they know each other only through it.
-    (
-        "app",
-        &[
-            "access", "clock", "config", "feed", "id", "org", "random", "seal", "store", "sync",
-        ],
-    ),
+    ("app", &["access", "clock", "config", "feed", "id", "org", "random", "seal", "store", "sync"]),
     (
         "web",
         &[
@@ -58,17 +37,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// The modules that may speak to Google, or about Google's answers.
-const MAY_USE_GOOGLE: &[&str] = &[
-    "access", "app", "cli", "config", "connect", "notices", "org", "signin", "sync",
-];
+const MAY_USE_GOOGLE: &[&str] = &["access", "app", "cli", "config", "connect", "notices", "org", "signin", "sync"];
 
 /// The only files of the product that may use the false Google.
 const MAY_USE_SANDBOX: &[&str] = &["intail/src/cli/demo.rs", "intail/src/cli/simulate.rs"];
 
 /// Names that say nothing about what is inside.
-const EMPTY_NAMES: &[&str] = &[
-    "utils", "util", "helpers", "helper", "common", "core", "models", "services", "managers", "misc", "shared",
-];
+const EMPTY_NAMES: &[&str] =
+    &["utils", "util", "helpers", "helper", "common", "core", "models", "services", "managers", "misc", "shared"];
 
 /// The longest line, in characters.
 const COLUMNS_MAX: usize = 120;
@@ -128,11 +104,7 @@ fn files(endings: &[&str]) -> Vec<Source> {
 
 fn read(path: &PathBuf) -> Source {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let path = path
-        .strip_prefix(root())
-        .unwrap_or(path)
-        .to_string_lossy()
-        .replace('\\', "/");
+    let path = path.strip_prefix(root()).unwrap_or(path).to_string_lossy().replace('\\', "/");
     Source { path, text }
 }
 
@@ -186,11 +158,7 @@ fn names_at_the_top(list: &str) -> Vec<String> {
 }
 
 fn first_name(text: &str) -> Option<String> {
-    let name: String = text
-        .trim()
-        .chars()
-        .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
-        .collect();
+    let name: String = text.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
     // Types and functions at the crate's root begin with a capital or don't exist; modules are small.
     (!name.is_empty() && name.starts_with(char::is_lowercase)).then_some(name)
 }
@@ -217,12 +185,7 @@ fn the_arrows_point_one_way() {
 
 #[test]
 fn use_lists_are_understood() {
-    let source = |text: &str| {
-        used_modules(&Source {
-            path: String::new(),
-            text: text.to_owned(),
-        })
-    };
+    let source = |text: &str| used_modules(&Source { path: String::new(), text: text.to_owned() });
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(source("use crate::store::{a, b};"), set(&["store"]));
     assert_eq!(
@@ -230,10 +193,7 @@ fn use_lists_are_understood() {
         set(&["notices", "sync", "web"])
     );
     assert_eq!(source("    let x = crate::id::new();"), set(&["id"]));
-    assert_eq!(
-        source("// crate::web\n/// [`crate::sync`]\npub(crate) fn x() {}"),
-        set(&[])
-    );
+    assert_eq!(source("// crate::web\n/// [`crate::sync`]\npub(crate) fn x() {}"), set(&[]));
     assert!(mentions("use sqlx::Row;", "sqlx") && !mentions("sqlx_like()", "sqlx"));
 }
 
@@ -251,9 +211,7 @@ fn crates_are_used_where_they_belong() {
                 broken.push(format!("{place}: {module} must not use intail_google"));
             }
             if mentions(line, "intail_sandbox") && !MAY_USE_SANDBOX.contains(&source.path.as_str()) {
-                broken.push(format!(
-                    "{place}: only the demo, the simulation and tests use the sandbox"
-                ));
+                broken.push(format!("{place}: only the demo, the simulation and tests use the sandbox"));
             }
         }
     }
@@ -277,13 +235,8 @@ fn google_and_sandbox_use_nothing_of_ours() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent = rust_files()
-        .into_iter()
-        .filter(|source| !source.text.starts_with("//! "));
-    assert_none(
-        "a file begins with `//! ` and a sentence",
-        silent.map(|source| source.path).collect(),
-    );
+    let silent = rust_files().into_iter().filter(|source| !source.text.starts_with("//! "));
+    assert_none("a file begins with `//! ` and a sentence", silent.map(|source| source.path).collect());
 }
 
 #[test]
@@ -305,23 +258,14 @@ fn no_module_has_an_empty_name() {
     };
     assert_none(
         "a name says what is inside",
-        rust_files()
-            .into_iter()
-            .filter(empty)
-            .map(|source| source.path)
-            .collect(),
+        rust_files().into_iter().filter(empty).map(|source| source.path).collect(),
     );
 }
 
 #[test]
 fn nothing_is_left_for_later() {
     // Put together from parts, so that this file doesn't find itself.
-    let words = [
-        concat!("TO", "DO"),
-        concat!("FIX", "ME"),
-        concat!("to", "do!("),
-        concat!("#[ig", "nore"),
-    ];
+    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!("), concat!("#[ig", "nore")];
     let mut broken = Vec::new();
     for source in rust_files() {
         for (index, line) in source.text.lines().enumerate() {
@@ -336,10 +280,7 @@ fn nothing_is_left_for_later() {
 fn tests_wait_for_events_not_for_time() {
     let word = concat!("sle", "ep(");
     let mut broken = Vec::new();
-    for source in rust_files()
-        .into_iter()
-        .filter(|source| source.path.contains("/tests/"))
-    {
+    for source in rust_files().into_iter().filter(|source| source.path.contains("/tests/")) {
         let lines = source.code().filter(|(_, line)| line.contains(word));
         broken.extend(lines.map(|(number, _)| format!("{}:{number}", source.path)));
     }
@@ -349,40 +290,18 @@ fn tests_wait_for_events_not_for_time() {
 #[test]
 fn the_store_rarely_asks_which_database() {
     let mut matches = Vec::new();
-    for source in rust_files()
-        .into_iter()
-        .filter(|source| source.module() == Some("store"))
-    {
-        let arms = source
-            .code()
-            .filter(|(_, line)| line.trim_start().split("=>").next().is_some_and(is_sqlite_arm));
-        matches.extend(
-            arms.filter(|(_, line)| line.contains("=>"))
-                .map(|(number, _)| (source.path.clone(), number)),
-        );
+    for source in rust_files().into_iter().filter(|source| source.module() == Some("store")) {
+        let arms = source.code().filter(|(_, line)| line.trim_start().split("=>").next().is_some_and(is_sqlite_arm));
+        matches.extend(arms.filter(|(_, line)| line.contains("=>")).map(|(number, _)| (source.path.clone(), number)));
     }
-    let places = matches
-        .iter()
-        .map(|(path, number)| format!("{path}:{number}"))
-        .collect::<Vec<_>>();
-    assert!(
-        places.len() <= DIALECT_MATCHES_MAX,
-        "the budget is {DIALECT_MATCHES_MAX}:\n{}",
-        places.join("\n")
-    );
-    let strangers = matches
-        .iter()
-        .filter(|(path, _)| !DIALECT_FILES.contains(&path.as_str()));
-    assert_none(
-        "only the two plumbing files decide by database",
-        strangers.map(|(path, _)| path.clone()).collect(),
-    );
+    let places = matches.iter().map(|(path, number)| format!("{path}:{number}")).collect::<Vec<_>>();
+    assert!(places.len() <= DIALECT_MATCHES_MAX, "the budget is {DIALECT_MATCHES_MAX}:\n{}", places.join("\n"));
+    let strangers = matches.iter().filter(|(path, _)| !DIALECT_FILES.contains(&path.as_str()));
+    assert_none("only the two plumbing files decide by database", strangers.map(|(path, _)| path.clone()).collect());
 }
 
 fn is_sqlite_arm(pattern: &str) -> bool {
-    ["Self::Sqlite", "Db::Sqlite", "Tx::Sqlite"]
-        .iter()
-        .any(|name| pattern.contains(name))
+    ["Self::Sqlite", "Db::Sqlite", "Tx::Sqlite"].iter().any(|name| pattern.contains(name))
 }
 
 #[test]
@@ -394,9 +313,7 @@ fn every_store_function_is_in_the_contract_suite() {
     let mut missing = Vec::new();
     // The plumbing is run by everything else.
     let plumbing = |source: &Source| DIALECT_FILES.contains(&source.path.as_str());
-    let nouns = rust_files()
-        .into_iter()
-        .filter(|source| source.module() == Some("store") && !plumbing(source));
+    let nouns = rust_files().into_iter().filter(|source| source.module() == Some("store") && !plumbing(source));
     for source in nouns {
         for (number, line) in source.code() {
             let Some((_, rest)) = line.split_once("pub async fn ") else {
@@ -408,18 +325,13 @@ fn every_store_function_is_in_the_contract_suite() {
             }
         }
     }
-    assert_none(
-        "the contract suite in tests/it/store.rs runs every store function on both databases",
-        missing,
-    );
+    assert_none("the contract suite in tests/it/store.rs runs every store function on both databases", missing);
 }
 
 #[test]
 fn no_file_knows_a_machine() {
     let paths = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
-    let endings = [
-        ".rs", ".toml", ".md", ".html", ".css", ".js", ".sql", ".sh", ".json", ".yml",
-    ];
+    let endings = [".rs", ".toml", ".md", ".html", ".css", ".js", ".sql", ".sh", ".json", ".yml"];
     let mut broken = Vec::new();
     for source in files(&endings) {
         for (index, line) in source.text.lines().enumerate() {
@@ -439,10 +351,7 @@ fn is_machine_path(line: &str, path: &str) -> bool {
 #[test]
 fn continuous_integration_runs_what_developers_run() {
     let script = std::fs::read_to_string(root().join(".ci/run")).expect(".ci/run exists");
-    assert!(
-        script.contains("set -euo pipefail") && script.contains("cargo xtask test"),
-        "{script}"
-    );
+    assert!(script.contains("set -euo pipefail") && script.contains("cargo xtask test"), "{script}");
     assert!(root().join(".config/nextest.toml").is_file());
 }
 

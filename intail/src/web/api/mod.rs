@@ -59,14 +59,8 @@ struct AccessKeys;
 
 impl Modify for AccessKeys {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("intail_…")
-            .build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("access_key", SecurityScheme::Http(scheme));
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("intail_…").build();
+        openapi.components.get_or_insert_default().add_security_scheme("access_key", SecurityScheme::Http(scheme));
     }
 }
 
@@ -129,9 +123,7 @@ pub(super) async fn mailbox(
 ) -> Result<Json<MailboxShape>, Trouble> {
     let mut tx = web.app.store.read().await?;
     let connection = owned(&web, &mut tx, &caller, &id).await?;
-    MailboxShape::of(&connection)
-        .map(Json)
-        .ok_or_else(|| trouble::not_there("mailbox"))
+    MailboxShape::of(&connection).map(Json).ok_or_else(|| trouble::not_there("mailbox"))
 }
 
 /// A mailbox's labels.
@@ -151,9 +143,7 @@ pub(super) async fn labels(
     let connection = owned(&web, &mut tx, &caller, &id).await?;
     let mailbox = connection.mailbox.ok_or_else(|| trouble::not_there("mailbox"))?;
     let labels = labels::list(&mut tx, &mailbox.id).await?;
-    Ok(Json(LabelsShape {
-        labels: labels.iter().map(LabelShape::of).collect(),
-    }))
+    Ok(Json(LabelsShape { labels: labels.iter().map(LabelShape::of).collect() }))
 }
 
 /// Which messages.
@@ -193,10 +183,7 @@ pub(super) async fn messages(
     let listed = messages::page(&mut tx, &mailbox.id, label.as_deref(), after.as_ref(), limit + 1).await?;
     let next = after_page(&listed, limit);
     let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    Ok(Json(MessagesShape {
-        messages: listed.iter().take(shown).map(MessageShape::of).collect(),
-        next,
-    }))
+    Ok(Json(MessagesShape { messages: listed.iter().take(shown).map(MessageShape::of).collect(), next }))
 }
 
 /// One message: headers and labels.
@@ -222,9 +209,7 @@ pub(super) async fn message(
         return Err(trouble::not_there("message"));
     }
     let message = messages::by_id(&mut tx, &mailbox.id, &message_id).await?;
-    message
-        .map(|it| Json(MessageShape::of(&it)))
-        .ok_or_else(|| trouble::not_there("message"))
+    message.map(|it| Json(MessageShape::of(&it))).ok_or_else(|| trouble::not_there("message"))
 }
 
 /// Which changes.
@@ -257,11 +242,7 @@ pub(super) async fn changes(
     let more = listed.len() > shown;
     listed.truncate(shown);
     let next = listed.last().map_or(after, |it| it.seq);
-    Ok(Json(ChangesShape {
-        changes: listed.iter().map(ChangeShape::of).collect(),
-        next,
-        more,
-    }))
+    Ok(Json(ChangesShape { changes: listed.iter().map(ChangeShape::of).collect(), next, more }))
 }
 
 fn page(limit: Option<i64>) -> i64 {
@@ -296,9 +277,6 @@ mod tests {
 
     #[test]
     fn pages_are_bounded() {
-        assert_eq!(
-            [None, Some(-5), Some(0), Some(7), Some(i64::MAX)].map(page),
-            [100, 1, 1, 7, 500]
-        );
+        assert_eq!([None, Some(-5), Some(0), Some(7), Some(i64::MAX)].map(page), [100, 1, 1, 7, 500]);
     }
 }

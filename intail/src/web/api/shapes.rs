@@ -82,11 +82,7 @@ impl ConnectionShape {
         let granted = |it: Permission| connection.is_some_and(|connection| connection.granted.contains(&it));
         let permissions = Permission::ALL
             .into_iter()
-            .map(|it| PermissionShape {
-                scope: it.scope(),
-                title: it.title(),
-                granted: granted(it),
-            })
+            .map(|it| PermissionShape { scope: it.scope(), title: it.title(), granted: granted(it) })
             .collect();
         Self {
             connected: connection.is_some_and(Connection::is_connected),
@@ -182,10 +178,7 @@ impl MailboxShape {
             complete_back_to: mailbox.oldest_ms.map(from_ms),
             paused_until: mailbox.paused_until,
             push: PushShape::of(&connection.push),
-            debts: DebtsShape {
-                count: connection.debts,
-                next_try_at: connection.next_debt_at,
-            },
+            debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
         })
     }
 }
@@ -194,21 +187,12 @@ impl PushShape {
     fn of(push: &Push) -> Self {
         let (state, since, expires_at, renews_at, problem) = match push {
             Push::NotYet { problem } => ("not_yet", None, None, None, problem),
-            Push::Live {
-                since,
-                expires_at,
-                renews_at,
-                problem,
-            } => ("live", Some(*since), Some(*expires_at), Some(*renews_at), problem),
+            Push::Live { since, expires_at, renews_at, problem } => {
+                ("live", Some(*since), Some(*expires_at), Some(*renews_at), problem)
+            }
             Push::Lapsed { at, problem } => ("lapsed", None, Some(*at), None, problem),
         };
-        Self {
-            state,
-            since,
-            expires_at,
-            renews_at,
-            problem: problem.clone(),
-        }
+        Self { state, since, expires_at, renews_at, problem: problem.clone() }
     }
 }
 
@@ -226,11 +210,7 @@ pub(in crate::web) struct LabelShape {
 
 impl LabelShape {
     pub(super) fn of(label: &Label) -> Self {
-        Self {
-            id: label.id.clone(),
-            name: label.name.clone(),
-            kind: label.kind.word(),
-        }
+        Self { id: label.id.clone(), name: label.name.clone(), kind: label.kind.word() }
     }
 }
 

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use fantoccini::actions::{InputSource as _, MOUSE_BUTTON_LEFT, MouseActions, PointerAction};
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
-use fantoccini::wd::{Capabilities, Locator, WebDriverCompatibleCommand};
+use fantoccini::wd::{Capabilities, Locator, WebDriverCompatibleCommand, WindowHandle};
 use fantoccini::{Client, ClientBuilder};
 use http::Method;
 use serde_json::{Value, json};
@@ -50,23 +51,13 @@ impl Browser {
     pub(crate) async fn start() -> Self {
         let profile = tempfile::tempdir().expect("a folder for the profile");
         let mut command = Command::new(variable("INTAIL_TEST_CHROMEDRIVER"));
-        let port = |line: &str| {
-            line.split_once("successfully on port ")?
-                .1
-                .trim_end_matches('.')
-                .parse::<u16>()
-                .ok()
-        };
+        let port = |line: &str| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok();
         let (driver, port) = Program::start(command.arg("--port=0"), port);
         let address = format!("http://127.0.0.1:{port}");
         let mut builder = ClientBuilder::rustls().expect("the machine's certificates can be read");
         let connected = builder.capabilities(capabilities(&profile)).connect(&address).await;
         let client = connected.unwrap_or_else(|error| panic!("chromium could not be started: {error}"));
-        let browser = Self {
-            client,
-            _driver: driver,
-            _profile: profile,
-        };
+        let browser = Self { client, _driver: driver, _profile: profile };
         browser.viewport(Viewport::Desktop).await;
         browser
     }
@@ -96,27 +87,18 @@ impl Browser {
     /// Waits until the address contains `part`.
     pub(crate) async fn wait_for_address(&self, part: &str) {
         let script = "return location.href.includes(arguments[0])";
-        self.wait_for_script(script, json!([part]), || format!("the address never contained {part}"))
-            .await;
+        self.wait_for_script(script, json!([part]), || format!("the address never contained {part}")).await;
     }
 
     /// Waits until `script` returns true, across navigations and also on pages without JavaScript.
     pub(crate) async fn wait_for_script(&self, script: &str, arguments: Value, what: impl FnOnce() -> String) {
         let arguments = arguments.as_array().cloned().unwrap_or_default();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the browser is another program: all one can do is look again"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the browser is another program: all one can do is look again")]
         let mut looks = tokio::time::interval(WAIT_STEP);
         for _ in 0..LOOKS_MAX {
             looks.tick().await;
             // An error is a page that is just being replaced.
-            if self
-                .client
-                .execute(script, arguments.clone())
-                .await
-                .is_ok_and(|answer| answer == true)
-            {
+            if self.client.execute(script, arguments.clone()).await.is_ok_and(|answer| answer == true) {
                 return;
             }
         }
@@ -139,6 +121,47 @@ impl Browser {
         self.check(result, || format!("{locator:?} can't be clicked")).await;
     }
 
+    /// Waits for the element and clicks it twice, as quickly as a hand can.
+    pub(crate) async fn double_click_css(&self, css: &str) {
+        let element = self.find(Locator::Css(css)).await;
+        let mut mouse = MouseActions::new("mouse".to_owned()).then(PointerAction::MoveToElement {
+            element,
+            duration: None,
+            x: 0.0,
+            y: 0.0,
+        });
+        for _ in 0..2 {
+            let button = MOUSE_BUTTON_LEFT;
+            mouse = mouse.then(PointerAction::Down { button }).then(PointerAction::Up { button });
+        }
+        let result = self.client.perform_actions(mouse).await;
+        self.check(result, || format!("{css} can't be clicked twice")).await;
+    }
+
+    /// Goes back, as the browser's own button does.
+    pub(crate) async fn back(&self) {
+        let result = self.client.back().await;
+        self.check(result, || "there is no way back".to_owned()).await;
+    }
+
+    /// Opens another window of the same person beside this one, and answers this one's handle and the new one's. What
+    /// follows happens in the new one.
+    pub(crate) async fn another_window(&self) -> (WindowHandle, WindowHandle) {
+        let here = self.client.window().await;
+        let here = self.check(here, || "there is no window".to_owned()).await;
+        let opened = self.client.new_window(false).await;
+        let opened = self.check(opened, || "no other window opens".to_owned()).await.handle;
+        self.turn_to(&opened).await;
+        self.viewport(Viewport::Desktop).await;
+        (here, opened)
+    }
+
+    /// Lets what follows happen in another window. Nothing there is loaded again.
+    pub(crate) async fn turn_to(&self, window: &WindowHandle) {
+        let result = self.client.switch_to_window(window.clone()).await;
+        self.check(result, || "the window has gone".to_owned()).await;
+    }
+
     /// Puts `value` into a field, in place of what stood there.
     pub(crate) async fn fill(&self, css: &str, value: &str) {
         let element = self.find(Locator::Css(css)).await;
@@ -151,26 +174,20 @@ impl Browser {
     /// Presses keys where the focus is, such as `"\u{e004}"` for Tab and `"\u{e007}"` for Enter.
     pub(crate) async fn press(&self, keys: &str) {
         let focus = self.client.active_element().await;
-        let result = self
-            .check(focus, || "nothing has the focus".to_owned())
-            .await
-            .send_keys(keys)
-            .await;
+        let result = self.check(focus, || "nothing has the focus".to_owned()).await.send_keys(keys).await;
         self.check(result, || "the keys can't be pressed".to_owned()).await;
     }
 
     /// Waits until the page shows this text.
     pub(crate) async fn see(&self, text: &str) {
         let script = "return document.body && document.body.innerText.includes(arguments[0])";
-        self.wait_for_script(script, json!([text]), || format!("the page never showed {text:?}"))
-            .await;
+        self.wait_for_script(script, json!([text]), || format!("the page never showed {text:?}")).await;
     }
 
     /// Waits until the page no longer shows this text.
     pub(crate) async fn see_no(&self, text: &str) {
         let script = "return document.body && !document.body.innerText.includes(arguments[0])";
-        self.wait_for_script(script, json!([text]), || format!("the page still shows {text:?}"))
-            .await;
+        self.wait_for_script(script, json!([text]), || format!("the page still shows {text:?}")).await;
     }
 
     /// Waits for the element.
@@ -179,26 +196,21 @@ impl Browser {
     }
 
     async fn find(&self, locator: Locator<'_>) -> Element {
-        let result = self
-            .client
-            .wait()
-            .at_most(WAIT_MAX)
-            .every(WAIT_STEP)
-            .for_element(locator)
-            .await;
+        let result = self.client.wait().at_most(WAIT_MAX).every(WAIT_STEP).for_element(locator).await;
         self.check(result, || format!("{locator:?} never appeared")).await
+    }
+
+    /// What a script of the test finds out about the page.
+    pub(crate) async fn ask(&self, script: &str, arguments: Value) -> Value {
+        let arguments = arguments.as_array().cloned().unwrap_or_default();
+        let result = self.client.execute(script, arguments).await;
+        self.check(result, || format!("the page can't be asked: {script}")).await
     }
 
     /// What the page shows, as text.
     pub(crate) async fn text(&self) -> String {
-        let answer = self
-            .client
-            .execute("return document.body ? document.body.innerText : ''", vec![])
-            .await;
-        answer
-            .ok()
-            .and_then(|text| text.as_str().map(str::to_owned))
-            .unwrap_or_default()
+        let answer = self.client.execute("return document.body ? document.body.innerText : ''", vec![]).await;
+        answer.ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
     /// Sets the window's size.
@@ -221,29 +233,17 @@ impl Browser {
 
     /// Turns JavaScript off or on, from the next page on. WebDriver's own scripts (`see`, `text`) still run.
     pub(crate) async fn javascript(&self, on: bool) {
-        self.tell("Emulation.setScriptExecutionDisabled", json!({"value": !on}))
-            .await;
+        self.tell("Emulation.setScriptExecutionDisabled", json!({"value": !on})).await;
     }
 
     /// Everything that the browser complained about since the last call: errors, refused resources, broken policies.
     pub(crate) async fn complaints(&self) -> Vec<String> {
-        let command = Chromium {
-            path: "se/log",
-            body: json!({"type": "browser"}),
-        };
+        let command = Chromium { path: "se/log", body: json!({"type": "browser"}) };
         let result = self.client.issue_cmd(command).await;
-        let entries = self
-            .check(result, || "the browser's log can't be read".to_owned())
-            .await;
+        let entries = self.check(result, || "the browser's log can't be read".to_owned()).await;
         let severe = |entry: &&Value| matches!(entry["level"].as_str(), Some("SEVERE" | "WARNING"));
         let message = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
-        entries
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(severe)
-            .map(message)
-            .collect()
+        entries.as_array().into_iter().flatten().filter(severe).map(message).collect()
     }
 
     /// Keeps the whole page as `target/screenshots/NAME.png`.
@@ -263,13 +263,7 @@ impl Browser {
     /// Sends one command of the Chrome DevTools protocol.
     async fn tell(&self, method: &'static str, parameters: Value) -> Value {
         let body = json!({"cmd": method, "params": parameters});
-        let result = self
-            .client
-            .issue_cmd(Chromium {
-                path: "goog/cdp/execute",
-                body,
-            })
-            .await;
+        let result = self.client.issue_cmd(Chromium { path: "goog/cdp/execute", body }).await;
         result.unwrap_or_else(|error| panic!("the browser refuses {method}: {error}"))
     }
 
@@ -282,11 +276,7 @@ impl Browser {
         let address = self.client.current_url().await.map(String::from).unwrap_or_default();
         let text: String = self.text().await.chars().take(PAGE_TEXT_MAX).collect();
         let picture = self.screenshot("failed").await;
-        panic!(
-            "{}: {error}\nat {address}\nscreenshot: {}\npage:\n{text}",
-            what(),
-            picture.display()
-        );
+        panic!("{}: {error}\nat {address}\nscreenshot: {}\npage:\n{text}", what(), picture.display());
     }
 }
 
@@ -365,19 +355,13 @@ async fn a_browser_has_two_sizes_and_two_colours_and_can_do_without_scripts() {
     let browser = Browser::start().await;
     browser.viewport(Viewport::Phone).await;
     browser.prefer_dark(true).await;
-    browser
-        .open("data:text/html,<meta name=viewport content=width=device-width><p>phone</p>")
-        .await;
+    browser.open("data:text/html,<meta name=viewport content=width=device-width><p>phone</p>").await;
     let dark = "return innerWidth === 390 && matchMedia('(prefers-color-scheme: dark)').matches";
-    browser
-        .wait_for_script(dark, json!([]), || "the page isn't a dark phone".to_owned())
-        .await;
+    browser.wait_for_script(dark, json!([]), || "the page isn't a dark phone".to_owned()).await;
     let picture = browser.screenshot("harness").await;
     assert!(std::fs::metadata(picture).unwrap().len() > 1_000);
     browser.javascript(false).await;
-    browser
-        .open("data:text/html,<p>plain</p><script>document.write('scripted')</script>#there")
-        .await;
+    browser.open("data:text/html,<p>plain</p><script>document.write('scripted')</script>#there").await;
     browser.see("plain").await;
     assert!(!browser.text().await.contains("scripted"));
     browser.wait_for_address("#there").await;

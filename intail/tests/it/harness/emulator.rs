@@ -15,24 +15,13 @@ pub(crate) struct Emulator {
 impl Emulator {
     /// Starts it on a free port and waits until it listens.
     pub(crate) fn start() -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|free| free.local_addr())
-            .expect("a free port")
-            .port();
+        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr()).expect("a free port").port();
         let mut command = Command::new(variable("INTAIL_TEST_JAVA"));
-        command.args([
-            "-Xmx256m",
-            "-jar",
-            &variable("INTAIL_TEST_PUBSUB_JAR"),
-            "--host=127.0.0.1",
-        ]);
+        command.args(["-Xmx256m", "-jar", &variable("INTAIL_TEST_PUBSUB_JAR"), "--host=127.0.0.1"]);
         command.arg(format!("--port={port}"));
         let listening = |line: &str| line.contains("Server started, listening on").then_some(());
         let (program, ()) = Program::start(&mut command, listening);
-        Self {
-            host: format!("127.0.0.1:{port}"),
-            _program: program,
-        }
+        Self { host: format!("127.0.0.1:{port}"), _program: program }
     }
 
     /// `host:port`, as `PUBSUB_EMULATOR_HOST` wants it.

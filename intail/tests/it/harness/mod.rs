@@ -6,16 +6,14 @@
 pub(crate) mod browser;
 pub(crate) mod emulator;
 pub(crate) mod generated;
+pub(crate) mod live;
 pub(crate) mod postgres;
 mod program;
 pub(crate) mod running;
 
 /// A variable that `cargo xtask test` sets.
 fn variable(name: &str) -> String {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tests are told by their environment where their services are"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "tests are told by their environment where their services are")]
     let value = std::env::var(name);
     value.unwrap_or_else(|_| {
         panic!("{name} isn't set: run `cargo xtask test`, or `cargo xtask with-services cargo test …` for a few tests")

@@ -13,14 +13,9 @@ pub(crate) async fn database() -> String {
     let cluster = variable("INTAIL_TEST_POSTGRES_URL");
     // Tests may be processes or threads: the process id and the number together are unique.
     let name = format!("t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let mut connection = PgConnection::connect(&cluster)
-        .await
-        .expect("the cluster of cargo xtask answers");
+    let mut connection = PgConnection::connect(&cluster).await.expect("the cluster of cargo xtask answers");
     // A name made of letters and digits: nothing to escape, and CREATE DATABASE takes no parameters.
-    connection
-        .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .await
-        .expect("the database is made");
+    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("the database is made");
     connection.close().await.expect("the connection closes");
     let (server, _) = cluster.rsplit_once('/').expect("the cluster's URL names a database");
     format!("{server}/{name}")

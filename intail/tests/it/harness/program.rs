@@ -18,17 +18,11 @@ impl Program {
         ready: impl Fn(&str) -> Option<T> + Clone + Send + 'static,
     ) -> (Self, T) {
         let name = command.get_program().to_string_lossy().into_owned();
-        let spawned = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{name} could not be started: {error}"));
         let (sender, receiver) = mpsc::channel();
-        let outputs: [Option<Box<dyn Read + Send>>; 2] = [
-            child.stdout.take().map(|pipe| Box::new(pipe) as _),
-            child.stderr.take().map(|pipe| Box::new(pipe) as _),
-        ];
+        let outputs: [Option<Box<dyn Read + Send>>; 2] =
+            [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
         for output in outputs.into_iter().flatten() {
             let (sender, ready) = (sender.clone(), ready.clone());
             // To the end, or else the program blocks on a full pipe.

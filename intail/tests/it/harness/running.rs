@@ -102,20 +102,9 @@ impl Running {
         if let Some(host) = &setup.outside_pubsub {
             config.pubsub.endpoint = Url::parse(&format!("http://{host}")).expect("an address");
         }
-        let app = demo::product(&sandbox, config, clock.clone(), random)
-            .await
-            .expect("the product starts");
-        let pubsub = app
-            .google
-            .pubsub(app.config.pubsub.endpoint.as_str(), &Credentials::anonymous());
-        Self {
-            worker: Worker::new(&app),
-            pubsub,
-            sandbox,
-            app,
-            clock,
-            directory,
-        }
+        let app = demo::product(&sandbox, config, clock.clone(), random).await.expect("the product starts");
+        let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), &Credentials::anonymous());
+        Self { worker: Worker::new(&app), pubsub, sandbox, app, clock, directory }
     }
 
     /// An employee of the default world with a mailbox.
@@ -169,8 +158,7 @@ impl Running {
     /// Sets Intail's access level in the Admin console.
     pub(crate) fn set_access(&self, level: AccessLevel) {
         let client = self.app.config.google.client.client_id.clone();
-        self.sandbox
-            .world(|world| world.identity.policy.configured.insert(client, level));
+        self.sandbox.world(|world| world.identity.policy.configured.insert(client, level));
     }
 
     /// Changes the false Google.
@@ -180,9 +168,7 @@ impl Running {
 
     /// Somebody does something in their mailbox.
     pub(crate) fn act(&self, email: &str, action: MailAction) -> Done {
-        self.sandbox
-            .world(|world| world.act(email, &action))
-            .expect("the action is possible")
+        self.sandbox.world(|world| world.act(email, &action)).expect("the action is possible")
     }
 
     /// Time passes, on both sides at once.
@@ -193,18 +179,10 @@ impl Running {
 
     /// Signs in at Intail by the real flow.
     pub(crate) async fn sign_in(&self, email: &str) -> Person {
-        let url = signin::begin(&self.app, BROWSER, "/", Some(email))
-            .await
-            .expect("it begins");
-        let answer = self
-            .visit(email, url, Ticks::All)
-            .await
-            .expect("Google sends the person back");
+        let url = signin::begin(&self.app, BROWSER, "/", Some(email)).await.expect("it begins");
+        let answer = self.visit(email, url, Ticks::All).await.expect("Google sends the person back");
         let callback: signin::Callback = read(&answer);
-        signin::finish(&self.app, BROWSER, callback)
-            .await
-            .expect("signed in")
-            .person
+        signin::finish(&self.app, BROWSER, callback).await.expect("signed in").person
     }
 
     /// Connects by the real flow: Intail's link, Google's pages, the callback.
@@ -221,10 +199,7 @@ impl Running {
         options: Options,
     ) -> Result<Connected, ConnectError> {
         let url = connect::begin(&self.app, person, BROWSER, options).await?;
-        let answer = self
-            .visit(account, url, ticks)
-            .await
-            .expect("Google sends the person back");
+        let answer = self.visit(account, url, ticks).await.expect("Google sends the person back");
         connect::finish(&self.app, Some(person), BROWSER, read::<Callback>(&answer)).await
     }
 
@@ -249,12 +224,7 @@ impl Running {
             .expect("a client");
         let origin = self.sandbox.url().to_owned();
         let cookie = self.world(|world| {
-            let sub = world
-                .identity
-                .person_by_email(email)
-                .expect("a person of the world")
-                .sub
-                .clone();
+            let sub = world.identity.person_by_email(email).expect("a person of the world").sub.clone();
             let cookie = world.identity.new_browser();
             world.identity.sign_in(&cookie, &sub);
             cookie
@@ -263,15 +233,10 @@ impl Running {
         let mut response = http.get(url).header(COOKIE, &cookie).send().await.expect("an answer");
         // Chooser, consent, and the way back: never more pages than this.
         for _ in 0..6 {
-            assert!(
-                response.headers().get(SET_COOKIE).is_none(),
-                "the browser was known already"
-            );
+            assert!(response.headers().get(SET_COOKIE).is_none(), "the browser was known already");
             if let Some(location) = response.headers().get(LOCATION) {
                 let location = location.to_str().expect("an address");
-                let next = Url::parse(&origin)
-                    .and_then(|base| base.join(location))
-                    .expect("an address");
+                let next = Url::parse(&origin).and_then(|base| base.join(location)).expect("an address");
                 if next.as_str().starts_with(PRODUCT) {
                     return Some(next);
                 }
@@ -289,10 +254,7 @@ impl Running {
                     vec![("transaction".to_owned(), transaction), ("account".to_owned(), account)],
                 )
             };
-            let answer = http
-                .post(format!("{origin}{path}"))
-                .header(COOKIE, &cookie)
-                .header(ORIGIN, &origin);
+            let answer = http.post(format!("{origin}{path}")).header(COOKIE, &cookie).header(ORIGIN, &origin);
             response = answer.form(&form).send().await.expect("an answer");
         }
         panic!("Google's pages never ended");
@@ -302,9 +264,7 @@ impl Running {
     pub(crate) async fn take_notices(&self) -> usize {
         let subscription = &self.app.config.pubsub.subscription;
         let batch = self.pubsub.pull(subscription, 100).await.expect("pulled");
-        notices::take(&self.app, batch.iter().map(|it| it.data.as_slice()))
-            .await
-            .expect("taken");
+        notices::take(&self.app, batch.iter().map(|it| it.data.as_slice())).await.expect("taken");
         let ids: Vec<String> = batch.iter().map(|it| it.ack_id.clone()).collect();
         if !ids.is_empty() {
             self.pubsub.acknowledge(subscription, &ids).await.expect("acknowledged");
@@ -347,53 +307,34 @@ impl Running {
     /// A person's mailbox.
     pub(crate) async fn mailbox(&self, person: &Person) -> Mailbox {
         let mut tx = self.app.store.read().await.expect("a transaction");
-        mailboxes::by_person(&mut tx, &person.id)
-            .await
-            .expect("read")
-            .expect("there is one")
+        mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("there is one")
     }
 
     /// What is stored of a person's mail, by id.
     pub(crate) async fn stored(&self, person: &Person) -> BTreeMap<String, Message> {
         let mailbox = self.mailbox(person).await;
         let mut tx = self.app.store.read().await.expect("a transaction");
-        let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX)
-            .await
-            .expect("read");
+        let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX).await.expect("read");
         all.into_iter().map(|it| (it.id.clone(), it)).collect()
     }
 
     /// A person's feed from its beginning.
     pub(crate) async fn feed(&self, person: &Person) -> Vec<Change> {
         let mut tx = self.app.store.read().await.expect("a transaction");
-        changes::of_person(&mut tx, &person.id, 0, i64::MAX)
-            .await
-            .expect("read")
+        changes::of_person(&mut tx, &person.id, 0, i64::MAX).await.expect("read")
     }
 
     /// Promise 1: the rows equal Google's state, and so does the feed folded from its beginning.
     pub(crate) async fn assert_nothing_is_lost(&self, person: &Person) {
         let truth = self.truth(&person.email);
-        let rows: BTreeMap<String, Vec<String>> = self
-            .stored(person)
-            .await
-            .into_iter()
-            .map(|(id, it)| (id, it.labels))
-            .collect();
-        assert_eq!(
-            difference(&rows, &truth),
-            Vec::<String>::new(),
-            "rows against Google's state"
-        );
+        let rows: BTreeMap<String, Vec<String>> =
+            self.stored(person).await.into_iter().map(|(id, it)| (id, it.labels)).collect();
+        assert_eq!(difference(&rows, &truth), Vec::<String>::new(), "rows against Google's state");
         let mut folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for change in self.feed(person).await {
             fold(&mut folded, &change);
         }
-        assert_eq!(
-            difference(&folded, &truth),
-            Vec::<String>::new(),
-            "the folded feed against Google's state"
-        );
+        assert_eq!(difference(&folded, &truth), Vec::<String>::new(), "the folded feed against Google's state");
     }
 
     /// What Google has of a person's mail: labels by message, drafts left out.
@@ -431,9 +372,7 @@ fn small_world() -> WorldFile {
 fn difference(held: &BTreeMap<String, Vec<String>>, truth: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let ids: BTreeSet<&String> = held.keys().chain(truth.keys()).collect();
     let differing = ids.into_iter().filter(|id| held.get(*id) != truth.get(*id));
-    differing
-        .map(|id| format!("{id}: held {:?}, Google has {:?}", held.get(id), truth.get(id)))
-        .collect()
+    differing.map(|id| format!("{id}: held {:?}, Google has {:?}", held.get(id), truth.get(id))).collect()
 }
 
 /// Applies a change as a consumer does, who knows only the feed.
@@ -446,18 +385,14 @@ fn fold(folded: &mut BTreeMap<String, Vec<String>>, change: &Change) {
             folded.insert(change.subject_id.clone(), words("labels"));
         }
         "message.changed" => {
-            let labels = folded
-                .get_mut(&change.subject_id)
-                .expect("a change follows its message");
+            let labels = folded.get_mut(&change.subject_id).expect("a change follows its message");
             let removed = words("labels_removed");
             labels.retain(|it| !removed.contains(it));
             labels.extend(words("labels_added"));
             labels.sort();
         }
         "message.deleted" => {
-            folded
-                .remove(&change.subject_id)
-                .expect("a deletion follows its message");
+            folded.remove(&change.subject_id).expect("a deletion follows its message");
         }
         _ => {}
     }
@@ -474,20 +409,14 @@ fn value_after(page: &str, mark: &str) -> Option<String> {
 }
 
 fn account_of(page: &str, email: &str) -> String {
-    let (before, _) = page
-        .split_once(&format!("data-email=\"{email}\""))
-        .expect("the account is offered");
+    let (before, _) = page.split_once(&format!("data-email=\"{email}\"")).expect("the account is offered");
     let (_, value) = before.rsplit_once("name=\"account\" value=\"").expect("a button");
     value.split_once('"').expect("a value").0.to_owned()
 }
 
 fn consent_form(page: &str, transaction: &str, ticks: Ticks<'_>) -> Vec<(String, String)> {
     let mut form = vec![("transaction".to_owned(), transaction.to_owned())];
-    let answer = if matches!(ticks, Ticks::Cancel) {
-        "cancel"
-    } else {
-        "allow"
-    };
+    let answer = if matches!(ticks, Ticks::Cancel) { "cancel" } else { "allow" };
     for offered in page.split("type=\"checkbox\" name=\"scope\" value=\"").skip(1) {
         let scope = offered.split_once('"').expect("a value").0;
         let ticked = match ticks {
