@@ -17,10 +17,15 @@ use crate::id::GrantId;
 use crate::org::approval;
 use crate::seal::SealError;
 use crate::store::grants::{self, Grant, GrantState};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, operator_faults};
 
 /// A token that ends within this time is refreshed before it is used: longer than the longest run that starts with it.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
+
+/// The operator's fault when Google refuses Intail itself.
+const CLIENT_REFUSED: &str = "oauth.client_refused";
+const CLIENT_REFUSED_DETAIL: &str = "Google refuses Intail's OAuth client, or an API is switched off in its Cloud project. \
+     Run `intail doctor` to see which; Intail tries again every hour.";
 
 /// One refresh per grant at a time within this process; the mailbox's lease keeps other processes away.
 #[derive(Clone, Default)]
@@ -128,7 +133,8 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, Access
     let scopes = if tokens.scopes.is_empty() { grant.scopes.clone() } else { tokens.scopes };
     let mut tx = app.store.write().await?;
     let ends = expiry(now, tokens.expires_in_s);
-    grants::refreshed(&mut tx, &grant.id, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
+    grants::refreshed(&mut tx, grant, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
+    operator_faults::clear(&mut tx, CLIENT_REFUSED).await?;
     // A permission that was taken back at Google shows itself here.
     let complete = scope::REQUESTED.iter().all(|wanted| scopes.iter().any(|it| it == wanted));
     let (state, reason) = if complete { (GrantState::Active, "") } else { (GrantState::Partial, "permission_missing") };
@@ -177,6 +183,9 @@ pub async fn set_closed(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     grants::set_state(tx, &grant.id, state, reason, now).await?;
+    if state == GrantState::NeedsOperator {
+        operator_faults::raise(tx, CLIENT_REFUSED, CLIENT_REFUSED_DETAIL, now).await?;
+    }
     if reason == "blocked_by_administrator" {
         approval::blocked(tx, &grant.organization_id, now).await?;
     }

@@ -11,7 +11,8 @@ use super::lifecycle::{self, Part};
 use super::{CliError, ConfigFile, Outcome, Surroundings, assemble};
 use crate::app::App;
 use crate::config::{Config, PubSubMode};
-use crate::{notices, sync, web};
+use crate::org::receipts;
+use crate::{connect, notices, sync, web};
 
 /// `intail serve …`
 #[derive(Debug, Args)]
@@ -82,7 +83,17 @@ pub(super) fn parts(
             web::serve(app, listener, shutdown).await.map_err(failed)
         }));
     }
+    let (writing, ending) = (app.clone(), shutdown.clone());
+    parts.push(Part::new("receipts", async move {
+        receipts::run(&writing, ending).await;
+        Ok(())
+    }));
     if roles.contains(&Role::Sync) {
+        let (leaving, ending) = (app.clone(), shutdown.clone());
+        parts.push(Part::new("leaving", async move {
+            connect::resume_leaving(&leaving, ending).await;
+            Ok(())
+        }));
         let (app, shutdown) = (app.clone(), shutdown.clone());
         parts.push(Part::new("sync", async move { Ok(sync::run(&app, shutdown).await?) }));
     }

@@ -109,8 +109,8 @@ pub struct Connection {
 }
 
 /// How long an attempt must have been away before its person is told that it was left unfinished: Google shows its own
-/// "access blocked" page and never comes back.
-const ABANDONED_AFTER: SignedDuration = SignedDuration::from_secs(20);
+/// "access blocked" page and never comes back. Short, because whoever is blocked comes back at once.
+const ABANDONED_AFTER: SignedDuration = SignedDuration::from_secs(3);
 /// How long an unfinished attempt is worth a word.
 const ABANDONED_UNTIL: SignedDuration = SignedDuration::from_hours(24);
 
@@ -140,7 +140,14 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         waiting = fills::count(tx, &mailbox.id).await?;
         (owed, next_debt_at) = debts::outlook(tx, &mailbox.id).await?;
     }
-    let push = mailbox.as_ref().map_or(Push::NotYet { problem: None }, |mailbox| push_of(mailbox, now));
+    let push = match &mailbox {
+        // Under a grant that is over, whatever Google still pushes can't be read.
+        Some(mailbox) if !grant.state.works() && mailbox.watch_since.is_some() => {
+            Push::Lapsed { at: grant.state_since, problem: None }
+        }
+        Some(mailbox) => push_of(mailbox, now),
+        None => Push::NotYet { problem: None },
+    };
     Ok(Some(Connection { grant, mailbox, granted, missing, push, stored, waiting, debts: owed, next_debt_at }))
 }
 

@@ -1,7 +1,7 @@
 //! Takes Google's callback: proves that it belongs to the attempt, exchanges the code, checks who came back and what they
 //! permitted, and leaves a grant and a mailbox that is due. A token that may not be kept is revoked on the spot.
 
-use intail_google::id_token::{Expected, IdClaims};
+use intail_google::id_token::{Expected, IdClaims, IdTokenError};
 use intail_google::oauth::{Provider, Tokens, callback_error, scope};
 use intail_google::{BlockReason, ErrorKind, Refusal};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,8 +18,8 @@ use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::mailboxes::{self, Mailbox};
-use crate::store::organizations;
 use crate::store::people::Person;
+use crate::store::{StoreError, organizations};
 
 /// What the callback's address carries. Everything else in it is ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -60,7 +60,7 @@ pub async fn finish(
     let mut tx = app.store.write().await?;
     attempts::set_outcome(&mut tx, &state_hash, outcome).await?;
     if matches!(result, Err(ConnectError::BlockedByAdministrator)) {
-        approval::blocked(&mut tx, &person.organization_id, app.clock.now()).await?;
+        approval::said_blocked(&mut tx, &person.organization_id, app.clock.now()).await?;
     }
     tx.commit().await?;
     result
@@ -111,8 +111,7 @@ async fn finish_taken(
     let (claims, held) = match checked {
         Ok(checked) => checked,
         Err(error) => {
-            // Revoking ends everything that the person granted this project, so a grant that is kept must not be hit.
-            if !matches!(error, ConnectError::AccountTaken { .. }) {
+            if may_be_revoked(app, &error, person).await? {
                 revoke_unkept(app, &tokens).await;
             }
             return Err(error);
@@ -136,11 +135,10 @@ async fn check(
         nonce: Some(&attempt.nonce),
         jwks_uri: &provider.jwks_uri,
     };
-    let claims = app
-        .google
-        .verify_id_token(id_token, &expected)
-        .await
-        .map_err(|error| ConnectError::Unexpected(Box::new(error)))?;
+    let claims = app.google.verify_id_token(id_token, &expected).await.map_err(|error| match error {
+        IdTokenError::Keys(_) => ConnectError::GoogleTrouble(Box::new(error)),
+        error => ConnectError::Unexpected(Box::new(error)),
+    })?;
     let came = claims.email.clone().unwrap_or_default();
 
     let mut tx = app.store.read().await?;
@@ -237,6 +235,19 @@ async fn keep(
     app.due.ring();
     app.feed.tell(&grant.organization_id);
     Ok(Connected { email: grant.email, missing, again: held.is_some() })
+}
+
+/// Whether tokens that aren't kept are given back. Revoking ends everything that the account granted this Cloud project, so
+/// it must not hit a grant that works: another person's, or this person's own when they came back without ticking a box.
+/// Passing trouble decides nothing.
+async fn may_be_revoked(app: &App, error: &ConnectError, person: &Person) -> Result<bool, StoreError> {
+    let mut tx = app.store.read().await?;
+    let held = grants::by_person(&mut tx, &person.id).await?.is_some();
+    Ok(match error {
+        ConnectError::WrongAccount { .. } | ConnectError::WrongOrganization { .. } => true,
+        ConnectError::WiderScope(_) | ConnectError::NothingGranted => !held,
+        _ => false,
+    })
 }
 
 /// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use intail_google::{Caller, ErrorKind};
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::ConnectError;
-use crate::access::{access_row, refresh_row};
+use crate::access::{self, access_row, refresh_row};
 use crate::app::App;
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::grants::{self, Grant, GrantState};
@@ -35,11 +36,25 @@ pub struct Left {
 
 /// Disconnects a person.
 pub async fn leave(app: &App, person: &Person) -> Result<Left, ConnectError> {
+    let mut tx = app.store.read().await?;
+    let grant = grants::by_person(&mut tx, &person.id).await?.ok_or(ConnectError::NotConnected)?;
+    drop(tx);
+    // A working access token, so that the pushes can be stopped; without one the revocation has to do.
+    if let Err(error) = access::caller(app, &grant.id).await {
+        tracing::info!(%error, grant = %grant.id, "a person leaves without a working access token");
+    }
     let mut tx = app.store.write().await?;
     let grant = grants::by_person(&mut tx, &person.id).await?.ok_or(ConnectError::NotConnected)?;
     grants::set_state(&mut tx, &grant.id, GrantState::Left, "left", app.clock.now()).await?;
     tx.commit().await?;
-    erase(app, &grant).await
+    // A task of its own: a browser that goes away must not stop an erasure half way.
+    let (app, grant) = (app.clone(), grant);
+    let mut erasing = JoinSet::new();
+    erasing.spawn(async move { erase(&app, &grant).await });
+    match erasing.join_next().await {
+        Some(Ok(left)) => left,
+        _ => Err(ConnectError::Unexpected("the erasure broke off; it is taken up again".into())),
+    }
 }
 
 /// Takes up erasures that a crash or Google's trouble left unfinished, until `shutdown`.
@@ -74,6 +89,11 @@ async fn erase(app: &App, grant: &Grant) -> Result<Left, ConnectError> {
     let revoked = revoke(app, grant).await;
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
+    let newest = grants::by_id(&mut tx, &grant.id).await?;
+    if newest.is_none_or(|it| it.state != GrantState::Left || it.connected_at != grant.connected_at) {
+        // The person connected again while Google was asked: what is there now is theirs again.
+        return Err(ConnectError::NotConnected);
+    }
     let mut rows = call_counts::erase(&mut tx, &grant.id).await?;
     if let Some(mailbox) = mailboxes::by_person(&mut tx, &grant.person_id).await? {
         rows += mailboxes::erase(&mut tx, &mailbox.id).await?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use intail_google::id_token::{Expected, IdClaims};
+use intail_google::id_token::{Expected, IdClaims, IdTokenError};
 use intail_google::oauth::{AuthorizeRequest, OAuthClient, Provider, code_challenge};
 use intail_google::{ErrorKind, Refusal};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -208,11 +208,10 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
         nonce: Some(&attempt.nonce),
         jwks_uri: &provider.jwks_uri,
     };
-    let claims = app
-        .google
-        .verify_id_token(id_token, &expected)
-        .await
-        .map_err(|error| SignInError::Unexpected(Box::new(error)))?;
+    let claims = app.google.verify_id_token(id_token, &expected).await.map_err(|error| match error {
+        IdTokenError::Keys(_) => SignInError::IssuerTrouble(Box::new(error)),
+        error => SignInError::Unexpected(Box::new(error)),
+    })?;
     let who = vouched(app, &provider, claims)?;
     let mut tx = app.store.write().await?;
     let joined = join(&mut tx, &who, &app.random, app.clock.now()).await?;

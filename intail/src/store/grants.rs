@@ -157,19 +157,20 @@ pub async fn by_google_subject(tx: &mut Tx, subject: &str) -> Result<Option<Gran
     tx.one("SELECT * FROM grants WHERE google_subject = $1", args![subject], grant).await
 }
 
-/// Keeps a refreshed access token and the scopes that came with it.
+/// Keeps a refreshed access token and the scopes that came with it, unless the person has connected again since `grant`
+/// was read: then newer ones are there already.
 pub async fn refreshed(
     tx: &mut Tx,
-    id: &GrantId,
+    grant: &Grant,
     access_sealed: &str,
     access_expires_at: Timestamp,
     refresh_sealed: Option<&str>,
     scopes: &[String],
 ) -> Result<(), StoreError> {
     tx.run(
-        "UPDATE grants SET access_sealed = $2, access_expires_at = $3, refresh_sealed = COALESCE($4, refresh_sealed),
-             scopes = $5 WHERE id = $1",
-        args![id, access_sealed, access_expires_at, refresh_sealed, scopes.join(" ")],
+        "UPDATE grants SET access_sealed = $3, access_expires_at = $4, refresh_sealed = COALESCE($5, refresh_sealed),
+             scopes = $6 WHERE id = $1 AND connected_at = $2",
+        args![&grant.id, grant.connected_at, access_sealed, access_expires_at, refresh_sealed, scopes.join(" ")],
     )
     .await?;
     Ok(())

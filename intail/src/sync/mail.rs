@@ -2,6 +2,7 @@
 //! rows, cursor and changes together, under the lease.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
@@ -35,8 +36,12 @@ const FETCH_MAX: usize = 50;
 const HISTORY_PAGES_MAX: usize = 50;
 /// Messages that a complete pass didn't see, compared in one step.
 const SETTLE_MAX: i64 = 50;
-/// How long a message that history named and Google doesn't show yet is given.
-const NOT_READABLE_YET: Duration = Duration::from_secs(10);
+/// Why a message is owed that history named and Google doesn't show: it may come (observed: seconds), or have gone.
+const NOT_READABLE_YET: &str = "not_readable_yet";
+/// How often it is looked for before it counts as gone: after 10 s, a minute and ten minutes.
+const NOT_READABLE_TRIES_MAX: i64 = 3;
+/// Failures of passing trouble in one step after which nothing more is asked: Google is having a bad time.
+const TRANSIENTS_MAX: usize = 3;
 /// The longest wait between two tries of a debt.
 const DEBT_RETRY_MAX_S: u64 = 3600;
 /// Gmail's label for drafts. Drafts aren't copied: each keystroke's autosave destroys one and makes another.
@@ -51,6 +56,8 @@ pub(super) struct Run<'a> {
     pub(super) grant: Grant,
     pub(super) caller: Caller,
     pub(super) now: Timestamp,
+    /// Whether Google wants no more questions: what was done so far is kept, and the failures go on counting.
+    pub(super) stopping: bool,
 }
 
 /// What asking Google for some messages gave.
@@ -62,7 +69,9 @@ struct Fetched {
     gone: Vec<Fill>,
     /// They couldn't be read, and why.
     failed: Vec<(Fill, &'static str)>,
-    /// Google wants no more questions for now. What wasn't asked any more is in `failed`.
+    /// They weren't asked for, because Google wants no more questions for now.
+    unasked: Vec<Fill>,
+    /// What Google said to that.
     stop: Option<Error>,
 }
 
@@ -94,9 +103,11 @@ impl Run<'_> {
     /// succeeded, so earlier failures are forgotten.
     pub(super) async fn commit(&mut self, mut tx: Tx, changes: &[NewChange]) -> Result<(), StoreError> {
         leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
-        self.mailbox.failures = 0;
-        self.mailbox.paused_until = None;
-        self.mailbox.paused_why = None;
+        if !self.stopping {
+            self.mailbox.failures = 0;
+            self.mailbox.paused_until = None;
+            self.mailbox.paused_why = None;
+        }
         mailboxes::save(&mut tx, &self.mailbox, self.lease).await?;
         let of = Of {
             organization: &self.mailbox.organization_id,
@@ -131,11 +142,17 @@ impl Run<'_> {
         self.mailbox.cursor = Some(current);
         self.mailbox.total_messages = i64::try_from(profile.messages_total).ok();
         let mut tx = self.write().await?;
-        if !profile.email_address.eq_ignore_ascii_case(&self.mailbox.email) {
-            mailboxes::set_email(&mut tx, &self.mailbox.id, &profile.email_address).await?;
-        }
+        self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// Notices carry the address that the account has now: a renamed account would go deaf.
+    async fn follow_rename(&self, tx: &mut Tx, profile: &gmail::Profile) -> Result<(), StoreError> {
+        if profile.email_address.eq_ignore_ascii_case(&self.mailbox.email) {
+            return Ok(());
+        }
+        mailboxes::set_email(tx, &self.mailbox.id, &profile.email_address).await
     }
 
     /// Compares the cursor with Google's present history id: one unit tells whether a notice was missed.
@@ -150,7 +167,8 @@ impl Run<'_> {
         }
         self.mailbox.probe_at =
             if self.push_is_live() { None } else { self.now.saturating_add(PROBE_WITHOUT_PUSH).ok() };
-        let tx = self.write().await?;
+        let mut tx = self.write().await?;
+        self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
     }
@@ -197,18 +215,24 @@ impl Run<'_> {
         let Some(mut cursor) = self.mailbox.cursor else {
             return Ok(Done::Step);
         };
-        let (mut page_token, mut active) = (None, is_noticed(&self.mailbox));
+        let noticed = is_noticed(&self.mailbox);
+        let (mut page_token, mut active) = (None, noticed);
         for _ in 0..HISTORY_PAGES_MAX {
             if let Err(until) = self.take(self.price("gmail.history.list"), Class::Live) {
                 return Ok(Done::Wait(until));
             }
             let page = match self.app.google.gmail(&self.caller).history(cursor.0, page_token.as_deref()).await {
-                Err(error) if self.cursor_is_lost(&error, page_token.is_some()) => return self.reconcile().await,
+                Err(error) if self.cursor_is_lost(&error, page_token.is_some()) => {
+                    return self.reconcile(error).await;
+                }
                 page => page?,
             };
             active |= !page.records.is_empty();
             let is_last = page.next_page_token.is_none();
-            let read_to = match page.history_id.filter(|_| is_last) {
+            // After a notice, Google's present id may already count what can't be read yet: only the looks that follow
+            // take it over.
+            let current = page.history_id.filter(|_| is_last && !noticed);
+            let read_to = match current {
                 Some(current) => HistoryId(current),
                 None => HistoryId(page.records.iter().map(|it| it.id).max().unwrap_or(cursor.0)),
             };
@@ -253,7 +277,8 @@ impl Run<'_> {
             .map(Story::as_fill)
             .collect();
         let fetched = self.fetch_within_budget(&wanted).await;
-        let unnamed = told.values().flat_map(Story::labels).any(|label| !names.contains(label));
+        let labels = told.values().flat_map(Story::labels).chain(fetched.messages.iter().flat_map(|it| &it.labels));
+        let unnamed = labels.into_iter().any(|label| !names.contains(label));
 
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
@@ -264,7 +289,7 @@ impl Run<'_> {
                 None => {}
             }
         }
-        let stop = self.keep(&mut tx, fetched, &mut changes, NOT_READABLE_YET).await?;
+        let stop = self.keep(&mut tx, fetched, &mut changes).await?;
         self.mailbox.advance(read_to, self.now);
         if finished.is_none() {
             // Not read to the end: what the copy is as of hasn't moved.
@@ -319,7 +344,11 @@ impl Run<'_> {
 
     /// The cursor is lost: pin a new one, and compare everything once. Nothing is jumped over, because the pass that
     /// begins here finds what the history no longer tells, and emits it as changes.
-    async fn reconcile(&mut self) -> Result<Done, StepError> {
+    async fn reconcile(&mut self, lost: Error) -> Result<Done, StepError> {
+        if self.mailbox.state == MailboxState::Reconciling && self.mailbox.cursor == self.mailbox.pinned {
+            // Lost again right after it was pinned: comparing once more at once would not help either.
+            return Err(lost.into());
+        }
         let profile = self.app.google.gmail(&self.caller).profile().await?;
         tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches back to the cursor; everything is compared");
         let current = HistoryId(profile.history_id);
@@ -332,7 +361,8 @@ impl Run<'_> {
         self.mailbox.listing_page = None;
         self.mailbox.total_messages = i64::try_from(profile.messages_total).ok();
         let change = self.enter(MailboxState::Reconciling);
-        let tx = self.write().await?;
+        let mut tx = self.write().await?;
+        self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[change]).await?;
         Ok(Done::Step)
     }
@@ -400,8 +430,8 @@ impl Run<'_> {
         let fetched = self.fetch_plan(plan).await;
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
-        // Taken off the list first: what failed is put on as a debt.
-        for fill in &wanted {
+        // Taken off the list first: what failed is put on as a debt. What wasn't asked for stays.
+        for fill in wanted.iter().filter(|it| !fetched.unasked.contains(it)) {
             fills::done(&mut tx, &self.mailbox.id, &fill.message_id).await?;
         }
         let oldest = fetched.messages.iter().map(|it| it.received_ms).min();
@@ -411,8 +441,8 @@ impl Run<'_> {
                 changes.push(deleted(&message));
             }
         }
-        let fetched = Fetched { gone: Vec::new(), ..fetched };
-        let stop = self.keep(&mut tx, fetched, &mut changes, Duration::ZERO).await?;
+        let fetched = Fetched { gone: Vec::new(), unasked: Vec::new(), ..fetched };
+        let stop = self.keep(&mut tx, fetched, &mut changes).await?;
         if self.mailbox.listing_pass == 1 {
             self.mailbox.oldest_ms = [self.mailbox.oldest_ms, oldest].into_iter().flatten().min();
         }
@@ -453,7 +483,7 @@ impl Run<'_> {
         let ids: Vec<String> = unseen.iter().map(|it| it.id.clone()).collect();
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
         let fetched = Fetched { gone: Vec::new(), ..fetched };
-        self.keep(&mut tx, fetched, &mut changes, Duration::ZERO).await?;
+        self.keep(&mut tx, fetched, &mut changes).await?;
         self.commit(tx, &changes).await?;
         Ok(Done::Step)
     }
@@ -476,15 +506,19 @@ impl Run<'_> {
         let fetched = self.fetch_plan(asks).await;
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
+        let tries: BTreeMap<&str, &Debt> = owed.iter().map(|it| (it.message_id.as_str(), it)).collect();
         for gone in &fetched.gone {
-            // Asked for once more after a while and still not there: it has gone.
+            let tries = tries.get(gone.message_id.as_str()).map_or(0, |it| it.tries) + 1;
+            if tries < NOT_READABLE_TRIES_MAX {
+                self.owe(&mut tx, gone, NOT_READABLE_YET, tries, patience(tries)).await?;
+                continue;
+            }
             debts::paid(&mut tx, &self.mailbox.id, &gone.message_id).await?;
             if let Some(message) = messages::by_id(&mut tx, &self.mailbox.id, &gone.message_id).await? {
                 messages::delete(&mut tx, &self.mailbox.id, &message).await?;
                 changes.push(deleted(&message));
             }
         }
-        let tries: BTreeMap<&str, &Debt> = owed.iter().map(|it| (it.message_id.as_str(), it)).collect();
         for message in &fetched.messages {
             changes.extend(self.upsert(&mut tx, message).await?);
             debts::paid(&mut tx, &self.mailbox.id, &message.id).await?;
@@ -494,6 +528,7 @@ impl Run<'_> {
             let tries = before.map_or(0, |it| it.tries) + 1;
             self.owe(&mut tx, fill, reason, tries, debt_wait(tries)).await?;
         }
+        self.stopping = fetched.stop.is_some();
         self.commit(tx, &changes).await?;
         match fetched.stop {
             Some(error) => Err(error.into()),
@@ -549,23 +584,31 @@ impl Run<'_> {
 
     async fn fetch_plan(&self, asks: Vec<Ask>) -> Fetched {
         let mut fetched = Fetched::default();
-        let mut answers = stream::iter(asks).map(|ask| self.ask(ask)).buffer_unordered(CALLS_AT_ONCE);
+        let mut transients = 0;
+        let stopped = AtomicBool::new(false);
+        let mut answers = stream::iter(asks).map(|ask| self.ask(ask, &stopped)).buffer_unordered(CALLS_AT_ONCE);
         while let Some((ask, answer)) = answers.next().await {
+            let is_thread = matches!(ask, Ask::Thread(..));
             let wanted = ask.fills();
             match answer {
-                Ok(found) => {
+                None => fetched.unasked.extend(wanted),
+                Some(Ok(found)) => {
                     let missing = wanted.into_iter().filter(|it| found.iter().all(|there| there.id != it.message_id));
-                    fetched.gone.extend(missing);
+                    // What a thread doesn't show is asked for by itself: only a 404 of its own says that it has gone.
+                    fetched.failed.extend(missing.map(|it| (it, "not_in_its_thread")));
                     fetched.messages.extend(found);
                 }
-                Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => fetched.gone.extend(wanted),
-                Err(error) => {
+                Some(Err(error)) if error.kind == ErrorKind::Refused(Refusal::NotFound) && is_thread => {
+                    fetched.failed.extend(wanted.into_iter().map(|it| (it, "not_in_its_thread")));
+                }
+                Some(Err(error)) if error.kind == ErrorKind::Refused(Refusal::NotFound) => fetched.gone.extend(wanted),
+                Some(Err(error)) => {
                     let reason = error.kind.word();
                     tracing::warn!(%error, mailbox = %self.mailbox.id, "messages couldn't be fetched and are owed");
                     fetched.failed.extend(wanted.into_iter().map(|it| (it, reason)));
-                    if !matches!(error.kind, ErrorKind::Transient | ErrorKind::NotUnderstood)
-                        && error.kind != ErrorKind::Refused(Refusal::Invalid)
-                    {
+                    transients += usize::from(error.kind == ErrorKind::Transient);
+                    if transients >= TRANSIENTS_MAX || !is_about_the_item(&error) {
+                        stopped.store(true, Ordering::Relaxed);
                         fetched.stop = Some(error);
                     }
                 }
@@ -574,29 +617,36 @@ impl Run<'_> {
         fetched
     }
 
-    async fn ask(&self, ask: Ask) -> (Ask, Result<Vec<Message>, Error>) {
+    /// Asks, unless it was found meanwhile that Google wants no more questions.
+    async fn ask(&self, ask: Ask, stopped: &AtomicBool) -> (Ask, Option<Result<Vec<Message>, Error>>) {
+        if stopped.load(Ordering::Relaxed) {
+            return (ask, None);
+        }
         let gmail = self.app.google.gmail(&self.caller);
         let answer = match &ask {
             Ask::One(fill) => gmail.message(&fill.message_id).await.map(|it| vec![stored(it)]),
             Ask::Thread(id, _) => gmail.thread(id).await.map(|it| it.messages.into_iter().map(stored).collect()),
         };
-        (ask, answer)
+        (ask, Some(answer))
     }
 
-    /// Writes what was fetched; what failed or isn't readable yet becomes a debt.
+    /// Writes what was fetched; what failed, wasn't asked for or isn't readable yet becomes a debt.
     async fn keep(
-        &self,
+        &mut self,
         tx: &mut Tx,
         fetched: Fetched,
         changes: &mut Vec<NewChange>,
-        patience: Duration,
     ) -> Result<Option<Error>, StoreError> {
+        self.stopping = fetched.stop.is_some();
         for message in &fetched.messages {
             changes.extend(self.upsert(tx, message).await?);
             self.strike(tx, &message.id).await?;
         }
         for fill in &fetched.gone {
-            self.owe(tx, fill, "not_readable_yet", 0, patience).await?;
+            self.owe(tx, fill, NOT_READABLE_YET, 0, patience(0)).await?;
+        }
+        for fill in &fetched.unasked {
+            self.owe(tx, fill, "not_asked_yet", 0, debt_wait(1)).await?;
         }
         for (fill, reason) in &fetched.failed {
             let wait = if *reason == "waits_for_quota" { Duration::from_secs(1) } else { debt_wait(1) };
@@ -612,7 +662,8 @@ impl Run<'_> {
             return Ok(None);
         }
         match before {
-            Some(before) if before.history_id >= message.history_id => {
+            // Equal ids with other labels: what was stored had been put together from history while the cursor was lost.
+            Some(before) if before.history_id > message.history_id || before == *message => {
                 let ids = [before.id.clone()];
                 messages::seen(tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
                 Ok(None)
@@ -700,7 +751,13 @@ fn digest(records: &[HistoryRecord]) -> BTreeMap<String, Story> {
         for (deltas, add) in [(&record.labels_added, true), (&record.labels_removed, false)] {
             for delta in deltas {
                 let labels = delta.label_ids.iter().map(|label| (id, add, label.clone()));
-                story(&delta.message, &mut |it| it.labelings.extend(labels.clone()));
+                let drafting = delta.label_ids.iter().any(|it| it == DRAFT);
+                story(&delta.message, &mut |it| {
+                    it.labelings.extend(labels.clone());
+                    if drafting {
+                        it.is_draft = add;
+                    }
+                });
             }
         }
         for message in &record.deleted {
@@ -708,6 +765,14 @@ fn digest(records: &[HistoryRecord]) -> BTreeMap<String, Story> {
         }
     }
     told
+}
+
+/// Whether a failure says something about this item only, so that asking for the next one is worth it.
+fn is_about_the_item(error: &Error) -> bool {
+    match &error.kind {
+        ErrorKind::Transient | ErrorKind::NotUnderstood => true,
+        kind => *kind == ErrorKind::Refused(Refusal::Invalid),
+    }
 }
 
 fn changed(before: &Message, after: &Message) -> NewChange {
@@ -722,6 +787,11 @@ fn changed(before: &Message, after: &Message) -> NewChange {
 
 fn deleted(message: &Message) -> NewChange {
     NewChange { kind: "message.deleted", subject_id: message.id.clone(), data: json!({}) }
+}
+
+/// How long to wait before looking again for a message that isn't readable: 10 s, a minute, ten minutes.
+fn patience(tries: i64) -> Duration {
+    Duration::from_secs(10 * 6u64.saturating_pow(u32::try_from(tries).unwrap_or(0)).min(60))
 }
 
 fn debt_wait(tries: i64) -> Duration {

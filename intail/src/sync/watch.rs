@@ -55,7 +55,9 @@ impl Run<'_> {
 
     async fn watched(&mut self, current: HistoryId, expires_at: Timestamp) -> Result<Done, StepError> {
         let gapless = self.mailbox.watch_expires_at.is_some_and(|ends| ends > self.now);
-        let first = !gapless || self.mailbox.watch_since.is_none();
+        // A reconnect begins a new registration, whatever the old one's expiry says.
+        let old = self.mailbox.watch_set_at.is_some_and(|set| set < self.grant.connected_at);
+        let first = !gapless || old || self.mailbox.watch_since.is_none();
         if first {
             self.mailbox.watch_since = Some(self.now);
         }
@@ -86,7 +88,8 @@ impl Run<'_> {
         self.mailbox.watch_due_at = self.now.saturating_add(RETRY).unwrap_or(self.now);
         // A renewal after a reconnect counts as tried: the due time above decides from here.
         self.mailbox.watch_set_at = Some(self.now);
-        if !self.push_is_live() {
+        // A probe that is due stays due: it is what finds changes while nobody pushes.
+        if !self.push_is_live() && self.mailbox.probe_at.is_none() {
             self.mailbox.probe_at = self.now.saturating_add(PROBE_WITHOUT_PUSH).ok();
         }
         let mut tx = self.app.store.write().await?;

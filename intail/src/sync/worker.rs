@@ -16,20 +16,24 @@ use super::plan::{Step, Surroundings, plan};
 use crate::access::{self, AccessError};
 use crate::app::App;
 use crate::id::OrganizationId;
+use crate::store::grants::{self, GrantState};
 use crate::store::leases::{self, Lease};
 use crate::store::mailboxes::{self, Mailbox};
-use crate::store::{StoreError, debts, fills, grants};
+use crate::store::{StoreError, debts, fills, organizations};
 
 /// Mailboxes that one process works on at once. Each holds a few answers in memory and waits mostly for Google.
 const MAILBOXES_AT_ONCE_MAX: usize = 32;
 /// Steps for one mailbox before others get their turn.
 const STEPS_MAX: usize = 8;
-/// How long a lease holds without being prolonged: longer than the longest step with its deadlines.
-const LEASE: Duration = Duration::from_secs(180);
+/// How long a lease holds without being prolonged, and how often it is: a step with many slow calls may take minutes, a
+/// process that died should be replaced soon.
+const LEASE: Duration = Duration::from_secs(90);
+const PROLONG_EVERY: Duration = Duration::from_secs(30);
 /// How often the store is asked for due mailboxes when no bell rings: other instances can't ring this one's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often receipts are written while mailboxes are worked on.
-const RECEIPTS_EVERY: Duration = Duration::from_secs(2);
+/// How often grants that wait for the operator are tried again: what was wrong with the OAuth client may be mended at any
+/// time, by a restart or at Google. One refresh a grant and hour.
+const OPERATOR_RETRY_EVERY: Duration = Duration::from_secs(3600);
 /// The first wait after a failure, and the longest.
 const RETRY_FIRST_S: u64 = 2;
 const RETRY_MAX_S: u64 = 15 * 60;
@@ -70,12 +74,12 @@ pub struct Worker {
 pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreError> {
     let worker = Arc::new(Worker::new(app));
     let mut running = JoinSet::new();
-    let mut receipts_due = app.clock.now();
+    let mut reopening_due = app.clock.now();
     loop {
         let now = app.clock.now();
-        if now >= receipts_due {
-            receipts_due = now.saturating_add(RECEIPTS_EVERY).unwrap_or(now);
-            write_receipts(app).await;
+        if now >= reopening_due {
+            reopening_due = now.saturating_add(OPERATOR_RETRY_EVERY).unwrap_or(now);
+            worker.reopen(now).await?;
         }
         match worker.claim(MAILBOXES_AT_ONCE_MAX.saturating_sub(running.len())).await {
             Ok(claimed) => {
@@ -96,7 +100,6 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
     while let Some(ended) = running.join_next().await {
         report(ended);
     }
-    write_receipts(app).await;
     Ok(())
 }
 
@@ -104,12 +107,6 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "the work on a mailbox broke off");
-    }
-}
-
-async fn write_receipts(app: &App) {
-    if let Err(error) = app.receipts.write(&app.store).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "receipts can't be written yet");
     }
 }
 
@@ -140,6 +137,15 @@ impl Worker {
         mailboxes::next_due(&mut tx).await
     }
 
+    /// Lets grants that wait for the operator try once more.
+    async fn reopen(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.app.store.write().await?;
+        for organization in organizations::list(&mut tx, i64::MAX).await? {
+            grants::reopen(&mut tx, &organization.id, GrantState::NeedsOperator, now).await?;
+        }
+        tx.commit().await
+    }
+
     async fn claim(&self, limit: usize) -> Result<Vec<(Mailbox, Lease)>, StoreError> {
         if limit == 0 {
             return Ok(Vec::new());
@@ -157,32 +163,13 @@ impl Worker {
         Ok(claimed)
     }
 
-    /// Does steps for one mailbox until it may rest, fails, or others want their turn.
+    /// Works on one mailbox and prolongs its lease meanwhile. Who loses the lease stops at once.
     async fn work(&self, mailbox: Mailbox, lease: Lease) {
-        let mut steps = 0;
-        let next = loop {
-            if steps == STEPS_MAX {
-                break Some(self.app.clock.now());
-            }
-            steps += 1;
-            match self.step(&lease).await {
-                Ok(None) => {}
-                Ok(Some(rest)) => break rest,
-                Err(StepError::Store(StoreError::LeaseLost)) => return,
-                Err(error) => match self.failed(&lease, error).await {
-                    Ok(next) => break next,
-                    Err(StoreError::LeaseLost) => return,
-                    Err(error) => {
-                        tracing::error!(
-                            error = &error as &dyn std::error::Error,
-                            mailbox = %mailbox.id,
-                            "the store failed; the lease runs out by itself"
-                        );
-                        return;
-                    }
-                },
-            }
+        let next = tokio::select! {
+            next = self.steps(&mailbox, &lease) => next,
+            () = self.prolong(&lease) => None,
         };
+        let Some(next) = next else { return };
         if let Err(error) = self.release(&lease, next).await
             && !matches!(error, StoreError::LeaseLost)
         {
@@ -190,12 +177,59 @@ impl Worker {
         }
     }
 
+    /// Returns when the lease is lost.
+    async fn prolong(&self, lease: &Lease) {
+        loop {
+            self.app.clock.sleep(PROLONG_EVERY).await;
+            let prolonged = async {
+                let mut tx = self.app.store.write().await?;
+                leases::hold(&mut tx, lease, lease_end(self.app.clock.now())).await?;
+                tx.commit().await
+            };
+            match prolonged.await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost) => return,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a lease can't be prolonged yet");
+                }
+            }
+        }
+    }
+
+    /// Does steps until the mailbox may rest, fails, or others want their turn; answers when it is due next, or nothing if
+    /// the lease is lost.
+    async fn steps(&self, mailbox: &Mailbox, lease: &Lease) -> Option<Option<Timestamp>> {
+        let mut connected_at = None;
+        for _ in 0..STEPS_MAX {
+            match self.step(lease, &mut connected_at).await {
+                Ok(None) => {}
+                Ok(Some(rest)) => return Some(rest),
+                Err(StepError::Store(StoreError::LeaseLost)) => return None,
+                Err(error) => match self.failed(lease, error, connected_at).await {
+                    Ok(next) => return Some(next),
+                    Err(StoreError::LeaseLost) => return None,
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, mailbox = %mailbox.id, "the store failed; the lease runs out by itself");
+                        return None;
+                    }
+                },
+            }
+        }
+        Some(Some(self.app.clock.now()))
+    }
+
     /// One step; answers when to rest until, or nothing when there is more to do at once.
-    async fn step(&self, lease: &Lease) -> Result<Option<Option<Timestamp>>, StepError> {
+    async fn step(
+        &self,
+        lease: &Lease,
+        connected_at: &mut Option<Timestamp>,
+    ) -> Result<Option<Option<Timestamp>>, StepError> {
         let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
         let mailbox = leases::hold(&mut tx, lease, lease_end(now)).await?;
         let grant = grants::by_id(&mut tx, &mailbox.grant_id).await?.ok_or(StoreError::LeaseLost)?;
+        *connected_at = Some(grant.connected_at);
         let (_, next_debt_at) = debts::outlook(&mut tx, &mailbox.id).await?;
         let around = Surroundings {
             fills: fills::next(&mut tx, &mailbox.id, 1).await?.len().try_into().unwrap_or(1),
@@ -208,7 +242,7 @@ impl Worker {
             step => step,
         };
         let caller = access::caller(&self.app, &grant.id).await?;
-        let mut run = Run { app: &self.app, budget: &self.budget, lease, mailbox, grant, caller, now };
+        let mut run = Run { app: &self.app, budget: &self.budget, lease, mailbox, grant, caller, now, stopping: false };
         let done = match run.step(step).await {
             // An access token may die before its time: refresh it once, and try once more.
             Err(StepError::Google(error)) if error.kind == ErrorKind::Refused(Refusal::Unauthorized) => {
@@ -219,12 +253,21 @@ impl Worker {
         }?;
         Ok(match done {
             Done::Step => None,
-            Done::Wait(until) => Some(Some(until)),
+            // The budget of the one may be used up while the other is due earlier.
+            Done::Wait(until) => {
+                let earlier = [run.mailbox.look_at, run.mailbox.probe_at, around.next_debt_at];
+                Some(earlier.into_iter().flatten().filter(|at| *at > now).chain([until]).min())
+            }
         })
     }
 
     /// What a failure means; answers when to try again, or never by itself.
-    async fn failed(&self, lease: &Lease, error: StepError) -> Result<Option<Timestamp>, StoreError> {
+    async fn failed(
+        &self,
+        lease: &Lease,
+        error: StepError,
+        connected_at: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
         let mut mailbox = leases::hold(&mut tx, lease, lease_end(now)).await?;
@@ -242,8 +285,11 @@ impl Worker {
             None => None,
         };
         if let Some((state, reason)) = verdict {
-            if let Some(grant) = grants::by_id(&mut tx, &mailbox.grant_id).await? {
-                access::set_closed(&mut tx, &grant, state, reason, now).await?;
+            match grants::by_id(&mut tx, &mailbox.grant_id).await? {
+                // The person connected again meanwhile: what failed was the grant before.
+                Some(grant) if connected_at.is_some_and(|it| it != grant.connected_at) => return Ok(Some(now)),
+                Some(grant) => access::set_closed(&mut tx, &grant, state, reason, now).await?,
+                None => {}
             }
             tx.commit().await?;
             tracing::warn!(mailbox = %mailbox.id, state = state.word(), reason, "a mailbox stopped");
@@ -254,7 +300,8 @@ impl Worker {
         let backoff = self.backoff(mailbox.failures, now);
         let until = match kind {
             Some(ErrorKind::SlowDown { until, scope }) => {
-                let until = until.unwrap_or(backoff).max(now);
+                // A time that is past already, by a clock that is ahead of Google's, is no permission to go on at once.
+                let until = until.map_or(backoff, |it| it.max(backoff));
                 mailbox.paused_until = Some(until);
                 mailbox.paused_why = Some(format!("{scope:?}").to_lowercase());
                 until

@@ -16,6 +16,7 @@ use super::trouble::Trouble;
 use super::words::{When, clip, counted, from_ms, grouped, reason};
 use super::{Web, session};
 use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, Push};
+use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::grants::GrantState;
 use crate::store::mailboxes::{Mailbox, MailboxState};
@@ -24,6 +25,8 @@ use crate::store::people::Role;
 
 /// How long after connecting the confirmation is still shown when the page is asked for it.
 const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(5);
+/// How long after somebody went to Google their other windows look whether they came back, or were kept there.
+const AWAITED_FOR: SignedDuration = SignedDuration::from_mins(1);
 /// How often a page asks again while things settle and nothing pushes yet, in seconds.
 const SETTLING_EVERY_S: u8 = 2;
 /// The longest text of Google's that is shown as a reason.
@@ -140,13 +143,17 @@ pub(super) async fn page(
     let last_seq = changes::last_seq(&mut tx, &person.organization_id).await?;
     let connection = connect::connection(&mut tx, &person.id, now).await?;
     let abandoned = connect::abandoned(&mut tx, &person.id, now).await?;
+    let newest = attempts::newest_connect(&mut tx, &person.id).await?;
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
     drop(tx);
     let approval = organization.map_or(Approval::Unknown, |it| it.approval);
     let just_connected = opened.done.as_deref() == Some("connected");
     let shell =
         Shell::new(&web, Some(&caller), "integrations", "Integrations").following(last_seq, connection.is_some());
-    let settles = connection.as_ref().is_some_and(|it| is_settling(it, now));
+    let settles = match &connection {
+        Some(connection) => is_settling(connection, now),
+        None => newest.is_some_and(|it| is_awaited(&it, now)),
+    };
     html(&IntegrationsPage {
         shell,
         confirmation: connection
@@ -163,6 +170,10 @@ pub(super) async fn page(
 
 fn is_fresh(connection: &Connection, now: Timestamp) -> bool {
     connection.grant.state.works() && now.duration_since(connection.grant.connected_at) < CONFIRMED_FOR
+}
+
+fn is_awaited(newest: &Attempt, now: Timestamp) -> bool {
+    newest.ended_at.is_none() && now.duration_since(newest.begun_at) < AWAITED_FOR
 }
 
 fn is_settling(connection: &Connection, now: Timestamp) -> bool {

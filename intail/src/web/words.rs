@@ -193,8 +193,11 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
     match change.kind.as_str() {
         "message.added" => match &change.message {
             Some(message) if message.labels.iter().any(|it| it == "DRAFT") => told("added", "Draft saved".to_owned()),
-            Some(message) if message.labels.iter().any(|it| it == "SENT") => told("added", "Message sent".to_owned()),
+            Some(message) if is_old(message, change.at) && message.labels.iter().any(|it| it == "SENT") => {
+                told("copied", "Copied, sent by you".to_owned())
+            }
             Some(message) if is_old(message, change.at) => told("copied", format!("Copied, from {}", sender(message))),
+            Some(message) if message.labels.iter().any(|it| it == "SENT") => told("added", "Message sent".to_owned()),
             Some(message) => told("added", format!("New message from {}", sender(message))),
             None => told("added", "A message arrived; it has gone since".to_owned()),
         },
@@ -260,18 +263,33 @@ fn labels_moved(data: &Json, names: &LabelNames) -> String {
     if words.is_empty() { "A message changed".to_owned() } else { words.join(", ") }
 }
 
-/// Why a grant doesn't work, for its person.
+/// Why a grant doesn't work, for its person. The words are those of `access::verdict`.
 pub(super) fn reason(grant: &Grant) -> &'static str {
     match (grant.state, grant.reason.as_str()) {
-        (GrantState::NeedsPerson, reason) if reason.contains("invalid_rapt") || reason.contains("reauth") => {
+        (GrantState::NeedsPerson, "sign_in_again") => {
             "Your organization asks you to confirm to Google that it is still you."
         }
+        (GrantState::NeedsPerson, "account_deleted") => "Google says that this account was deleted.",
+        (GrantState::NeedsPerson, "advanced_protection") => {
+            "Your account is in Google's Advanced Protection Program, which keeps Intail out."
+        }
+        (GrantState::NeedsPerson, "permission_missing") => {
+            "A permission that Intail needs to read your mail's headers was taken back at Google."
+        }
+        (GrantState::NeedsPerson, "wider_scope") => {
+            "Google handed Intail more than it may hold, so Intail stopped. Connect again, and it asks for the three \
+             permissions only."
+        }
+        (GrantState::NeedsPerson, "no_refresh_token") => "Google didn't give Intail a lasting permission.",
         (GrantState::NeedsPerson, _) => {
             "Google no longer accepts what you allowed. That happens when you changed your password, removed \
              Intail in your Google Account, or allowed it for a limited time."
         }
-        (GrantState::NeedsAdministrator, reason) if reason.contains("protection") => {
-            "Your account is in Google's Advanced Protection Program, which keeps Intail out."
+        (GrantState::NeedsAdministrator, "no_mailbox") => {
+            "Gmail is switched off for your account, so there is no mail that Intail could follow."
+        }
+        (GrantState::NeedsAdministrator, "gmail_off_for_apps") => {
+            "Your organization has switched Gmail off for applications."
         }
         (GrantState::NeedsAdministrator, _) => {
             "Your organization's settings at Google no longer let Intail in. Nothing that was copied is lost."

@@ -260,7 +260,7 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
     grants::set_state(&mut tx, id, GrantState::NeedsPerson, "revoked", at(8)).await.expect("set");
     let dead = grants::by_id(&mut tx, id).await.expect("read").expect("there");
     assert_eq!((dead.state, dead.reason.as_str(), dead.state_since), (GrantState::NeedsPerson, "revoked", at(4)));
-    grants::refreshed(&mut tx, id, "a", at(9), None, &["x".into()]).await.expect("written");
+    grants::refreshed(&mut tx, &scene.grant, "a", at(9), None, &["x".into()]).await.expect("written");
     let kept = grants::by_google_subject(&mut tx, "g1").await.expect("read").expect("there");
     assert_eq!(kept.refresh_sealed.as_deref(), Some("k1.sealed"), "no new refresh token keeps the old one");
     assert_eq!((kept.access_sealed.as_deref(), kept.scopes.as_slice()), (Some("a"), ["x".to_owned()].as_slice()));

@@ -1,0 +1,261 @@
+//! `cargo xtask bench live [CHANGES]`: how long a change at Google takes until Intail's event is on the stream, beside a bare
+//! client that makes the same round trips — pull, history, message, acknowledge — and stores nothing. Both run in this
+//! process, by turns, over real HTTP, against the same false Google. Only the ratio travels to other machines.
+
+use std::time::{Duration, Instant};
+
+use intail::access::{access_row, refresh_row};
+use intail::app::App;
+use intail::cli::demo;
+use intail::clock::Clock;
+use intail::id::{GrantId, MailboxId, OrganizationId, PersonId};
+use intail::random::Random;
+use intail::seal::hash_token;
+use intail::store::grants::{Grant, GrantState};
+use intail::store::mailboxes::{Mailbox, MailboxState};
+use intail::store::people::{Person, Role};
+use intail::store::{access_keys, grants, mailboxes, organizations, people};
+use intail::{notices, sync, web};
+use intail_google::Caller;
+use intail_google::oauth::scope;
+use intail_google::pubsub::{Credentials, PubSub, SubscriptionSpec, decode_gmail_notice};
+use intail_sandbox::access::AccessLevel;
+use intail_sandbox::{Options, Sandbox};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Changes measured on each side unless the command says otherwise.
+const CHANGES: usize = 300;
+/// Changes before that which only warm up.
+const WARM_UP: usize = 20;
+/// Whose mailbox Intail follows, and whose the bare client does.
+const FOLLOWED: &str = "ines@example.com";
+const BARE: &str = "kofi@example.com";
+/// A bench that hangs ends.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+const KEY: &str = "intail_bench-key";
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let changes = std::env::args().filter_map(|it| it.parse().ok()).next().unwrap_or(CHANGES);
+    let directory = tempfile::tempdir()?;
+    let (listener, google) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    let address = format!("http://{}", listener.local_addr()?);
+    let options = Options { product_url: Some(address.clone()), ..Options::new(google) };
+    let sandbox = Sandbox::start(options).await?;
+    sandbox.world(|world| world.settings.notices.gap_ms = 0);
+    let config = demo::configuration(&sandbox, directory.path(), &address)?;
+    let app = demo::product(&sandbox, config, Clock::machine(), Random::from_os()).await?;
+    approve(&sandbox, &app);
+    follow(&sandbox, &app).await?;
+
+    let shutdown = CancellationToken::new();
+    let mut parts = JoinSet::new();
+    let (web_app, sync_app, pull_app) = (app.clone(), app.clone(), app.clone());
+    let (web_end, sync_end, pull_end) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
+    parts.spawn(async move { web::serve(web_app, listener, web_end).await.map_err(|error| error.to_string()) });
+    parts.spawn(async move { sync::run(&sync_app, sync_end).await.map_err(|error| error.to_string()) });
+    parts.spawn(async move {
+        notices::pull::run(&pull_app, &Credentials::anonymous(), pull_end).await;
+        Ok(())
+    });
+
+    copied(&app).await?;
+    let mut intail = stream(&address).await?;
+    let mut bare = Bare::start(&sandbox, &app).await?;
+    let (mut through_intail, mut through_bare) = (Vec::new(), Vec::new());
+    for turn in 0..changes + WARM_UP {
+        let took = (intail.change(&sandbox).await?, bare.change(&sandbox).await?);
+        if turn >= WARM_UP {
+            through_intail.push(took.0);
+            through_bare.push(took.1);
+        }
+    }
+    report(&mut through_intail, &mut through_bare);
+    shutdown.cancel();
+    while parts.join_next().await.is_some() {}
+    sandbox.stop().await;
+    Ok(())
+}
+
+fn approve(sandbox: &Sandbox, app: &App) {
+    let client = app.config.google.client.client_id.clone();
+    sandbox.world(|world| world.identity.policy.configured.insert(client, AccessLevel::Trusted));
+}
+
+fn grant_at_google(sandbox: &Sandbox, app: &App, email: &str) -> Result<(String, String, String), Failure> {
+    let client = app.config.google.client.client_id.clone();
+    sandbox.world(|world| {
+        let sub = world.identity.person_by_email(email).ok_or("nobody has this address")?.sub.clone();
+        let tokens = world.grant(email, &client, scope::REQUESTED)?;
+        let token = |key: &str| tokens[key].as_str().map(str::to_owned).ok_or("no token");
+        Ok((sub, token("access_token")?, token("refresh_token")?))
+    })
+}
+
+/// Writes what connecting would have written: signing in is not what is measured.
+async fn follow(sandbox: &Sandbox, app: &App) -> Result<(), Failure> {
+    let (subject, access, refresh) = grant_at_google(sandbox, app, FOLLOWED)?;
+    let now = app.clock.now();
+    let mut tx = app.store.write().await?;
+    let organization_id: OrganizationId = organizations::list(&mut tx, 1).await?.remove(0).id;
+    let person = Person {
+        id: PersonId::new(&app.random),
+        organization_id: organization_id.clone(),
+        issuer: app.google.endpoints().issuer.clone(),
+        subject: subject.clone(),
+        email: FOLLOWED.to_owned(),
+        name: FOLLOWED.to_owned(),
+        role: Role::Member,
+    };
+    people::create(&mut tx, &person, now).await?;
+    let id = GrantId::new(&app.random);
+    let grant = Grant {
+        organization_id,
+        person_id: person.id.clone(),
+        google_subject: subject,
+        email: FOLLOWED.to_owned(),
+        hosted_domain: None,
+        client_id: app.config.google.client.client_id.clone(),
+        scopes: scope::REQUESTED.iter().map(|it| (*it).to_owned()).collect(),
+        state: GrantState::Active,
+        reason: String::new(),
+        state_since: now,
+        refresh_sealed: Some(app.keyring.seal_text(&SecretString::from(refresh), &refresh_row(&id))?),
+        access_sealed: Some(app.keyring.seal_text(&SecretString::from(access), &access_row(&id))?),
+        access_expires_at: Some(now + jiff::SignedDuration::from_mins(55)),
+        connected_at: now,
+        id,
+    };
+    grants::put(&mut tx, &grant).await?;
+    mailboxes::create(&mut tx, &Mailbox::new(MailboxId::new(&app.random), &grant, now)).await?;
+    access_keys::create(&mut tx, &hash_token(KEY), &person.id, "bench", now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Waits until the backfill is over, so that it doesn't share the time that is measured.
+async fn copied(app: &App) -> Result<(), Failure> {
+    let begun = now();
+    loop {
+        let mut tx = app.store.read().await?;
+        let organization = organizations::list(&mut tx, 1).await?.remove(0).id;
+        let all = mailboxes::list(&mut tx, &organization, 9).await?;
+        drop(tx);
+        if all.iter().all(|it| it.state == MailboxState::Live) {
+            return Ok(());
+        }
+        if begun.elapsed() > WAIT_MAX {
+            return Err("the backfill didn't end".into());
+        }
+        app.clock.sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A reader of Intail's stream, as a program of the person's would be.
+struct Intail {
+    answer: reqwest::Response,
+    text: String,
+}
+
+async fn stream(address: &str) -> Result<Intail, Failure> {
+    #[expect(clippy::disallowed_methods, reason = "this client plays a person's own program, not the product")]
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let request = http.get(format!("{address}/api/v1/changes/stream")).bearer_auth(KEY);
+    Ok(Intail { answer: request.send().await?.error_for_status()?, text: String::new() })
+}
+
+impl Intail {
+    async fn change(&mut self, sandbox: &Sandbox) -> Result<Duration, Failure> {
+        let begun = now();
+        let id = arrive(sandbox, FOLLOWED)?;
+        while !self.text.contains(&id) {
+            let piece = tokio::time::timeout(WAIT_MAX, self.answer.chunk()).await??;
+            self.text.push_str(&String::from_utf8_lossy(&piece.ok_or("the stream ended")?));
+        }
+        self.text.clear();
+        Ok(begun.elapsed())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The same round trips, and nothing else.
+struct Bare {
+    google: intail_google::Client,
+    pubsub: PubSub,
+    subscription: String,
+    caller: Caller,
+    cursor: u64,
+}
+
+impl Bare {
+    async fn start(sandbox: &Sandbox, app: &App) -> Result<Self, Failure> {
+        let (_, access, _) = grant_at_google(sandbox, app, BARE)?;
+        let caller = Caller { access_token: SecretString::from(access), on_behalf: "bare".to_owned() };
+        let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), &Credentials::anonymous());
+        let subscription = format!("{}-bare", app.config.pubsub.subscription);
+        let spec = SubscriptionSpec {
+            name: subscription.clone(),
+            topic: app.config.pubsub.topic.clone(),
+            ack_deadline_s: 60,
+            push: None,
+        };
+        pubsub.create_subscription(&spec).await?;
+        let answer = app.google.gmail(&caller).watch(&app.config.pubsub.topic).await?;
+        Ok(Self { google: app.google.clone(), pubsub, subscription, caller, cursor: answer.history_id })
+    }
+
+    async fn change(&mut self, sandbox: &Sandbox) -> Result<Duration, Failure> {
+        let begun = now();
+        let id = arrive(sandbox, BARE)?;
+        loop {
+            let batch = self.pubsub.pull(&self.subscription, 100).await?;
+            let acks: Vec<String> = batch.iter().map(|it| it.ack_id.clone()).collect();
+            let mine = batch.iter().any(|it| decode_gmail_notice(&it.data).is_ok_and(|it| it.email_address == BARE));
+            if mine {
+                let gmail = self.google.gmail(&self.caller);
+                let page = gmail.history(self.cursor, None).await?;
+                self.cursor = page.history_id.unwrap_or(self.cursor);
+                let added = page.records.iter().flat_map(|it| &it.added).map(|it| it.id.clone());
+                let added: Vec<String> = added.collect();
+                for message in &added {
+                    gmail.message(message).await?;
+                }
+                self.pubsub.acknowledge(&self.subscription, &acks).await?;
+                if added.contains(&id) {
+                    return Ok(begun.elapsed());
+                }
+            } else if !acks.is_empty() {
+                self.pubsub.acknowledge(&self.subscription, &acks).await?;
+            }
+        }
+    }
+}
+
+fn arrive(sandbox: &Sandbox, email: &str) -> Result<String, Failure> {
+    sandbox.world(|world| {
+        let sub = world.identity.person_by_email(email).ok_or("nobody has this address")?.sub.clone();
+        Ok(world.receive_sample(&sub))
+    })
+}
+
+fn report(intail: &mut [Duration], bare: &mut [Duration]) {
+    let at = |all: &mut [Duration], percent: usize| {
+        all.sort();
+        all[(all.len() * percent / 100).min(all.len() - 1)].as_secs_f64() * 1_000.0
+    };
+    let rows = [50, 90, 99].map(|percent| (percent, at(intail, percent), at(bare, percent)));
+    println!("{} changes each, by turns\n", intail.len());
+    println!("{:<6}{:>16}{:>18}{:>10}", "", "Intail, ms", "bare client, ms", "ratio");
+    for (percent, intail, bare) in rows {
+        println!("{:<6}{intail:>16.2}{bare:>18.2}{:>10.2}", format!("p{percent}"), intail / bare);
+    }
+}
