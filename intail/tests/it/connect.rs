@@ -339,3 +339,87 @@ async fn the_administrator_of_the_demo_is_an_administrator() {
     let (one, _) = running.employees();
     assert_eq!(running.sign_in(&one).await.role, intail::store::people::Role::Member);
 }
+
+#[tokio::test]
+async fn coming_back_without_a_box_keeps_the_grant_that_works() {
+    let running = Running::start().await;
+    running.approve();
+    running.switch(|it| it.consent_replaces_grant = false);
+    let person = running.connected(&running.employee()).await;
+    let again = Options { ask_again: true, ..Options::default() };
+    let email = person.email.clone();
+    // Google adds what was granted before only when it is asked to; so nothing at all comes back.
+    let came = running.connect_as(&person, &email, Ticks::Only(&[]), again).await;
+    if let Err(error) = came {
+        assert!(matches!(error, ConnectError::NothingGranted), "{error:?}");
+    }
+    assert_eq!(running.calls("oauth.revoke"), 0, "revoking would end the grant that works");
+    assert!(grant(&running, &person).await.expect("it is kept").state.works());
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_fetched_are_google_s_trouble_and_revoke_nothing() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.sign_in(&running.employee()).await;
+    running.world(|world| {
+        world.identity.rotate_keys().expect("new keys");
+        world.faults.add(Rule::status("oauth.certs", 503).times(1))
+    });
+    // The keys are cached until the cached ones don't fit.
+    running.pass(Duration::from_secs(24 * 3600));
+    let failed = running.connect(&person, Ticks::All).await;
+    if let Err(error) = failed {
+        assert!(matches!(error, ConnectError::GoogleTrouble(_)), "{error:?}");
+    }
+    assert_eq!(running.calls("oauth.revoke"), 0);
+    running.connect(&person, Ticks::All).await.expect("a second try works");
+}
+
+#[tokio::test]
+async fn an_administrator_s_word_in_an_address_does_not_overrule_a_grant() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    running.connected(&one).await;
+    let other = running.sign_in(&two).await;
+    let url = connect::begin(&running.app, &other, BROWSER, Options::default()).await.expect("it begins");
+    let state = url.query_pairs().find(|(key, _)| key == "state").expect("a state").1.into_owned();
+    let forged =
+        Callback { state: Some(state.into()), error: Some("admin_policy_enforced".into()), ..Callback::default() };
+    let refused = connect::finish(&running.app, Some(&other), BROWSER, forged).await;
+    assert!(matches!(refused, Err(ConnectError::BlockedByAdministrator)));
+    assert_eq!(approval(&running, &other).await, Approval::Approved);
+}
+
+#[tokio::test]
+async fn a_refused_oauth_client_is_the_operator_s_and_is_tried_again() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.world(|world| world.faults.add(Rule::new("oauth.token", client_refused()).times(1)));
+    running.pass(Duration::from_secs(30 * 3600));
+    running.worker.tick().await.expect("the engine runs");
+    assert_eq!(grant(&running, &person).await.expect("there").state, GrantState::NeedsOperator);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let faults = intail::store::operator_faults::list(&mut tx).await.expect("read");
+    drop(tx);
+    assert_eq!(faults.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>(), ["oauth.client_refused"]);
+
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    shutdown.cancel();
+    intail::sync::run(&running.app, shutdown).await.expect("a start tries again");
+    running.worker.tick().await.expect("the engine runs");
+    assert_eq!(grant(&running, &person).await.expect("there").state, GrantState::Active);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(intail::store::operator_faults::list(&mut tx).await.expect("read").is_empty());
+}
+
+fn client_refused() -> intail_sandbox::faults::Mischief {
+    intail_sandbox::faults::Mischief::Status {
+        status: 401,
+        reason: Some("invalid_client".into()),
+        message: None,
+        retry_after_s: None,
+    }
+}

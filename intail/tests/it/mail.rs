@@ -363,3 +363,74 @@ async fn promise_6_no_word_of_a_body_reaches_the_database() {
     assert!(text.contains("example.com"), "the files hold what was copied");
     assert!(!text.contains(intail_sandbox::compose::CANARY), "and no canary");
 }
+
+#[tokio::test]
+async fn a_change_during_a_reconcile_does_not_freeze_what_was_stale() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let id = in_inbox(&running, &email);
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&email, MailAction::Archive(one(&id)));
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.take_notices().await;
+    // The reconcile begins and lists; before the message is read again, its labels move once more.
+    running.world(|world| world.faults.add(Rule::status("gmail.users.messages.list", 503).times(1)));
+    running.worker.tick().await.expect("the engine runs");
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Reconciling);
+    running.act(&email, MailAction::Star(one(&id)));
+    running.pass(Duration::from_secs(3));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn without_a_watch_changes_are_still_found() {
+    let (running, person) = connected().await;
+    let (email, topic) = (person.email.clone(), running.app.config.pubsub.topic.clone());
+    running.world(|world| world.pubsub.delete_topic(&topic)).expect("deleted");
+    running.pass(Duration::from_secs(8 * 24 * 3600));
+    running.worker.tick().await.expect("the engine runs");
+    assert!(running.mailbox(&person).await.watch_expires_at.expect("it was set") < running.app.clock.now());
+    running.act(&email, receive(1));
+    for _ in 0..4 {
+        running.pass(Duration::from_secs(10 * 60 + 1));
+        running.worker.tick().await.expect("the engine runs");
+    }
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn trouble_at_google_stops_the_asking_and_the_waits_grow() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.world(|world| world.faults.add(Rule::status("gmail.users.messages.get", 503)));
+    running.world(|world| world.faults.add(Rule::status("gmail.users.threads.get", 503)));
+    let mut failures = Vec::new();
+    for _ in 0..4 {
+        running.worker.tick().await.expect("the engine runs");
+        failures.push(running.mailbox(&person).await.failures);
+        running.pass(Duration::from_secs(30));
+    }
+    assert!(failures.windows(2).all(|pair| pair[0] < pair[1]), "the waits grow: {failures:?}");
+    let asked = running.calls("gmail.users.messages.get") + running.calls("gmail.users.threads.get");
+    assert!(asked < 60, "Google isn't flooded while it has a bad time: {asked}");
+    running.world(|world| world.faults.clear());
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_message_that_becomes_readable_late_is_not_forgotten() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    running.world(|world| world.faults.add(Rule::status("gmail.users.messages.get", 404).times(2)));
+    running.act(&email, receive(1));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
