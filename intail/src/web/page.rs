@@ -95,7 +95,9 @@ pub(super) fn guards(config: &Config) -> HeaderMap {
 }
 
 /// What pages may load and where their forms may lead. Connect and Sign in are forms that are answered with a
-/// redirect to the provider, and Chromium holds `form-action` against the redirect's target too.
+/// redirect to the provider, and Chromium holds `form-action` against the redirect's target too. And against what comes
+/// after it: Google sends people of many organizations on to their own sign-in, at an address that nobody here knows. So
+/// forms may lead to any https address; what keeps them ours is their token and `script-src`.
 fn policy(config: &Config) -> String {
     let issuer = Url::parse(&config.signin.issuer).ok();
     let mut forms: Vec<String> = [Some(&config.google.endpoints.authorize), issuer.as_ref()]
@@ -106,7 +108,7 @@ fn policy(config: &Config) -> String {
     forms.dedup();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-         form-action 'self' {}; frame-ancestors 'none'; base-uri 'none'",
+         form-action 'self' https: {}; frame-ancestors 'none'; base-uri 'none'",
         forms.join(" ")
     )
 }

@@ -97,7 +97,7 @@ async fn everybody_is_guarded_by_the_same_headers() {
         let policy = says("content-security-policy").expect("a policy");
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{path}: {policy}");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
-        assert!(policy.contains(&format!("form-action 'self' {}", running.sandbox.url())), "{path}: {policy}");
+        assert!(policy.contains(&format!("form-action 'self' https: {}", running.sandbox.url())), "{path}: {policy}");
         assert_eq!(says("x-content-type-options").as_deref(), Some("nosniff"), "{path}");
         assert_eq!(says("cache-control").as_deref(), Some("no-store"), "{path}");
     }
