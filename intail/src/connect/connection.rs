@@ -40,6 +40,11 @@ impl Permission {
         }
     }
 
+    /// Whether this version of Intail reads what the permission opens.
+    pub fn is_copied(self) -> bool {
+        self == Self::Mail
+    }
+
     /// What it lets Intail see, and what it can't.
     pub fn meaning(self) -> &'static str {
         match self {
