@@ -51,9 +51,9 @@ impl Permission {
             Self::Mail => {
                 "Sender, recipients, subject, date, size and labels. Never the text of a message or an attachment."
             }
-            Self::Calendar => "Calendars and events that you can see. Intail can't change or answer anything.",
+            Self::Calendar => "Calendars and events that you can see. Intail can’t change or answer anything.",
             Self::Directory => {
-                "Names, addresses and titles of people in your organization. Intail can't change anyone."
+                "Names, addresses and titles of people in your organization. Intail can’t change anyone."
             }
         }
     }

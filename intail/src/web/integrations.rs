@@ -214,7 +214,7 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
         GrantState::NeedsPerson => ("act", "Needs you", grant_since),
         GrantState::NeedsAdministrator => ("act", "Needs your administrator", grant_since),
         GrantState::NeedsOperator => ("act", "Needs whoever runs Intail", grant_since),
-        _ if mailbox.is_none() => ("act", "Mail isn't permitted", grant_since),
+        _ if mailbox.is_none() => ("act", "Mail isn’t permitted", grant_since),
         _ if paused => ("busy", "Paused", None),
         _ => match mailbox.map(|it| it.state) {
             Some(MailboxState::Backfilling) => ("busy", "Copying your mail", mailbox_since),
@@ -257,8 +257,8 @@ fn problem(connection: &Connection) -> Option<Problem> {
 fn permitted(permission: Permission, connection: &Connection) -> Permitted {
     let why = match permission {
         Permission::Mail => "Without it there is no mail in Intail: this is what everything else hangs on.",
-        Permission::Calendar => "Without it Intail will have no calendar for you. Mail isn't touched by that.",
-        Permission::Directory => "Without it Intail knows colleagues by address only. Mail isn't touched by that.",
+        Permission::Calendar => "Without it Intail will have no calendar for you. Mail isn’t touched by that.",
+        Permission::Directory => "Without it Intail knows colleagues by address only. Mail isn’t touched by that.",
     };
     Permitted { permission, granted: connection.granted.contains(&permission), why }
 }

@@ -148,11 +148,11 @@ fn state_line(connection: &Connection, now: Timestamp) -> StateLine {
     let paused = mailbox.is_some_and(|it| it.paused_until.is_some_and(|until| until > now));
     let (tone, text) = match mailbox.map(|it| it.state) {
         _ if !connection.grant.state.works() => ("act", "Stopped; see Integrations".to_owned()),
-        None => ("act", "Mail isn't permitted; see Integrations".to_owned()),
+        None => ("act", "Mail isn’t permitted; see Integrations".to_owned()),
         _ if paused => ("busy", "Paused because Google asked for it".to_owned()),
         Some(MailboxState::Backfilling) => ("busy", copied(connection)),
         Some(MailboxState::Reconciling) => ("busy", "Comparing everything with Google".to_owned()),
-        Some(MailboxState::Live) if !pushes => ("busy", "Google doesn't push yet".to_owned()),
+        Some(MailboxState::Live) if !pushes => ("busy", "Google doesn’t push yet".to_owned()),
         Some(MailboxState::Live) => ("good", "Live".to_owned()),
     };
     StateLine { tone, as_of, text }

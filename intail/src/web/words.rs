@@ -271,16 +271,16 @@ pub(super) fn reason(grant: &Grant) -> &'static str {
         }
         (GrantState::NeedsPerson, "account_deleted") => "Google says that this account was deleted.",
         (GrantState::NeedsPerson, "advanced_protection") => {
-            "Your account is in Google's Advanced Protection Program, which keeps Intail out."
+            "Your account is in Google’s Advanced Protection Program, which keeps Intail out."
         }
         (GrantState::NeedsPerson, "permission_missing") => {
-            "A permission that Intail needs to read your mail's headers was taken back at Google."
+            "A permission that Intail needs to read your mail’s headers was taken back at Google."
         }
         (GrantState::NeedsPerson, "wider_scope") => {
             "Google handed Intail more than it may hold, so Intail stopped. Connect again, and it asks for the three \
              permissions only."
         }
-        (GrantState::NeedsPerson, "no_refresh_token") => "Google didn't give Intail a lasting permission.",
+        (GrantState::NeedsPerson, "no_refresh_token") => "Google didn’t give Intail a lasting permission.",
         (GrantState::NeedsPerson, _) => {
             "Google no longer accepts what you allowed. That happens when you changed your password, removed \
              Intail in your Google Account, or allowed it for a limited time."
@@ -292,10 +292,10 @@ pub(super) fn reason(grant: &Grant) -> &'static str {
             "Your organization has switched Gmail off for applications."
         }
         (GrantState::NeedsAdministrator, _) => {
-            "Your organization's settings at Google no longer let Intail in. Nothing that was copied is lost."
+            "Your organization’s settings at Google no longer let Intail in. Nothing that was copied is lost."
         }
         (GrantState::NeedsOperator, _) => {
-            "Google refuses Intail itself, for everybody. Whoever runs Intail has been told; you needn't do anything."
+            "Google refuses Intail itself, for everybody. Whoever runs Intail has been told; you needn’t do anything."
         }
         _ => "",
     }
@@ -319,10 +319,10 @@ pub(super) fn call(name: &str) -> &'static str {
         "gmail.stop" => "Asked Google to tell Intail no more",
         "gmail.history.list" => "Asked what changed since the last time",
         "gmail.messages.list" => "Listed messages",
-        "gmail.messages.get" => "Read one message's headers and labels",
-        "gmail.threads.get" => "Read a conversation's headers and labels",
+        "gmail.messages.get" => "Read one message’s headers and labels",
+        "gmail.threads.get" => "Read a conversation’s headers and labels",
         "gmail.labels.list" => "Listed labels",
-        "gmail.labels.get" => "Counted a label's messages",
+        "gmail.labels.get" => "Counted a label’s messages",
         "oauth.exchange" => "Finished connecting",
         "oauth.refresh" => "Renewed the access that you gave",
         "oauth.revoke" => "Gave the access back",
