@@ -1,6 +1,9 @@
-//! `cargo xtask bench live [CHANGES]`: how long a change at Google takes until Intail's event is on the stream, beside a bare
-//! client that makes the same round trips — pull, history, message, acknowledge — and stores nothing. Both run in this
-//! process, by turns, over real HTTP, against the same false Google. Only the ratio travels to other machines.
+//! `cargo xtask bench live [CHANGES]`: how long a change at Google takes until Intail's event is on the stream, beside
+//! a bare client that makes the same round trips — pull, history, message, acknowledge — and stores nothing. Both run
+//! in this process, by turns, over real HTTP, against the same false Google. Only the ratio travels to other machines.
+
+#![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments and measures the machine's time")]
 
 use std::time::{Duration, Instant};
 
@@ -140,7 +143,7 @@ async fn follow(sandbox: &Sandbox, app: &App) -> Result<(), Failure> {
 
 /// Waits until the backfill is over, so that it doesn't share the time that is measured.
 async fn copied(app: &App) -> Result<(), Failure> {
-    let begun = now();
+    let begun = Instant::now();
     loop {
         let mut tx = app.store.read().await?;
         let organization = organizations::list(&mut tx, 1).await?.remove(0).id;
@@ -163,7 +166,6 @@ struct Intail {
 }
 
 async fn stream(address: &str) -> Result<Intail, Failure> {
-    #[expect(clippy::disallowed_methods, reason = "this client plays a person's own program, not the product")]
     let http = reqwest::Client::builder().no_proxy().build()?;
     let request = http.get(format!("{address}/api/v1/changes/stream")).bearer_auth(KEY);
     Ok(Intail { answer: request.send().await?.error_for_status()?, text: String::new() })
@@ -171,7 +173,7 @@ async fn stream(address: &str) -> Result<Intail, Failure> {
 
 impl Intail {
     async fn change(&mut self, sandbox: &Sandbox) -> Result<Duration, Failure> {
-        let begun = now();
+        let begun = Instant::now();
         let id = arrive(sandbox, FOLLOWED)?;
         while !self.text.contains(&id) {
             let piece = tokio::time::timeout(WAIT_MAX, self.answer.chunk()).await??;
@@ -180,11 +182,6 @@ impl Intail {
         self.text.clear();
         Ok(begun.elapsed())
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// The same round trips, and nothing else.
@@ -214,7 +211,7 @@ impl Bare {
     }
 
     async fn change(&mut self, sandbox: &Sandbox) -> Result<Duration, Failure> {
-        let begun = now();
+        let begun = Instant::now();
         let id = arrive(sandbox, BARE)?;
         loop {
             let batch = self.pubsub.pull(&self.subscription, 100).await?;

@@ -1,6 +1,6 @@
-//! A working access token for a grant: the one kept, or a fresh one ahead of its end. Refreshing happens once per grant at a
-//! time. What Google answers decides the grant's state here and nowhere else: a passing trouble never kills a grant, and
-//! a dead grant opens its circuit at once, so that no further call is made until somebody acts.
+//! A working access token for a grant: the one kept, or a fresh one ahead of its end. Refreshing happens once per
+//! grant at a time. What Google answers decides the grant's state here and nowhere else: a passing trouble never kills
+//! a grant, and a dead grant opens its circuit at once, so that no further call is made until somebody acts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +24,8 @@ const AHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// The operator's fault when Google refuses Intail itself.
 const CLIENT_REFUSED: &str = "oauth.client_refused";
-const CLIENT_REFUSED_DETAIL: &str = "Google refuses Intail's OAuth client, or an API is switched off in its Cloud project. \
-     Run `intail doctor` to see which; Intail tries again every hour.";
+const CLIENT_REFUSED_DETAIL: &str = "Google refuses Intail's OAuth client, or an API is switched off in its Cloud \
+     project. Run `intail doctor` to see which; Intail tries again every hour.";
 
 /// One refresh per grant at a time within this process; the mailbox's lease keeps other processes away.
 #[derive(Clone, Default)]

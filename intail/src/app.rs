@@ -1,5 +1,5 @@
-//! The parts that make up a running Intail, put together once and handed to everything that works: settings, store, clock,
-//! randomness, keys, the client of Google's API, and the two bells (work is due; the feed grew).
+//! The parts that make up a running Intail, put together once and handed to everything that works: settings, store,
+//! clock, randomness, keys, the client of Google's API, and the two bells (work is due; the feed grew).
 
 use std::sync::Arc;
 

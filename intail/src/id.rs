@@ -76,8 +76,9 @@ fn check(prefix: &'static str, text: &str) -> Result<(), NotAnId> {
     }
 }
 
-/// Gmail's history id: an unsigned 64-bit number whose order is the mailbox's order (Gmail discovery document, `uint64`).
-/// Stored as twenty digits, so that neither SQLite's nor PostgreSQL's signed integers overflow and text order is number order.
+/// Gmail's history id: an unsigned 64-bit number whose order is the mailbox's order (Gmail discovery document,
+/// `uint64`). Stored as twenty digits, so that neither SQLite's nor PostgreSQL's signed integers overflow and text
+/// order is number order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HistoryId(pub u64);
 

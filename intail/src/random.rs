@@ -1,5 +1,5 @@
-//! Randomness, given in from outside: production seeds it from the operating system, tests and simulations from a number
-//! that replays. It is a cryptographic generator, so states, session tokens and keys may come from it.
+//! Randomness, given in from outside: production seeds it from the operating system, tests and simulations from a
+//! number that replays. It is a cryptographic generator, so states, session tokens and keys may come from it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,6 @@
-//! Secrets at rest: sealed with AES-256-GCM-SIV under a key from the key file, bound to the row they belong to, and tagged
-//! with the key's id so that keys can be rotated. Without the key a database was sealed with, Intail refuses to start.
+//! Secrets at rest: sealed with AES-256-GCM-SIV under a key from the key file, bound to the row they belong to, and
+//! tagged with the key's id so that keys can be rotated. Without the key a database was sealed with, Intail refuses to
+//! start.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -187,7 +188,7 @@ fn create(path: &Path, random: &Random) -> std::io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0u8; KEY_LENGTH]);
     random.fill(bytes.as_mut());
     let text = Zeroizing::new(format!(
-        "# Intail's key file. Whoever has it and the database can read the tokens; without it the database is of no use.\n\
+        "# Intail's key file. Whoever has it and the database can read the tokens; without it the database is useless.\n\
          k1 {}\n",
         STANDARD_NO_PAD.encode(bytes.as_ref())
     ));

@@ -2,6 +2,7 @@
 //! in as many processes as wanted.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
@@ -11,7 +12,6 @@ use super::lifecycle::{self, Part};
 use super::{CliError, ConfigFile, Outcome, Surroundings, assemble};
 use crate::app::App;
 use crate::config::{Config, PubSubMode};
-use crate::org::receipts;
 use crate::{connect, notices, sync, web};
 
 /// `intail serve …`
@@ -85,7 +85,7 @@ pub(super) fn parts(
     }
     let (writing, ending) = (app.clone(), shutdown.clone());
     parts.push(Part::new("receipts", async move {
-        receipts::run(&writing, ending).await;
+        write_receipts(&writing, ending).await;
         Ok(())
     }));
     if roles.contains(&Role::Sync) {
@@ -110,6 +110,25 @@ pub(super) fn parts(
         }));
     }
     Ok(parts)
+}
+
+/// How often receipts that wait are written.
+const RECEIPTS_EVERY: Duration = Duration::from_secs(2);
+
+/// Writes receipts until `shutdown`, and once more then. Every process makes calls, whatever its roles.
+async fn write_receipts(app: &App, shutdown: CancellationToken) {
+    loop {
+        let ending = tokio::select! {
+            () = shutdown.cancelled() => true,
+            () = app.clock.sleep(RECEIPTS_EVERY) => false,
+        };
+        if let Err(error) = app.receipts.write(&app.store).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "receipts can't be written yet");
+        }
+        if ending {
+            return;
+        }
+    }
 }
 
 /// Listens, or says in a sentence why that isn't possible. `setting` is what to change.

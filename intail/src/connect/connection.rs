@@ -167,7 +167,8 @@ fn push_of(mailbox: &Mailbox, now: Timestamp) -> Push {
     }
 }
 
-/// When a person's newest attempt to connect was begun, if it was left unfinished: they went to Google and didn't come back.
+/// When a person's newest attempt to connect was begun, if it was left unfinished: they went to Google and didn't come
+/// back.
 pub async fn abandoned(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let newest = attempts::newest_connect(tx, person).await?;
     Ok(newest

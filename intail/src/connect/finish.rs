@@ -1,5 +1,5 @@
-//! Takes Google's callback: proves that it belongs to the attempt, exchanges the code, checks who came back and what they
-//! permitted, and leaves a grant and a mailbox that is due. A token that may not be kept is revoked on the spot.
+//! Takes Google's callback: proves that it belongs to the attempt, exchanges the code, checks who came back and what
+//! they permitted, and leaves a grant and a mailbox that is due. A token that may not be kept is revoked on the spot.
 
 use intail_google::id_token::{Expected, IdClaims, IdTokenError};
 use intail_google::oauth::{Provider, Tokens, callback_error, scope};
@@ -237,9 +237,9 @@ async fn keep(
     Ok(Connected { email: grant.email, missing, again: held.is_some() })
 }
 
-/// Whether tokens that aren't kept are given back. Revoking ends everything that the account granted this Cloud project, so
-/// it must not hit a grant that works: another person's, or this person's own when they came back without ticking a box.
-/// Passing trouble decides nothing.
+/// Whether tokens that aren't kept are given back. Revoking ends everything that the account granted this Cloud
+/// project, so it must not hit a grant that works: another person's, or this person's own when they came back without
+/// ticking a box. Passing trouble decides nothing.
 async fn may_be_revoked(app: &App, error: &ConnectError, person: &Person) -> Result<bool, StoreError> {
     let mut tx = app.store.read().await?;
     let held = grants::by_person(&mut tx, &person.id).await?.is_some();

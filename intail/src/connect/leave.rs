@@ -1,5 +1,5 @@
-//! Leaves: stops the pushes, revokes the grant at Google, erases what was copied. The first commit marks the grant as left,
-//! so that a crash at any later step is taken up again; the last commit deletes the grant itself.
+//! Leaves: stops the pushes, revokes the grant at Google, erases what was copied. The first commit marks the grant as
+//! left, so that a crash at any later step is taken up again; the last commit deletes the grant itself.
 
 use std::time::Duration;
 

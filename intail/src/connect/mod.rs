@@ -1,7 +1,7 @@
-//! Connecting a person's Google Workspace account. The story, in the order of its files: `begin` sends the person to Google
-//! with an attempt that works once; `finish` takes the callback, checks who came back and what they permitted, and leaves a
-//! mailbox that is due; `connection` says, from evidence, how things stand; `leave` stops the pushes, revokes and erases.
-//! The engine in `sync/` is never called from here: it finds the due row.
+//! Connecting a person's Google Workspace account. The story, in the order of its files: `begin` sends the person to
+//! Google with an attempt that works once; `finish` takes the callback, checks who came back and what they permitted,
+//! and leaves a mailbox that is due; `connection` says, from evidence, how things stand; `leave` stops the pushes,
+//! revokes and erases. The engine in `sync/` is never called from here: it finds the due row.
 
 mod begin;
 mod connection;

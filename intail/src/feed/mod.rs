@@ -1,5 +1,5 @@
-//! The feed's live side: tells readers that an organization's feed may have grown. It carries no changes: readers read those
-//! from the store, each from its own place, so nothing is lost when a reader is slow or another instance wrote.
+//! The feed's live side: tells readers that an organization's feed may have grown. It carries no changes: readers read
+//! those from the store, each from its own place, so nothing is lost when a reader is slow or another instance wrote.
 
 use std::time::Duration;
 

@@ -22,8 +22,8 @@ pub async fn proved(tx: &mut Tx, organization: &OrganizationId, now: Timestamp) 
     organizations::set_approval(tx, organization, Approval::Approved, evidence, now).await
 }
 
-/// A callback says that the administrator blocks Intail. Whoever holds a link can write that into an address, so it never
-/// overrules a grant that succeeded; a refused refresh does.
+/// A callback says that the administrator blocks Intail. Whoever holds a link can write that into an address, so it
+/// never overrules a grant that succeeded; a refused refresh does.
 pub async fn said_blocked(tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<(), StoreError> {
     match organizations::by_id(tx, organization).await?.map(|it| it.approval) {
         Some(Approval::Approved) => Ok(()),

@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use intail_google::{CallHook, CallRecord};
-use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::id::{GrantId, OrganizationId};
 use crate::store::call_counts::{self, CallCount};
 use crate::store::{Store, StoreError, grants};
@@ -45,25 +42,6 @@ impl CallHook for Receipts {
         sum.units += i64::from(call.units);
         sum.bytes += i64::try_from(call.bytes).unwrap_or(i64::MAX);
         sum.last_at = sum.last_at.max(call.at);
-    }
-}
-
-/// How often what waits is written.
-const WRITE_EVERY: Duration = Duration::from_secs(2);
-
-/// Writes receipts until `shutdown`, and once more then. Every process needs it, whatever its roles.
-pub async fn run(app: &App, shutdown: CancellationToken) {
-    loop {
-        let ending = tokio::select! {
-            () = shutdown.cancelled() => true,
-            () = app.clock.sleep(WRITE_EVERY) => false,
-        };
-        if let Err(error) = app.receipts.write(&app.store).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "receipts can't be written yet");
-        }
-        if ending {
-            return;
-        }
     }
 }
 

@@ -223,7 +223,8 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
 }
 
 /// Whom the issuer vouches for. Google vouches for a domain in `hd` only; an address at Google proves nothing about its
-/// domain. Another issuer was chosen by the operator, who so trusts it for the domains of the addresses it has verified.
+/// domain. Another issuer was chosen by the operator, who so trusts it for the domains of the addresses it has
+/// verified.
 fn vouched(app: &App, provider: &Provider, claims: IdClaims) -> Result<Vouched, SignInError> {
     let email = claims.email.filter(|_| claims.email_verified).ok_or(SignInError::NotVerified)?;
     let is_google = app.config.signin.issuer == app.google.endpoints().issuer;

@@ -1,5 +1,5 @@
-//! Authorizations that were begun, at sign-in or at Connect: who began, in which browser, and how it ended. A row outlives
-//! its end, so that a replayed callback, a double click and an abandoned attempt each get their own sentence.
+//! Authorizations that were begun, at sign-in or at Connect: who began, in which browser, and how it ended. A row
+//! outlives its end, so that a replayed callback, a double click and an abandoned attempt each get their own sentence.
 
 use std::str::FromStr;
 
@@ -81,8 +81,8 @@ fn attempt(row: &dyn Columns) -> Result<Attempt, StoreError> {
 /// Records that an authorization was begun.
 pub async fn begin(tx: &mut Tx, attempt: &Attempt) -> Result<(), StoreError> {
     tx.run(
-        "INSERT INTO attempts (state_hash, purpose, browser_hash, person_id, nonce, verifier_sealed, return_to, begun_at,
-             expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO attempts (state_hash, purpose, browser_hash, person_id, nonce, verifier_sealed, return_to,
+             begun_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         args![
             &attempt.state_hash,
             attempt.purpose.word(),

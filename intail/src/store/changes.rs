@@ -1,8 +1,8 @@
 //! The feed: every change of an organization's data, in one order, numbered without gaps. Numbers are given under the
 //! organization's row lock inside the transaction that they describe, so a reader never sees number n + 1 before n.
 //!
-//! A change names what moved; the state itself is joined from the rows when the change is read. So a reader that folds the
-//! feed ends with the rows, and erasing a person leaves nothing in the feed.
+//! A change names what moved; the state itself is joined from the rows when the change is read. So a reader that folds
+//! the feed ends with the rows, and erasing a person leaves nothing in the feed.
 
 use jiff::Timestamp;
 use serde_json::Value as Json;

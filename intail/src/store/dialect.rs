@@ -84,8 +84,8 @@ impl Db {
         })
     }
 
-    /// A transaction that writes. On SQLite it takes the writer's turn at once: a transaction that reads first and takes
-    /// it later fails whenever somebody else wrote in between.
+    /// A transaction that writes. On SQLite it takes the writer's turn at once: a transaction that reads first and
+    /// takes it later fails whenever somebody else wrote in between.
     pub(super) async fn write(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),

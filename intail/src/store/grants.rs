@@ -43,7 +43,8 @@ pub struct Grant {
     pub connected_at: Timestamp,
 }
 
-/// Whether a grant works, and who must act if not. All but the first two open a circuit: no call is made until somebody acts.
+/// Whether a grant works, and who must act if not. All but the first two open a circuit: no call is made until
+/// somebody acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantState {
     /// Everything asked for is granted and works.
@@ -112,8 +113,8 @@ fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
 /// Writes a grant whole: new, or the same id after a reconnect.
 pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
     tx.run(
-        "INSERT INTO grants (id, organization_id, person_id, google_subject, email, hosted_domain, client_id, scopes, state,
-             reason, state_since, refresh_sealed, access_sealed, access_expires_at, connected_at)
+        "INSERT INTO grants (id, organization_id, person_id, google_subject, email, hosted_domain, client_id, scopes,
+             state, reason, state_since, refresh_sealed, access_sealed, access_expires_at, connected_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (id) DO UPDATE SET email = excluded.email, hosted_domain = excluded.hosted_domain,
              client_id = excluded.client_id, scopes = excluded.scopes, state = excluded.state, reason = excluded.reason,
@@ -211,8 +212,8 @@ pub async fn delete(tx: &mut Tx, id: &GrantId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Answers how
-/// many there were.
+/// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Answers
+/// how many there were.
 pub async fn reopen(
     tx: &mut Tx,
     organization: &OrganizationId,

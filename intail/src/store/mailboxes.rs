@@ -1,5 +1,5 @@
-//! Mailboxes: how far each one is read, when it is due, and what was last proved of it. Two writers share a row and never a
-//! column: whoever holds the lease writes the engine's columns, everybody else only says that it is due.
+//! Mailboxes: how far each one is read, when it is due, and what was last proved of it. Two writers share a row and
+//! never a column: whoever holds the lease writes the engine's columns, everybody else only says that it is due.
 
 use std::str::FromStr;
 
@@ -186,8 +186,8 @@ pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
 /// Adds a mailbox.
 pub async fn create(tx: &mut Tx, mailbox: &Mailbox) -> Result<(), StoreError> {
     tx.run(
-        "INSERT INTO mailboxes (id, organization_id, person_id, grant_id, email, state, state_since, notices, notices_read, dirty,
-             watch_due_at, listing_done, listing_pass, failures, due_at, lease_number, created_at)
+        "INSERT INTO mailboxes (id, organization_id, person_id, grant_id, email, state, state_since, notices,
+             notices_read, dirty, watch_due_at, listing_done, listing_pass, failures, due_at, lease_number, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, FALSE, $8, FALSE, 1, 0, $9, 0, $10)",
         args![
             &mailbox.id,
@@ -226,8 +226,8 @@ pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Res
     .await
 }
 
-/// Says that the mailboxes of an address are due: a notice came. Leaves a dirty mark, so that a run that is under way is
-/// followed by another. Answers how many mailboxes the address has; none is no error, the person may have left.
+/// Says that the mailboxes of an address are due: a notice came. Leaves a dirty mark, so that a run that is under way
+/// is followed by another. Answers how many mailboxes the address has; none is no error, the person may have left.
 pub async fn notice(tx: &mut Tx, email: &str, now: Timestamp) -> Result<u64, StoreError> {
     tx.run(
         "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2,
@@ -270,7 +270,8 @@ pub async fn set_email(tx: &mut Tx, id: &MailboxId, email: &str) -> Result<(), S
 pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
     let next = tx
         .one(
-            "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END) AS at
+            "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END)
+                 AS at
              FROM mailboxes WHERE due_at IS NOT NULL",
             args![],
             |row| row.at_or_null("at"),
@@ -279,8 +280,8 @@ pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
     Ok(next.flatten())
 }
 
-/// Writes what the engine knows of a mailbox. Only the holder of the lease may; the cursor never moves back, whatever is
-/// handed in.
+/// Writes what the engine knows of a mailbox. Only the holder of the lease may; the cursor never moves back, whatever
+/// is handed in.
 pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), StoreError> {
     let written = tx
         .run(

@@ -92,7 +92,8 @@ pub async fn put(
          ON CONFLICT (mailbox_id, message_id) DO UPDATE SET thread_id = excluded.thread_id,
              received_ms = excluded.received_ms, size_bytes = excluded.size_bytes, history_id = excluded.history_id,
              labels = excluded.labels, subject = excluded.subject, sender_name = excluded.sender_name,
-             sender_address = excluded.sender_address, headers = excluded.headers, listing_pass = excluded.listing_pass",
+             sender_address = excluded.sender_address, headers = excluded.headers,
+             listing_pass = excluded.listing_pass",
         args![
             organization,
             mailbox,
@@ -114,7 +115,8 @@ pub async fn put(
     let (old, old_ms) = before.map_or((&none, message.received_ms), |it| (&it.labels, it.received_ms));
     for label in old.iter().filter(|label| old_ms != message.received_ms || !message.labels.contains(label)) {
         tx.run(
-            "DELETE FROM message_labels WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
+            "DELETE FROM message_labels
+             WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
             args![mailbox, label, old_ms, &message.id],
         )
         .await?;
@@ -134,7 +136,8 @@ pub async fn put(
 pub async fn delete(tx: &mut Tx, mailbox: &MailboxId, message: &Message) -> Result<bool, StoreError> {
     for label in &message.labels {
         tx.run(
-            "DELETE FROM message_labels WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
+            "DELETE FROM message_labels
+             WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
             args![mailbox, label, message.received_ms, &message.id],
         )
         .await?;

@@ -1,5 +1,5 @@
-//! All SQL. One text for SQLite and PostgreSQL; one file per noun; every function takes the transaction first, so that a
-//! state change and the work that follows from it share one commit. No type of Google's API appears here.
+//! All SQL. One text for SQLite and PostgreSQL; one file per noun; every function takes the transaction first, so that
+//! a state change and the work that follows from it share one commit. No type of Google's API appears here.
 
 pub mod access_keys;
 pub mod attempts;
@@ -28,7 +28,8 @@ pub use sql::Tx;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// The schema's steps, in order, embedded by hand: sqlx's own macro would compile both drivers a second time for the host.
+/// The schema's steps, in order, embedded by hand: sqlx's own macro would compile both drivers a second time for the
+/// host.
 const STEPS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../migrations/0001_first.sql"))];
 
 fn migrator() -> Migrator {

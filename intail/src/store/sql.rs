@@ -1,5 +1,5 @@
-//! One SQL text on two databases: values and rows that SQLite and PostgreSQL both understand, and a transaction that hides
-//! which of the two it runs on. This file and `dialect.rs` are the only ones that know that there are two.
+//! One SQL text on two databases: values and rows that SQLite and PostgreSQL both understand, and a transaction that
+//! hides which of the two it runs on. This file and `dialect.rs` are the only ones that know that there are two.
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -111,7 +111,8 @@ impl dyn Columns + '_ {
         Ok(self.int_or_null(column)?.map(from_us))
     }
 
-    /// A value that is written as text: an id, a state. A text that is none of them is an inconsistency of the database.
+    /// A value that is written as text: an id, a state. A text that is none of them is an inconsistency of the
+    /// database.
     pub fn parsed<T: std::str::FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
         let text = self.text(column)?;
         text.parse().map_err(|_| StoreError::Inconsistent { column, value: text })

@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::id::GrantId;
-
 /// Both windows.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 /// Percent of Google's limit that is used at most: two clocks and two windows never agree exactly.
@@ -31,7 +29,8 @@ pub struct Budget(Arc<Mutex<Spent>>);
 struct Spent {
     person_minute: u64,
     project_minute: u64,
-    people: BTreeMap<GrantId, Window>,
+    /// By the Google account's unchanging id: to Google, a person who left and came back is the same person.
+    people: BTreeMap<String, Window>,
     project: Window,
 }
 
@@ -48,8 +47,8 @@ impl Budget {
         Self(Arc::new(Mutex::new(spent)))
     }
 
-    /// Takes `units` for a grant, or says when to ask again.
-    pub fn take(&self, grant: &GrantId, units: u64, class: Class, now: Timestamp) -> Result<(), Timestamp> {
+    /// Takes `units` for a Google account, or says when to ask again.
+    pub fn take(&self, google_subject: &str, units: u64, class: Class, now: Timestamp) -> Result<(), Timestamp> {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let spent = &mut *spent;
         let percent = if class == Class::Live { USED_MAX_PERCENT } else { BACKFILL_MAX_PERCENT };
@@ -58,7 +57,7 @@ impl Budget {
             window.forget(now);
             window.sum > 0
         });
-        let person = spent.people.entry(grant.clone()).or_default();
+        let person = spent.people.entry(google_subject.to_owned()).or_default();
         person.room(units, spent.person_minute * percent / 100)?;
         spent.project.room(units, spent.project_minute * percent / 100)?;
         person.add(units, now);
@@ -105,7 +104,6 @@ impl Window {
 mod tests {
     use super::*;
     use crate::clock::from_us;
-    use crate::random::Random;
 
     fn at(second: i64) -> Timestamp {
         from_us(second * 1_000_000)
@@ -114,20 +112,19 @@ mod tests {
     #[test]
     fn promise_8_the_minute_is_never_exceeded_and_opens_again_as_it_slides() {
         let budget = Budget::new(1_000, 10_000);
-        let grant = GrantId::new(&Random::seeded(1));
-        assert_eq!(budget.take(&grant, 500, Class::Backfill, at(0)), Ok(()));
-        assert_eq!(budget.take(&grant, 400, Class::Backfill, at(10)), Ok(()));
-        assert_eq!(budget.take(&grant, 1, Class::Backfill, at(20)), Err(at(60)));
-        assert_eq!(budget.take(&grant, 70, Class::Live, at(20)), Ok(()), "live still has room");
-        assert_eq!(budget.take(&grant, 1, Class::Live, at(30)), Err(at(60)));
-        assert_eq!(budget.take(&grant, 400, Class::Backfill, at(60)), Ok(()));
+        let person = "1";
+        assert_eq!(budget.take(person, 500, Class::Backfill, at(0)), Ok(()));
+        assert_eq!(budget.take(person, 400, Class::Backfill, at(10)), Ok(()));
+        assert_eq!(budget.take(person, 1, Class::Backfill, at(20)), Err(at(60)));
+        assert_eq!(budget.take(person, 70, Class::Live, at(20)), Ok(()), "live still has room");
+        assert_eq!(budget.take(person, 1, Class::Live, at(30)), Err(at(60)));
+        assert_eq!(budget.take(person, 400, Class::Backfill, at(60)), Ok(()));
     }
 
     #[test]
     fn the_project_s_minute_holds_for_everyone_together() {
         let budget = Budget::new(1_000, 1_000);
-        let random = Random::seeded(1);
-        assert_eq!(budget.take(&GrantId::new(&random), 900, Class::Live, at(0)), Ok(()));
-        assert_eq!(budget.take(&GrantId::new(&random), 900, Class::Live, at(1)), Err(at(60)));
+        assert_eq!(budget.take("1", 900, Class::Live, at(0)), Ok(()));
+        assert_eq!(budget.take("2", 900, Class::Live, at(1)), Err(at(60)));
     }
 }

@@ -1,6 +1,6 @@
-//! Turns a message as Gmail shows it into the message that is stored. Headers are hostile text: encoded twice, unencoded,
-//! megabytes long, full of control characters. Everything is decoded once, cleaned and bounded here, so that nobody behind
-//! this file has to.
+//! Turns a message as Gmail shows it into the message that is stored. Headers are hostile text: encoded twice,
+//! unencoded, megabytes long, full of control characters. Everything is decoded once, cleaned and bounded here, so
+//! that nobody behind this file has to.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! One bounded step of a mailbox: pin, history, probe, debts, list, fill, settle. Each asks Google first and then commits
-//! rows, cursor and changes together, under the lease.
+//! One bounded step of a mailbox: pin, history, probe, debts, list, fill, settle. Each asks Google first and then
+//! commits rows, cursor and changes together, under the lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,8 +27,8 @@ use crate::store::mailboxes::{self, Mailbox, MailboxState};
 use crate::store::messages::{self, Message};
 use crate::store::{StoreError, Tx};
 
-/// Calls at once for one mailbox. Google's own limit is shared by all of the person's apps and unpublished; five is what
-/// others found to be safe.
+/// Calls at once for one mailbox. Google's own limit is shared by all of the person's apps and unpublished; five is
+/// what others found to be safe.
 const CALLS_AT_ONCE: usize = 5;
 /// Messages fetched in one step: small enough that a live change never waits long behind it.
 const FETCH_MAX: usize = 50;
@@ -96,11 +96,11 @@ impl Run<'_> {
     }
 
     fn take(&self, units: u64, class: Class) -> Result<(), Timestamp> {
-        self.budget.take(&self.grant.id, units, class, self.now)
+        self.budget.take(&self.grant.google_subject, units, class, self.now)
     }
 
-    /// Writes the mailbox and the changes beside what `tx` holds already, and tells the readers. A step that got here has
-    /// succeeded, so earlier failures are forgotten.
+    /// Writes the mailbox and the changes beside what `tx` holds already, and tells the readers. A step that got here
+    /// has succeeded, so earlier failures are forgotten.
     pub(super) async fn commit(&mut self, mut tx: Tx, changes: &[NewChange]) -> Result<(), StoreError> {
         leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
         if !self.stopping {
@@ -350,7 +350,7 @@ impl Run<'_> {
             return Err(lost.into());
         }
         let profile = self.app.google.gmail(&self.caller).profile().await?;
-        tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches back to the cursor; everything is compared");
+        tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches the cursor; everything is compared");
         let current = HistoryId(profile.history_id);
         self.mailbox.pinned = Some(current);
         self.mailbox.advance(current, self.now);
@@ -662,7 +662,8 @@ impl Run<'_> {
             return Ok(None);
         }
         match before {
-            // Equal ids with other labels: what was stored had been put together from history while the cursor was lost.
+            // Equal ids with other labels: what was stored had been put together from history while the cursor was
+            // lost.
             Some(before) if before.history_id > message.history_id || before == *message => {
                 let ids = [before.id.clone()];
                 messages::seen(tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;

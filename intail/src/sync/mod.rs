@@ -1,9 +1,9 @@
 //! Keeping the copy equal to Google's state. The promise: nothing is lost. The cursor, the rows and the changes that it
 //! covers are committed together; an item that fails becomes a debt; a notice only says "look again".
 //!
-//! `plan` decides, from a mailbox's row and the time alone, what to do next; `mail` and `watch` do one bounded step of it;
-//! `worker` claims mailboxes that are due and does steps until they may rest. No step holds a transaction open while it asks
-//! Google, and every commit proves first that the lease still holds.
+//! `plan` decides, from a mailbox's row and the time alone, what to do next; `mail` and `watch` do one bounded step of
+//! it; `worker` claims mailboxes that are due and does steps until they may rest. No step holds a transaction open
+//! while it asks Google, and every commit proves first that the lease still holds.
 
 mod budget;
 mod headers;

@@ -1,5 +1,5 @@
-//! What to do next with a mailbox: decided from its row and the time, and from nothing else, so that every decision can be
-//! tested by writing a row down.
+//! What to do next with a mailbox: decided from its row and the time, and from nothing else, so that every decision
+//! can be tested by writing a row down.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::store::mailboxes::{Mailbox, MailboxState};
 
 /// How long after activity to look again: a notice may come before its data can be read (observed: seconds).
 pub const TRAILING_LOOK: Duration = Duration::from_secs(5);
-/// How long after activity to compare with Google: notices above one a second are dropped silently (Google's push guide).
+/// How long after activity to compare with Google: notices above one a second are dropped silently (Google's push
+/// guide).
 pub const PROBE_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How often to compare while Google doesn't push: the only way to notice changes then.
 pub const PROBE_WITHOUT_PUSH: Duration = Duration::from_secs(10 * 60);

@@ -1,5 +1,5 @@
-//! The watch: Google's push registration, renewed once a day for ever. A failed renewal never stops reading, and the watch's
-//! answer never moves the cursor: it only shows whether notices were missed.
+//! The watch: Google's push registration, renewed once a day for ever. A failed renewal never stops reading, and the
+//! watch's answer never moves the cursor: it only shows whether notices were missed.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const FAULTS: &[&str] =
 
 impl Run<'_> {
     pub(super) async fn watch(&mut self) -> Result<Done, StepError> {
-        if let Err(until) = self.budget.take(&self.grant.id, WATCH_UNITS, Class::Live, self.now) {
+        if let Err(until) = self.budget.take(&self.grant.google_subject, WATCH_UNITS, Class::Live, self.now) {
             return Ok(Done::Wait(until));
         }
         match self.set_watch().await {

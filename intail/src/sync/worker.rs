@@ -1,5 +1,5 @@
-//! The engine: claims mailboxes that are due, does steps until each may rest, and says when to look again. `tick` is the
-//! engine; `run` is the loop around it.
+//! The engine: claims mailboxes that are due, does steps until each may rest, and says when to look again. `tick` is
+//! the engine; `run` is the loop around it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +31,8 @@ const LEASE: Duration = Duration::from_secs(90);
 const PROLONG_EVERY: Duration = Duration::from_secs(30);
 /// How often the store is asked for due mailboxes when no bell rings: other instances can't ring this one's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often grants that wait for the operator are tried again: what was wrong with the OAuth client may be mended at any
-/// time, by a restart or at Google. One refresh a grant and hour.
+/// How often grants that wait for the operator are tried again: what was wrong with the OAuth client may be mended at
+/// any time, by a restart or at Google. One refresh a grant and hour.
 const OPERATOR_RETRY_EVERY: Duration = Duration::from_secs(3600);
 /// The first wait after a failure, and the longest.
 const RETRY_FIRST_S: u64 = 2;
@@ -173,7 +173,8 @@ impl Worker {
         if let Err(error) = self.release(&lease, next).await
             && !matches!(error, StoreError::LeaseLost)
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, mailbox = %mailbox.id, "a lease can't be given back");
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, mailbox = %mailbox.id, "a lease can't be given back");
         }
     }
 
@@ -196,8 +197,8 @@ impl Worker {
         }
     }
 
-    /// Does steps until the mailbox may rest, fails, or others want their turn; answers when it is due next, or nothing if
-    /// the lease is lost.
+    /// Does steps until the mailbox may rest, fails, or others want their turn; answers when it is due next, or
+    /// nothing if the lease is lost.
     async fn steps(&self, mailbox: &Mailbox, lease: &Lease) -> Option<Option<Timestamp>> {
         let mut connected_at = None;
         for _ in 0..STEPS_MAX {

@@ -96,8 +96,8 @@ pub(super) fn guards(config: &Config) -> HeaderMap {
 
 /// What pages may load and where their forms may lead. Connect and Sign in are forms that are answered with a
 /// redirect to the provider, and Chromium holds `form-action` against the redirect's target too. And against what comes
-/// after it: Google sends people of many organizations on to their own sign-in, at an address that nobody here knows. So
-/// forms may lead to any https address; what keeps them ours is their token and `script-src`.
+/// after it: Google sends people of many organizations on to their own sign-in, at an address that nobody here knows.
+/// So forms may lead to any https address; what keeps them ours is their token and `script-src`.
 fn policy(config: &Config) -> String {
     let issuer = Url::parse(&config.signin.issuer).ok();
     let mut forms: Vec<String> = [Some(&config.google.endpoints.authorize), issuer.as_ref()]

@@ -1,5 +1,5 @@
-//! Connecting, by the real flow against the false Google: who may connect what, what each wrong turn is called, and what is
-//! left behind when a person leaves.
+//! Connecting, by the real flow against the false Google: who may connect what, what each wrong turn is called, and
+//! what is left behind when a person leaves.
 
 use std::time::Duration;
 

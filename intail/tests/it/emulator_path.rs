@@ -1,5 +1,5 @@
-//! The whole path over Google's own Pub/Sub emulator: watch → topic → subscription → the product's long polls → due mark →
-//! engine → rows. What the false Google's Pub/Sub may have misread would show here.
+//! The whole path over Google's own Pub/Sub emulator: watch → topic → subscription → the product's long polls → due
+//! mark → engine → rows. What the false Google's Pub/Sub may have misread would show here.
 
 use std::time::Duration;
 

@@ -1,14 +1,23 @@
 //! Mail stays live, and nothing is lost: the engine against the false Google, with a time that the test owns.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use intail::connect;
 use intail::id::HistoryId;
+use intail::seal::hash_token;
 use intail::store::debts;
 use intail::store::mailboxes::MailboxState;
+use intail::store::people::Person;
+use intail::store::sessions;
+use intail::web;
 use intail_sandbox::action::{MailAction, One};
-use intail_sandbox::compose::Compose;
+use intail_sandbox::compose::{CANARY, Compose};
 use intail_sandbox::faults::{Mischief, Rule};
+use tower::ServiceExt as _;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::harness::postgres;
 use crate::harness::running::{Running, Setup, Ticks};
@@ -348,20 +357,88 @@ async fn a_missing_publisher_right_is_the_operator_s_and_reading_goes_on() {
 }
 
 #[tokio::test]
-async fn promise_6_no_word_of_a_body_reaches_the_database() {
+async fn promise_6_no_word_of_a_body_reaches_the_database_the_log_or_a_page() {
+    let log = Written::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
     let (running, person) = connected().await;
     running.act(&person.email, receive(20));
     running.settle().await;
-    running.app.store.close().await;
     let canaries: Vec<String> = running.world(|world| world.canaries().map(str::to_owned).collect());
     assert!(canaries.len() > 100, "the false Google plants them");
+
+    let mut pages = Vec::new();
+    let thread = running.stored(&person).await.into_values().next().expect("a message").thread_id;
+    for path in
+        ["/mail".to_owned(), format!("/mail/thread/{thread}"), "/activity".to_owned(), api_of(&running, &person).await]
+    {
+        pages.push(page(&running, &person, &path).await);
+    }
+    running.app.store.close().await;
     let mut bytes = Vec::new();
     for file in std::fs::read_dir(running.directory()).expect("the directory") {
         bytes.extend(std::fs::read(file.expect("an entry").path()).expect("a file"));
     }
-    let text = String::from_utf8_lossy(&bytes);
-    assert!(text.contains("example.com"), "the files hold what was copied");
-    assert!(!text.contains(intail_sandbox::compose::CANARY), "and no canary");
+    let (database, log) = (String::from_utf8_lossy(&bytes).into_owned(), log.text());
+    assert!(
+        database.contains("example.com") && log.contains("gmail.messages.get"),
+        "there is something to look through"
+    );
+    for text in pages.iter().chain([&database, &log]) {
+        assert!(!text.contains(CANARY), "no canary");
+    }
+    for secret in ["ya29.", "1//"] {
+        assert!(!database.contains(secret) && !log.contains(secret), "no token either");
+    }
+}
+
+/// The address of the first page of a person's messages in the API.
+async fn api_of(running: &Running, person: &Person) -> String {
+    format!("/api/v1/mailboxes/{}/messages", running.mailbox(person).await.id)
+}
+
+/// A page as the person sees it who is signed in, or the API's answer.
+async fn page(running: &Running, person: &Person, path: &str) -> String {
+    let now = running.app.clock.now();
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let ends = now.saturating_add(Duration::from_secs(60)).expect("a time");
+    sessions::open(&mut tx, &hash_token(path), &person.id, "form", now, ends).await.expect("a session");
+    tx.commit().await.expect("committed");
+    let request = Request::get(format!("http://127.0.0.1:8080{path}"))
+        .header("host", "127.0.0.1:8080")
+        .header("cookie", format!("intail-session={path}"));
+    let answer = web::router(running.app.clone()).oneshot(request.body(Body::empty()).expect("a request")).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), 200, "{path}");
+    let bytes = axum::body::to_bytes(answer.into_body(), 16 * 1024 * 1024).await.expect("a body");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("nobody panicked")).into_owned()
+    }
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Written {
+    type Writer = Self;
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The store's contract: every function of `store/`, the same tests on SQLite and on PostgreSQL. There is no compile-time
-//! check of SQL with two databases, so this suite is it; the tidy test sees that no function is left out.
+//! The store's contract: every function of `store/`, the same tests on SQLite and on PostgreSQL. There is no
+//! compile-time check of SQL with two databases, so this suite is it; the tidy test sees that no function is left out.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A whole running Intail on its own false Google, with a database of its own and a time that only the test moves. Notices
-//! come through the real Pub/Sub calls, but when the test says so; the engine runs when the test says so.
+//! A whole running Intail on its own false Google, with a database of its own and a time that only the test moves.
+//! Notices come through the real Pub/Sub calls, but when the test says so; the engine runs when the test says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -284,8 +284,8 @@ impl Running {
         panic!("the engine never rests");
     }
 
-    /// Lets work be done and time pass until every mailbox is live and rests for at least an hour: budgets, trailing looks,
-    /// probes and retries have all run out.
+    /// Lets work be done and time pass until every mailbox is live and rests for at least an hour: budgets, trailing
+    /// looks, probes and retries have all run out.
     pub(crate) async fn settle(&self) {
         for _ in 0..ROUNDS_MAX {
             self.work().await;
