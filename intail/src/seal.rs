@@ -188,7 +188,7 @@ fn create(path: &Path, random: &Random) -> std::io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0u8; KEY_LENGTH]);
     random.fill(bytes.as_mut());
     let text = Zeroizing::new(format!(
-        "# Intail's key file. Whoever has it and the database can read the tokens; without it the database is useless.\n\
+        "# Intail's key file. With it and the database, tokens can be read; without it, the database is useless.\n\
          k1 {}\n",
         STANDARD_NO_PAD.encode(bytes.as_ref())
     ));

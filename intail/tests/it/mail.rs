@@ -387,8 +387,10 @@ async fn promise_6_no_word_of_a_body_reaches_the_database_the_log_or_a_page() {
     for text in pages.iter().chain([&database, &log]) {
         assert!(!text.contains(CANARY), "no canary");
     }
-    for secret in ["ya29.", "1//"] {
-        assert!(!database.contains(secret) && !log.contains(secret), "no token either");
+    for secret in ["ya29.", "1//0"] {
+        let line =
+            log.lines().find(|line| line.contains(secret)).map(|line| line.chars().take(300).collect::<String>());
+        assert_eq!((line, database.contains(secret)), (None, false), "no token either");
     }
 }
 
