@@ -320,7 +320,7 @@ fn tour(world: &World, google: &str, intail: &str, data: &Path) -> String {
     2  The administrator, {administrator}
        {google}/console
        Main menu > Security > Access and data control > API controls
-       > Manage Third-Party App Access > search for Intail > Trusted
+       > Manage Third-Party App Access > search for Intail > Specific Google data > tick all
 
     3  The employee again
        {intail}/settings/integrations
