@@ -73,7 +73,9 @@ fn text(value: &str, chars_max: usize) -> String {
         HeaderValue::TextList(list) => list.join(" "),
         _ => String::new(),
     };
-    clean(&decoded, chars_max)
+    // Plain text that decodes to rubbish wasn't meant to be decoded, or was broken on the way: it reads better as it came.
+    let broken = decoded.contains('\u{fffd}') && value.is_ascii();
+    clean(if broken { value } else { &decoded }, chars_max)
 }
 
 /// The first address of a value: name and address, each may be empty.
@@ -164,6 +166,12 @@ mod tests {
         assert_eq!(it.labels, ["INBOX", "UNREAD"]);
         let plain = stored(message(&[("Subject", "Grüße 👋 <b>no</b>")]));
         assert_eq!(plain.subject, "Grüße 👋 <b>no</b>");
+    }
+
+    #[test]
+    fn what_decodes_to_rubbish_is_shown_as_it_came() {
+        let it = stored(message(&[("Subject", "=?UTF-8?B?not base64 at all?= end")]));
+        assert!(!it.subject.contains('\u{fffd}'), "{}", it.subject);
     }
 
     #[test]
