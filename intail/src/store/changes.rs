@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::StoreError;
 use super::messages::{Message, message};
-use super::sql::{Columns, Tx, Value, args};
+use super::sql::{Columns, Tx, Value, args, places};
 use crate::id::{MailboxId, OrganizationId, PersonId};
 
 /// A change that is about to be written.
@@ -94,12 +94,6 @@ pub async fn append(tx: &mut Tx, of: Of<'_>, changes: &[NewChange], now: Timesta
         .ok_or(StoreError::LeaseLost)?;
     let mut seq = last - count;
     for chunk in changes.chunks(ROWS_MAX) {
-        let rows: Vec<String> = (0..chunk.len())
-            .map(|at| {
-                let columns: Vec<String> = (1..=ROW_VALUES).map(|n| format!("${}", at * ROW_VALUES + n)).collect();
-                format!("({})", columns.join(","))
-            })
-            .collect();
         let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
         for change in chunk {
             seq += 1;
@@ -116,7 +110,7 @@ pub async fn append(tx: &mut Tx, of: Of<'_>, changes: &[NewChange], now: Timesta
         }
         let sql = format!(
             "INSERT INTO changes (organization_id, seq, at, person_id, mailbox_id, kind, subject_id, data) VALUES {}",
-            rows.join(",")
+            places(chunk.len(), ROW_VALUES)
         );
         tx.run_built(sql, values).await?;
     }

@@ -2,7 +2,7 @@
 //! resume after any crash exactly where it was.
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args};
+use super::sql::{Columns, Tx, Value, args, places};
 use crate::id::{MailboxId, OrganizationId};
 
 /// A message that is still to be fetched.
@@ -38,12 +38,6 @@ pub async fn add(
         .unwrap_or(0);
     let mut place = last;
     for chunk in fills.chunks(ROWS_MAX) {
-        let rows: Vec<String> = (0..chunk.len())
-            .map(|at| {
-                let columns: Vec<String> = (1..=ROW_VALUES).map(|n| format!("${}", at * ROW_VALUES + n)).collect();
-                format!("({})", columns.join(","))
-            })
-            .collect();
         let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
         for fill in chunk {
             place += 1;
@@ -52,7 +46,7 @@ pub async fn add(
         let sql = format!(
             "INSERT INTO fills (organization_id, mailbox_id, message_id, thread_id, place) VALUES {}
              ON CONFLICT (mailbox_id, message_id) DO NOTHING",
-            rows.join(",")
+            places(chunk.len(), ROW_VALUES)
         );
         tx.run_built(sql, values).await?;
     }

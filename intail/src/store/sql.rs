@@ -61,6 +61,15 @@ macro_rules! args {
 }
 pub(crate) use args;
 
+/// The places of several rows in one `VALUES`: `($1,$2),($3,$4)` for two rows of two columns.
+pub(super) fn places(rows: usize, columns: usize) -> String {
+    let row = |at: usize| {
+        let places: Vec<String> = (1..=columns).map(|n| format!("${}", at * columns + n)).collect();
+        format!("({})", places.join(","))
+    };
+    (0..rows).map(row).collect::<Vec<String>>().join(",")
+}
+
 /// A row of either database, read by column name.
 pub trait Columns {
     /// A text that can't be NULL.
