@@ -73,7 +73,8 @@ fn text(value: &str, chars_max: usize) -> String {
         HeaderValue::TextList(list) => list.join(" "),
         _ => String::new(),
     };
-    // Plain text that decodes to rubbish wasn't meant to be decoded, or was broken on the way: it reads better as it came.
+    // Plain text that decodes to rubbish wasn't meant to be decoded, or was broken on the way: it reads better as it
+    // came.
     let broken = decoded.contains('\u{fffd}') && value.is_ascii();
     clean(if broken { value } else { &decoded }, chars_max)
 }
