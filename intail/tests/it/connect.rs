@@ -349,10 +349,8 @@ async fn coming_back_without_a_box_keeps_the_grant_that_works() {
     let again = Options { ask_again: true, ..Options::default() };
     let email = person.email.clone();
     // Google adds what was granted before only when it is asked to; so nothing at all comes back.
-    let came = running.connect_as(&person, &email, Ticks::Only(&[]), again).await;
-    if let Err(error) = came {
-        assert!(matches!(error, ConnectError::NothingGranted), "{error:?}");
-    }
+    let refused = running.connect_as(&person, &email, Ticks::Only(&[]), again).await.expect_err("no box was ticked");
+    assert!(matches!(refused, ConnectError::NothingGranted), "{refused:?}");
     assert_eq!(running.calls("oauth.revoke"), 0, "revoking would end the grant that works");
     assert!(grant(&running, &person).await.expect("it is kept").state.works());
 }
@@ -368,10 +366,8 @@ async fn keys_that_cannot_be_fetched_are_google_s_trouble_and_revoke_nothing() {
     });
     // The keys are cached until the cached ones don't fit.
     running.pass(Duration::from_secs(24 * 3600));
-    let failed = running.connect(&person, Ticks::All).await;
-    if let Err(error) = failed {
-        assert!(matches!(error, ConnectError::GoogleTrouble(_)), "{error:?}");
-    }
+    let failed = running.connect(&person, Ticks::All).await.expect_err("the keys can't be had");
+    assert!(matches!(failed, ConnectError::GoogleTrouble(_)), "{failed:?}");
     assert_eq!(running.calls("oauth.revoke"), 0);
     running.connect(&person, Ticks::All).await.expect("a second try works");
 }
