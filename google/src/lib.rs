@@ -21,6 +21,7 @@ pub mod oauth;
 pub mod price;
 pub mod pubsub;
 pub mod request;
+pub mod transport;
 mod wire;
 
 pub use calls::{CALLS, Call};

@@ -18,7 +18,9 @@ use crate::{
     endpoints::{Endpoints, is_private},
     error::{Error, ErrorKind, OperatorFault, Refusal},
     id_token::KeyCache,
-    price, wire,
+    price,
+    transport::{NotCarried, Transport},
+    wire,
 };
 
 /// The clock. Everything that depends on time asks it.
@@ -36,6 +38,8 @@ pub struct ClientOptions {
     pub hook: Option<Arc<dyn CallHook>>,
     /// The `User-Agent`. The word gzip is added if it is missing: without it Gmail does not compress.
     pub user_agent: String,
+    /// How requests travel; over the network when there is none.
+    pub transport: Option<Arc<dyn Transport>>,
 }
 
 /// Is told of each call after it ended. Called on the task that made the call: it must be quick and must not block.
@@ -87,6 +91,7 @@ pub(crate) struct Inner {
     prices: price::Table,
     hook: Option<Arc<dyn CallHook>>,
     http: reqwest::Client,
+    transport: Option<Arc<dyn Transport>>,
 }
 
 /// How long a connection may take to be made. Google's are made in well under a second.
@@ -275,8 +280,9 @@ impl Client {
                 let what = "the HTTP client cannot be set up; are ca-certificates installed?";
                 Error::new("client", fault(what.to_owned())).caused_by(error)
             })?;
-        let ClientOptions { endpoints, prices, now, hook, .. } = options;
-        Ok(Self { inner: Arc::new(Inner { endpoints, now, keys: KeyCache::default(), prices, hook, http }) })
+        let ClientOptions { endpoints, prices, now, hook, transport, .. } = options;
+        let keys = KeyCache::default();
+        Ok(Self { inner: Arc::new(Inner { endpoints, now, keys, prices, hook, http, transport }) })
     }
 
     /// The addresses that this client uses.
@@ -348,18 +354,21 @@ impl Client {
         record: &mut CallRecord,
     ) -> Result<Answer, Error> {
         let call = request.call;
-        let transient =
-            |error: reqwest::Error| Error::new(call.name, ErrorKind::Transient).caused_by(error.without_url());
-        let mut response = match self.inner.http.execute(prepared).await {
-            Err(error) if call.long_poll && error.is_timeout() && !error.is_connect() => {
+        let transient = |error: NotCarried| Error::new(call.name, ErrorKind::Transient).caused_by(error);
+        let carried = match &self.inner.transport {
+            Some(transport) => transport.carry(prepared).await,
+            None => self.inner.http.execute(prepared).await.map_err(NotCarried::from),
+        };
+        let mut response = match carried {
+            Err(error) if call.long_poll && error.timed_out => {
                 return Ok(Answer { headers: HeaderMap::new(), body: Vec::new() });
             }
-            answered => answered.map_err(transient)?,
+            carried => carried.map_err(transient)?,
         };
         let status = response.status();
         record.status = Some(status.as_u16());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transient)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| transient(error.into()))? {
             record.bytes += chunk.len() as u64;
             if record.bytes > call.answer_bytes_max() {
                 if status.is_success() {

@@ -194,7 +194,7 @@ fn history(world: &mut World, caller: &Caller, query: &Query) -> Result<Value, A
     let types =
         query.all("historyTypes").map(|word| Kind::parse(word).ok_or_else(|| unknown_value("history_types", word)));
     let types: Vec<Kind> = types.collect::<Result<_, _>>()?;
-    let size = query.page_size()?;
+    let size = query.page_size(world)?;
     let purpose = query.purpose("history");
     let (after, was_empty) = match query.one("pageToken") {
         Some(token) => {
@@ -343,7 +343,7 @@ impl<'a> Listing<'a> {
             mailbox,
             with_spam_and_trash: named || query.flag("includeSpamTrash")?,
             label_ids,
-            size: query.page_size()?,
+            size: query.page_size(world)?,
             after: query.one("pageToken").map(|token| PageToken::read(token, &purpose)).transpose()?,
             purpose,
             visible_ms: world.visible_ms(),
@@ -495,16 +495,20 @@ impl Query {
         }
     }
 
-    fn page_size(&self) -> Result<usize, ApiError> {
+    fn page_size(&self, world: &World) -> Result<usize, ApiError> {
         let wanted = self.number("maxResults", "max_results", "TYPE_UINT32")?.unwrap_or(0);
         if wanted > u64::from(u32::MAX) {
             return Err(ApiError::invalid_argument(format!(
                 "Invalid value at 'max_results' (TYPE_UINT32), \"{wanted}\""
             )));
         }
-        Ok(match usize::try_from(wanted).unwrap_or(PAGE_MAX) {
+        let size = match usize::try_from(wanted).unwrap_or(PAGE_MAX) {
             0 => PAGE_DEFAULT,
             size => size.min(PAGE_MAX),
+        };
+        Ok(match world.settings.page_max {
+            0 => size,
+            most => size.min(most),
         })
     }
 

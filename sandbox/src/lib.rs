@@ -51,10 +51,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http;
 use tokio::net::TcpListener;
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use tower_http::compression::CompressionLayer;
 
 pub use clock::Clock;
@@ -141,6 +144,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Sandbox {
     shared: Arc<Shared>,
+    router: Router,
     tasks: JoinSet<()>,
 }
 
@@ -173,8 +177,9 @@ impl Sandbox {
         });
         let mut tasks = JoinSet::new();
         let ending = shared.stopping.clone();
-        let server = axum::serve(listener, router(shared.clone()))
-            .with_graceful_shutdown(async move { ending.cancelled().await });
+        let router = router(shared.clone());
+        let server =
+            axum::serve(listener, router.clone()).with_graceful_shutdown(async move { ending.cancelled().await });
         tasks.spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the sandbox stopped listening");
@@ -184,7 +189,7 @@ impl Sandbox {
         tasks.spawn(script::play(shared.clone()));
         tasks.spawn(push::forward(shared.clone()));
         tasks.spawn(save_now_and_then(shared.clone()));
-        Ok(Sandbox { shared, tasks })
+        Ok(Sandbox { shared, router, tasks })
     }
 
     /// Where it is reached, without a trailing slash.
@@ -206,6 +211,11 @@ impl Sandbox {
     /// do not block in `with`.
     pub fn world<R>(&self, with: impl FnOnce(&mut World) -> R) -> R {
         self.shared.with_world(with)
+    }
+
+    /// Answers a request as if it had come over the network: for simulations, which own the network too.
+    pub async fn answer(&self, request: http::Request<Body>) -> http::Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
     }
 
     /// Ends it: open pulls are answered, the world is saved.

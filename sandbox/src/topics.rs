@@ -378,7 +378,7 @@ impl PubSub {
     }
 
     /// The next instant at which a subscription will have something to hand out; `None` when nothing waits in it.
-    pub(crate) fn available_at(&self, name: &str) -> Option<Timestamp> {
+    pub fn available_at(&self, name: &str) -> Option<Timestamp> {
         let subscription = self.subscriptions.get(name)?;
         let first = subscription.waiting.iter().map(|waiting| waiting.available_at).min()?;
         Some(if subscription.settings.push.is_some() { first.max(subscription.push_from) } else { first })

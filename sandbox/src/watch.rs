@@ -167,6 +167,14 @@ impl World {
         Ok(())
     }
 
+    /// Google forgets an account's registrations before their time, and tells nobody.
+    pub fn lapse_watches(&mut self, email: &str) {
+        let sub = self.identity.person_by_email(email).map(|person| person.sub.clone());
+        if let Some(mailbox) = sub.and_then(|sub| self.mail.get_mut(&sub)) {
+            mailbox.watches.clear();
+        }
+    }
+
     /// Sends notices for everything recorded after `since`, as far as the cap lets them through.
     pub(crate) fn notice_changes(&mut self, sub: &str, since: u64) {
         let now = self.clock.now();

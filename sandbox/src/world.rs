@@ -73,6 +73,9 @@ pub struct Settings {
     pub history_retention_s: i64,
     /// Per cent of history pages that carry a page token and nothing else, as Gmail's sometimes do.
     pub empty_history_page_percent: u8,
+    /// Most items on a page of a list, whatever was asked for: Google promises an upper bound and no fullness. Zero is
+    /// no limit of its own.
+    pub page_max: usize,
     /// How notices are written and delivered.
     pub notices: NoticeSettings,
     /// Pub/Sub may be called without an `Authorization` header, as with Google's emulator.
@@ -87,6 +90,7 @@ impl Default for Settings {
             visibility_lag_ms: 0,
             history_retention_s: 7 * 24 * 3_600,
             empty_history_page_percent: 0,
+            page_max: 0,
             notices: NoticeSettings::default(),
             pubsub_anonymous: true,
             pull_wait_ms: 20_000,

@@ -438,6 +438,7 @@ async fn a_client_refuses_unsafe_endpoints() {
         now: Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
         hook: None,
         user_agent: String::new(),
+        transport: None,
     };
     assert!(Client::new(options).unwrap_err().to_string().contains("google.endpoints.token"));
 }

@@ -151,6 +151,7 @@ pub(crate) fn client(endpoints: Endpoints) -> (Client, Report) {
         now: Arc::new(move || Timestamp::from_second(clock.load(Ordering::Relaxed)).expect("in range")),
         hook: Some(Arc::new(report.clone())),
         user_agent: "intail-test".to_owned(),
+        transport: None,
     };
     (Client::new(options).expect("acceptable endpoints"), report)
 }

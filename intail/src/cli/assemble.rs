@@ -42,6 +42,7 @@ pub(super) fn google(config: &Config, clock: &Clock, receipts: Receipts) -> Resu
         now: Arc::new(move || now.now()),
         hook: Some(Arc::new(receipts)),
         user_agent: USER_AGENT.to_owned(),
+        transport: None,
     };
     Client::new(options).map_err(|error| CliError::new(super::sentence(&error)).caused_by(error))
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, SqlitePool};
 
-use super::sql::Tx;
+use super::sql::On;
 use super::{StoreError, migrator};
 
 /// Readers beside SQLite's one writer. More gain nothing on machines of the size that SQLite is for.
@@ -77,19 +77,19 @@ impl Db {
     }
 
     /// A transaction that only reads and never waits for a writer.
-    pub(super) async fn read(&self) -> Result<Tx, StoreError> {
+    pub(super) async fn read(&self) -> Result<On, StoreError> {
         Ok(match self {
-            Self::Sqlite { reader, .. } => Tx::Sqlite(reader.begin().await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
+            Self::Sqlite { reader, .. } => On::Sqlite(reader.begin().await?),
+            Self::Postgres(pool) => On::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
         })
     }
 
     /// A transaction that writes. On SQLite it takes the writer's turn at once: a transaction that reads first and
     /// takes it later fails whenever somebody else wrote in between.
-    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
+    pub(super) async fn write(&self) -> Result<On, StoreError> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { writer, .. } => On::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => On::Postgres(pool.begin().await?),
         })
     }
 

@@ -8,6 +8,7 @@ pub mod changes;
 pub mod debts;
 mod dialect;
 pub mod fills;
+pub mod gate;
 pub mod gauges;
 pub mod grants;
 pub mod key_proofs;
@@ -22,8 +23,10 @@ pub mod sessions;
 pub(crate) mod sql;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use dialect::Db;
+use gate::{Act, Ending, Gate, through};
 pub use sql::Tx;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -41,29 +44,43 @@ fn migrator() -> Migrator {
 
 /// The store, open and up to date. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Store(Db);
+pub struct Store {
+    db: Db,
+    gate: Option<Arc<dyn Gate>>,
+}
 
 impl Store {
     /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`) and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let db = Db::open(url).await?;
         db.migrate().await?;
-        Ok(Self(db))
+        Ok(Self { db, gate: None })
+    }
+
+    /// The same store, behind a gate.
+    pub fn behind(&self, gate: Arc<dyn Gate>) -> Self {
+        Self { db: self.db.clone(), gate: Some(gate) }
     }
 
     /// A transaction that only reads.
     pub async fn read(&self) -> Result<Tx, StoreError> {
-        self.0.read().await
+        let on = through(self.gate.as_ref(), Act::BeginRead, self.db.read()).await?;
+        Ok(Tx::new(on, self.ending(false)))
     }
 
     /// A transaction that writes. Nobody may ask Google anything while it is open.
     pub async fn write(&self) -> Result<Tx, StoreError> {
-        self.0.write().await
+        let on = through(self.gate.as_ref(), Act::BeginWrite, self.db.write()).await?;
+        Ok(Tx::new(on, self.ending(true)))
+    }
+
+    fn ending(&self, writes: bool) -> Option<Ending> {
+        self.gate.clone().map(|gate| Ending { gate, writes })
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.db.close().await;
     }
 }
 

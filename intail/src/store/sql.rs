@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Postgres, Row as _, SqlSafeStr as _, SqlStr, Sqlite, Transaction};
 
 use super::StoreError;
+use super::gate::{Act, Ending, through};
 use crate::clock::from_us;
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
 
@@ -137,7 +138,14 @@ impl dyn Columns + '_ {
 }
 
 /// One transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
-pub enum Tx {
+pub struct Tx {
+    on: On,
+    /// Dropped after the transaction itself.
+    ending: Option<Ending>,
+}
+
+/// Which of the two databases a transaction runs on.
+pub(super) enum On {
     /// On SQLite.
     Sqlite(Transaction<'static, Sqlite>),
     /// On PostgreSQL.
@@ -145,6 +153,10 @@ pub enum Tx {
 }
 
 impl Tx {
+    pub(super) fn new(on: On, ending: Option<Ending>) -> Self {
+        Self { on, ending }
+    }
+
     /// Runs a statement; answers how many rows it touched.
     pub async fn run(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         self.run_text(sql.into_sql_str(), values).await
@@ -157,10 +169,14 @@ impl Tx {
 
     fn run_text(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            Ok(match self {
-                Tx::Sqlite(tx) => bind_sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
-                Tx::Postgres(tx) => bind_postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+            let on = &mut self.on;
+            through(self.ending.as_ref().map(|it| &it.gate), Act::Statement, async {
+                Ok(match on {
+                    On::Sqlite(tx) => bind_sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
+                    On::Postgres(tx) => bind_postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+                })
             })
+            .await
         })
     }
 
@@ -196,20 +212,28 @@ impl Tx {
 
     fn rows(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<Rows, StoreError>> {
         Box::pin(async move {
-            Ok(match self {
-                Tx::Sqlite(tx) => boxed(bind_sqlite(sql, values).fetch_all(&mut **tx).await?),
-                Tx::Postgres(tx) => boxed(bind_postgres(sql, values).fetch_all(&mut **tx).await?),
+            let on = &mut self.on;
+            through(self.ending.as_ref().map(|it| &it.gate), Act::Statement, async {
+                Ok(match on {
+                    On::Sqlite(tx) => boxed(bind_sqlite(sql, values).fetch_all(&mut **tx).await?),
+                    On::Postgres(tx) => boxed(bind_postgres(sql, values).fetch_all(&mut **tx).await?),
+                })
             })
+            .await
         })
     }
 
     /// Makes the transaction's work permanent.
     pub async fn commit(self) -> Result<(), StoreError> {
-        match self {
-            Tx::Sqlite(tx) => tx.commit().await?,
-            Tx::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
+        let Self { on, ending } = self;
+        through(ending.as_ref().map(|it| &it.gate), Act::Commit, async {
+            match on {
+                On::Sqlite(tx) => tx.commit().await?,
+                On::Postgres(tx) => tx.commit().await?,
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

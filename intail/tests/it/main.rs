@@ -10,6 +10,7 @@ mod emulator_path;
 mod mail;
 mod notices;
 mod pages;
+mod simulation;
 mod store;
 mod tidy;
 mod tour;

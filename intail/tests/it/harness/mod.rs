@@ -10,6 +10,8 @@ pub(crate) mod live;
 pub(crate) mod postgres;
 mod program;
 pub(crate) mod running;
+pub(crate) mod truth;
+pub(crate) mod visit;
 
 /// A variable that `cargo xtask test` sets.
 fn variable(name: &str) -> String {

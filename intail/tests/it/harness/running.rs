@@ -1,7 +1,7 @@
 //! A whole running Intail on its own false Google, with a database of its own and a time that only the test moves.
 //! Notices come through the real Pub/Sub calls, but when the test says so; the engine runs when the test says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use intail::app::App;
@@ -25,15 +25,16 @@ use intail_sandbox::accounts::{IdentitySwitches, Person as Account};
 use intail_sandbox::action::{Done, MailAction};
 use intail_sandbox::{Sandbox, World, WorldFile, WorldSource};
 use jiff::Timestamp;
-use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use url::Url;
 
+use super::visit::PRODUCT;
+pub(crate) use super::visit::Ticks;
+use super::{truth, visit};
+
 /// When every test begins: a Sunday in November.
 const START: &str = "2026-11-22T09:00:00Z";
-/// Where the product says it is. Nobody listens there: callbacks are handed over by the test.
-const PRODUCT: &str = "http://127.0.0.1:8080";
 /// The cookie that stands for the test's browser at Intail.
 pub(crate) const BROWSER: &str = "the-tests-browser";
 /// Rounds of notices and engine before the test gives up on rest.
@@ -61,14 +62,6 @@ pub(crate) struct Setup {
     pub(crate) mode: Option<PubSubMode>,
     /// `host:port` of another Pub/Sub for notices.
     pub(crate) outside_pubsub: Option<String>,
-}
-
-/// What a person ticks at Google.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ticks<'a> {
-    All,
-    Only(&'a [&'a str]),
-    Cancel,
 }
 
 impl Running {
@@ -213,51 +206,7 @@ impl Running {
 
     /// Walks Google's pages as a person does; answers the callback's address, or nothing if Google kept the person.
     pub(crate) async fn visit(&self, email: &str, url: Url, ticks: Ticks<'_>) -> Option<Url> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this client plays a person's browser at Google, not the product"
-        )]
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .expect("a client");
-        let origin = self.sandbox.url().to_owned();
-        let cookie = self.world(|world| {
-            let sub = world.identity.person_by_email(email).expect("a person of the world").sub.clone();
-            let cookie = world.identity.new_browser();
-            world.identity.sign_in(&cookie, &sub);
-            cookie
-        });
-        let cookie = format!("sandbox_browser={cookie}");
-        let mut response = http.get(url).header(COOKIE, &cookie).send().await.expect("an answer");
-        // Chooser, consent, and the way back: never more pages than this.
-        for _ in 0..6 {
-            assert!(response.headers().get(SET_COOKIE).is_none(), "the browser was known already");
-            if let Some(location) = response.headers().get(LOCATION) {
-                let location = location.to_str().expect("an address");
-                let next = Url::parse(&origin).and_then(|base| base.join(location)).expect("an address");
-                if next.as_str().starts_with(PRODUCT) {
-                    return Some(next);
-                }
-                response = http.get(next).header(COOKIE, &cookie).send().await.expect("an answer");
-                continue;
-            }
-            let page = response.text().await.expect("a page");
-            let transaction = value_after(&page, "name=\"transaction\" value=\"")?;
-            let (path, form) = if page.contains("id=\"consent\"") {
-                ("/signin/oauth/consent", consent_form(&page, &transaction, ticks))
-            } else {
-                let account = account_of(&page, email);
-                (
-                    "/signin/oauth/chooser",
-                    vec![("transaction".to_owned(), transaction), ("account".to_owned(), account)],
-                )
-            };
-            let answer = http.post(format!("{origin}{path}")).header(COOKIE, &cookie).header(ORIGIN, &origin);
-            response = answer.form(&form).send().await.expect("an answer");
-        }
-        panic!("Google's pages never ended");
+        visit::walk(&self.sandbox, email, url, ticks).await
     }
 
     /// Hands over the notices that wait, through real pulls and acknowledgements.
@@ -329,26 +278,14 @@ impl Running {
         let truth = self.truth(&person.email);
         let rows: BTreeMap<String, Vec<String>> =
             self.stored(person).await.into_iter().map(|(id, it)| (id, it.labels)).collect();
-        assert_eq!(difference(&rows, &truth), Vec::<String>::new(), "rows against Google's state");
-        let mut folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for change in self.feed(person).await {
-            fold(&mut folded, &change);
-        }
-        assert_eq!(difference(&folded, &truth), Vec::<String>::new(), "the folded feed against Google's state");
+        assert_eq!(truth::difference(&rows, &truth), Vec::<String>::new(), "rows against Google's state");
+        let folded = truth::folded(&self.feed(person).await);
+        assert_eq!(truth::difference(&folded, &truth), Vec::<String>::new(), "the folded feed against Google's state");
     }
 
-    /// What Google has of a person's mail: labels by message, drafts left out.
-    pub(crate) fn truth(&self, email: &str) -> BTreeMap<String, Vec<String>> {
-        self.world(|world| {
-            let mailbox = world.mailbox(email).expect("a mailbox");
-            let all = mailbox.newest_first().filter(|it| !it.has("DRAFT"));
-            all.map(|it| {
-                let mut labels: Vec<String> = it.label_ids.iter().cloned().collect();
-                labels.sort();
-                (it.id.clone(), labels)
-            })
-            .collect()
-        })
+    /// What Google has of a person's mail.
+    pub(crate) fn truth(&self, email: &str) -> truth::Mail {
+        truth::of(&self.sandbox, email)
     }
 
     /// How often the false Google was asked something.
@@ -368,66 +305,7 @@ fn small_world() -> WorldFile {
     WorldFile::parse(&text.replace("mail_per_person = 320", "mail_per_person = 90")).expect("the default world")
 }
 
-/// One line for each message that differs: what is held, and what Google has.
-fn difference(held: &BTreeMap<String, Vec<String>>, truth: &BTreeMap<String, Vec<String>>) -> Vec<String> {
-    let ids: BTreeSet<&String> = held.keys().chain(truth.keys()).collect();
-    let differing = ids.into_iter().filter(|id| held.get(*id) != truth.get(*id));
-    differing.map(|id| format!("{id}: held {:?}, Google has {:?}", held.get(id), truth.get(id))).collect()
-}
-
-/// Applies a change as a consumer does, who knows only the feed.
-fn fold(folded: &mut BTreeMap<String, Vec<String>>, change: &Change) {
-    let words = |key: &str| -> Vec<String> {
-        serde_json::from_value(change.data.get(key).cloned().unwrap_or_default()).unwrap_or_default()
-    };
-    match change.kind.as_str() {
-        "message.added" => {
-            folded.insert(change.subject_id.clone(), words("labels"));
-        }
-        "message.changed" => {
-            let labels = folded.get_mut(&change.subject_id).expect("a change follows its message");
-            let removed = words("labels_removed");
-            labels.retain(|it| !removed.contains(it));
-            labels.extend(words("labels_added"));
-            labels.sort();
-        }
-        "message.deleted" => {
-            folded.remove(&change.subject_id).expect("a deletion follows its message");
-        }
-        _ => {}
-    }
-}
-
-fn read<T: serde::de::DeserializeOwned>(callback: &Url) -> T {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(callback: &Url) -> T {
     let pairs: BTreeMap<String, String> = callback.query_pairs().into_owned().collect();
     serde_json::from_value(serde_json::to_value(pairs).expect("text")).expect("a callback")
-}
-
-fn value_after(page: &str, mark: &str) -> Option<String> {
-    let (_, rest) = page.split_once(mark)?;
-    rest.split_once('"').map(|(value, _)| value.to_owned())
-}
-
-fn account_of(page: &str, email: &str) -> String {
-    let (before, _) = page.split_once(&format!("data-email=\"{email}\"")).expect("the account is offered");
-    let (_, value) = before.rsplit_once("name=\"account\" value=\"").expect("a button");
-    value.split_once('"').expect("a value").0.to_owned()
-}
-
-fn consent_form(page: &str, transaction: &str, ticks: Ticks<'_>) -> Vec<(String, String)> {
-    let mut form = vec![("transaction".to_owned(), transaction.to_owned())];
-    let answer = if matches!(ticks, Ticks::Cancel) { "cancel" } else { "allow" };
-    for offered in page.split("type=\"checkbox\" name=\"scope\" value=\"").skip(1) {
-        let scope = offered.split_once('"').expect("a value").0;
-        let ticked = match ticks {
-            Ticks::All => true,
-            Ticks::Only(scopes) => scopes.contains(&scope),
-            Ticks::Cancel => false,
-        };
-        if ticked {
-            form.push(("scope".to_owned(), scope.to_owned()));
-        }
-    }
-    form.push(("answer".to_owned(), answer.to_owned()));
-    form
 }

@@ -1,0 +1,69 @@
+//! Nothing is lost: seeds of a bad day, played in one process with the false Google, until the faults stop; then what
+//! Intail holds must equal the world. `cargo xtask simulate --seeds N [--seed S]` plays as many as wanted; a failing seed
+//! prints its steps and replays exactly.
+
+mod network;
+mod play;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use play::{Outcome, play};
+
+/// Seeds that every run of the tests plays.
+const SEEDS: u64 = 200;
+/// Threads that play: what the smallest machine that runs the tests has.
+const THREADS: u64 = 2;
+
+/// A number that `cargo xtask simulate` hands in.
+fn given(name: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "tests are told by their environment what to play")]
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+fn play_alone(seed: u64) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(play(seed))
+}
+
+#[test]
+fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
+    let first = given("INTAIL_SIMULATE_SEED").unwrap_or(1);
+    let count = given("INTAIL_SIMULATE_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(first);
+    let outcomes: Vec<Vec<Outcome>> = thread::scope(|scope| {
+        let played = || {
+            let mut outcomes = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::SeqCst);
+                if seed >= first + count {
+                    return outcomes;
+                }
+                outcomes.push(Outcome { trace: Vec::new(), ..play_alone(seed) });
+            }
+        };
+        let threads: Vec<_> = (0..THREADS.min(count)).map(|_| scope.spawn(played)).collect();
+        threads.into_iter().map(|it| it.join().expect("every seed holds")).collect()
+    });
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut calls, mut units) = (0, 0);
+    for outcome in outcomes.into_iter().flatten() {
+        calls += outcome.calls;
+        units += outcome.units;
+        for (fault, count) in outcome.faults {
+            *faults.entry(fault).or_default() += count;
+        }
+    }
+    eprintln!("{count} seeds from {first}: {calls} calls to Google, {units} quota units; faults: {faults:#?}");
+    assert!(count < SEEDS || faults.len() > 10, "faults of every kind happen: {faults:?}");
+}
+
+#[test]
+fn a_seed_of_the_simulation_replays_exactly() {
+    for seed in [3, 5] {
+        assert_eq!(play_alone(seed).trace, play_alone(seed).trace, "seed {seed}");
+    }
+}

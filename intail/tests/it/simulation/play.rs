@@ -1,0 +1,646 @@
+//! One seed's play: a small company, two processes of Intail on one database, and a director who moves time, changes the
+//! world and lets things go wrong. Then the faults stop, a sweep passes, and what Intail holds must equal the world.
+//!
+//! A reader must not break: every choice comes from the seed's dice, and from nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use intail::access::Turns;
+use intail::app::{App, Parts};
+use intail::cli::demo;
+use intail::clock::Clock;
+use intail::config::Config;
+use intail::connect::{self, Options};
+use intail::feed::Hub;
+use intail::notices::pull;
+use intail::org::receipts::Receipts;
+use intail::random::Random;
+use intail::store::mailboxes::MailboxState;
+use intail::store::people::Person;
+use intail::store::{StoreError, changes, debts, fills, grants, mailboxes, messages};
+use intail::sync::{Bell, Worker};
+use intail::{seal, signin, store};
+use intail_google::pubsub::Credentials;
+use intail_google::{Client, ClientOptions};
+use intail_sandbox::access::AccessLevel;
+use intail_sandbox::accounts::PersonSwitch;
+use intail_sandbox::action::{MailAction, One};
+use intail_sandbox::compose::{CANARY, Compose};
+use intail_sandbox::faults::Rule;
+use intail_sandbox::{Sandbox, WorldFile, WorldSource};
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::network::Network;
+use super::stage::{Actor, Stage, Stop, Verdict};
+use crate::harness::running::read;
+use crate::harness::truth;
+use crate::harness::visit::{self, PRODUCT, Ticks};
+
+/// When every play begins.
+const START: &str = "2026-11-22T09:00:00Z";
+/// The cookie that stands for everybody's browser.
+const BROWSER: &str = "a-browser-of-the-simulation";
+/// Processes of Intail.
+const PROCESSES: usize = 2;
+/// Steps of the director while things go wrong: at least, and by chance more.
+const STEPS: u64 = 150;
+const STEPS_MORE: u64 = 450;
+/// Rounds until everything rests.
+const ROUNDS_MAX: usize = 20_000;
+/// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
+const SWEEP: SignedDuration = SignedDuration::from_hours(29);
+
+/// What came of a play.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What happened, in order.
+    pub(super) trace: Vec<String>,
+    /// How often each kind of fault was injected.
+    pub(super) faults: BTreeMap<&'static str, u64>,
+    /// Requests to Google, and their price.
+    pub(super) calls: u64,
+    /// Quota units of them.
+    pub(super) units: u64,
+}
+
+/// One process of Intail.
+struct Process {
+    app: App,
+    actors: Vec<Actor>,
+    frozen: bool,
+}
+
+struct Play {
+    seed: u64,
+    random: Random,
+    stage: Stage,
+    sandbox: Arc<Sandbox>,
+    clock: Clock,
+    config: Config,
+    store: store::Store,
+    keyring: seal::Keyring,
+    google: Client,
+    processes: Vec<Process>,
+    people: Vec<Person>,
+    outcome: Outcome,
+    directory: TempDir,
+}
+
+/// Plays a seed; panics with the trace when a promise is broken.
+pub(super) async fn play(seed: u64) -> Outcome {
+    let mut play = Play::begin(seed).await;
+    let steps = STEPS + play.random.below(STEPS_MORE);
+    for _ in 0..steps {
+        play.step().await;
+    }
+    play.end_of_faults().await;
+    play.rest().await;
+    play.pass_slowly(SWEEP).await;
+    play.compare("after a sweep").await;
+    let told = play.feed_length().await;
+    play.pass_slowly(SWEEP).await;
+    play.compare("after another sweep").await;
+    assert_eq!(play.feed_length().await, told, "the next sweep finds nothing{}", play.story());
+    play.look_for_leaks().await;
+    std::mem::take(&mut play.outcome)
+}
+
+impl Play {
+    async fn begin(seed: u64) -> Self {
+        let start: Timestamp = START.parse().expect("a time");
+        let random = Random::seeded(seed);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mail = 2 + random.below(40);
+        let text = include_str!("company.toml").replace("mail_per_person = 1", &format!("mail_per_person = {mail}"));
+        let options = intail_sandbox::Options {
+            clock: intail_sandbox::Clock::manual(start),
+            seed,
+            product_url: Some(PRODUCT.to_owned()),
+            world: WorldSource::File(Box::new(WorldFile::parse(&text).expect("a world"))),
+            ..intail_sandbox::Options::new(listener)
+        };
+        let sandbox = Arc::new(Sandbox::start(options).await.expect("the sandbox starts"));
+        let (lag, empty, page) = (random.below(8_000), random.below(40), random.below(12));
+        sandbox.world(|world| {
+            world.settings.pull_wait_ms = 0;
+            world.settings.visibility_lag_ms = i64::try_from(lag).expect("small");
+            world.settings.empty_history_page_percent = u8::try_from(empty).expect("small");
+            world.settings.page_max = usize::try_from(page).expect("small");
+            world.settings.notices.lost_percent = 10;
+            world.settings.notices.duplicated_percent = 10;
+            world.settings.notices.reordered_percent = 10;
+            world.settings.notices.delayed_percent = 10;
+            world.settings.notices.delay_ms_max = 20_000;
+            for client in world.identity.clients.keys() {
+                world.identity.policy.configured.insert(client.clone(), AccessLevel::Trusted);
+            }
+        });
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+        let clock = Clock::owned(start);
+        let config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
+        let setup = demo::product(&sandbox, config.clone(), clock.clone(), Random::seeded(seed ^ 1)).await;
+        let setup = setup.expect("the product starts");
+        let stage = Stage::default();
+        let now = clock.clone();
+        let google = Client::new(ClientOptions {
+            endpoints: config.google.endpoints.clone(),
+            prices: config.quota.table,
+            now: Arc::new(move || now.now()),
+            hook: None,
+            user_agent: "intail (gzip)".to_owned(),
+            transport: Some(Arc::new(Network { stage: stage.clone(), sandbox: sandbox.clone() })),
+        })
+        .expect("a client");
+        let mut play = Self {
+            seed,
+            random,
+            stage,
+            sandbox,
+            clock,
+            config,
+            store: setup.store.clone(),
+            keyring: setup.keyring.clone(),
+            google,
+            processes: Vec::new(),
+            people: Vec::new(),
+            outcome: Outcome::default(),
+            directory,
+        };
+        for number in 0..PROCESSES {
+            let process = play.process(number);
+            play.processes.push(process);
+        }
+        for email in ["ines@example.com", "kofi@example.com", "yuki@example.com"] {
+            let person = play.sign_in(email).await;
+            play.people.push(person);
+        }
+        play
+    }
+
+    fn process(&self, number: usize) -> Process {
+        let gated = self.store.behind(Arc::new(self.stage.clone()));
+        let app = self.app(gated, self.random.below(u64::MAX));
+        let engine = app.clone();
+        let work = async move {
+            let worker = Worker::new(&engine);
+            loop {
+                // What failed is tried again at the next look, as in the engine's own loop.
+                let _ = worker.tick().await;
+                tokio::select! {
+                    () = engine.due.rung() => {}
+                    () = engine.clock.sleep(Duration::from_secs(1)) => {}
+                }
+            }
+        };
+        let puller = app.clone();
+        let pull = async move { pull::run(&puller, &Credentials::anonymous(), CancellationToken::new()).await };
+        let leaver = app.clone();
+        let leave = async move { connect::resume_leaving(&leaver, CancellationToken::new()).await };
+        let actors = [work.boxed(), pull.boxed(), leave.boxed()];
+        let numbered = actors.into_iter().enumerate();
+        let actors = numbered.map(|(n, work)| Actor::new(&self.stage, number * 10 + n, work)).collect();
+        Process { app, actors, frozen: false }
+    }
+
+    fn app(&self, store: store::Store, seed: u64) -> App {
+        App::new(Parts {
+            config: self.config.clone(),
+            store,
+            clock: self.clock.clone(),
+            random: Random::seeded(seed),
+            keyring: self.keyring.clone(),
+            google: self.google.clone(),
+            receipts: Receipts::default(),
+            turns: Turns::default(),
+            due: Bell::default(),
+            feed: Hub::new(self.clock.clone()),
+        })
+    }
+
+    // ---- people ----
+
+    async fn sign_in(&self, email: &str) -> Person {
+        let app = &self.processes[0].app;
+        let url = signin::begin(app, BROWSER, "/", Some(email)).await.expect("it begins");
+        let back = self.visit(email, url).await.expect("Google sends the person back");
+        signin::finish(app, BROWSER, read(&back)).await.expect("signed in").person
+    }
+
+    async fn visit(&self, email: &str, url: Url) -> Option<Url> {
+        visit::walk(&self.sandbox, email, url, Ticks::All).await
+    }
+
+    /// A person connects, with whatever trouble there is; answers whether it succeeded.
+    async fn connect(&mut self, person: usize) -> bool {
+        let (app, person) = (self.processes[0].app.clone(), self.people[person].clone());
+        let connected = async {
+            let url = connect::begin(&app, &person, BROWSER, Options::default()).await.ok()?;
+            let back = self.visit(&person.email, url).await?;
+            connect::finish(&app, Some(&person), BROWSER, read(&back)).await.ok()
+        };
+        let connected = connected.await.is_some();
+        self.note(format!("{} connects: {connected}", person.email));
+        connected
+    }
+
+    async fn is_connected(&self, person: usize) -> bool {
+        let mut tx = self.store.read().await.expect("a transaction");
+        let grant = grants::by_person(&mut tx, &self.people[person].id).await.expect("read");
+        grant.is_some_and(|it| it.state.works())
+    }
+
+    // ---- the director ----
+
+    /// Lets everything run that waits for nothing, and finishes transactions that are open.
+    async fn settle(&mut self) {
+        loop {
+            let running = self.processes.iter_mut().filter(|it| !it.frozen);
+            if let Some(actor) = running.flat_map(|it| &mut it.actors).find(|it| it.is_woken()) {
+                actor.drive().await;
+                continue;
+            }
+            let commits = self.stage.stops();
+            let commit = commits.into_iter().find(|(.., stop)| matches!(stop, Stop::Commit | Stop::Committed));
+            match commit {
+                Some((id, actor, stop)) => self.commit(id, actor, &stop),
+                None => break,
+            }
+        }
+        assert!(!self.stage.is_writing(), "promise 5: a transaction stays open while its owner waits{}", self.story());
+    }
+
+    fn commit(&mut self, id: u64, actor: usize, stop: &Stop) {
+        let verdict = match (self.outcome.faults.contains_key("over"), self.random.below(400)) {
+            (true, _) | (false, 4..) => Verdict::Go,
+            (false, 0) => {
+                self.count("database away at a commit");
+                Verdict::Fail
+            }
+            (false, _) => {
+                self.count(if *stop == Stop::Commit { "crash before a commit" } else { "crash after a commit" });
+                self.crash(actor / 10);
+                return;
+            }
+        };
+        self.stage.decide(id, verdict);
+    }
+
+    fn crash(&mut self, number: usize) {
+        self.note(format!("process {number} dies"));
+        self.processes[number] = self.process(number);
+    }
+
+    async fn step(&mut self) {
+        self.settle().await;
+        match self.random.below(100) {
+            0..70 => self.let_one_go(),
+            70..85 => self.change_the_world(),
+            85..93 => self.pass_ms(200, 6_000),
+            93..96 => self.pass_ms(10_000, 120_000),
+            _ => self.something_rare().await,
+        }
+    }
+
+    /// Lets one stop go on, or fail.
+    fn let_one_go(&mut self) {
+        let stops = self.open_stops();
+        let Some((id, actor, stop)) = self.pick(&stops).cloned() else {
+            return self.pass_ms(200, 6_000);
+        };
+        let fails = self.random.below(100) < 2;
+        if fails {
+            self.count(match stop {
+                Stop::Begin => "database busy",
+                Stop::Answer(_) => "connection cut after the request",
+                _ => "connection cut before the request",
+            });
+        }
+        self.note(format!("{actor} {stop:?}{}", if fails { " fails" } else { "" }));
+        self.stage.decide(id, if fails { Verdict::Fail } else { Verdict::Go });
+    }
+
+    /// Stops of processes that aren't frozen; long polls only when there is something to fetch.
+    fn open_stops(&self) -> Vec<(u64, usize, Stop)> {
+        let waiting = self.notices_wait();
+        let open = self.stage.stops().into_iter();
+        open.filter(|(_, actor, stop)| !self.processes[actor / 10].frozen && (*stop != Stop::Poll || waiting)).collect()
+    }
+
+    fn notices_wait(&self) -> bool {
+        let name = &self.config.pubsub.subscription;
+        self.sandbox.world(|world| {
+            let now = world.clock.now();
+            // A subscription that has gone answers at once.
+            !world.pubsub.subscriptions.contains_key(name)
+                || world.pubsub.available_at(name).is_some_and(|it| it <= now)
+        })
+    }
+
+    async fn something_rare(&mut self) {
+        let person = usize::try_from(self.random.below(3)).expect("small");
+        let email = self.people[person].email.clone();
+        match self.random.below(15) {
+            0 => self.pass_ms(11 * 60_000, 70 * 60_000),
+            1 => self.pass_ms(3_600_000, 30 * 3_600_000),
+            2 => {
+                self.count("three days away");
+                self.pass_ms(3 * 86_400_000, 9 * 86_400_000);
+            }
+            3 | 4 => {
+                self.count("crash");
+                let number = usize::try_from(self.random.below(2)).expect("small");
+                self.crash(number);
+            }
+            5 | 6 => {
+                let number = usize::try_from(self.random.below(2)).expect("small");
+                let frozen = !self.processes[number].frozen;
+                self.processes[number].frozen = frozen;
+                self.note(format!("process {number} frozen: {frozen}"));
+                if frozen {
+                    self.count("process paused past its lease");
+                    self.pass_ms(100_000, 200_000);
+                }
+            }
+            7 => {
+                self.count("history forgotten");
+                self.act(&email, &MailAction::ForgetHistory);
+            }
+            8 | 9 => self.add_a_fault(),
+            10 => self.end_a_grant(&email),
+            11 => self.break_the_push(&email),
+            12 if self.is_connected(person).await && self.random.below(3) == 0 => {
+                self.count("a person leaves");
+                let (app, leaver) = (self.processes[0].app.clone(), self.people[person].clone());
+                let left = connect::leave(&app, &leaver).await;
+                self.note(format!("{email} leaves: {}", left.is_ok()));
+            }
+            _ => {
+                if !self.is_connected(person).await {
+                    self.connect(person).await;
+                }
+            }
+        }
+    }
+
+    fn add_a_fault(&mut self) {
+        const CALLS: [&str; 9] = [
+            "gmail.users.history.list",
+            "gmail.users.messages.get",
+            "gmail.users.threads.get",
+            "gmail.users.messages.list",
+            "gmail.users.getProfile",
+            "gmail.users.watch",
+            "gmail.*",
+            "pubsub.*",
+            "oauth.token",
+        ];
+        const STATUSES: [(u16, &str); 6] =
+            [(401, "401"), (403, "403"), (404, "404"), (429, "429"), (500, "500"), (503, "503")];
+        let call = *self.pick(&CALLS).expect("some");
+        let (status, word) = *self.pick(&STATUSES).expect("some");
+        // Only the history may be lost for long by a 404; a message that Google denies for ever is gone.
+        let call = if status == 404 && call != "gmail.users.history.list" { "gmail.users.messages.get" } else { call };
+        let times = 1 + u32::try_from(self.random.below(if status == 404 { 2 } else { 4 })).expect("small");
+        if call == "oauth.token" && status < 500 {
+            return;
+        }
+        self.count(word);
+        self.note(format!("{call} will answer {status} {times} times"));
+        self.sandbox.world(|world| world.faults.add(Rule::status(call, status).times(times)));
+    }
+
+    fn end_a_grant(&mut self, email: &str) {
+        self.count("grant ended at Google");
+        self.note(format!("{email} changes the password"));
+        self.sandbox.world(|world| {
+            let now = world.clock.now();
+            let sub = world.identity.person_by_email(email).expect("a person").sub.clone();
+            world.identity.switch_person(now, &sub, PersonSwitch::ChangePassword);
+        });
+    }
+
+    fn break_the_push(&mut self, email: &str) {
+        let (topic, subscription) = (self.config.pubsub.topic.clone(), self.config.pubsub.subscription.clone());
+        let which = self.random.below(2);
+        self.count(if which == 0 { "watch lapsed" } else { "subscription deleted" });
+        self.note(format!("push broken: {which} {email} {topic}"));
+        self.sandbox.world(|world| {
+            if which == 0 {
+                world.lapse_watches(email);
+            } else {
+                world.pubsub.subscriptions.remove(&subscription);
+            }
+        });
+    }
+
+    // ---- the world ----
+
+    fn change_the_world(&mut self) {
+        let email = self.pick(&self.people).expect("people").email.clone();
+        let ids: Vec<String> = self.sandbox.world(|world| {
+            world.mailbox(&email).into_iter().flat_map(|it| it.newest_first()).map(|it| it.id.clone()).collect()
+        });
+        let one = self.pick(&ids).map(|id| One { id: id.clone() });
+        let several = 1 + u32::try_from(self.random.below(3)).expect("small");
+        let action = match (self.random.below(16), one) {
+            (0..4, _) | (_, None) => match MailAction::sample() {
+                MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, .. } => {
+                    MailAction::Receive {
+                        from,
+                        compose,
+                        headers,
+                        label_ids,
+                        thread_id,
+                        internal_date_ms,
+                        count: several,
+                    }
+                }
+                other => other,
+            },
+            (4, Some(_)) => MailAction::Send(Compose { to: "kofi@example.com".into(), ..Compose::default() }),
+            (5, Some(_)) => MailAction::Draft { earlier: None, compose: Compose::default() },
+            (6, Some(one)) => MailAction::Star(one),
+            (7, Some(one)) => MailAction::Unstar(one),
+            (8, Some(one)) => MailAction::Read(one),
+            (9, Some(one)) => MailAction::Archive(one),
+            (10, Some(one)) => MailAction::Trash(one),
+            (11, Some(one)) => MailAction::Untrash(one),
+            (12, Some(one)) => MailAction::Spam(one),
+            (13, Some(one)) => MailAction::Unread(one),
+            (_, Some(one)) => MailAction::Delete(one),
+        };
+        self.act(&email, &action);
+    }
+
+    /// Somebody does something; what isn't possible (a draft can't be archived) isn't done.
+    fn act(&mut self, email: &str, action: &MailAction) {
+        let done = self.sandbox.world(|world| world.act(email, action));
+        let words = format!("{action:?}");
+        self.note(format!("{email}: {} {:?}", words.get(..40).unwrap_or(&words), done.map(|it| it.ids)));
+    }
+
+    fn pass_ms(&mut self, least: u64, most: u64) {
+        let by = Duration::from_millis(least + self.random.below(most - least));
+        self.note(format!("{by:?} pass"));
+        self.advance(by);
+    }
+
+    fn advance(&self, by: Duration) {
+        self.sandbox.clock().advance(by);
+        self.clock.advance(by);
+    }
+
+    // ---- the end ----
+
+    /// Faults stop, whoever lost the connection connects again, whoever was paused goes on.
+    async fn end_of_faults(&mut self) {
+        self.note("the faults stop".to_owned());
+        self.outcome.faults.insert("over", 0);
+        for process in &mut self.processes {
+            process.frozen = false;
+        }
+        self.sandbox.world(|world| {
+            world.faults.clear();
+            world.settings.notices.lost_percent = 0;
+        });
+        self.settle().await;
+        for person in 0..self.people.len() {
+            // An erasure that is under way is finished first; a person sees that and comes back.
+            for _ in 0..5 {
+                if self.is_connected(person).await || self.connect(person).await {
+                    break;
+                }
+                self.rest().await;
+            }
+            assert!(self.is_connected(person).await, "a person can always connect{}", self.story());
+        }
+    }
+
+    /// Lets everything happen, in order, until nothing is due for an hour.
+    async fn rest(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.settle().await;
+            if let Some((id, ..)) = self.open_stops().first() {
+                self.stage.decide(*id, Verdict::Go);
+                continue;
+            }
+            let now = self.clock.now();
+            let next = self.next_due().await;
+            let notices = self.sandbox.world(|world| {
+                world.pubsub.subscriptions.get(&self.config.pubsub.subscription).map_or(1, |it| it.waiting_count())
+            });
+            let wait = next.map(|next| next.duration_since(now));
+            match wait {
+                Some(wait) if wait < SignedDuration::from_hours(1) => {
+                    let wait = Duration::try_from(wait).unwrap_or_default();
+                    self.advance(wait.clamp(Duration::from_millis(1), Duration::from_secs(120)));
+                }
+                _ if notices > 0 => self.advance(Duration::from_secs(5)),
+                _ => return,
+            }
+        }
+        panic!("the mailboxes never rest{}", self.story());
+    }
+
+    async fn next_due(&self) -> Option<Timestamp> {
+        let mut tx = self.store.read().await.expect("a transaction");
+        mailboxes::next_due(&mut tx).await.expect("read")
+    }
+
+    /// Time passes in small steps, and what becomes due is done.
+    async fn pass_slowly(&mut self, whole: SignedDuration) {
+        let until = self.clock.now() + whole;
+        while self.clock.now() < until {
+            let now = self.clock.now();
+            let next = self.next_due().await.unwrap_or(until).min(until);
+            let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+            self.advance(wait.max(Duration::from_millis(1)));
+            self.rest().await;
+        }
+    }
+
+    async fn feed_length(&self) -> usize {
+        let mut length = 0;
+        for person in &self.people {
+            length += self.feed(person).await.expect("read").len();
+        }
+        length
+    }
+
+    async fn feed(&self, person: &Person) -> Result<Vec<changes::Change>, StoreError> {
+        let mut tx = self.store.read().await?;
+        changes::of_person(&mut tx, &person.id, 0, i64::MAX).await
+    }
+
+    /// Promise 1: the rows, and the feed folded from its beginning, equal the world.
+    async fn compare(&mut self, when: &str) {
+        for person in &self.people {
+            let truth = truth::of(&self.sandbox, &person.email);
+            let mut tx = self.store.read().await.expect("a transaction");
+            let mailbox = mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("a mailbox");
+            let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX).await.expect("read");
+            let (debts, _) = debts::outlook(&mut tx, &mailbox.id).await.expect("read");
+            let fills = fills::next(&mut tx, &mailbox.id, 10).await.expect("read").len();
+            drop(tx);
+            let rows: truth::Mail = all.into_iter().map(|it| (it.id, it.labels)).collect();
+            let wrong = truth::difference(&rows, &truth);
+            assert!(wrong.is_empty(), "promise 1, rows of {} {when}: {wrong:#?}{}", person.email, self.story());
+            let folded = truth::folded(&self.feed(person).await.expect("read"));
+            let wrong = truth::difference(&folded, &truth);
+            assert!(wrong.is_empty(), "promise 1, feed of {} {when}: {wrong:#?}{}", person.email, self.story());
+            let rests = mailbox.state == MailboxState::Live && debts == 0 && fills == 0;
+            assert!(
+                rests,
+                "{} {when}: {:?}, {debts} debts, {fills} fills{}",
+                person.email,
+                mailbox.state,
+                self.story()
+            );
+        }
+    }
+
+    /// Promise 6 and promise 8: no canary left the false Google, and Google never refused for quota on its own.
+    async fn look_for_leaks(&mut self) {
+        let (calls, units, refused) = self.sandbox.world(|world| {
+            let refused = world.calls.iter().filter(|it| it.status == 429 && it.fault.is_none()).count();
+            let units = world.calls.iter().map(|it| u64::from(it.units)).sum();
+            (world.calls.iter().count(), units, refused)
+        });
+        self.outcome.calls = u64::try_from(calls).unwrap_or(u64::MAX);
+        self.outcome.units = units;
+        assert_eq!(refused, 0, "promise 8: Google refused for quota{}", self.story());
+        self.store.close().await;
+        for entry in self.directory.path().read_dir().expect("the files") {
+            let bytes = std::fs::read(entry.expect("a file").path()).expect("readable");
+            let leak = bytes.windows(CANARY.len()).any(|it| it == CANARY.as_bytes());
+            assert!(!leak, "promise 6: a canary is in the database{}", self.story());
+        }
+        self.outcome.faults.remove("over");
+    }
+
+    // ---- the book ----
+
+    fn pick<'a, T>(&self, all: &'a [T]) -> Option<&'a T> {
+        all.get(usize::try_from(self.random.below(all.len() as u64)).expect("small"))
+    }
+
+    fn count(&mut self, fault: &'static str) {
+        *self.outcome.faults.entry(fault).or_default() += 1;
+    }
+
+    fn note(&mut self, what: String) {
+        let at = self.clock.now().strftime("%d %H:%M:%S%.3f");
+        self.outcome.trace.push(format!("{at} {what}"));
+    }
+
+    /// The seed and its steps, for whoever has to find out why.
+    fn story(&self) -> String {
+        format!("\n\nseed {}, step by step:\n{}\n", self.seed, self.outcome.trace.join("\n"))
+    }
+}
