@@ -1,12 +1,13 @@
 //! Time, given in from outside: production hands in the machine's clock, tests hand in one that only they move.
 //! Nothing else in the product may ask what time it is.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Where time comes from. Cheap to clone; all clones tell the same time.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ enum Source {
 #[derive(Debug)]
 struct Owned {
     now_us: AtomicI64,
-    moved: watch::Sender<()>,
+    moved: Notify,
 }
 
 impl Clock {
@@ -32,8 +33,8 @@ impl Clock {
 
     /// A clock that stands at `start` until somebody calls [`Clock::advance`].
     pub fn owned(start: Timestamp) -> Self {
-        let (moved, _) = watch::channel(());
-        Self(Source::Owned(Arc::new(Owned { now_us: AtomicI64::new(start.as_microsecond()), moved })))
+        let now_us = AtomicI64::new(start.as_microsecond());
+        Self(Source::Owned(Arc::new(Owned { now_us, moved: Notify::new() })))
     }
 
     /// The present instant, in whole microseconds: what the store keeps.
@@ -45,12 +46,12 @@ impl Clock {
         }
     }
 
-    /// Moves an owned clock forward and wakes everyone who waits on it. The machine's clock can't be moved.
+    /// Moves an owned clock forward and wakes everyone who waits on it, in the order in which they came. The machine's clock can't be moved.
     pub fn advance(&self, by: Duration) {
         if let Source::Owned(owned) = &self.0 {
             let us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
             owned.now_us.fetch_add(us, Ordering::SeqCst);
-            owned.moved.send_replace(());
+            owned.moved.notify_waiters();
         }
     }
 
@@ -63,11 +64,15 @@ impl Clock {
                 tokio::time::sleep(wait).await;
             }
             Source::Owned(owned) => {
-                let mut moved = owned.moved.subscribe();
-                while self.now() < until {
-                    if moved.changed().await.is_err() {
+                let mut moved = pin!(owned.moved.notified());
+                loop {
+                    // Listen first, then look: a move in between is heard.
+                    moved.as_mut().enable();
+                    if self.now() >= until {
                         return;
                     }
+                    moved.as_mut().await;
+                    moved.set(owned.moved.notified());
                 }
             }
         }

@@ -66,6 +66,7 @@ pub async fn resume_leaving(app: &App, shutdown: CancellationToken) {
             Err(error) => tracing::warn!(%error, "unfinished erasures can't be read"),
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = app.clock.sleep(RESUME_EVERY) => {}
         }

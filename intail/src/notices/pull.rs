@@ -98,7 +98,7 @@ impl Puller<'_> {
     async fn round(&self) -> Result<usize, Stumble> {
         let subscription = &self.app.config.pubsub.subscription;
         let batch = tokio::select! {
-            biased;
+           biased;
             () = self.shutdown.cancelled() => return Ok(0),
             batch = self.pubsub.pull(subscription, MESSAGES_PER_PULL_MAX) => batch.map_err(Stumble::Google)?,
         };
@@ -229,6 +229,7 @@ impl Puller<'_> {
 
     async fn rest(&self, until: Timestamp) {
         tokio::select! {
+            biased;
             () = self.shutdown.cancelled() => {}
             () = self.app.clock.sleep_until(until) => {}
         }

@@ -20,10 +20,14 @@ pub enum Act {
     Commit,
 }
 
+/// Lives as long as the database is being asked.
+pub type Underway = Box<dyn std::any::Any + Send>;
+
 /// Who decides when, and whether, the database is asked. A future that never returns breaks the work off there.
 pub trait Gate: std::fmt::Debug + Send + Sync {
-    /// Before the database is asked. An error keeps it from being asked.
-    fn before(&self, act: Act) -> BoxFuture<'static, Result<(), StoreError>>;
+    /// Before the database is asked. An error keeps it from being asked; what is answered otherwise is dropped when the
+    /// database has answered or nobody waits for that any more.
+    fn before(&self, act: Act) -> BoxFuture<'static, Result<Underway, StoreError>>;
     /// After the database answered, and before the caller learns what.
     fn after(&self, act: Act) -> BoxFuture<'static, Result<(), StoreError>>;
     /// A transaction is over, by a commit or without one. `writes` says of which kind it was.
@@ -37,8 +41,9 @@ pub(super) async fn through<T>(
     asking: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let Some(gate) = gate else { return asking.await };
-    gate.before(act).await?;
+    let underway = gate.before(act).await?;
     let answer = asking.await;
+    drop(underway);
     gate.after(act).await?;
     answer
 }

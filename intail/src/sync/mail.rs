@@ -435,13 +435,8 @@ impl Run<'_> {
             fills::done(&mut tx, &self.mailbox.id, &fill.message_id).await?;
         }
         let oldest = fetched.messages.iter().map(|it| it.received_ms).min();
-        for gone in &fetched.gone {
-            if let Some(message) = messages::by_id(&mut tx, &self.mailbox.id, &gone.message_id).await? {
-                messages::delete(&mut tx, &self.mailbox.id, &message).await?;
-                changes.push(deleted(&message));
-            }
-        }
-        let fetched = Fetched { gone: Vec::new(), unasked: Vec::new(), ..fetched };
+        // What was listed a moment ago and isn't found may have been deleted since, or isn't readable everywhere yet.
+        let fetched = Fetched { unasked: Vec::new(), ..fetched };
         let stop = self.keep(&mut tx, fetched, &mut changes).await?;
         if self.mailbox.listing_pass == 1 {
             self.mailbox.oldest_ms = [self.mailbox.oldest_ms, oldest].into_iter().flatten().min();

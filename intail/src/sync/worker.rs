@@ -91,6 +91,7 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "due mailboxes can't be claimed"),
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
             Some(ended) = running.join_next() => report(ended),
             () = app.due.rung() => {}
@@ -166,6 +167,7 @@ impl Worker {
     /// Works on one mailbox and prolongs its lease meanwhile. Who loses the lease stops at once.
     async fn work(&self, mailbox: Mailbox, lease: Lease) {
         let next = tokio::select! {
+            biased;
             next = self.steps(&mailbox, &lease) => next,
             () = self.prolong(&lease) => None,
         };

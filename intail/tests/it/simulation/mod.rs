@@ -64,6 +64,9 @@ fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
 #[test]
 fn a_seed_of_the_simulation_replays_exactly() {
     for seed in [3, 5] {
-        assert_eq!(play_alone(seed).trace, play_alone(seed).trace, "seed {seed}");
+        let (first, again) = (play_alone(seed).trace, play_alone(seed).trace);
+        let parted = first.iter().zip(&again).position(|(one, other)| one != other);
+        let near = parted.map(|at| (&first[at.saturating_sub(12)..=at], &again[at]));
+        assert!(near.is_none() && first.len() == again.len(), "seed {seed} parts here: {near:#?}");
     }
 }

@@ -51,6 +51,9 @@ const PROCESSES: usize = 2;
 /// Steps of the director while things go wrong: at least, and by chance more.
 const STEPS: u64 = 150;
 const STEPS_MORE: u64 = 450;
+/// How often people look whether they are still connected once the faults have stopped: a grant that ended shows itself
+/// at the next call only, and an erasure that is under way is finished first.
+const RETURNS_MAX: usize = 4;
 /// Rounds until everything rests.
 const ROUNDS_MAX: usize = 20_000;
 /// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
@@ -100,7 +103,6 @@ pub(super) async fn play(seed: u64) -> Outcome {
         play.step().await;
     }
     play.end_of_faults().await;
-    play.rest().await;
     play.pass_slowly(SWEEP).await;
     play.compare("after a sweep").await;
     let told = play.feed_length().await;
@@ -193,6 +195,7 @@ impl Play {
                 // What failed is tried again at the next look, as in the engine's own loop.
                 let _ = worker.tick().await;
                 tokio::select! {
+                    biased;
                     () = engine.due.rung() => {}
                     () = engine.clock.sleep(Duration::from_secs(1)) => {}
                 }
@@ -509,15 +512,16 @@ impl Play {
             world.faults.clear();
             world.settings.notices.lost_percent = 0;
         });
-        self.settle().await;
-        for person in 0..self.people.len() {
-            // An erasure that is under way is finished first; a person sees that and comes back.
-            for _ in 0..5 {
-                if self.is_connected(person).await || self.connect(person).await {
-                    break;
+        for _ in 0..RETURNS_MAX {
+            self.rest().await;
+            for person in 0..self.people.len() {
+                if !self.is_connected(person).await {
+                    self.connect(person).await;
                 }
-                self.rest().await;
             }
+        }
+        self.rest().await;
+        for person in 0..self.people.len() {
             assert!(self.is_connected(person).await, "a person can always connect{}", self.story());
         }
     }
@@ -545,7 +549,16 @@ impl Play {
                 _ => return,
             }
         }
-        panic!("the mailboxes never rest{}", self.story());
+        panic!("the mailboxes never rest: {:#?} {:#?}{}", self.mailboxes().await, self.stage.stops(), self.story());
+    }
+
+    async fn mailboxes(&self) -> Vec<Option<mailboxes::Mailbox>> {
+        let mut all = Vec::new();
+        for person in &self.people {
+            let mut tx = self.store.read().await.expect("a transaction");
+            all.push(mailboxes::by_person(&mut tx, &person.id).await.expect("read"));
+        }
+        all
     }
 
     async fn next_due(&self) -> Option<Timestamp> {

@@ -5,7 +5,7 @@
 //!
 //! A reader must not break: nothing else may decide an order. An actor that waits for the database is waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use intail::store::StoreError;
-use intail::store::gate::{Act, Gate};
+use intail::store::gate::{Act, Gate, Underway};
 use tokio::sync::Notify;
 
 /// Where an actor stopped.
@@ -58,8 +58,12 @@ struct State {
     current: Option<usize>,
     stops: BTreeMap<u64, Waiting>,
     next_stop: u64,
-    /// What the database was asked and has not answered.
-    in_flight: usize,
+    /// Whether the database was asked something that it has not answered: one thing at a time, or its threads would
+    /// decide an order.
+    asked: bool,
+    /// Who waits to ask it, in order.
+    queue: VecDeque<(u64, Waker)>,
+    next_place: u64,
     /// Transactions that write and are open.
     writing: usize,
 }
@@ -105,16 +109,13 @@ impl Stage {
         self.state().writing > 0
     }
 
-    fn answered(&self, act: Act) {
-        let mut state = self.state();
-        state.in_flight -= 1;
-        if act == Act::BeginWrite {
-            state.writing += 1;
-        }
+    /// Waits for the turn to ask the database.
+    fn turn(&self) -> Turn {
+        Turn { stage: self.clone(), place: None }
     }
 
-    fn is_in_flight(&self) -> bool {
-        self.state().in_flight > 0
+    fn is_asking(&self) -> bool {
+        self.state().asked
     }
 }
 
@@ -164,9 +165,64 @@ impl Drop for Stopped {
     }
 }
 
+/// Waits to ask the database, first come, first served.
+struct Turn {
+    stage: Stage,
+    place: Option<u64>,
+}
+
+impl Future for Turn {
+    type Output = Asking;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Asking> {
+        let this = &mut *self;
+        let mut state = this.stage.state();
+        let place = *this.place.get_or_insert_with(|| {
+            state.next_place += 1;
+            state.next_place
+        });
+        let first = state.queue.front().is_none_or(|(first, _)| *first == place);
+        if !state.asked && first {
+            if !state.queue.is_empty() {
+                state.queue.pop_front();
+            }
+            state.asked = true;
+            return Poll::Ready(Asking(this.stage.clone()));
+        }
+        match state.queue.iter_mut().find(|(there, _)| *there == place) {
+            Some((_, waker)) => waker.clone_from(context.waker()),
+            None => state.queue.push_back((place, context.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.stage.state();
+        state.queue.retain(|(place, _)| Some(*place) != self.place);
+        let next = state.queue.front().filter(|_| !state.asked).map(|(_, waker)| waker.clone());
+        drop(state);
+        next.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The database is being asked.
+struct Asking(Stage);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.asked = false;
+        let next = state.queue.front().map(|(_, waker)| waker.clone());
+        drop(state);
+        next.into_iter().for_each(Waker::wake);
+    }
+}
+
 /// The gate of the store on this stage.
 impl Gate for Stage {
-    fn before(&self, act: Act) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn before(&self, act: Act) -> BoxFuture<'static, Result<Underway, StoreError>> {
         let stage = self.clone();
         async move {
             let stop = match act {
@@ -179,8 +235,8 @@ impl Gate for Stage {
             {
                 return Err(StoreError::Database(sqlx::Error::PoolTimedOut));
             }
-            stage.state().in_flight += 1;
-            Ok(())
+            let asking: Underway = Box::new(stage.turn().await);
+            Ok(asking)
         }
         .boxed()
     }
@@ -188,7 +244,9 @@ impl Gate for Stage {
     fn after(&self, act: Act) -> BoxFuture<'static, Result<(), StoreError>> {
         let stage = self.clone();
         async move {
-            stage.answered(act);
+            if act == Act::BeginWrite {
+                stage.state().writing += 1;
+            }
             if act == Act::Commit && stage.stop(Stop::Committed).await == Verdict::Fail {
                 return Err(StoreError::Database(sqlx::Error::PoolTimedOut));
             }
@@ -248,7 +306,7 @@ impl Actor {
             if polled.is_ready() {
                 self.work = None;
             } else if !self.flag.woken.load(Ordering::SeqCst) {
-                if !stage.is_in_flight() {
+                if !stage.is_asking() {
                     return;
                 }
                 stage.0.woken.notified().await;
