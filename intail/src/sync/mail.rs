@@ -345,13 +345,16 @@ impl Run<'_> {
     /// The cursor is lost: pin a new one, and compare everything once. Nothing is jumped over, because the pass that
     /// begins here finds what the history no longer tells, and emits it as changes.
     async fn reconcile(&mut self, lost: Error) -> Result<Done, StepError> {
-        if self.mailbox.state == MailboxState::Reconciling && self.mailbox.cursor == self.mailbox.pinned {
-            // Lost again right after it was pinned: comparing once more at once would not help either.
-            return Err(lost.into());
+        if let Err(until) = self.take(self.price("gmail.getProfile"), Class::Live) {
+            return Ok(Done::Wait(until));
         }
         let profile = self.app.google.gmail(&self.caller).profile().await?;
-        tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches the cursor; everything is compared");
         let current = HistoryId(profile.history_id);
+        if self.mailbox.state == MailboxState::Reconciling && self.mailbox.cursor == Some(current) {
+            // Google refuses the very id that it calls current: comparing once more at once would not help either.
+            return Err(lost.into());
+        }
+        tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches the cursor; everything is compared");
         self.mailbox.pinned = Some(current);
         self.mailbox.advance(current, self.now);
         self.mailbox.cursor_at = None;
