@@ -131,6 +131,11 @@ impl History {
         self.current
     }
 
+    /// The next id will be beyond `id`.
+    pub(crate) fn skip_to(&mut self, id: u64) {
+        self.current = self.current.max(id);
+    }
+
     /// Appends a record whose id came from [`History::next_id`].
     pub(crate) fn push(&mut self, record: Record) {
         debug_assert!(self.records.back().is_none_or(|last| last.id < record.id), "record ids rise");

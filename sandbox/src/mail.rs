@@ -440,6 +440,11 @@ impl Mailbox {
         Ok(())
     }
 
+    /// History ids go on from here, if they are not there yet: at Google they jump, and grow to any length.
+    pub fn skip_history_to(&mut self, history_id: u64) {
+        self.history.skip_to(history_id);
+    }
+
     /// Forgets the history up to and including `history_id`, as Google does after a week or more.
     pub fn forget_history_up_to(&mut self, history_id: u64) {
         self.history.forget_up_to(history_id);

@@ -3,8 +3,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool talks to its terminal")]
 
 mod bench;
+mod mutate;
 mod postgres;
 mod requirements;
+mod simulate;
 mod test;
 
 use std::process::{Command, ExitCode};
@@ -15,6 +17,8 @@ const USAGE: &str = "\
 cargo xtask test [--only FILTER] [--no-lint]   formatting, clippy, and every test with PostgreSQL, browser and emulator
 cargo xtask with-services COMMAND…             any command, with the tests' PostgreSQL, browser and emulator at hand
 cargo xtask bench NAME                         a benchmark from intail/benches, in release mode
+cargo xtask simulate [--seeds N] [--seed S]    bad days by seed, in release mode, compared with the false Google's truth
+cargo xtask mutate [NAME]                      breaks the engine in the ways of docs/mutations.md; the simulation must notice
 cargo xtask screenshots DIRECTORY              the browser tests, then copies their screenshots
 cargo xtask docs                               writes the generated pages in docs/
 cargo xtask tidy                               the house rules alone";
@@ -36,6 +40,9 @@ fn run(words: &[&str]) -> anyhow::Result<()> {
         ["test", options @ ..] => test::run(&test::Options::parse(options)?),
         ["with-services", program, words @ ..] => test::with_services(Command::new(program).args(words)),
         ["bench", name, options @ ..] => bench::run(name, options),
+        ["simulate", options @ ..] => simulate::run(options),
+        ["mutate"] => mutate::run(None),
+        ["mutate", name] => mutate::run(Some(name)),
         ["screenshots", directory] => test::screenshots(directory.as_ref()),
         ["docs"] => house_tests("generated", &[("INTAIL_WRITE_GENERATED", "1")]),
         ["tidy"] => house_tests("tidy::", &[]),

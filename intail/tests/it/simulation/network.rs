@@ -1,13 +1,19 @@
 //! The network of a simulation: carries requests into the false Google without a socket, stops them before they arrive
 //! and before their answers come back, and breaks connections when the director says so.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, to_bytes};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_TYPE;
+use intail::id::{MailboxId, OrganizationId};
+use intail::store::{Store, mailboxes};
 use intail_google::transport::{Carrying, NotCarried, Transport};
 use intail_sandbox::Sandbox;
 use reqwest::{Request, Response};
+use serde_json::Value;
 
 use super::stage::{Stage, Stop, Verdict};
 
@@ -18,6 +24,51 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(super) struct Network {
     pub(super) stage: Stage,
     pub(super) sandbox: Arc<Sandbox>,
+    /// What is marked due, for promise 3.
+    pub(super) marks: Marks,
+}
+
+/// Watches over promise 3: a notice is acknowledged after its mark is committed.
+pub(super) struct Marks {
+    /// The store behind the stage's gate.
+    pub(super) store: Store,
+    pub(super) organization: OrganizationId,
+    /// What was handed out: by the acknowledgement's id, whose notice it is and how many were marked at that time.
+    pub(super) handed_out: Mutex<BTreeMap<String, (MailboxId, i64)>>,
+}
+
+impl Marks {
+    async fn counts(&self) -> BTreeMap<String, (MailboxId, i64)> {
+        let mut tx = self.store.read().await.expect("a transaction");
+        let all = mailboxes::list(&mut tx, &self.organization, i64::MAX).await.expect("read");
+        all.into_iter().map(|it| (it.email, (it.id, it.notices))).collect()
+    }
+
+    async fn hand_out(&self, answer: &[u8]) {
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let Some(messages) = answer["receivedMessages"].as_array() else { return };
+        let counts = self.counts().await;
+        let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        for message in messages {
+            let data = STANDARD.decode(message["message"]["data"].as_str().unwrap_or_default()).unwrap_or_default();
+            let notice: Value = serde_json::from_slice(&data).unwrap_or_default();
+            let marked = counts.get(notice["emailAddress"].as_str().unwrap_or_default());
+            let acknowledgement = message["ackId"].as_str().unwrap_or_default().to_owned();
+            handed_out.extend(marked.cloned().map(|it| (acknowledgement, it)));
+        }
+    }
+
+    async fn acknowledged(&self, request: &Request) {
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let counts: BTreeMap<MailboxId, i64> = self.counts().await.into_values().collect();
+        let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        for acknowledgement in body["ackIds"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let Some((mailbox, before)) = handed_out.get(acknowledgement) else { continue };
+            let marked = counts.get(mailbox).is_none_or(|now| now > before);
+            assert!(marked, "promise 3: a notice of {mailbox} is acknowledged before its mark is committed");
+        }
+    }
 }
 
 impl Transport for Network {
@@ -30,12 +81,18 @@ impl Transport for Network {
             if self.stage.stop(ask).await == Verdict::Fail {
                 return Err(NotCarried { timed_out: is_poll, source: None });
             }
+            if path.ends_with(":acknowledge") {
+                self.marks.acknowledged(&request).await;
+            }
             let answer = self.sandbox.answer(inward(request)).await;
+            let (parts, body) = answer.into_parts();
+            let body = to_bytes(body, ANSWER_BYTES_MAX).await.expect("the false Google's answer is whole");
+            if is_poll {
+                self.marks.hand_out(&body).await;
+            }
             if self.stage.stop(Stop::Answer(name)).await == Verdict::Fail {
                 return Err(NotCarried { timed_out: is_poll, source: None });
             }
-            let (parts, body) = answer.into_parts();
-            let body = to_bytes(body, ANSWER_BYTES_MAX).await.expect("the false Google's answer is whole");
             Ok(Response::from(http::Response::from_parts(parts, reqwest::Body::from(body))))
         })
     }

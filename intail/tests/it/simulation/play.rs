@@ -4,7 +4,7 @@
 //! A reader must not break: every choice comes from the seed's dice, and from nothing else.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -20,7 +20,7 @@ use intail::org::receipts::Receipts;
 use intail::random::Random;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
-use intail::store::{StoreError, changes, debts, fills, grants, mailboxes, messages};
+use intail::store::{StoreError, changes, debts, fills, grants, mailboxes, messages, organizations};
 use intail::sync::{Bell, Worker};
 use intail::{seal, signin, store};
 use intail_google::pubsub::Credentials;
@@ -36,7 +36,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::network::Network;
+use super::network::{Marks, Network};
 use super::stage::{Actor, Stage, Stop, Verdict};
 use crate::harness::running::read;
 use crate::harness::truth;
@@ -54,6 +54,10 @@ const STEPS_MORE: u64 = 450;
 /// How often people look whether they are still connected once the faults have stopped: a grant that ended shows itself
 /// at the next call only, and an erasure that is under way is finished first.
 const RETURNS_MAX: usize = 4;
+/// Steps of an ordinary day after the faults.
+const CALM_STEPS: u64 = 60;
+/// Where history ids may begin: before they get a digit more, and beyond what a signed number holds.
+const HISTORY_BEGINNINGS: [u64; 4] = [0, 9_999_900, 999_999_999_900, 9_223_372_036_854_775_700];
 /// Rounds until everything rests.
 const ROUNDS_MAX: usize = 3_000;
 /// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
@@ -92,6 +96,8 @@ struct Play {
     processes: Vec<Process>,
     people: Vec<Person>,
     outcome: Outcome,
+    /// The faults are over.
+    calm: bool,
     directory: TempDir,
 }
 
@@ -105,6 +111,11 @@ pub(super) async fn play(seed: u64) -> Outcome {
     play.end_of_faults().await;
     play.pass_slowly(SWEEP).await;
     play.compare("after a sweep").await;
+    for _ in 0..CALM_STEPS {
+        play.calm_step().await;
+    }
+    play.rest().await;
+    play.compare("right after changes that Google told of").await;
     let told = play.feed_length().await;
     play.pass_slowly(SWEEP).await;
     play.compare("after another sweep").await;
@@ -129,6 +140,7 @@ impl Play {
         };
         let sandbox = Arc::new(Sandbox::start(options).await.expect("the sandbox starts"));
         let (lag, empty, page) = (random.below(8_000), random.below(40), random.below(12));
+        let history = HISTORY_BEGINNINGS[usize::try_from(random.below(4)).expect("small")];
         sandbox.world(|world| {
             world.settings.pull_wait_ms = 0;
             world.settings.visibility_lag_ms = i64::try_from(lag).expect("small");
@@ -139,6 +151,7 @@ impl Play {
             world.settings.notices.reordered_percent = 10;
             world.settings.notices.delayed_percent = 10;
             world.settings.notices.delay_ms_max = 20_000;
+            world.mail.values_mut().for_each(|it| it.skip_history_to(history));
             for client in world.identity.clients.keys() {
                 world.identity.policy.configured.insert(client.clone(), AccessLevel::Trusted);
             }
@@ -149,6 +162,11 @@ impl Play {
         let setup = demo::product(&sandbox, config.clone(), clock.clone(), Random::seeded(seed ^ 1)).await;
         let setup = setup.expect("the product starts");
         let stage = Stage::default();
+        let mut tx = setup.store.read().await.expect("a transaction");
+        let organization = organizations::list(&mut tx, 1).await.expect("read").remove(0).id;
+        drop(tx);
+        let gated = setup.store.behind(Arc::new(stage.clone()));
+        let marks = Marks { store: gated, organization, handed_out: Mutex::default() };
         let now = clock.clone();
         let google = Client::new(ClientOptions {
             endpoints: config.google.endpoints.clone(),
@@ -156,7 +174,7 @@ impl Play {
             now: Arc::new(move || now.now()),
             hook: None,
             user_agent: "intail (gzip)".to_owned(),
-            transport: Some(Arc::new(Network { stage: stage.clone(), sandbox: sandbox.clone() })),
+            transport: Some(Arc::new(Network { stage: stage.clone(), sandbox: sandbox.clone(), marks })),
         })
         .expect("a client");
         let mut play = Self {
@@ -172,6 +190,7 @@ impl Play {
             processes: Vec::new(),
             people: Vec::new(),
             outcome: Outcome::default(),
+            calm: false,
             directory,
         };
         for number in 0..PROCESSES {
@@ -295,7 +314,7 @@ impl Play {
     }
 
     fn commit(&mut self, id: u64, actor: usize, stop: &Stop) {
-        let verdict = match (self.outcome.faults.contains_key("over"), self.random.below(400)) {
+        let verdict = match (self.calm, self.random.below(400)) {
             (true, _) | (false, 4..) => Verdict::Go,
             (false, 0) => {
                 self.count("database away at a commit");
@@ -326,13 +345,23 @@ impl Play {
         }
     }
 
+    /// An ordinary step: nothing fails, but the order is still anybody's.
+    async fn calm_step(&mut self) {
+        self.settle().await;
+        match self.random.below(100) {
+            0..70 => self.let_one_go(),
+            70..90 => self.change_the_world(),
+            _ => self.pass_ms(200, 6_000),
+        }
+    }
+
     /// Lets one stop go on, or fail.
     fn let_one_go(&mut self) {
         let stops = self.open_stops();
         let Some((id, actor, stop)) = self.pick(&stops).cloned() else {
             return self.pass_ms(200, 6_000);
         };
-        let fails = self.random.below(100) < 2;
+        let fails = !self.calm && self.random.below(100) < 2;
         if fails {
             self.count(match stop {
                 Stop::Begin => "database busy",
@@ -521,7 +550,7 @@ impl Play {
     /// Faults stop, whoever lost the connection connects again, whoever was paused goes on.
     async fn end_of_faults(&mut self) {
         self.note("the faults stop".to_owned());
-        self.outcome.faults.insert("over", 0);
+        self.calm = true;
         for process in &mut self.processes {
             process.frozen = false;
         }
@@ -651,7 +680,6 @@ impl Play {
             let leak = bytes.windows(CANARY.len()).any(|it| it == CANARY.as_bytes());
             assert!(!leak, "promise 6: a canary is in the database{}", self.story());
         }
-        self.outcome.faults.remove("over");
     }
 
     // ---- the book ----
