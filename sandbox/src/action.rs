@@ -212,8 +212,9 @@ impl World {
                 one.id.clone()
             }
             _ => {
+                let visible_ms = self.visible_ms();
                 let mailbox = self.mail.get_mut(sub).ok_or(MailError::NoMailbox)?;
-                mailbox.forget_history();
+                mailbox.forget_history(visible_ms);
                 return Ok(Vec::new());
             }
         };

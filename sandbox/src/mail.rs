@@ -450,10 +450,13 @@ impl Mailbox {
         self.history.forget_up_to(history_id);
     }
 
-    /// Forgets the whole history and moves on, so that every id that a reader can hold is too old.
-    pub fn forget_history(&mut self) {
-        let current = self.history.next_id(HISTORY_GAP_MAX);
-        self.history.forget_up_to(current);
+    /// Forgets all of the history that can be read by now and moves on, so that every id that a reader can hold is too
+    /// old. What nobody can read yet isn't old enough to be forgotten.
+    pub fn forget_history(&mut self, visible_ms: i64) {
+        let visible = self.history.visible_id(visible_ms);
+        let is_all = visible == self.history.current();
+        let up_to = if is_all { self.history.next_id(HISTORY_GAP_MAX) } else { visible };
+        self.history.forget_up_to(up_to);
     }
 
     fn check_label_name(&self, name: &str) -> Result<(), MailError> {

@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::id::PersonId;
+use crate::store::coverage::Coverage;
 use crate::store::grants::{self, Grant};
-use crate::store::mailboxes::{self, Mailbox};
-use crate::store::{StoreError, Tx, attempts, debts, fills, messages};
+use crate::store::mailboxes::{self, Mailbox, MailboxState};
+use crate::store::{StoreError, Tx, attempts, coverage, debts, fills, messages};
 
 /// A permission that Intail asks for beyond knowing who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,8 @@ pub struct Connection {
     pub debts: i64,
     /// When the next of them is tried.
     pub next_debt_at: Option<Timestamp>,
+    /// What the last audit proved.
+    pub coverage: Coverage,
 }
 
 /// How long an attempt must have been away before its person is told that it was left unfinished: Google shows its own
@@ -120,6 +123,13 @@ const ABANDONED_AFTER: SignedDuration = SignedDuration::from_secs(3);
 const ABANDONED_UNTIL: SignedDuration = SignedDuration::from_hours(24);
 
 impl Connection {
+    /// Everything that Google shows is here: no pass runs, nothing waits, nothing is owed, and the last audit found no
+    /// difference.
+    pub fn is_complete(&self) -> bool {
+        let is_live = self.mailbox.as_ref().is_some_and(|it| it.state == MailboxState::Live);
+        is_live && self.waiting == 0 && self.debts == 0 && self.coverage.misses == 0
+    }
+
     /// Every permission is granted and works, and mail has been read to its end at least once.
     pub fn is_connected(&self) -> bool {
         self.grant.state.works()
@@ -140,10 +150,12 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
     let (granted, missing) =
         Permission::ALL.into_iter().partition(|it| grant.scopes.iter().any(|scope| scope == it.scope()));
     let (mut stored, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, None);
+    let mut proved = Coverage::default();
     if let Some(mailbox) = &mailbox {
         stored = messages::count(tx, &mailbox.id).await?;
         waiting = fills::count(tx, &mailbox.id).await?;
         (owed, next_debt_at) = debts::outlook(tx, &mailbox.id).await?;
+        proved = coverage::of_mailbox(tx, &mailbox.id).await?;
     }
     let push = match &mailbox {
         // Under a grant that is over, whatever Google still pushes can't be read.
@@ -153,7 +165,18 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         Some(mailbox) => push_of(mailbox, now),
         None => Push::NotYet { problem: None },
     };
-    Ok(Some(Connection { grant, mailbox, granted, missing, push, stored, waiting, debts: owed, next_debt_at }))
+    Ok(Some(Connection {
+        grant,
+        mailbox,
+        granted,
+        missing,
+        push,
+        stored,
+        waiting,
+        debts: owed,
+        next_debt_at,
+        coverage: proved,
+    }))
 }
 
 fn push_of(mailbox: &Mailbox, now: Timestamp) -> Push {

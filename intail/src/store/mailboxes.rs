@@ -336,6 +336,7 @@ pub async fn erase(tx: &mut Tx, id: &MailboxId) -> Result<u64, StoreError> {
         "DELETE FROM messages WHERE mailbox_id = $1",
         "DELETE FROM fills WHERE mailbox_id = $1",
         "DELETE FROM debts WHERE mailbox_id = $1",
+        "DELETE FROM coverage WHERE mailbox_id = $1",
         "DELETE FROM labels WHERE mailbox_id = $1",
         "DELETE FROM changes WHERE mailbox_id = $1",
         "DELETE FROM mailboxes WHERE id = $1",

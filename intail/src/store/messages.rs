@@ -179,6 +179,18 @@ pub async fn count(tx: &mut Tx, mailbox: &MailboxId) -> Result<i64, StoreError> 
     Ok(count.unwrap_or(0))
 }
 
+/// How many messages of a mailbox carry one of these labels.
+pub async fn count_labelled(tx: &mut Tx, mailbox: &MailboxId, labels: &[&str]) -> Result<i64, StoreError> {
+    let places: Vec<String> = (2..labels.len() + 2).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "SELECT COUNT(DISTINCT message_id) AS n FROM message_labels WHERE mailbox_id = $1 AND label_id IN ({})",
+        places.join(", ")
+    );
+    let mut values = args![mailbox];
+    values.extend(labels.iter().map(|it| Value::from(*it)));
+    Ok(tx.all_built(sql, values, |row| row.int("n")).await?.into_iter().next().unwrap_or(0))
+}
+
 /// Where a page of a list begins: after this message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct After {

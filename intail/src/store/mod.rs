@@ -5,6 +5,7 @@ pub mod access_keys;
 pub mod attempts;
 pub mod call_counts;
 pub mod changes;
+pub mod coverage;
 pub mod debts;
 mod dialect;
 pub mod fills;
@@ -33,7 +34,10 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// The schema's steps, in order, embedded by hand: sqlx's own macro would compile both drivers a second time for the
 /// host.
-const STEPS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../migrations/0001_first.sql"))];
+const STEPS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("../../migrations/0001_first.sql")),
+    (2, "coverage", include_str!("../../migrations/0002_coverage.sql")),
+];
 
 fn migrator() -> Migrator {
     let steps = STEPS.iter().map(|(version, name, text)| {

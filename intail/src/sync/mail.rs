@@ -12,12 +12,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::budget::{Budget, Class};
+use super::coverage::AUDIT_AFTER;
 use super::headers::stored;
 use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, is_noticed};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::id::HistoryId;
 use crate::store::changes::{self, NewChange, Of};
+use crate::store::coverage;
 use crate::store::debts::{self, Debt};
 use crate::store::fills::{self, Fill};
 use crate::store::grants::Grant;
@@ -45,7 +47,7 @@ const TRANSIENTS_MAX: usize = 3;
 /// The longest wait between two tries of a debt.
 const DEBT_RETRY_MAX_S: u64 = 3600;
 /// Gmail's label for drafts. Drafts aren't copied: each keystroke's autosave destroys one and makes another.
-const DRAFT: &str = "DRAFT";
+pub(super) const DRAFT: &str = "DRAFT";
 
 /// One run of one mailbox under its lease.
 pub(super) struct Run<'a> {
@@ -87,15 +89,16 @@ impl Run<'_> {
             Step::List => self.list().await,
             Step::Fill => self.fill().await,
             Step::Settle => self.settle().await,
+            Step::Audit => self.audit().await,
             Step::Rest(_) => Ok(Done::Step),
         }
     }
 
-    fn price(&self, call: &str) -> u64 {
+    pub(super) fn price(&self, call: &str) -> u64 {
         u64::from(self.app.config.quota.units(call))
     }
 
-    fn take(&self, units: u64, class: Class) -> Result<(), Timestamp> {
+    pub(super) fn take(&self, units: u64, class: Class) -> Result<(), Timestamp> {
         self.budget.take(&self.grant.google_subject, units, class, self.now)
     }
 
@@ -123,7 +126,7 @@ impl Run<'_> {
     }
 
     /// Opens the transaction of a step's results and proves the lease before anything is written in it.
-    async fn write(&self) -> Result<Tx, StoreError> {
+    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
         let mut tx = self.app.store.write().await?;
         leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
         Ok(tx)
@@ -301,6 +304,8 @@ impl Run<'_> {
             self.mailbox.look_at = active.then(|| self.now.saturating_add(TRAILING_LOOK).ok()).flatten();
             if active {
                 self.mailbox.probe_at = self.now.saturating_add(PROBE_AFTER).ok();
+                let at = self.now.saturating_add(AUDIT_AFTER).unwrap_or(self.now);
+                coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, at).await?;
             }
         }
         self.commit(tx, &changes).await?;
@@ -355,19 +360,24 @@ impl Run<'_> {
             return Err(lost.into());
         }
         tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches the cursor; everything is compared");
-        self.mailbox.pinned = Some(current);
         self.mailbox.advance(current, self.now);
         self.mailbox.cursor_at = None;
         self.mailbox.look_at = None;
-        self.mailbox.listing_pass += 1;
-        self.mailbox.listing_done = false;
-        self.mailbox.listing_page = None;
         self.mailbox.total_messages = i64::try_from(profile.messages_total).ok();
-        let change = self.enter(MailboxState::Reconciling);
+        let change = self.compare_everything();
         let mut tx = self.write().await?;
         self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[change]).await?;
         Ok(Done::Step)
+    }
+
+    /// Begins a pass over the whole mailbox, from the cursor as it is now.
+    pub(super) fn compare_everything(&mut self) -> NewChange {
+        self.mailbox.pinned = self.mailbox.cursor;
+        self.mailbox.listing_pass += 1;
+        self.mailbox.listing_done = false;
+        self.mailbox.listing_page = None;
+        self.enter(MailboxState::Reconciling)
     }
 
     fn enter(&mut self, state: MailboxState) -> NewChange {
@@ -413,9 +423,10 @@ impl Run<'_> {
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
         // The backfill skips what is there; a reconcile reads it again, because its labels may have changed.
-        let first_pass = self.mailbox.listing_pass == 1;
+        let proved = coverage::of_mailbox(&mut tx, &self.mailbox.id).await?;
+        let is_known_well = self.mailbox.listing_pass == 1 || self.is_repair(&proved);
         let wanted: Vec<Fill> =
-            listed.into_iter().filter(|it| !first_pass || !known.contains_key(&it.message_id)).collect();
+            listed.into_iter().filter(|it| !is_known_well || !known.contains_key(&it.message_id)).collect();
         fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &wanted).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
@@ -458,7 +469,8 @@ impl Run<'_> {
         drop(tx);
         if unseen.is_empty() {
             let change = self.enter(MailboxState::Live);
-            let tx = self.write().await?;
+            let mut tx = self.write().await?;
+            coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, self.now).await?;
             self.commit(tx, &[change]).await?;
             return Ok(Done::Step);
         }

@@ -6,6 +6,7 @@
 //! while it asks Google, and every commit proves first that the lease still holds.
 
 mod budget;
+mod coverage;
 mod headers;
 mod mail;
 pub mod plan;

@@ -34,6 +34,8 @@ pub enum Step {
     Fill,
     /// Close the pass: compare what it didn't see, and go live.
     Settle,
+    /// Count the copy against Google's own count.
+    Audit,
     /// Nothing now; due again then.
     Rest(Option<Timestamp>),
 }
@@ -47,6 +49,8 @@ pub struct Surroundings {
     pub next_debt_at: Option<Timestamp>,
     /// When the person connected last: a watch from before must be set again.
     pub connected_at: Option<Timestamp>,
+    /// When the copy is to be counted against Google's count.
+    pub audit_at: Option<Timestamp>,
 }
 
 /// The next step.
@@ -80,7 +84,12 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if mailbox.state != MailboxState::Live {
         return Step::Settle;
     }
-    let wakes = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at];
+    // While something is owed, the counts can't agree.
+    let audit_at = around.audit_at.filter(|_| around.next_debt_at.is_none());
+    if reached(audit_at) {
+        return Step::Audit;
+    }
+    let wakes = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at, audit_at];
     Step::Rest(wakes.into_iter().flatten().min())
 }
 
@@ -154,11 +163,21 @@ mod tests {
     #[test]
     fn live_changes_come_before_backfill_and_debts() {
         let busy = Mailbox { listing_done: false, state: MailboxState::Backfilling, notices: 1, ..live() };
-        let around = Surroundings { fills: 9, next_debt_at: Some(at(1)), connected_at: None };
+        let around = Surroundings { fills: 9, next_debt_at: Some(at(1)), ..Surroundings::default() };
         assert_eq!(plan(&busy, around, at(100)), Step::History);
         assert_eq!(plan(&Mailbox { notices: 0, ..busy.clone() }, around, at(100)), Step::Debts);
         let paid = Surroundings { next_debt_at: None, ..around };
         assert_eq!(plan(&Mailbox { notices: 0, ..busy }, paid, at(100)), Step::Fill);
+    }
+
+    #[test]
+    fn an_audit_comes_last_and_not_while_something_is_owed() {
+        let around = Surroundings { audit_at: Some(at(50)), connected_at: Some(at(0)), ..Surroundings::default() };
+        assert_eq!(plan(&live(), around, at(100)), Step::Audit);
+        assert_eq!(plan(&live(), around, at(49)), Step::Rest(Some(at(50))));
+        assert_eq!(plan(&Mailbox { notices: 1, ..live() }, around, at(100)), Step::History);
+        let owing = Surroundings { next_debt_at: Some(at(200)), ..around };
+        assert_eq!(plan(&live(), owing, at(100)), Step::Rest(Some(at(200))));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::id::OrganizationId;
 use crate::store::grants::{self, GrantState};
 use crate::store::leases::{self, Lease};
 use crate::store::mailboxes::{self, Mailbox};
-use crate::store::{StoreError, debts, fills, organizations};
+use crate::store::{StoreError, coverage, debts, fills, organizations};
 
 /// Mailboxes that one process works on at once. Each holds a few answers in memory and waits mostly for Google.
 const MAILBOXES_AT_ONCE_MAX: usize = 32;
@@ -238,6 +238,7 @@ impl Worker {
             fills: fills::next(&mut tx, &mailbox.id, 1).await?.len().try_into().unwrap_or(1),
             next_debt_at,
             connected_at: Some(grant.connected_at),
+            audit_at: coverage::of_mailbox(&mut tx, &mailbox.id).await?.due_at,
         };
         tx.commit().await?;
         let step = match plan(&mailbox, around, now) {

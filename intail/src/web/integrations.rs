@@ -117,6 +117,12 @@ struct Copying {
     waiting: Option<String>,
     complete_to: Option<When>,
     as_of: Option<When>,
+    /// Whether all that Google shows is here.
+    is_complete: bool,
+    /// When Google's own count was the same.
+    agreed_at: Option<When>,
+    /// What Google counts, if it is something else.
+    differs: Option<String>,
     paused_until: Option<When>,
 }
 
@@ -275,6 +281,9 @@ fn copying(connection: &Connection, mailbox: &Mailbox, now: Timestamp) -> Copyin
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
         complete_to: mailbox.oldest_ms.filter(|_| !complete).map(|ms| When::day(from_ms(ms))),
         as_of: mailbox.cursor_at.map(When::full),
+        is_complete: connection.is_complete(),
+        agreed_at: connection.coverage.audited_at.map(When::full),
+        differs: connection.coverage.google_count.filter(|_| connection.coverage.misses > 0).map(grouped),
         paused_until: mailbox.paused_until.filter(|until| *until > now).map(When::full),
     }
 }

@@ -86,6 +86,7 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/connection", Key, || get(api::connection)),
     route(Get, "/api/v1/mailboxes", Key, || get(api::mailboxes)),
     route(Get, "/api/v1/mailboxes/{id}", Key, || get(api::mailbox)),
+    route(Get, "/api/v1/mailboxes/{id}/coverage", Key, || get(api::coverage)),
     route(Get, "/api/v1/mailboxes/{id}/labels", Key, || get(api::labels)),
     route(Get, "/api/v1/mailboxes/{id}/messages", Key, || get(api::messages)),
     route(Get, "/api/v1/mailboxes/{id}/messages/{message_id}", Key, || get(api::message)),

@@ -8,10 +8,11 @@ use axum::http::Request;
 use intail::connect;
 use intail::id::HistoryId;
 use intail::seal::hash_token;
+use intail::store::coverage::{self, Coverage};
 use intail::store::debts;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
-use intail::store::sessions;
+use intail::store::{messages, sessions};
 use intail::web;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::{CANARY, Compose};
@@ -515,4 +516,54 @@ async fn a_message_that_becomes_readable_late_is_not_forgotten() {
     running.act(&email, receive(1));
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
+}
+
+async fn proved(running: &Running, person: &Person) -> Coverage {
+    let mailbox = running.mailbox(person).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    coverage::of_mailbox(&mut tx, &mailbox.id).await.expect("read")
+}
+
+#[tokio::test]
+async fn promise_11_completeness_is_proved_by_googles_own_count() {
+    let (running, person) = connected().await;
+    let first = proved(&running, &person).await;
+    assert_eq!(first.google_count, first.held_count, "drafts left out");
+    assert!(first.audited_at.is_some() && first.misses == 0);
+
+    running.act(&person.email, MailAction::Draft { earlier: None, compose: Compose::default() });
+    running.pass(Duration::from_secs(25 * 3600));
+    running.settle().await;
+    let second = proved(&running, &person).await;
+    assert!(second.audited_at > first.audited_at, "activity is followed by an audit, a day later at the earliest");
+
+    let audits = running.calls("gmail.users.labels.get");
+    running.pass(Duration::from_secs(40 * 3600));
+    running.settle().await;
+    assert_eq!(running.calls("gmail.users.labels.get"), audits, "promise 7: without activity nothing is counted");
+    let path = format!("/api/v1/mailboxes/{}/coverage", running.mailbox(&person).await.id);
+    let body = page(&running, &person, &path).await;
+    let shown: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(shown["complete"], true, "{shown}");
+    assert_eq!(shown["audit"]["held"], serde_json::json!(second.held_count));
+}
+
+#[tokio::test]
+async fn a_hole_is_found_by_counting_and_mends_itself_without_reading_everything_again() {
+    let (running, person) = connected().await;
+    let mailbox = running.mailbox(&person).await;
+    let lost = running.stored(&person).await.into_values().next().expect("a message");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    messages::delete(&mut tx, &mailbox.id, &lost).await.expect("deleted");
+    tx.commit().await.expect("committed");
+
+    running.pass(Duration::from_secs(25 * 3600));
+    running.act(&person.email, receive(1));
+    let fetched = running.calls("gmail.users.messages.get");
+    running.settle().await;
+    assert_eq!(running.calls("gmail.users.messages.get") - fetched, 2, "the new one and the lost one");
+    running.assert_nothing_is_lost(&person).await;
+    let proved = proved(&running, &person).await;
+    assert!(proved.repaired_at.is_some() && proved.audited_at >= proved.repaired_at, "{proved:?}");
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
 }

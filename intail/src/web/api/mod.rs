@@ -20,8 +20,8 @@ use crate::store::{changes, labels, messages};
 
 pub(super) use shapes::ChangeShape;
 use shapes::{
-    ChangesShape, ConnectionShape, LabelShape, LabelsShape, MailboxShape, MailboxesShape, MeShape, MessageShape,
-    MessagesShape,
+    ChangesShape, ConnectionShape, CoverageShape, LabelShape, LabelsShape, MailboxShape, MailboxesShape, MeShape,
+    MessageShape, MessagesShape,
 };
 
 /// Rows on a page when the caller doesn't say, and at most.
@@ -44,6 +44,7 @@ const ID_LENGTH_MAX: usize = 128;
         connection,
         mailboxes,
         mailbox,
+        coverage,
         labels,
         messages,
         message,
@@ -124,6 +125,24 @@ pub(super) async fn mailbox(
     let mut tx = web.app.store.read().await?;
     let connection = owned(&web, &mut tx, &caller, &id).await?;
     MailboxShape::of(&connection).map(Json).ok_or_else(|| trouble::not_there("mailbox"))
+}
+
+/// What is provably complete of a mailbox's copy: from when, as of when, and what Google's own count said.
+#[utoipa::path(get, path = "/api/v1/mailboxes/{id}/coverage", tag = "mail",
+    params(("id" = String, Path, description = "The mailbox's id.")),
+    responses(
+        (status = 200, body = CoverageShape),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn coverage(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Json<CoverageShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = owned(&web, &mut tx, &caller, &id).await?;
+    CoverageShape::of(&connection).map(Json).ok_or_else(|| trouble::not_there("mailbox"))
 }
 
 /// A mailbox's labels.

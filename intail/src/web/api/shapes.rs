@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::connect::{Connection, Permission, Push};
 use crate::store::changes::Change;
 use crate::store::labels::Label;
-use crate::store::mailboxes::Mailbox;
+use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::messages::Message;
 use crate::store::people::Person;
 use crate::web::words::from_ms;
@@ -179,6 +179,76 @@ impl MailboxShape {
             paused_until: mailbox.paused_until,
             push: PushShape::of(&connection.push),
             debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
+        })
+    }
+}
+
+/// What is provably complete of a mailbox's copy.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Coverage)]
+pub(in crate::web) struct CoverageShape {
+    /// Whether everything that Google shows is here: nothing waits, nothing is owed, no difference is known.
+    complete: bool,
+    /// Back to when every message is here; null when that is the beginning.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    complete_from: Option<Timestamp>,
+    /// Up to when: the history was last read to its end then. Null before the first reading, and after a lost cursor.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    complete_to: Option<Timestamp>,
+    /// Google's history id up to which everything is stored.
+    history_id: Option<String>,
+    /// Messages that are known of and not fetched yet.
+    messages_waiting: i64,
+    /// Messages that failed and are retried.
+    debts: DebtsShape,
+    /// The last comparison with Google's own count.
+    audit: AuditShape,
+}
+
+/// A comparison with Google's own count.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Audit)]
+pub(in crate::web) struct AuditShape {
+    /// When the counts agreed last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    agreed_at: Option<Timestamp>,
+    /// Google's history id at that time.
+    history_id: Option<String>,
+    /// Messages that Google counted when it was last asked, without drafts.
+    counted_by_google: Option<i64>,
+    /// Messages that were held at the same time.
+    held: Option<i64>,
+    /// Audits in a row that found a difference: two begin a repair.
+    differences: i64,
+    /// When a repair was last begun.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    repaired_at: Option<Timestamp>,
+    /// When the next audit is due; null while nothing has happened since the last one.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_at: Option<Timestamp>,
+}
+
+impl CoverageShape {
+    pub(super) fn of(connection: &Connection) -> Option<Self> {
+        let mailbox: &Mailbox = connection.mailbox.as_ref()?;
+        let proved = &connection.coverage;
+        let is_growing = mailbox.state == MailboxState::Backfilling;
+        Some(Self {
+            complete: connection.is_complete(),
+            complete_from: mailbox.oldest_ms.filter(|_| is_growing).map(from_ms),
+            complete_to: mailbox.cursor_at,
+            history_id: mailbox.cursor.map(|it| it.to_string()),
+            messages_waiting: connection.waiting,
+            debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
+            audit: AuditShape {
+                agreed_at: proved.audited_at,
+                history_id: proved.history_id.map(|it| it.to_string()),
+                counted_by_google: proved.google_count,
+                held: proved.held_count,
+                differences: proved.misses,
+                repaired_at: proved.repaired_at,
+                next_at: proved.due_at,
+            },
         })
     }
 }
