@@ -46,7 +46,8 @@ impl Clock {
         }
     }
 
-    /// Moves an owned clock forward and wakes everyone who waits on it, in the order in which they came. The machine's clock can't be moved.
+    /// Moves an owned clock forward and wakes everyone who waits on it, in the order in which they came. The machine's
+    /// clock can't be moved.
     pub fn advance(&self, by: Duration) {
         if let Source::Owned(owned) = &self.0 {
             let us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);

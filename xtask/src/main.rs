@@ -18,7 +18,7 @@ cargo xtask test [--only FILTER] [--no-lint]   formatting, clippy, and every tes
 cargo xtask with-services COMMAND…             any command, with the tests' PostgreSQL, browser and emulator at hand
 cargo xtask bench NAME                         a benchmark from intail/benches, in release mode
 cargo xtask simulate [--seeds N] [--seed S]    bad days by seed, in release mode, compared with the false Google's truth
-cargo xtask mutate [NAME]                      breaks the engine in the ways of docs/mutations.md; the simulation must notice
+cargo xtask mutate [NAME]                      breaks the engine as docs/mutations.md says; the simulation must notice
 cargo xtask screenshots DIRECTORY              the browser tests, then copies their screenshots
 cargo xtask docs                               writes the generated pages in docs/
 cargo xtask tidy                               the house rules alone";

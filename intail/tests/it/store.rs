@@ -10,6 +10,7 @@ use intail::store::access_keys;
 use intail::store::attempts::{self, Attempt, Purpose};
 use intail::store::call_counts::{self, CallCount};
 use intail::store::changes::{self, NewChange, Of};
+use intail::store::coverage::{self, Coverage};
 use intail::store::debts::{self, Debt};
 use intail::store::fills::{self, Fill};
 use intail::store::grants::{self, Grant, GrantState};
@@ -64,6 +65,8 @@ on_both_databases!(
     fills_keep_their_order_and_repeat_nothing,
     labels_are_kept,
     debts_are_due_at_their_time,
+    an_audit_is_wanted_once_and_a_day_after_the_last,
+    labelled_messages_are_counted_once,
     the_feed_is_numbered_without_gaps,
     calls_are_summed_by_day,
     operator_faults_keep_their_since,
@@ -489,6 +492,36 @@ async fn debts_are_due_at_their_time(scene: Scene) {
     assert_eq!(debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"), (2, Some(at(20))));
     debts::paid(&mut tx, &scene.mailbox.id, "b").await.expect("paid");
     assert_eq!(debts::list(&mut tx, &scene.mailbox.id, 9).await.expect("read"), [debt("a", 2, 30)]);
+}
+
+async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {
+    let (organization, mailbox) = (&scene.organization, &scene.mailbox.id);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(coverage::of_mailbox(&mut tx, mailbox).await.expect("read"), Coverage::default());
+    coverage::want(&mut tx, organization, mailbox, at(50)).await.expect("wanted");
+    coverage::want(&mut tx, organization, mailbox, at(90)).await.expect("wanted already");
+    assert_eq!(coverage::of_mailbox(&mut tx, mailbox).await.expect("read").due_at, Some(at(50)));
+    let found = Coverage {
+        audited_at: Some(at(60)),
+        history_id: Some(HistoryId(u64::MAX)),
+        google_count: Some(7),
+        held_count: Some(6),
+        misses: 1,
+        repaired_at: Some(at(55)),
+        due_at: None,
+    };
+    coverage::put(&mut tx, organization, mailbox, &found).await.expect("kept");
+    assert_eq!(coverage::of_mailbox(&mut tx, mailbox).await.expect("read"), found);
+    coverage::want(&mut tx, organization, mailbox, at(70)).await.expect("wanted");
+    let due_at = Some(at(60 + 24 * 3600));
+    assert_eq!(coverage::of_mailbox(&mut tx, mailbox).await.expect("read"), Coverage { due_at, ..found });
+}
+
+async fn labelled_messages_are_counted_once(scene: Scene) {
+    put(&scene, &[message("m1", 10, &["SPAM", "TRASH"]), message("m2", 20, &["TRASH"]), message("m3", 30, &[])]).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let counted = messages::count_labelled(&mut tx, &scene.mailbox.id, &["SPAM", "TRASH"]).await.expect("read");
+    assert_eq!(counted, 2);
 }
 
 async fn the_feed_is_numbered_without_gaps(scene: Scene) {

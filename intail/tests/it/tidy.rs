@@ -301,7 +301,7 @@ fn the_store_rarely_asks_which_database() {
 }
 
 fn is_sqlite_arm(pattern: &str) -> bool {
-    ["Self::Sqlite", "Db::Sqlite", "Tx::Sqlite"].iter().any(|name| pattern.contains(name))
+    ["Self::Sqlite", "Db::Sqlite", "On::Sqlite"].iter().any(|name| pattern.contains(name))
 }
 
 #[test]

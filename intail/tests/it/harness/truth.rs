@@ -1,5 +1,5 @@
-//! What Google has of a person's mail, and how what Intail holds is compared with it: the rows, and the feed folded from
-//! its beginning by a consumer who knows nothing else.
+//! What Google has of a person's mail, and how what Intail holds is compared with it: the rows, and the feed folded
+//! from its beginning by a consumer who knows nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

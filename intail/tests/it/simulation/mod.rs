@@ -1,6 +1,6 @@
 //! Nothing is lost: seeds of a bad day, played in one process with the false Google, until the faults stop; then what
-//! Intail holds must equal the world. `cargo xtask simulate --seeds N [--seed S]` plays as many as wanted; a failing seed
-//! prints its steps and replays exactly.
+//! Intail holds must equal the world. `cargo xtask simulate --seeds N [--seed S]` plays as many as wanted; a failing
+//! seed prints its steps and replays exactly.
 
 mod network;
 mod play;

@@ -1,5 +1,6 @@
-//! One seed's play: a small company, two processes of Intail on one database, and a director who moves time, changes the
-//! world and lets things go wrong. Then the faults stop, a sweep passes, and what Intail holds must equal the world.
+//! One seed's play: a small company, two processes of Intail on one database, and a director who moves time, changes
+//! the world and lets things go wrong. Then the faults stop, a sweep passes, and what Intail holds must equal the
+//! world.
 //!
 //! A reader must not break: every choice comes from the seed's dice, and from nothing else.
 
@@ -48,6 +49,8 @@ const START: &str = "2026-11-22T09:00:00Z";
 const BROWSER: &str = "a-browser-of-the-simulation";
 /// Processes of Intail.
 const PROCESSES: usize = 2;
+/// How often an engine looks for what is due when nobody rings.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// Steps of the director while things go wrong: at least, and by chance more.
 const STEPS: u64 = 150;
 const STEPS_MORE: u64 = 450;
@@ -219,7 +222,7 @@ impl Play {
                 tokio::select! {
                     biased;
                     () = engine.due.rung() => {}
-                    () = engine.clock.sleep(Duration::from_secs(1)) => {}
+                    () = engine.clock.sleep_until(engine.clock.now() + LOOK_EVERY) => {}
                 }
             }
         };

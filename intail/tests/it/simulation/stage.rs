@@ -1,7 +1,7 @@
-//! The stage of a simulation: what runs stops wherever chance may matter — before a request to Google, before its answer
-//! comes back, before a transaction that writes, around a commit — and goes on when the director says so. Between two
-//! stops only one actor runs, so a seed gives the same order every time, although the database works in a thread of its
-//! own.
+//! The stage of a simulation: what runs stops wherever chance may matter — before a request to Google, before its
+//! answer comes back, before a transaction that writes, around a commit — and goes on when the director says so.
+//! Between two stops only one actor runs, so a seed gives the same order every time, although the database works in a
+//! thread of its own.
 //!
 //! A reader must not break: nothing else may decide an order. An actor that waits for the database is waited for.
 
