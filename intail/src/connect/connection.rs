@@ -81,6 +81,8 @@ pub enum Push {
         renews_at: Timestamp,
         /// Why the last renewal failed, if it did.
         problem: Option<String>,
+        /// Whether renewals have failed until Google is about to stop: within two days.
+        ends_soon: bool,
     },
     /// It ended; changes are found by the sweep only.
     Lapsed {
@@ -183,7 +185,8 @@ fn push_of(mailbox: &Mailbox, now: Timestamp) -> Push {
     let problem = mailbox.watch_problem.clone();
     match (mailbox.watch_since, mailbox.watch_expires_at) {
         (Some(since), Some(expires_at)) if expires_at > now => {
-            Push::Live { since, expires_at, renews_at: mailbox.watch_due_at, problem }
+            let ends_soon = mailbox.is_watch_failing(now);
+            Push::Live { since, expires_at, renews_at: mailbox.watch_due_at, problem, ends_soon }
         }
         (_, Some(at)) => Push::Lapsed { at, problem },
         _ => Push::NotYet { problem },

@@ -3,12 +3,16 @@
 
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::leases::Lease;
 use super::sql::{Columns, Tx, args};
 use super::{StoreError, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+
+/// How long before a watch ends its failing renewals are somebody's business: they are tried daily, so five days went
+/// by, and two are left to mend it.
+pub const WATCH_ALERT: SignedDuration = SignedDuration::from_hours(48);
 
 /// One person's copied mailbox.
 #[derive(Clone, Debug)]
@@ -139,6 +143,12 @@ impl Mailbox {
             due_at: Some(now),
             created_at: now,
         }
+    }
+
+    /// Whether the watch ends soon, or has ended, and couldn't be renewed.
+    pub fn is_watch_failing(&self, now: Timestamp) -> bool {
+        let ends_soon = self.watch_expires_at.is_some_and(|ends| ends.duration_since(now) < WATCH_ALERT);
+        ends_soon && self.watch_problem.is_some()
     }
 
     /// Moves the cursor, forward only.
@@ -278,6 +288,21 @@ pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
         )
         .await?;
     Ok(next.flatten())
+}
+
+/// How many mailboxes other than this one have a watch that ends before `at` and couldn't be renewed, although their
+/// grant works.
+pub async fn other_failing_watches(tx: &mut Tx, id: &MailboxId, at: Timestamp) -> Result<i64, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM mailboxes JOIN grants ON grants.id = mailboxes.grant_id
+             WHERE mailboxes.id <> $1 AND mailboxes.watch_expires_at < $2 AND mailboxes.watch_problem IS NOT NULL
+                 AND grants.state IN ('active', 'partial')",
+            args![id, at],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0))
 }
 
 /// Writes what the engine knows of a mailbox. Only the holder of the lease may; the cursor never moves back, whatever

@@ -13,7 +13,8 @@ use super::plan::PROBE_WITHOUT_PUSH;
 use super::worker::{Done, StepError};
 use crate::id::HistoryId;
 use crate::store::changes::NewChange;
-use crate::store::operator_faults;
+use crate::store::mailboxes::{self, WATCH_ALERT};
+use crate::store::{StoreError, Tx, operator_faults};
 
 /// Renewals come between these two after the last one: daily, spread over the day, far from the seven days after which
 /// Google stops (Google's push guide).
@@ -27,6 +28,12 @@ const WATCH_UNITS: u64 = 100;
 /// The kinds of operator faults that a watch can show.
 const FAULTS: &[&str] =
     &["pubsub.topic_missing", "pubsub.topic_foreign", "pubsub.publisher_missing", "gmail.api_disabled"];
+
+/// What the operator reads two days before Google stops pushing.
+const ENDING: &str = "watch.ending";
+const ENDING_DETAIL: &str = "Google stops telling of changes in at least one mailbox within two days, or has stopped: \
+     renewing its watch has failed for days. Its mail is still read, every ten minutes instead of at once. The person’s \
+     card under Settings says what Google answers.";
 
 impl Run<'_> {
     pub(super) async fn watch(&mut self) -> Result<Done, StepError> {
@@ -77,9 +84,19 @@ impl Run<'_> {
         for kind in FAULTS {
             operator_faults::clear(&mut tx, kind).await?;
         }
+        self.clear_ending(&mut tx).await?;
         self.commit(tx, &changes).await?;
         self.labels().await?;
         Ok(Done::Step)
+    }
+
+    /// The fault about watches that end is over once no other mailbox has one.
+    async fn clear_ending(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let soon = self.now.saturating_add(WATCH_ALERT).unwrap_or(self.now);
+        if mailboxes::other_failing_watches(tx, &self.mailbox.id, soon).await? == 0 {
+            operator_faults::clear(tx, ENDING).await?;
+        }
+        Ok(())
     }
 
     async fn not_watched(&mut self, error: &Error) -> Result<Done, StepError> {
@@ -95,6 +112,9 @@ impl Run<'_> {
         let mut tx = self.app.store.write().await?;
         if let ErrorKind::Refused(Refusal::Operator(fault)) = &error.kind {
             operator_faults::raise(&mut tx, kind_of(fault), &fault.to_string(), self.now).await?;
+        }
+        if self.mailbox.is_watch_failing(self.now) {
+            operator_faults::raise(&mut tx, ENDING, ENDING_DETAIL, self.now).await?;
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)

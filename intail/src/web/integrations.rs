@@ -129,7 +129,7 @@ struct Copying {
 /// Whether Google tells of changes.
 enum PushWords {
     NotYet { problem: Option<String> },
-    Live { since: When, expires_at: When, renews_at: When, problem: Option<String> },
+    Live { since: When, expires_at: When, renews_at: When, problem: Option<String>, ends_soon: bool },
     Lapsed { at: When, problem: Option<String> },
 }
 
@@ -292,11 +292,12 @@ fn push_words(push: &Push) -> PushWords {
     let shown = |problem: &Option<String>| problem.as_ref().map(|it| clip(it, PROBLEM_SHOWN_MAX));
     match push {
         Push::NotYet { problem } => PushWords::NotYet { problem: shown(problem) },
-        Push::Live { since, expires_at, renews_at, problem } => PushWords::Live {
+        Push::Live { since, expires_at, renews_at, problem, ends_soon } => PushWords::Live {
             since: When::full(*since),
             expires_at: When::full(*expires_at),
             renews_at: When::full(*renews_at),
             problem: shown(problem),
+            ends_soon: *ends_soon,
         },
         Push::Lapsed { at, problem } => PushWords::Lapsed { at: When::full(*at), problem: shown(problem) },
     }

@@ -14,3 +14,4 @@ mod simulation;
 mod store;
 mod tidy;
 mod tour;
+mod watch;

@@ -60,6 +60,7 @@ on_both_databases!(
     promise_3_a_notice_during_a_run_leaves_a_dirty_mark,
     promise_4_a_worker_that_lost_its_lease_cannot_write,
     one_mailbox_is_claimed_by_one_worker,
+    a_failing_watch_counts_while_its_grant_works,
     messages_are_paged_newest_first,
     labels_of_messages_follow_their_changes,
     fills_keep_their_order_and_repeat_nothing,
@@ -404,6 +405,30 @@ async fn one_mailbox_is_claimed_by_one_worker(scene: Scene) {
     });
     let claimed: usize = futures::future::join_all(claims).await.into_iter().sum();
     assert_eq!(claimed, 1);
+}
+
+async fn a_failing_watch_counts_while_its_grant_works(scene: Scene) {
+    let other = MailboxId::new(&scene.random);
+    let failing = async |except: &MailboxId, before: Timestamp| {
+        let mut tx = scene.store.read().await.expect("a transaction");
+        mailboxes::other_failing_watches(&mut tx, except, before).await.expect("counted")
+    };
+    let claimed = claim(&scene, "one", at(1), at(90)).await;
+    let (mailbox, lease) = &claimed[0];
+    for (problem, expected) in [(None, 0), (Some("Google had trouble.".to_owned()), 1)] {
+        let ending = Mailbox { watch_expires_at: Some(at(100)), watch_problem: problem, ..mailbox.clone() };
+        let mut tx = scene.store.write().await.expect("a transaction");
+        mailboxes::save(&mut tx, &ending, lease).await.expect("saved");
+        tx.commit().await.expect("committed");
+        assert_eq!(failing(&other, at(101)).await, expected);
+    }
+    assert_eq!(failing(&other, at(100)).await, 0, "it ends later");
+    assert_eq!(failing(&scene.mailbox.id, at(101)).await, 0, "the mailbox itself doesn't count");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let over = Grant { state: GrantState::NeedsPerson, ..scene.grant.clone() };
+    grants::put(&mut tx, &over).await.expect("put");
+    tx.commit().await.expect("committed");
+    assert_eq!(failing(&other, at(101)).await, 0, "the grant is over, and has its own page");
 }
 
 async fn messages_are_paged_newest_first(scene: Scene) {

@@ -149,6 +149,8 @@ pub(in crate::web) struct PushShape {
     renews_at: Option<Timestamp>,
     /// Why the last try failed, if it did.
     problem: Option<String>,
+    /// Whether it is live, but renewals have failed until Google is about to stop: within two days.
+    ends_soon: bool,
 }
 
 /// Messages that failed and are retried.
@@ -257,12 +259,13 @@ impl PushShape {
     fn of(push: &Push) -> Self {
         let (state, since, expires_at, renews_at, problem) = match push {
             Push::NotYet { problem } => ("not_yet", None, None, None, problem),
-            Push::Live { since, expires_at, renews_at, problem } => {
+            Push::Live { since, expires_at, renews_at, problem, .. } => {
                 ("live", Some(*since), Some(*expires_at), Some(*renews_at), problem)
             }
             Push::Lapsed { at, problem } => ("lapsed", None, Some(*at), None, problem),
         };
-        Self { state, since, expires_at, renews_at, problem: problem.clone() }
+        let ends_soon = matches!(push, Push::Live { ends_soon: true, .. });
+        Self { state, since, expires_at, renews_at, problem: problem.clone(), ends_soon }
     }
 }
 
