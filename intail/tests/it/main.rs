@@ -14,4 +14,3 @@ mod simulation;
 mod store;
 mod tidy;
 mod tour;
-mod watch;
