@@ -24,15 +24,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&CliError::from(error)),
     };
-    match runtime.block_on(run(arguments)) {
+    match runtime.block_on(cli::run(arguments, surroundings())) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Problems) => ExitCode::FAILURE,
         Err(error) => report(&error),
     }
-}
-
-async fn run(arguments: Arguments) -> Result<Outcome, CliError> {
-    cli::run(arguments, surroundings()).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment, to hand it in")]

@@ -18,6 +18,7 @@ cargo xtask test [--only FILTER] [--no-lint]   formatting, clippy, and every tes
 cargo xtask with-services COMMAND…             any command, with the tests' PostgreSQL, browser and emulator at hand
 cargo xtask bench NAME                         a benchmark from intail/benches, in release mode
 cargo xtask simulate [--seeds N] [--seed S]    bad days by seed, in release mode, compared with the false Google's truth
+cargo xtask kill --times N                     real processes, killed N times on each database, compared with the truth
 cargo xtask mutate [NAME]                      breaks the engine as docs/mutations.md says; the simulation must notice
 cargo xtask screenshots DIRECTORY              the browser tests, then copies their screenshots
 cargo xtask docs                               writes the generated pages in docs/
@@ -41,6 +42,7 @@ fn run(words: &[&str]) -> anyhow::Result<()> {
         ["with-services", program, words @ ..] => test::with_services(Command::new(program).args(words)),
         ["bench", name, options @ ..] => bench::run(name, options),
         ["simulate", options @ ..] => simulate::run(options),
+        ["kill", "--times", times] => kill(times),
         ["mutate"] => mutate::run(None),
         ["mutate", name] => mutate::run(Some(name)),
         ["screenshots", directory] => test::screenshots(directory.as_ref()),
@@ -59,6 +61,14 @@ fn house_tests(filter: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
     let mut command = cargo();
     command.args(["test", "--quiet", "--package", "intail", "--test", "it", "--", filter]);
     finish(command.envs(variables.iter().copied()))
+}
+
+/// Kills real processes, so many times on each database.
+fn kill(times: &str) -> anyhow::Result<()> {
+    let times: u64 = times.parse().context("--times needs a number")?;
+    let mut command = cargo();
+    command.args(["test", "--package", "intail", "--test", "it", "--", "processes_that_are_killed", "--nocapture"]);
+    test::with_services(command.env("INTAIL_KILLS", times.to_string()))
 }
 
 /// Cargo in the repository's root, the same one that started this program.

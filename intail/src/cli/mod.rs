@@ -23,6 +23,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::BoxStream;
 
 use crate::clock::Clock;
@@ -231,8 +232,13 @@ pub fn default_log(arguments: &Arguments) -> &'static str {
     }
 }
 
-/// Runs a command.
-pub async fn run(arguments: Arguments, mut surroundings: Surroundings) -> Result<Outcome, CliError> {
+/// Runs a command. Boxed here, so that the whole product is compiled once, with this crate, and not once more with
+/// each program that runs it.
+pub fn run(arguments: Arguments, surroundings: Surroundings) -> LocalBoxFuture<'static, Result<Outcome, CliError>> {
+    run_command(arguments, surroundings).boxed_local()
+}
+
+async fn run_command(arguments: Arguments, mut surroundings: Surroundings) -> Result<Outcome, CliError> {
     match arguments.command {
         #[cfg(feature = "simulator")]
         Command::Demo(arguments) => demo::run(arguments, surroundings).await,

@@ -8,7 +8,7 @@ pub(crate) mod emulator;
 pub(crate) mod generated;
 pub(crate) mod live;
 pub(crate) mod postgres;
-mod program;
+pub(crate) mod program;
 pub(crate) mod running;
 pub(crate) mod truth;
 pub(crate) mod visit;

@@ -6,14 +6,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// A running program. Dropping it kills it and waits for its end.
-pub(super) struct Program(Child);
+pub(crate) struct Program(Child);
 
 /// How long a program may take until it says that it is ready. Java on a busy machine with two cores takes ten seconds.
 const READY_WAIT_MAX: Duration = Duration::from_secs(60);
 
 impl Program {
     /// Starts a program and returns what `ready` made of the first line that satisfied it.
-    pub(super) fn start<T: Send + 'static>(
+    pub(crate) fn start<T: Send + 'static>(
         command: &mut Command,
         ready: impl Fn(&str) -> Option<T> + Clone + Send + 'static,
     ) -> (Self, T) {

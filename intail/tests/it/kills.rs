@@ -1,0 +1,252 @@
+//! Real processes, killed at random moments under load: `intail serve` with SIGKILL, on SQLite and on PostgreSQL, again
+//! and again, and then compared with the false Google's world. `cargo xtask kill --times N` does it as often as wanted.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use intail::app::App;
+use intail::cli::demo;
+use intail::clock::Clock;
+use intail::config::Database;
+use intail::connect::{self, Options};
+use intail::random::Random;
+use intail::signin;
+use intail::store::mailboxes::{self, MailboxState};
+use intail::store::people::Person;
+use intail::store::{changes, messages};
+use intail_sandbox::access::AccessLevel;
+use intail_sandbox::action::{MailAction, One};
+use intail_sandbox::quota::Table;
+use intail_sandbox::{Sandbox, WorldFile, WorldSource};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use url::Url;
+
+use crate::harness::program::Program;
+use crate::harness::running::read;
+use crate::harness::visit::{self, PRODUCT, Ticks};
+use crate::harness::{postgres, truth};
+
+/// How often a process is killed in every run of the tests, for each database.
+const KILLS: u64 = 6;
+/// The moment of a kill: after so many calls to Google since the start, by chance, and at the latest after this time.
+const CALLS_MAX: u64 = 80;
+const ALIVE_MAX: Duration = Duration::from_secs(4);
+/// How long the last process may take to have everything. It takes seconds; this only ends a test that hangs.
+const CATCH_UP_MAX: Duration = Duration::from_secs(150);
+/// Longer than Pub/Sub waits for an acknowledgement.
+const REDELIVERED_AFTER: Duration = Duration::from_secs(61);
+/// Between two changes, and between two looks.
+const MOMENT: Duration = Duration::from_millis(5);
+const BROWSER: &str = "a-browser";
+
+/// Two people's mailboxes, and a database that outlives every process.
+struct Scene {
+    sandbox: Sandbox,
+    /// Never runs anything: it connects people, and reads what the processes wrote.
+    app: App,
+    people: Vec<Person>,
+    configuration: PathBuf,
+    random: Random,
+    _directory: TempDir,
+}
+
+impl Scene {
+    async fn start(postgres: Option<String>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let text = include_str!("simulation/company.toml").replace("mail_per_person = 1", "mail_per_person = 250");
+        let options = intail_sandbox::Options {
+            product_url: Some(PRODUCT.to_owned()),
+            world: WorldSource::File(Box::new(WorldFile::parse(&text).expect("a world"))),
+            ..intail_sandbox::Options::new(listener)
+        };
+        let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
+        sandbox.world(|world| {
+            // A process that is killed forgets what it spent.
+            world.quota.table = Table::Unlimited;
+            world.settings.page_max = 40;
+            for client in world.identity.clients.keys() {
+                world.identity.policy.configured.insert(client.clone(), AccessLevel::Trusted);
+            }
+        });
+        let directory = tempfile::tempdir().expect("a folder");
+        let mut config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
+        if let Some(url) = &postgres {
+            config.database = Database::Postgres(SecretString::from(url.as_str()));
+        }
+        let url = postgres.unwrap_or_else(|| format!("sqlite:{}", directory.path().join("intail.db").display()));
+        let configuration = directory.path().join("intail.toml");
+        std::fs::write(&configuration, written(&sandbox, &config, &url)).expect("written");
+        let random = Random::seeded(7);
+        let app = demo::product(&sandbox, config, Clock::machine(), Random::from_os()).await;
+        let app = app.expect("the product starts");
+        let mut scene = Self { sandbox, app, people: Vec::new(), configuration, random, _directory: directory };
+        for email in ["ines@example.com", "kofi@example.com"] {
+            let person = scene.connected(email).await;
+            scene.people.push(person);
+        }
+        scene
+    }
+
+    async fn connected(&self, email: &str) -> Person {
+        let app = &self.app;
+        let url = signin::begin(app, BROWSER, "/", Some(email)).await.expect("it begins");
+        let person = signin::finish(app, BROWSER, read(&self.visit(email, url).await)).await.expect("signed in").person;
+        let url = connect::begin(app, &person, BROWSER, Options::default()).await.expect("it begins");
+        let back = self.visit(email, url).await;
+        connect::finish(app, Some(&person), BROWSER, read(&back)).await.expect("connected");
+        person
+    }
+
+    async fn visit(&self, email: &str, url: Url) -> Url {
+        visit::walk(&self.sandbox, email, url, Ticks::All).await.expect("Google sends the person back")
+    }
+
+    /// A process of Intail, running.
+    fn process(&self) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_intail"));
+        command.arg("serve").arg("--config").arg(&self.configuration).args(["--roles", "sync,notices"]);
+        Program::start(&mut command, |line| line.contains("Intail runs").then_some(())).0
+    }
+
+    fn calls(&self) -> u64 {
+        self.sandbox.world(|world| world.calls.iter().next_back().map_or(0, |it| it.number))
+    }
+
+    /// Somebody does something, by chance.
+    fn act(&self) {
+        let email = &self.people[self.below(self.people.len())].email;
+        let ids: Vec<String> = self.sandbox.world(|world| {
+            let mailbox = world.mailbox(email).expect("a mailbox");
+            mailbox.newest_first().map(|it| it.id.clone()).collect()
+        });
+        let one = One { id: ids[self.below(ids.len())].clone() };
+        let action = match self.below(6) {
+            0 | 1 => MailAction::sample(),
+            2 => MailAction::Star(one),
+            3 => MailAction::Read(one),
+            4 => MailAction::Trash(one),
+            _ => MailAction::Delete(one),
+        };
+        // What isn't possible, isn't done.
+        let _ = self.sandbox.world(|world| world.act(email, &action));
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        usize::try_from(self.random.below(bound as u64)).expect("small")
+    }
+
+    /// Lets the leases of a dead process run out, as time would.
+    async fn leases_run_out(&self) {
+        let mut tx = self.app.store.write().await.expect("a transaction");
+        tx.run("UPDATE mailboxes SET lease_until = 1 WHERE lease_until IS NOT NULL", Vec::new()).await.expect("ran");
+        tx.commit().await.expect("committed");
+    }
+
+    /// How what a person's rows and folded feed hold differs from Google's state, and whether the mailbox is at rest.
+    async fn difference(&self, person: &Person) -> (Vec<String>, bool) {
+        let truth = truth::of(&self.sandbox, &person.email);
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        let mailbox = mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("a mailbox");
+        let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX).await.expect("read");
+        let feed = changes::of_person(&mut tx, &person.id, 0, i64::MAX).await.expect("read");
+        drop(tx);
+        let rows: truth::Mail = all.into_iter().map(|it| (it.id, it.labels)).collect();
+        let mut differing = truth::difference(&rows, &truth);
+        differing.extend(truth::difference(&truth::folded(&feed), &truth));
+        (differing, mailbox.state == MailboxState::Live)
+    }
+
+    /// The processes are outside, on the machine's clock: between two looks at them, time passes.
+    async fn a_moment(&self) {
+        self.app.clock.sleep_until(self.app.clock.now() + MOMENT).await;
+    }
+
+    /// One process, killed under load at a random moment.
+    async fn kill_one(&self) {
+        let process = self.process();
+        let (last, until) = (self.app.clock.now() + ALIVE_MAX, self.calls() + self.random.below(CALLS_MAX));
+        while self.calls() < until && self.app.clock.now() < last {
+            self.a_moment().await;
+            self.act();
+        }
+        drop(process);
+        self.leases_run_out().await;
+    }
+
+    async fn catch_up(&self) {
+        self.sandbox.clock().advance(REDELIVERED_AFTER);
+        for person in &self.people {
+            let done = self.sandbox.world(|world| world.act(&person.email, &MailAction::sample()));
+            done.expect("a letter arrives");
+        }
+        let _process = self.process();
+        let last = self.app.clock.now() + CATCH_UP_MAX;
+        for person in &self.people {
+            loop {
+                self.a_moment().await;
+                let (differing, is_live) = self.difference(person).await;
+                if differing.is_empty() && is_live {
+                    break;
+                }
+                assert!(self.app.clock.now() < last, "{}: {is_live}, {differing:#?}", person.email);
+            }
+        }
+    }
+}
+
+/// The configuration as an operator would write it.
+fn written(sandbox: &Sandbox, config: &intail::config::Config, database: &str) -> String {
+    use secrecy::ExposeSecret as _;
+    let google = sandbox.url();
+    let (signin, grants) = (&config.signin.client, &config.google.client);
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"{PRODUCT}\"\n\n[database]\nurl = \"{database}\"\n\n\
+         [keys]\nfile = \"{}\"\n\n\
+         [signin]\nissuer = \"{}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n\n\
+         [google]\nclient_id = \"{}\"\nclient_secret = \"{}\"\nproject = \"{}\"\n\n\
+         [google.endpoints]\nissuer = \"{}\"\nauthorize = \"{google}/o/oauth2/v2/auth\"\ntoken = \"{google}/token\"\n\
+         revoke = \"{google}/revoke\"\nuserinfo = \"{google}/v1/userinfo\"\njwks = \"{google}/oauth2/v3/certs\"\n\
+         gmail = \"{google}\"\ncalendar = \"{google}\"\ndirectory = \"{google}\"\npubsub = \"{google}\"\n\
+         discovery = \"{google}/.well-known/openid-configuration\"\n\n\
+         [pubsub]\nmode = \"pull\"\ntopic = \"{}\"\nsubscription = \"{}\"\n",
+        config.keys.file.display(),
+        config.signin.issuer,
+        signin.client_id,
+        signin.client_secret.expose_secret(),
+        grants.client_id,
+        grants.client_secret.expose_secret(),
+        config.google.project.as_deref().unwrap_or_default(),
+        config.google.endpoints.issuer,
+        config.pubsub.topic,
+        config.pubsub.subscription,
+    )
+}
+
+/// How often `cargo xtask kill` wants it.
+fn kills() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "tests are told by their environment how often")]
+    let given = std::env::var("INTAIL_KILLS").ok();
+    given.map_or(KILLS, |text| text.parse().expect("INTAIL_KILLS is a number"))
+}
+
+#[expect(clippy::print_stderr, reason = "the numbers are for whoever asked for many kills")]
+async fn processes_die_and_nothing_is_lost(postgres: Option<String>) {
+    let scene = Scene::start(postgres).await;
+    for _ in 0..kills() {
+        scene.kill_one().await;
+    }
+    scene.catch_up().await;
+    eprintln!("{} kills, {} calls to the false Google", kills(), scene.calls());
+}
+
+#[tokio::test]
+async fn promise_1_processes_that_are_killed_lose_nothing_on_sqlite() {
+    processes_die_and_nothing_is_lost(None).await;
+}
+
+#[tokio::test]
+async fn promise_1_processes_that_are_killed_lose_nothing_on_postgresql() {
+    processes_die_and_nothing_is_lost(Some(postgres::database().await)).await;
+}
