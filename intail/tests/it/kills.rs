@@ -38,7 +38,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(150);
 /// Longer than Pub/Sub waits for an acknowledgement.
 const REDELIVERED_AFTER: Duration = Duration::from_secs(61);
 /// Between two changes, and between two looks.
-const MOMENT: Duration = Duration::from_millis(5);
+const MOMENT: Duration = Duration::from_millis(20);
 const BROWSER: &str = "a-browser";
 
 /// Two people's mailboxes, and a database that outlives every process.
@@ -210,7 +210,8 @@ fn written(sandbox: &Sandbox, config: &intail::config::Config, database: &str) -
          revoke = \"{google}/revoke\"\nuserinfo = \"{google}/v1/userinfo\"\njwks = \"{google}/oauth2/v3/certs\"\n\
          gmail = \"{google}\"\ncalendar = \"{google}\"\ndirectory = \"{google}\"\npubsub = \"{google}\"\n\
          discovery = \"{google}/.well-known/openid-configuration\"\n\n\
-         [pubsub]\nmode = \"pull\"\ntopic = \"{}\"\nsubscription = \"{}\"\n",
+         [pubsub]\nmode = \"pull\"\ntopic = \"{}\"\nsubscription = \"{}\"\n\n\
+         [quota.overrides]\nperson_minute = 1000000\n",
         config.keys.file.display(),
         config.signin.issuer,
         signin.client_id,
