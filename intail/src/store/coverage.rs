@@ -27,6 +27,9 @@ pub struct Coverage {
     pub misses: i64,
     /// When a repair was last begun because of that.
     pub repaired_at: Option<Timestamp>,
+    /// How many more messages Google counts than it lists, once comparing everything has shown that it does; negative
+    /// when it counts fewer.
+    pub explained: Option<i64>,
 }
 
 fn coverage(row: &dyn Columns) -> Result<Coverage, StoreError> {
@@ -38,6 +41,7 @@ fn coverage(row: &dyn Columns) -> Result<Coverage, StoreError> {
         held_count: row.int_or_null("held_count")?,
         misses: row.int("misses")?,
         repaired_at: row.at_or_null("repaired_at")?,
+        explained: row.int_or_null("explained")?,
     })
 }
 
@@ -71,11 +75,11 @@ pub async fn put(
 ) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO coverage (mailbox_id, organization_id, due_at, audited_at, history_id, google_count, held_count,
-             misses, repaired_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             misses, repaired_at, explained)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (mailbox_id) DO UPDATE SET due_at = excluded.due_at, audited_at = excluded.audited_at,
              history_id = excluded.history_id, google_count = excluded.google_count, held_count = excluded.held_count,
-             misses = excluded.misses, repaired_at = excluded.repaired_at",
+             misses = excluded.misses, repaired_at = excluded.repaired_at, explained = excluded.explained",
         args![
             mailbox,
             organization,
@@ -85,7 +89,8 @@ pub async fn put(
             now_known.google_count,
             now_known.held_count,
             now_known.misses,
-            now_known.repaired_at
+            now_known.repaired_at,
+            now_known.explained
         ],
     )
     .await?;

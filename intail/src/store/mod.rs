@@ -37,6 +37,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 const STEPS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (2, "coverage", include_str!("../../migrations/0002_coverage.sql")),
+    (3, "coverage explained", include_str!("../../migrations/0003_coverage_explained.sql")),
 ];
 
 fn migrator() -> Migrator {

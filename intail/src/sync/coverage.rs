@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use intail_google::{Error, ErrorKind, Refusal};
+use jiff::Timestamp;
 
 use super::budget::Class;
 use super::mail::{DRAFT, Run};
@@ -28,6 +29,55 @@ const HOLE_DETAIL: &str = "A mailbox holds another number of messages than Googl
 /// Gmail's labels whose messages its count may leave out: the reference doesn't say.
 const ASIDE: [&str; 2] = ["SPAM", "TRASH"];
 
+/// What was counted at the same time.
+struct Counts {
+    /// At Google, without drafts.
+    counted: i64,
+    /// Here.
+    held: i64,
+    /// Here, in the spam or the trash.
+    aside: i64,
+}
+
+/// What the counts say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing is missing.
+    Agrees,
+    /// They differ for the first time.
+    Suspicion,
+    /// They differ again.
+    Hole,
+    /// They differ again, and everything was compared within the day.
+    Unmended,
+}
+
+/// What the counts say, and what is known with them. A difference that comparing everything left as it is isn't ours:
+/// Google counts otherwise than it lists, and comparing once more won't help.
+fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverage) {
+    let offset = counts.counted - counts.held;
+    let offset_before = known.google_count.zip(known.held_count).map(|(google, held)| google - held);
+    let found = Coverage { google_count: Some(counts.counted), held_count: Some(counts.held), ..known.clone() };
+    let agreed = Coverage { due_at: None, audited_at: Some(now), misses: 0, ..found.clone() };
+    if offset == 0 || counts.counted == counts.held - counts.aside {
+        return (Verdict::Agrees, Coverage { explained: None, ..agreed });
+    }
+    if known.explained == Some(offset) {
+        return (Verdict::Agrees, agreed);
+    }
+    if known.misses + 1 < MISSES_MAX {
+        let due_at = now.saturating_add(AGAIN_AFTER).ok();
+        return (Verdict::Suspicion, Coverage { due_at, misses: known.misses + 1, ..found });
+    }
+    if known.repaired_at.is_some_and(|at| at.saturating_add(REPAIR_EVERY).is_ok_and(|it| it > now)) {
+        if offset_before == Some(offset) {
+            return (Verdict::Agrees, Coverage { explained: Some(offset), ..agreed });
+        }
+        return (Verdict::Unmended, Coverage { due_at: now.saturating_add(REPAIR_EVERY).ok(), ..found });
+    }
+    (Verdict::Hole, Coverage { due_at: None, misses: 0, repaired_at: Some(now), ..found })
+}
+
 impl Run<'_> {
     /// Counts at Google and here, twice at Google, so that a change in between is noticed.
     pub(super) async fn audit(&mut self) -> Result<Done, StepError> {
@@ -50,28 +100,27 @@ impl Run<'_> {
         let known = coverage::of_mailbox(&mut tx, &self.mailbox.id).await?;
         let held = messages::count(&mut tx, &self.mailbox.id).await?;
         let aside = messages::count_labelled(&mut tx, &self.mailbox.id, &ASIDE).await?;
-        let again = self.now.saturating_add(AGAIN_AFTER).ok();
         let counted = i64::try_from(before.messages_total.saturating_sub(drafts)).unwrap_or(i64::MAX);
-        let found = Coverage { google_count: Some(counted), held_count: Some(held), ..known.clone() };
         let mut changes = Vec::new();
         let now_known = if !is_still || is_behind {
             if is_behind {
                 self.mailbox.look_at = Some(self.now);
             }
-            Coverage { due_at: again, ..known }
-        } else if counted == held || counted == held - aside {
-            operator_faults::clear(&mut tx, HOLE).await?;
-            let history_id = Some(HistoryId(after.history_id));
-            Coverage { due_at: None, audited_at: Some(self.now), history_id, misses: 0, ..found }
-        } else if found.misses + 1 < MISSES_MAX {
-            Coverage { due_at: again, misses: found.misses + 1, ..found }
-        } else if known.repaired_at.is_some_and(|at| at.saturating_add(REPAIR_EVERY).is_ok_and(|it| it > self.now)) {
-            operator_faults::raise(&mut tx, HOLE, HOLE_DETAIL, self.now).await?;
-            Coverage { due_at: self.now.saturating_add(REPAIR_EVERY).ok(), ..found }
+            Coverage { due_at: self.now.saturating_add(AGAIN_AFTER).ok(), ..known }
         } else {
-            tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole was found; everything is compared");
-            changes.push(self.compare_everything());
-            Coverage { due_at: None, misses: 0, repaired_at: Some(self.now), ..found }
+            let (verdict, found) = judge(&known, &Counts { counted, held, aside }, self.now);
+            match verdict {
+                Verdict::Agrees => operator_faults::clear(&mut tx, HOLE).await?,
+                Verdict::Suspicion => {}
+                Verdict::Unmended => operator_faults::raise(&mut tx, HOLE, HOLE_DETAIL, self.now).await?,
+                Verdict::Hole => {
+                    tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole was found; everything is compared");
+                    changes.push(self.compare_everything());
+                }
+            }
+            let history_id =
+                if verdict == Verdict::Agrees { Some(HistoryId(after.history_id)) } else { known.history_id };
+            Coverage { history_id, ..found }
         };
         coverage::put(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &now_known).await?;
         self.commit(tx, &changes).await?;
@@ -82,5 +131,58 @@ impl Run<'_> {
     /// what is missing has to be fetched.
     pub(super) fn is_repair(&self, known: &Coverage) -> bool {
         self.mailbox.state == MailboxState::Reconciling && known.repaired_at == Some(self.mailbox.state_since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::from_us;
+
+    fn at(minute: i64) -> Timestamp {
+        from_us(minute * 60_000_000)
+    }
+
+    fn audit(known: &mut Coverage, counted: i64, minute: i64) -> Verdict {
+        let (verdict, found) = judge(known, &Counts { counted, held: 10, aside: 1 }, at(minute));
+        *known = found;
+        verdict
+    }
+
+    #[test]
+    fn promise_11_a_difference_counts_when_it_is_found_twice() {
+        let mut known = Coverage::default();
+        assert_eq!(audit(&mut known, 12, 0), Verdict::Suspicion);
+        assert_eq!(known.due_at, Some(at(10)));
+        let mut lag = known.clone();
+        assert_eq!(audit(&mut lag, 10, 10), Verdict::Agrees);
+        assert_eq!((lag.misses, lag.due_at, lag.explained), (0, None, None));
+        assert_eq!(audit(&mut known, 12, 10), Verdict::Hole);
+        assert_eq!(known.repaired_at, Some(at(10)));
+    }
+
+    #[test]
+    fn a_count_that_leaves_out_spam_and_trash_agrees_too() {
+        assert_eq!(audit(&mut Coverage::default(), 9, 0), Verdict::Agrees);
+    }
+
+    #[test]
+    fn what_comparing_everything_leaves_as_it_is_is_explained_and_not_compared_again() {
+        let mut known = Coverage::default();
+        let verdicts: Vec<Verdict> = [0, 10, 20, 30].map(|minute| audit(&mut known, 12, minute)).to_vec();
+        assert_eq!(verdicts, [Verdict::Suspicion, Verdict::Hole, Verdict::Suspicion, Verdict::Agrees]);
+        assert_eq!(known.explained, Some(2));
+        assert_eq!(audit(&mut known, 12, 1500), Verdict::Agrees);
+        assert_eq!(audit(&mut known, 13, 3000), Verdict::Suspicion, "that is another difference");
+    }
+
+    #[test]
+    fn everything_is_compared_once_a_day_at_most() {
+        let mut known = Coverage::default();
+        let verdicts: Vec<Verdict> = [(12, 0), (12, 10), (13, 20), (14, 30), (14, 1470)]
+            .map(|(count, at)| audit(&mut known, count, at))
+            .to_vec();
+        let expected = [Verdict::Suspicion, Verdict::Hole, Verdict::Suspicion, Verdict::Unmended, Verdict::Hole];
+        assert_eq!(verdicts, expected);
     }
 }

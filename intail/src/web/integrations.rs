@@ -123,6 +123,8 @@ struct Copying {
     agreed_at: Option<When>,
     /// What Google counts, if it is something else.
     differs: Option<String>,
+    /// Whether Google counts otherwise than it lists, as comparing everything has shown.
+    is_explained: bool,
     paused_until: Option<When>,
 }
 
@@ -283,6 +285,7 @@ fn copying(connection: &Connection, mailbox: &Mailbox, now: Timestamp) -> Copyin
         as_of: mailbox.cursor_at.map(When::full),
         is_complete: connection.is_complete(),
         agreed_at: connection.coverage.audited_at.map(When::full),
+        is_explained: connection.coverage.explained.is_some(),
         differs: connection.coverage.google_count.filter(|_| connection.coverage.misses > 0).map(grouped),
         paused_until: mailbox.paused_until.filter(|until| *until > now).map(When::full),
     }

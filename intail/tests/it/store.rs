@@ -534,6 +534,7 @@ async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {
         misses: 1,
         repaired_at: Some(at(55)),
         due_at: None,
+        explained: Some(-2),
     };
     coverage::put(&mut tx, organization, mailbox, &found).await.expect("kept");
     assert_eq!(coverage::of_mailbox(&mut tx, mailbox).await.expect("read"), found);

@@ -222,6 +222,8 @@ pub(in crate::web) struct AuditShape {
     held: Option<i64>,
     /// Audits in a row that found a difference: two begin a repair.
     differences: i64,
+    /// How many more messages Google counts than it lists, as comparing everything has shown; null ordinarily.
+    explained: Option<i64>,
     /// When a repair was last begun.
     #[schema(value_type = Option<String>, format = DateTime)]
     repaired_at: Option<Timestamp>,
@@ -248,6 +250,7 @@ impl CoverageShape {
                 counted_by_google: proved.google_count,
                 held: proved.held_count,
                 differences: proved.misses,
+                explained: proved.explained,
                 repaired_at: proved.repaired_at,
                 next_at: proved.due_at,
             },
