@@ -104,6 +104,11 @@ pub(super) fn parts(
                 .hint("Name a service account's key file in pubsub.credentials_file.")
                 .caused_by(error)
         })?;
+        let (beating, ending, ours) = (app.clone(), shutdown.clone(), credentials.clone());
+        parts.push(Part::new("heartbeat", async move {
+            notices::heartbeat::run(&beating, &ours, ending).await;
+            Ok(())
+        }));
         parts.push(Part::new("notices", async move {
             notices::pull::run(&app, &credentials, shutdown).await;
             Ok(())

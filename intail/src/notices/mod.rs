@@ -4,8 +4,9 @@
 //! transaction before it is acknowledged, and may come twice, late, out of order or never. Nothing about one person is
 //! ever handed back to Pub/Sub: an unknown address or an unreadable notice is acknowledged and counted, because what is
 //! handed back slows everybody down. `pull` and `push` are two ways in to the same [`take`]; `provision` makes the
-//! topic and the subscription.
+//! topic and the subscription; `heartbeat` proves that what is published arrives.
 
+pub mod heartbeat;
 pub mod provision;
 pub mod pull;
 pub mod push;
@@ -29,13 +30,16 @@ pub struct Taken {
     pub unknown: u64,
     /// Notices that can't be read.
     pub unreadable: u64,
+    /// Heartbeats: Intail's own, or those of another Intail on the same topic.
+    pub heartbeats: u64,
 }
 
 /// Marks the mailboxes of a batch due, commits, and rings. When this returns `Ok`, the batch may be acknowledged.
 /// `notices` holds the decoded `data` of each message; one without data is handed in as an empty slice.
 pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) -> Result<Taken, StoreError> {
-    let (addresses, unreadable) = read(notices);
-    let (mailboxes, unknown) = mark(&app.store, &addresses, app.clock.now()).await?;
+    let Batch { addresses, beats, unreadable } = read(notices);
+    let (mailboxes, unknown) = mark(&app.store, &addresses, &beats, app.clock.now()).await?;
+    let heartbeats = u64::try_from(beats.len()).unwrap_or(u64::MAX);
     if mailboxes > 0 {
         app.due.ring();
     }
@@ -44,27 +48,42 @@ pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) ->
         tracing::warn!(unreadable, "notices that can't be read were acknowledged and dropped");
     }
     tracing::debug!(mailboxes, unknown, unreadable, "a batch of notices was taken");
-    Ok(Taken { mailboxes, unknown, unreadable })
+    Ok(Taken { mailboxes, unknown, unreadable, heartbeats })
 }
 
-/// The addresses of a batch, each once and in order, and how many notices can't be read. The order is the order in
-/// which rows are locked: two batches that name the same people then never wait for each other in a circle.
-fn read<'a>(notices: impl IntoIterator<Item = &'a [u8]>) -> (BTreeSet<String>, u64) {
-    let mut addresses = BTreeSet::new();
-    let mut unreadable = 0;
+/// What a batch holds.
+#[derive(Debug, Default)]
+struct Batch {
+    /// The addresses, each once and in order: the order in which rows are locked. Two batches that name the same people
+    /// then never wait for each other in a circle.
+    addresses: BTreeSet<String>,
+    /// The heartbeats' tokens.
+    beats: BTreeSet<String>,
+    unreadable: u64,
+}
+
+fn read<'a>(notices: impl IntoIterator<Item = &'a [u8]>) -> Batch {
+    let mut batch = Batch::default();
     for data in notices {
-        match decode_gmail_notice(data) {
-            Ok(notice) => _ = addresses.insert(notice.email_address),
-            Err(_) => unreadable += 1,
+        match (decode_gmail_notice(data), heartbeat::token(data)) {
+            (Ok(notice), _) => _ = batch.addresses.insert(notice.email_address),
+            (Err(_), Some(token)) => _ = batch.beats.insert(token),
+            (Err(_), None) => batch.unreadable += 1,
         }
     }
-    (addresses, unreadable)
+    batch
 }
 
-/// Marks every mailbox of these addresses due, in one transaction. Answers how many, and how many addresses have none.
-async fn mark(store: &Store, addresses: &BTreeSet<String>, now: Timestamp) -> Result<(u64, u64), StoreError> {
+/// Marks every mailbox of these addresses due and takes the heartbeats, in one transaction. Answers how many mailboxes
+/// there are, and how many addresses have none.
+async fn mark(
+    store: &Store,
+    addresses: &BTreeSet<String>,
+    beats: &BTreeSet<String>,
+    now: Timestamp,
+) -> Result<(u64, u64), StoreError> {
     let (mut marked, mut unknown) = (0, 0);
-    if addresses.is_empty() {
+    if addresses.is_empty() && beats.is_empty() {
         return Ok((marked, unknown));
     }
     let mut tx = store.write().await?;
@@ -73,6 +92,9 @@ async fn mark(store: &Store, addresses: &BTreeSet<String>, now: Timestamp) -> Re
             0 => unknown += 1,
             mailboxes => marked += mailboxes,
         }
+    }
+    for token in beats {
+        heartbeat::take(&mut tx, token, now).await?;
     }
     tx.commit().await?;
     Ok((marked, unknown))
@@ -93,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_batch_names_each_person_once_and_drops_what_it_cannot_read() {
-        let notices: [&[u8]; 6] = [
+        let notices: [&[u8]; 7] = [
+            br#"{"intailHeartbeat":"beat"}"#,
             br#"{"emailAddress":"zoe@example.com","historyId":7}"#,
             br#"{"emailAddress":"Ada@Example.com","historyId":"8"}"#,
             br#"{"emailAddress":"ada@example.com","historyId":9}"#,
@@ -101,7 +124,8 @@ mod tests {
             b"\xff\xfe",
             b"",
         ];
-        let (addresses, unreadable) = read(notices);
+        let Batch { addresses, beats, unreadable } = read(notices);
+        assert_eq!(beats.into_iter().collect::<Vec<_>>(), ["beat"]);
         assert_eq!(addresses.into_iter().collect::<Vec<_>>(), ["ada@example.com", "zoe@example.com"]);
         assert_eq!(unreadable, 3);
     }

@@ -240,12 +240,31 @@ pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Res
 /// is followed by another. Answers how many mailboxes the address has; none is no error, the person may have left.
 pub async fn notice(tx: &mut Tx, email: &str, now: Timestamp) -> Result<u64, StoreError> {
     tx.run(
-        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2,
+        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2, told_at = $2, untold = 0,
              due_at = CASE WHEN due_at IS NULL OR due_at > $2 THEN $2 ELSE due_at END
          WHERE email = $1",
         args![email, now],
     )
     .await
+}
+
+/// Counts a change that was found and that no notice had told of, although a watch was set.
+pub async fn find_untold(tx: &mut Tx, id: &MailboxId, now: Timestamp) -> Result<(), StoreError> {
+    tx.run("UPDATE mailboxes SET untold = untold + 1, untold_at = $2 WHERE id = $1", args![id, now]).await?;
+    Ok(())
+}
+
+/// How many changes were found, over all mailboxes, since Google told of anybody's last.
+pub async fn untold(tx: &mut Tx) -> Result<i64, StoreError> {
+    let sum = tx
+        .one(
+            "SELECT CAST(COALESCE(SUM(untold), 0) AS BIGINT) AS n FROM mailboxes
+             WHERE untold > 0 AND untold_at > (SELECT COALESCE(MAX(told_at), 0) FROM mailboxes)",
+            args![],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(sum.unwrap_or(0))
 }
 
 /// Says that a mailbox is due now, for a reason that isn't a notice: a reconnect, a person who asks.

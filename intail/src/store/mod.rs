@@ -12,6 +12,7 @@ pub mod fills;
 pub mod gate;
 pub mod gauges;
 pub mod grants;
+pub mod heartbeat;
 pub mod key_proofs;
 pub mod labels;
 pub mod leases;
@@ -38,6 +39,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (2, "coverage", include_str!("../../migrations/0002_coverage.sql")),
     (3, "coverage explained", include_str!("../../migrations/0003_coverage_explained.sql")),
+    (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -114,7 +114,7 @@ impl Run<'_> {
                 Verdict::Suspicion => {}
                 Verdict::Unmended => operator_faults::raise(&mut tx, HOLE, HOLE_DETAIL, self.now).await?,
                 Verdict::Hole => {
-                    tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole was found; everything is compared");
+                    tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole: everything is compared");
                     changes.push(self.compare_everything());
                 }
             }

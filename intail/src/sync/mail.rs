@@ -171,6 +171,7 @@ impl Run<'_> {
         self.mailbox.probe_at =
             if self.push_is_live() { None } else { self.now.saturating_add(PROBE_WITHOUT_PUSH).ok() };
         let mut tx = self.write().await?;
+        self.note_untold(&mut tx, HistoryId(profile.history_id)).await?;
         self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::budget::Class;
 use super::mail::Run;
-use super::plan::PROBE_WITHOUT_PUSH;
+use super::plan::{PROBE_WITHOUT_PUSH, is_noticed};
 use super::worker::{Done, StepError};
 use crate::id::HistoryId;
 use crate::store::changes::NewChange;
@@ -85,6 +85,9 @@ impl Run<'_> {
             operator_faults::clear(&mut tx, kind).await?;
         }
         self.clear_ending(&mut tx).await?;
+        if !first {
+            self.note_untold(&mut tx, current).await?;
+        }
         self.commit(tx, &changes).await?;
         self.labels().await?;
         Ok(Done::Step)
@@ -118,6 +121,16 @@ impl Run<'_> {
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// Google's present history id is past the cursor, and nobody told although somebody should have: the heartbeat
+    /// adds these up.
+    pub(super) async fn note_untold(&self, tx: &mut Tx, current: HistoryId) -> Result<(), StoreError> {
+        let is_behind = self.mailbox.cursor.is_some_and(|cursor| current > cursor);
+        if is_behind && self.push_is_live() && !is_noticed(&self.mailbox) {
+            mailboxes::find_untold(tx, &self.mailbox.id, self.now).await?;
+        }
+        Ok(())
     }
 
     /// Whether Google pushes now, by the evidence of the expiry that it gave.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Web;
 use super::trouble::Trouble;
 use crate::store::gauges::{self, Gauges};
-use crate::store::{StoreError, operator_faults};
+use crate::store::{StoreError, heartbeat, operator_faults};
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> &'static str {
@@ -42,12 +42,22 @@ pub(super) async fn metrics(State(web): State<Web>) -> Result<Response, Trouble>
     let mut tx = web.app.store.read().await?;
     let gauges = gauges::read(&mut tx).await?;
     let faults = operator_faults::list(&mut tx).await?.len();
+    let beat = heartbeat::get(&mut tx).await?;
     drop(tx);
     let mut text = String::new();
     let lag_s = gauges.due_first_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
     write_gauges(&mut text, &gauges, lag_s);
     family(&mut text, "intail_operator_faults", "gauge", "Things that only the operator can mend.");
     sample(&mut text, "intail_operator_faults", &[], faults);
+    if let Some((arrived_at, sent_at)) = beat.and_then(|it| it.arrived_at.zip(it.arrived_sent_at)) {
+        let age_s = now.duration_since(arrived_at).as_secs_f64().max(0.0);
+        let name = "intail_heartbeat_age_seconds";
+        family(&mut text, name, "gauge", "How long ago the way from topic to worker was proved.");
+        sample(&mut text, name, &[], age_s);
+        let name = "intail_heartbeat_lag_seconds";
+        family(&mut text, name, "gauge", "How long the last heartbeat took from before its sending to its mark.");
+        sample(&mut text, name, &[], arrived_at.duration_since(sent_at).as_secs_f64().max(0.0));
+    }
     family(&mut text, "intail_live_readers", "gauge", "Live readers of the feed on this instance.");
     sample(&mut text, "intail_live_readers", &[], web.seats.taken());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod connect;
 mod emulator_path;
+mod heartbeat;
 mod kills;
 mod mail;
 mod notices;

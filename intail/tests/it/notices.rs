@@ -106,7 +106,7 @@ async fn a_batch_is_counted_by_what_it_was() {
     running.connected(EMPLOYEE).await;
     let batch = [notice(EMPLOYEE), notice(EMPLOYEE), notice("stranger@elsewhere.example"), Vec::new(), b"[]".to_vec()];
     let taken = notices::take(&running.app, batch.iter().map(Vec::as_slice)).await.expect("taken");
-    assert_eq!(taken, Taken { mailboxes: 1, unknown: 1, unreadable: 2 });
+    assert_eq!(taken, Taken { mailboxes: 1, unknown: 1, unreadable: 2, heartbeats: 0 });
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use intail::store::coverage::{self, Coverage};
 use intail::store::debts::{self, Debt};
 use intail::store::fills::{self, Fill};
 use intail::store::grants::{self, Grant, GrantState};
+use intail::store::heartbeat::{self, Heartbeat};
 use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases;
@@ -71,6 +72,8 @@ on_both_databases!(
     the_feed_is_numbered_without_gaps,
     calls_are_summed_by_day,
     operator_faults_keep_their_since,
+    one_process_looks_after_the_heartbeat,
+    what_nobody_told_of_is_counted_until_somebody_tells,
     access_keys_belong_to_their_person,
     key_proofs_are_kept,
     erasing_leaves_nothing_of_a_mailbox,
@@ -600,6 +603,44 @@ async fn calls_are_summed_by_day(scene: Scene) {
         [("2026-11-22", 5, 100, 200), ("2026-11-21", 1, 20, 100)]
     );
     assert_eq!(call_counts::erase(&mut tx, &scene.grant.id).await.expect("erased"), 2);
+}
+
+async fn one_process_looks_after_the_heartbeat(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(heartbeat::get(&mut tx).await.expect("read"), None);
+    assert!(heartbeat::claim(&mut tx, at(10), at(70)).await.expect("claimed"), "the first");
+    assert!(!heartbeat::claim(&mut tx, at(69), at(130)).await.expect("asked"), "not due");
+    assert!(heartbeat::claim(&mut tx, at(70), at(130)).await.expect("claimed"), "due again");
+    heartbeat::send(&mut tx, "beat", at(70)).await.expect("sent");
+    assert!(!heartbeat::arrive(&mut tx, "another", at(71)).await.expect("asked"));
+    assert!(heartbeat::arrive(&mut tx, "beat", at(72)).await.expect("arrived"));
+    assert!(!heartbeat::arrive(&mut tx, "beat", at(73)).await.expect("asked"), "once");
+    let proved = Heartbeat {
+        sent_at: at(70),
+        is_pending: false,
+        arrived_at: Some(at(72)),
+        arrived_sent_at: Some(at(70)),
+        due_at: at(130),
+    };
+    assert_eq!(heartbeat::get(&mut tx).await.expect("read"), Some(proved));
+    heartbeat::send(&mut tx, "lost", at(130)).await.expect("sent");
+    heartbeat::unsend(&mut tx, "beat").await.expect("an old one");
+    assert!(heartbeat::get(&mut tx).await.expect("read").is_some_and(|it| it.is_pending));
+    heartbeat::unsend(&mut tx, "lost").await.expect("unsent");
+    assert!(heartbeat::get(&mut tx).await.expect("read").is_some_and(|it| !it.is_pending));
+}
+
+async fn what_nobody_told_of_is_counted_until_somebody_tells(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let mailbox = &scene.mailbox;
+    assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0);
+    mailboxes::find_untold(&mut tx, &mailbox.id, at(20)).await.expect("found");
+    mailboxes::find_untold(&mut tx, &mailbox.id, at(30)).await.expect("found");
+    assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2);
+    mailboxes::wake(&mut tx, &mailbox.id, at(31)).await.expect("woken");
+    assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2, "that wasn't Google");
+    mailboxes::notice(&mut tx, &mailbox.email, at(32)).await.expect("noticed");
+    assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0);
 }
 
 async fn operator_faults_keep_their_since(scene: Scene) {

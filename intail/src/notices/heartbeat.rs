@@ -1,0 +1,260 @@
+//! The heartbeat: once a minute a message of Intail's own goes through the topic as notices do, and comes back to the
+//! same [`super::take`]. That proves the way from topic to worker, and when a beat stays out, the hop that broke is
+//! named. What it can't prove is that Google publishes; that shows when mailboxes change and nobody tells.
+//!
+//! What a reader must not break: the beat says nothing about anybody, the answer to a broken hop is a fault for the
+//! operator and never less reading, and a beat that Intail may not send is no fault of the way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use intail_google::pubsub::{Created, Credentials, PubSub};
+use intail_google::{Error, ErrorKind, Refusal};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::provision::{self, GMAIL_PUBLISHER};
+use crate::app::App;
+use crate::config::{PUBSUB_PUSH, PubSubMode};
+use crate::store::{StoreError, Tx, heartbeat, mailboxes, operator_faults};
+
+/// How often a beat is sent: 1,440 messages a day cost nothing worth counting, and a broken way is known in two
+/// minutes.
+const EVERY: Duration = Duration::from_secs(60);
+/// How long a beat may take before the way is examined.
+const LATE: Duration = Duration::from_secs(60);
+/// How long one beat is waited for. Then another is sent, should the first have been lost.
+const LOST: Duration = Duration::from_secs(600);
+/// How often this process asks whether it is its turn: of several processes, one sends.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Changes in a row that nobody told of, over all mailboxes, after which Google is silent: single notices are lost
+/// every day.
+const UNTOLD_MAX: i64 = 3;
+/// The longest token that is looked up.
+const TOKEN_LENGTH_MAX: usize = 64;
+
+/// The topic is gone: also what a watch finds.
+const TOPIC: &str = "pubsub.topic_missing";
+const SUBSCRIPTION: &str = "pubsub.subscription_missing";
+const MISFIT: &str = "pubsub.subscription_misfit";
+const STUCK: &str = "pubsub.consumer_stuck";
+const SILENT: &str = "google.silent";
+/// What an arriving beat disproves.
+const DISPROVED: [&str; 4] = [TOPIC, SUBSCRIPTION, MISFIT, STUCK];
+
+/// What one look at the heartbeat did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It isn't due, or another process looked.
+    NotDue,
+    /// A beat is on its way.
+    Sent,
+    /// Intail may not publish to its own topic, so the way can't be proved.
+    Forbidden,
+    /// The last beat is late and this hop is broken: the kind of the fault that was raised.
+    Broken(&'static str),
+    /// Pub/Sub couldn't be asked; the next look tells more.
+    Unclear,
+}
+
+/// Beats until `shutdown`.
+pub async fn run(app: &App, credentials: &Credentials, shutdown: CancellationToken) {
+    let heart = Heart::new(app, credentials);
+    while !shutdown.is_cancelled() {
+        match heart.look().await {
+            Ok(look) => tracing::trace!(?look, "the heartbeat was looked at"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the heartbeat can't be looked at yet");
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = app.clock.sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// What sends beats and looks after them.
+pub struct Heart<'a> {
+    app: &'a App,
+    pubsub: PubSub,
+}
+
+impl<'a> Heart<'a> {
+    /// With an identity that may publish to the topic, or at least pull.
+    pub fn new(app: &'a App, credentials: &Credentials) -> Self {
+        Self { app, pubsub: app.google.pubsub(app.config.pubsub.endpoint.as_str(), credentials) }
+    }
+
+    /// Looks after the last beat and sends another, if that is due and no other process does.
+    pub async fn look(&self) -> Result<Look, StoreError> {
+        let now = self.app.clock.now();
+        let token = self.app.random.token();
+        let mut tx = self.app.store.write().await?;
+        if !heartbeat::claim(&mut tx, now, later(now, EVERY)).await? {
+            return Ok(Look::NotDue);
+        }
+        self.listen_for_google(&mut tx, now).await?;
+        let last = heartbeat::get(&mut tx).await?.filter(|it| it.is_pending);
+        let waits = last.as_ref().is_some_and(|it| now < later(it.sent_at, LOST));
+        if !waits {
+            heartbeat::send(&mut tx, &token, now).await?;
+        }
+        tx.commit().await?;
+        let broken = match last {
+            Some(last) if now >= later(last.sent_at, LATE) => Some(self.examine().await?),
+            _ => None,
+        };
+        if waits {
+            return Ok(broken.unwrap_or(Look::Sent));
+        }
+        let sent = self.send(&token).await?;
+        Ok(broken.unwrap_or(sent))
+    }
+
+    async fn send(&self, token: &str) -> Result<Look, StoreError> {
+        let data = json!({ "intailHeartbeat": token }).to_string();
+        let Err(error) = self.pubsub.publish(&self.app.config.pubsub.topic, data.as_bytes(), &BTreeMap::new()).await
+        else {
+            return Ok(Look::Sent);
+        };
+        let mut tx = self.app.store.write().await?;
+        heartbeat::unsend(&mut tx, token).await?;
+        let look = match error.kind {
+            ErrorKind::Refused(Refusal::NotFound) => {
+                let topic = &self.app.config.pubsub.topic;
+                let detail = format!(
+                    "The Pub/Sub topic {topic} doesn't exist, so Google can't tell of new mail. \
+                     `intail doctor --fix` makes it again."
+                );
+                operator_faults::raise(&mut tx, TOPIC, &detail, self.app.clock.now()).await?;
+                Look::Broken(TOPIC)
+            }
+            ErrorKind::Refused(_) => Look::Forbidden,
+            _ => Look::Unclear,
+        };
+        tx.commit().await?;
+        tracing::debug!(%error, "the heartbeat couldn't be sent");
+        Ok(look)
+    }
+
+    /// The last beat is late: finds the hop that broke, mends it if that is possible, and tells the operator.
+    async fn examine(&self) -> Result<Look, StoreError> {
+        let (settings, public_url) = (&self.app.config.pubsub, &self.app.config.server.public_url);
+        let (kind, detail) = match self.pubsub.subscription(&settings.subscription).await {
+            Ok(None) => {
+                let made = provision::subscription(&self.pubsub, settings, public_url).await;
+                (SUBSCRIPTION, self.missing(made.map_err(|it| it.to_string())))
+            }
+            Ok(Some(state)) => match provision::misfit(&state, settings, public_url) {
+                Some(misfit) => (MISFIT, format!("The Pub/Sub subscription brings Intail nothing. {misfit}")),
+                None => (STUCK, self.stuck()),
+            },
+            Err(Error { kind: ErrorKind::Refused(_), .. }) => (STUCK, self.stuck()),
+            Err(_) => return Ok(Look::Unclear),
+        };
+        let now = self.app.clock.now();
+        let mut tx = self.app.store.write().await?;
+        if kind == SUBSCRIPTION {
+            mailboxes::wake_all(&mut tx, now).await?;
+        }
+        operator_faults::raise(&mut tx, kind, &detail, now).await?;
+        tx.commit().await?;
+        if kind == SUBSCRIPTION {
+            self.app.due.ring();
+        }
+        tracing::warn!(kind, "the heartbeat didn't come back");
+        Ok(Look::Broken(kind))
+    }
+
+    fn missing(&self, made: Result<Created, String>) -> String {
+        let name = &self.app.config.pubsub.subscription;
+        match made {
+            Ok(_) => format!(
+                "The Pub/Sub subscription {name} was missing. Intail made it again and looks at every mailbox, because \
+                 notices were lost. This goes away with the next heartbeat."
+            ),
+            Err(why) => format!("The Pub/Sub subscription {name} doesn't exist, so no new mail is noticed. {why}"),
+        }
+    }
+
+    fn stuck(&self) -> String {
+        match self.app.config.pubsub.mode {
+            PubSubMode::Pull => format!(
+                "What is published doesn't reach Intail, although topic and subscription are there: no process with \
+                 the role notices takes it, or another program takes it from {} too. Give each its own subscription.",
+                self.app.config.pubsub.subscription
+            ),
+            PubSubMode::Push { .. } => format!(
+                "What is published doesn't reach Intail, although topic and subscription are there: Pub/Sub can't \
+                 deliver to {}. Look at Intail's log for calls that were turned away, and at what stands before it.",
+                self.app.config.server.public_url.page(PUBSUB_PUSH)
+            ),
+        }
+    }
+
+    /// Whether Google tells: mailboxes that were found changed, time and again, since the last notice of anybody's.
+    async fn listen_for_google(&self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+        if mailboxes::untold(tx).await? < UNTOLD_MAX {
+            return operator_faults::clear(tx, SILENT).await;
+        }
+        let detail = format!(
+            "Mailboxes changed and Google told of none of it, although their watches are set. Most likely {} lost the \
+             role roles/pubsub.publisher on {}: `intail doctor` looks, `--fix` gives it back. Mail is still read, \
+             minutes later than it could be.",
+            GMAIL_PUBLISHER.trim_start_matches("serviceAccount:"),
+            self.app.config.pubsub.topic
+        );
+        operator_faults::raise(tx, SILENT, &detail, now).await
+    }
+}
+
+/// The token of a heartbeat, if that is what a message carries.
+pub(super) fn token(data: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Beat {
+        #[serde(rename = "intailHeartbeat")]
+        token: String,
+    }
+    let beat: Beat = serde_json::from_slice(data).ok()?;
+    (!beat.token.is_empty() && beat.token.len() <= TOKEN_LENGTH_MAX).then_some(beat.token)
+}
+
+/// Takes a beat that arrived; another Intail's, on the same topic, says nothing.
+pub(super) async fn take(tx: &mut Tx, token: &str, now: Timestamp) -> Result<(), StoreError> {
+    if heartbeat::arrive(tx, token, now).await? {
+        for kind in DISPROVED {
+            operator_faults::clear(tx, kind).await?;
+        }
+    }
+    Ok(())
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_heartbeat_is_taken_for_one() {
+        assert_eq!(token(br#"{"intailHeartbeat":"abc"}"#).as_deref(), Some("abc"));
+        let long = format!(r#"{{"intailHeartbeat":"{}"}}"#, "a".repeat(TOKEN_LENGTH_MAX + 1));
+        let others: [&[u8]; 6] = [
+            b"",
+            b"[]",
+            br#"{"intailHeartbeat":""}"#,
+            br#"{"intailHeartbeat":7}"#,
+            br#"{"emailAddress":"a@example.com","historyId":1}"#,
+            long.as_bytes(),
+        ];
+        for other in others {
+            assert_eq!(token(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The heartbeat: the way from topic to worker is proved once a minute, and a beat that stays out names the hop that
+//! broke.
+
+use std::time::Duration;
+
+use intail::config::PubSubMode;
+use intail::notices::heartbeat::{Heart, Look};
+use intail::store::heartbeat::{self, Heartbeat};
+use intail::store::operator_faults;
+use intail_google::pubsub::Credentials;
+use intail_sandbox::action::MailAction;
+use intail_sandbox::faults::Rule;
+
+use crate::access::{Proof, ask, text};
+use crate::harness::running::{Running, Setup};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn look(running: &Running) -> Look {
+    Heart::new(&running.app, &Credentials::anonymous()).look().await.expect("looked at")
+}
+
+/// A minute passes, and somebody looks.
+async fn next_look(running: &Running) -> Look {
+    running.pass(MINUTE);
+    look(running).await
+}
+
+async fn beat(running: &Running) -> Heartbeat {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    heartbeat::get(&mut tx).await.expect("read").expect("a beat was sent")
+}
+
+async fn faults(running: &Running) -> Vec<(String, String)> {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let all = operator_faults::list(&mut tx).await.expect("read");
+    all.into_iter().map(|it| (it.kind, it.detail)).collect()
+}
+
+/// The one fault, whose sentence has to name `word`.
+async fn only_fault(running: &Running, kind: &str, word: &str) {
+    let all = faults(running).await;
+    let [(found, detail)] = &all[..] else { panic!("one fault, not {all:?}") };
+    assert!(found == kind && detail.contains(word), "{found}: {detail}");
+}
+
+#[tokio::test]
+async fn a_beat_goes_the_way_of_notices_and_proves_it() {
+    let running = Running::start().await;
+    assert_eq!(look(&running).await, Look::Sent);
+    assert!(beat(&running).await.is_pending);
+    running.pass(Duration::from_millis(250));
+    assert_eq!(running.take_notices().await, 1, "the beat came through the topic");
+    let proved = beat(&running).await;
+    assert!(!proved.is_pending && proved.arrived_at == Some(running.app.clock.now()), "{proved:?}");
+    let metrics = text(ask(&running.app, "GET", "/metrics", &Proof::Nothing, None).await).await;
+    assert!(metrics.contains("intail_heartbeat_lag_seconds 0.25"), "{metrics}");
+    assert_eq!(next_look(&running).await, Look::Sent);
+    assert!(faults(&running).await.is_empty());
+}
+
+#[tokio::test]
+async fn of_several_processes_one_beats() {
+    let running = Running::start().await;
+    assert_eq!(look(&running).await, Look::Sent);
+    assert_eq!(look(&running).await, Look::NotDue);
+    running.take_notices().await;
+    running.pass(MINUTE);
+    assert_eq!(look(&running).await, Look::Sent);
+}
+
+#[tokio::test]
+async fn a_beat_of_another_intail_on_the_topic_proves_nothing() {
+    let running = Running::start().await;
+    look(&running).await;
+    let foreign: [&[u8]; 1] = [br#"{"intailHeartbeat":"somebody-else-s"}"#];
+    let taken = intail::notices::take(&running.app, foreign).await.expect("taken");
+    assert_eq!((taken.heartbeats, taken.unreadable), (1, 0));
+    assert!(beat(&running).await.is_pending);
+}
+
+#[tokio::test]
+async fn when_nobody_takes_notices_the_consumer_is_named() {
+    let running = Running::start().await;
+    look(&running).await;
+    assert_eq!(next_look(&running).await, Look::Broken("pubsub.consumer_stuck"));
+    only_fault(&running, "pubsub.consumer_stuck", "role notices").await;
+    running.take_notices().await;
+    assert!(faults(&running).await.is_empty(), "the first beat that arrives disproves it");
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_deleted_is_made_again_in_push_mode_too() {
+    let push = PubSubMode::Push { audience: "a".to_owned(), service_account: "push@p.example".to_owned() };
+    let running = Running::start_with(Setup { mode: Some(push), ..Setup::default() }).await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let name = running.app.config.pubsub.subscription.clone();
+    running.world(|world| world.pubsub.subscriptions.clear());
+    look(&running).await;
+    assert_eq!(next_look(&running).await, Look::Broken("pubsub.subscription_missing"));
+    only_fault(&running, "pubsub.subscription_missing", "made it again").await;
+    assert!(running.world(|world| world.pubsub.subscriptions.contains_key(&name)));
+    let due = running.mailbox(&person).await.due_at;
+    assert!(due.is_some_and(|due| due <= running.app.clock.now()), "what was published meanwhile is lost: look again");
+}
+
+#[tokio::test]
+async fn a_subscription_of_another_topic_is_named() {
+    let running = Running::start().await;
+    let name = running.app.config.pubsub.subscription.clone();
+    running.world(|world| {
+        let subscription = world.pubsub.subscriptions.get_mut(&name).expect("it was made");
+        "projects/intail-demo/topics/another".clone_into(&mut subscription.settings.topic);
+    });
+    look(&running).await;
+    assert_eq!(next_look(&running).await, Look::Broken("pubsub.subscription_misfit"));
+    only_fault(&running, "pubsub.subscription_misfit", "another").await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_is_named_at_once() {
+    let running = Running::start().await;
+    running.world(|world| world.pubsub.topics.clear());
+    assert_eq!(look(&running).await, Look::Broken("pubsub.topic_missing"));
+    only_fault(&running, "pubsub.topic_missing", "doesn't exist").await;
+}
+
+#[tokio::test]
+async fn a_beat_that_may_not_be_sent_is_no_fault_of_the_way() {
+    let running = Running::start().await;
+    running.world(|world| world.faults.add(Rule::status("pubsub.publish", 403)));
+    assert_eq!(look(&running).await, Look::Forbidden);
+    assert_eq!(next_look(&running).await, Look::Forbidden);
+    assert!(faults(&running).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_beat_that_pubsub_lost_is_followed_by_another() {
+    let running = Running::start().await;
+    running.world(|world| world.faults.add(Rule::status("pubsub.publish", 503).times(1)));
+    assert_eq!(look(&running).await, Look::Unclear);
+    assert_eq!(next_look(&running).await, Look::Sent);
+    let name = running.app.config.pubsub.subscription.clone();
+    running.take_notices().await;
+    assert_eq!(next_look(&running).await, Look::Sent);
+    // Somebody else took it.
+    let stolen = running.pubsub.pull(&name, 10).await.expect("pulled").remove(0);
+    running.pubsub.acknowledge(&name, &[stolen.ack_id]).await.expect("acknowledged");
+    for _ in 0..10 {
+        assert_eq!(next_look(&running).await, Look::Broken("pubsub.consumer_stuck"));
+    }
+    running.take_notices().await;
+    assert!(faults(&running).await.is_empty(), "after ten minutes another beat was sent, and arrived");
+}
+
+#[tokio::test]
+async fn when_mailboxes_change_and_nobody_tells_google_is_named() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    for _ in 0..3 {
+        assert!(faults(&running).await.is_empty(), "single notices are lost every day");
+        running.act(&email, MailAction::sample());
+        running.pass(Duration::from_secs(30 * 3600));
+        running.work().await;
+        running.take_notices().await;
+        look(&running).await;
+    }
+    only_fault(&running, "google.silent", "roles/pubsub.publisher").await;
+    running.assert_nothing_is_lost(&person).await;
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.pass(MINUTE);
+    running.act(&email, MailAction::sample());
+    running.pass(MINUTE);
+    assert!(running.take_notices().await > 0, "Google tells again");
+    next_look(&running).await;
+    assert!(faults(&running).await.is_empty(), "it told again: {:?}", faults(&running).await);
+}
