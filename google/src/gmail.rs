@@ -179,7 +179,7 @@ pub struct LabelDelta {
 }
 
 /// A page of messages, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessagePage {
     /// The messages.

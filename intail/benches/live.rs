@@ -5,24 +5,18 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments and measures the machine's time")]
 
+mod company;
+
 use std::time::{Duration, Instant};
 
-use intail::access::{access_row, refresh_row};
+use company::{Failure, WAIT_MAX, access_key, approve, arrive, copied, follow, grant_at_google};
 use intail::app::App;
 use intail::cli::demo;
 use intail::clock::Clock;
-use intail::id::{GrantId, MailboxId, OrganizationId, PersonId};
 use intail::random::Random;
-use intail::seal::hash_token;
-use intail::store::grants::{Grant, GrantState};
-use intail::store::mailboxes::{Mailbox, MailboxState};
-use intail::store::people::{Person, Role};
-use intail::store::{access_keys, grants, mailboxes, organizations, people};
 use intail::{notices, sync, web};
 use intail_google::Caller;
-use intail_google::oauth::scope;
 use intail_google::pubsub::{Credentials, PubSub, SubscriptionSpec, decode_gmail_notice};
-use intail_sandbox::access::AccessLevel;
 use intail_sandbox::{Options, Sandbox};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -36,11 +30,7 @@ const WARM_UP: usize = 20;
 /// Whose mailbox Intail follows, and whose the bare client does.
 const FOLLOWED: &str = "ines@example.com";
 const BARE: &str = "kofi@example.com";
-/// A bench that hangs ends.
-const WAIT_MAX: Duration = Duration::from_secs(120);
 const KEY: &str = "intail_bench-key";
-
-type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -54,7 +44,8 @@ async fn main() -> Result<(), Failure> {
     let config = demo::configuration(&sandbox, directory.path(), &address)?;
     let app = demo::product(&sandbox, config, Clock::machine(), Random::from_os()).await?;
     approve(&sandbox, &app);
-    follow(&sandbox, &app).await?;
+    let followed = follow(&sandbox, &app, FOLLOWED).await?;
+    access_key(&app, &followed, KEY).await?;
 
     let shutdown = CancellationToken::new();
     let mut parts = JoinSet::new();
@@ -83,80 +74,6 @@ async fn main() -> Result<(), Failure> {
     while parts.join_next().await.is_some() {}
     sandbox.stop().await;
     Ok(())
-}
-
-fn approve(sandbox: &Sandbox, app: &App) {
-    let client = app.config.google.client.client_id.clone();
-    sandbox.world(|world| world.identity.policy.configured.insert(client, AccessLevel::Trusted));
-}
-
-fn grant_at_google(sandbox: &Sandbox, app: &App, email: &str) -> Result<(String, String, String), Failure> {
-    let client = app.config.google.client.client_id.clone();
-    sandbox.world(|world| {
-        let sub = world.identity.person_by_email(email).ok_or("nobody has this address")?.sub.clone();
-        let tokens = world.grant(email, &client, scope::REQUESTED)?;
-        let token = |key: &str| tokens[key].as_str().map(str::to_owned).ok_or("no token");
-        Ok((sub, token("access_token")?, token("refresh_token")?))
-    })
-}
-
-/// Writes what connecting would have written: signing in is not what is measured.
-async fn follow(sandbox: &Sandbox, app: &App) -> Result<(), Failure> {
-    let (subject, access, refresh) = grant_at_google(sandbox, app, FOLLOWED)?;
-    let now = app.clock.now();
-    let mut tx = app.store.write().await?;
-    let organization_id: OrganizationId = organizations::list(&mut tx, 1).await?.remove(0).id;
-    let person = Person {
-        id: PersonId::new(&app.random),
-        organization_id: organization_id.clone(),
-        issuer: app.google.endpoints().issuer.clone(),
-        subject: subject.clone(),
-        email: FOLLOWED.to_owned(),
-        name: FOLLOWED.to_owned(),
-        role: Role::Member,
-    };
-    people::create(&mut tx, &person, now).await?;
-    let id = GrantId::new(&app.random);
-    let grant = Grant {
-        organization_id,
-        person_id: person.id.clone(),
-        google_subject: subject,
-        email: FOLLOWED.to_owned(),
-        hosted_domain: None,
-        client_id: app.config.google.client.client_id.clone(),
-        scopes: scope::REQUESTED.iter().map(|it| (*it).to_owned()).collect(),
-        state: GrantState::Active,
-        reason: String::new(),
-        state_since: now,
-        refresh_sealed: Some(app.keyring.seal_text(&SecretString::from(refresh), &refresh_row(&id))?),
-        access_sealed: Some(app.keyring.seal_text(&SecretString::from(access), &access_row(&id))?),
-        access_expires_at: Some(now + jiff::SignedDuration::from_mins(55)),
-        connected_at: now,
-        id,
-    };
-    grants::put(&mut tx, &grant).await?;
-    mailboxes::create(&mut tx, &Mailbox::new(MailboxId::new(&app.random), &grant, now)).await?;
-    access_keys::create(&mut tx, &hash_token(KEY), &person.id, "bench", now).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Waits until the backfill is over, so that it doesn't share the time that is measured.
-async fn copied(app: &App) -> Result<(), Failure> {
-    let begun = Instant::now();
-    loop {
-        let mut tx = app.store.read().await?;
-        let organization = organizations::list(&mut tx, 1).await?.remove(0).id;
-        let all = mailboxes::list(&mut tx, &organization, 9).await?;
-        drop(tx);
-        if all.iter().all(|it| it.state == MailboxState::Live) {
-            return Ok(());
-        }
-        if begun.elapsed() > WAIT_MAX {
-            return Err("the backfill didn't end".into());
-        }
-        app.clock.sleep(Duration::from_millis(200)).await;
-    }
 }
 
 /// A reader of Intail's stream, as a program of the person's would be.
@@ -235,13 +152,6 @@ impl Bare {
             }
         }
     }
-}
-
-fn arrive(sandbox: &Sandbox, email: &str) -> Result<String, Failure> {
-    sandbox.world(|world| {
-        let sub = world.identity.person_by_email(email).ok_or("nobody has this address")?.sub.clone();
-        Ok(world.receive_sample(&sub))
-    })
 }
 
 fn report(intail: &mut [Duration], bare: &mut [Duration]) {

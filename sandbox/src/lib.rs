@@ -22,7 +22,7 @@ pub mod access;
 pub mod accounts;
 mod consent;
 mod grants;
-mod signing;
+pub mod signing;
 
 pub mod action;
 pub mod generator;

@@ -45,6 +45,16 @@ pub(crate) struct SigningKeys {
     loaded: Option<(String, KeyPair)>,
 }
 
+/// Keys that one world lends to others.
+#[derive(Clone)]
+pub struct LentKeys(Vec<SigningKey>);
+
+impl fmt::Debug for LentKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("LentKeys").field(&self.0.len()).finish()
+    }
+}
+
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("SigningKeys").field("count", &self.keys.len()).finish_non_exhaustive()
@@ -133,6 +143,18 @@ impl Identity {
         self.keys.rotate()
     }
 
+    /// The keys with their private halves, for other worlds that would only make keys of their own: making one takes
+    /// longer than many a world lives.
+    pub fn lend_keys(&mut self) -> Result<LentKeys, SigningError> {
+        self.keys.current()?;
+        Ok(LentKeys(self.keys.keys.clone()))
+    }
+
+    /// Signs with keys of another world from now on.
+    pub fn borrow_keys(&mut self, lent: &LentKeys) {
+        self.keys = SigningKeys { keys: lent.0.clone(), loaded: None };
+    }
+
     /// The claims of a token that carries a good signature of the sandbox; expiry is not looked at.
     pub(crate) fn verify_jwt(&self, token: &str) -> Option<Value> {
         self.keys.verify(token)
@@ -166,6 +188,14 @@ mod tests {
         identity.rotate_keys().unwrap();
         assert!(identity.verify_jwt(&first).is_none());
         assert_eq!(identity.key_set().unwrap()["keys"].as_array().unwrap().len(), KEYS_MAX);
+    }
+
+    #[test]
+    fn a_world_with_lent_keys_signs_as_the_lender_does() {
+        let (mut lender, mut borrower) = (identity(), identity());
+        borrower.borrow_keys(&lender.lend_keys().unwrap());
+        let token = borrower.sign_jwt(&json!({ "sub": "1" })).unwrap();
+        assert_eq!(lender.verify_jwt(&token), Some(json!({ "sub": "1" })));
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Mailbox {
     pub watch_problem: Option<String>,
     /// Google's token of the next page to list; none before the first page.
     pub listing_page: Option<String>,
+    /// Which label a pass that compares everything lists now; none while it lists the mailbox itself.
+    pub listing_label: Option<String>,
     /// Whether every page of the present pass was listed.
     pub listing_done: bool,
     /// The number of the present pass over the whole mailbox: 1 is the backfill, each reconcile is one more.
@@ -132,6 +134,7 @@ impl Mailbox {
             watch_due_at: now,
             watch_problem: None,
             listing_page: None,
+            listing_label: None,
             listing_done: false,
             listing_pass: 1,
             pinned: None,
@@ -180,6 +183,7 @@ pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         watch_due_at: row.at("watch_due_at")?,
         watch_problem: row.text_or_null("watch_problem")?,
         listing_page: row.text_or_null("listing_page")?,
+        listing_label: row.text_or_null("listing_label")?,
         listing_done: row.boolean("listing_done")?,
         listing_pass: row.int("listing_pass")?,
         pinned: row.parsed_or_null("pinned")?,
@@ -334,7 +338,7 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  look_at = $7, probe_at = $8, watch_since = $9, watch_expires_at = $10, watch_due_at = $11,
                  watch_problem = $12, listing_page = $13, listing_done = $14, listing_pass = $15, pinned = $16,
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
-                 watch_set_at = $22, notices_read = $23
+                 watch_set_at = $22, notices_read = $23, listing_label = $24
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -359,7 +363,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.paused_why.as_deref(),
                 mailbox.failures,
                 mailbox.watch_set_at,
-                mailbox.notices_read
+                mailbox.notices_read,
+                mailbox.listing_label.as_deref()
             ],
         )
         .await?;
@@ -379,6 +384,7 @@ pub async fn erase(tx: &mut Tx, id: &MailboxId) -> Result<u64, StoreError> {
         "DELETE FROM message_labels WHERE mailbox_id = $1",
         "DELETE FROM messages WHERE mailbox_id = $1",
         "DELETE FROM fills WHERE mailbox_id = $1",
+        "DELETE FROM sightings WHERE mailbox_id = $1",
         "DELETE FROM debts WHERE mailbox_id = $1",
         "DELETE FROM coverage WHERE mailbox_id = $1",
         "DELETE FROM labels WHERE mailbox_id = $1",

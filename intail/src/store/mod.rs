@@ -22,6 +22,7 @@ pub mod operator_faults;
 pub mod organizations;
 pub mod people;
 pub mod sessions;
+pub mod sightings;
 pub(crate) mod sql;
 
 use std::borrow::Cow;
@@ -40,6 +41,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (2, "coverage", include_str!("../../migrations/0002_coverage.sql")),
     (3, "coverage explained", include_str!("../../migrations/0003_coverage_explained.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
+    (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
 ];
 
 fn migrator() -> Migrator {

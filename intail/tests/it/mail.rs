@@ -222,6 +222,50 @@ async fn promise_1_a_lost_cursor_leads_to_one_reconcile_that_emits_the_differenc
 }
 
 #[tokio::test]
+async fn a_reconcile_costs_listings_and_what_differs_and_no_more() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    running.settle().await;
+    let held = running.stored(&person).await.len();
+    let (starred, archived) = running.world(|world| {
+        let mailbox = world.mailbox(&email).expect("a mailbox");
+        let mut all = mailbox.newest_first().filter(|it| it.has("INBOX") && !it.has("STARRED"));
+        (all.next().expect("one").id.clone(), all.next().expect("another").id.clone())
+    });
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&email, MailAction::Star(one(&starred)));
+    running.act(&email, MailAction::Archive(one(&archived)));
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.world(|world| world.calls.clear());
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+    let fetched = running.calls("gmail.users.messages.get") + running.calls("gmail.users.threads.get");
+    assert_eq!(fetched, 3, "the two that differ and the new one, of {held}");
+}
+
+#[tokio::test]
+async fn a_label_that_was_deleted_while_the_cursor_was_lost_is_gone_from_its_messages() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let id = in_inbox(&running, &email);
+    let label = running.act(&email, MailAction::CreateLabel { name: "Soon gone".into() }).ids.remove(0);
+    running.act(&email, MailAction::Label { id: id.clone(), add: vec![label.clone()], remove: Vec::new() });
+    running.settle().await;
+    assert!(running.stored(&person).await[&id].labels.contains(&label));
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&email, MailAction::DeleteLabel(one(&label)));
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
 async fn drafts_cost_nothing_and_are_not_copied() {
     let (running, person) = connected().await;
     let email = person.email.clone();

@@ -23,8 +23,7 @@ use intail::store::messages::{self, After, Message};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
 use intail::store::people::{self, Person, Role};
-use intail::store::sessions;
-use intail::store::{Store, StoreError};
+use intail::store::{Store, StoreError, sessions, sightings};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -65,6 +64,7 @@ on_both_databases!(
     messages_are_paged_newest_first,
     labels_of_messages_follow_their_changes,
     fills_keep_their_order_and_repeat_nothing,
+    a_label_is_compared_with_its_sightings,
     labels_are_kept,
     debts_are_due_at_their_time,
     an_audit_is_wanted_once_and_a_day_after_the_last,
@@ -488,6 +488,23 @@ async fn fills_keep_their_order_and_repeat_nothing(scene: Scene) {
         fills::done(&mut tx, &scene.mailbox.id, &it.message_id).await.expect("done");
     }
     assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"), second[1..]);
+}
+
+async fn a_label_is_compared_with_its_sightings(scene: Scene) {
+    let both = ["INBOX", "STARRED"];
+    put(&scene, &[message("m1", 10, &both), message("m2", 20, &["STARRED"]), message("m3", 30, &["INBOX"])]).await;
+    let (organization, mailbox) = (&scene.organization, &scene.mailbox.id);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(sightings::labels(&mut tx, mailbox).await.expect("read"), both);
+    let seen = |ids: &[&str]| ids.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    sightings::add(&mut tx, organization, mailbox, "INBOX", &seen(&["m1"])).await.expect("added");
+    sightings::add(&mut tx, organization, mailbox, "INBOX", &seen(&["m1", "m2", "unknown"])).await.expect("added");
+    assert_eq!(sightings::compare(&mut tx, mailbox, "INBOX").await.expect("compared"), 2);
+    let differing = fills::next(&mut tx, mailbox, 9).await.expect("read");
+    let differing: Vec<&str> = differing.iter().map(|it| it.message_id.as_str()).collect();
+    assert_eq!(differing, ["m3", "m2"], "lost at Google, and new at Google");
+    sightings::clear(&mut tx, mailbox).await.expect("cleared");
+    assert_eq!(sightings::compare(&mut tx, mailbox, "INBOX").await.expect("compared"), 1, "m3 waits already");
 }
 
 async fn labels_are_kept(scene: Scene) {

@@ -356,6 +356,23 @@ fn continuous_integration_runs_what_developers_run() {
 }
 
 #[test]
+fn every_mutation_still_fits_the_code() {
+    let page = std::fs::read_to_string(root().join("docs/mutations.md")).expect("the list of mutations");
+    let mut broken = Vec::new();
+    for mutation in page.split("\n## ").skip(1) {
+        let pieces: Vec<&str> = mutation.split("```").collect();
+        for [words, before, _, _] in pieces.as_chunks::<4>().0 {
+            let file = words.rsplit('`').nth(1).expect("the file's name before each pair of blocks");
+            let code = std::fs::read_to_string(root().join(file)).expect("the file that a mutation names");
+            if code.matches(before.trim_start_matches("rust\n")).count() != 1 {
+                broken.push(format!("{}: {file}", mutation.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert_none("`cargo xtask mutate` finds what it replaces, exactly once", broken);
+}
+
+#[test]
 fn no_test_file_is_left_out() {
     let folder = root().join("intail/tests/it");
     let main = std::fs::read_to_string(folder.join("main.rs")).expect("main.rs exists");

@@ -5,7 +5,7 @@
 //! A reader must not break: every choice comes from the seed's dice, and from nothing else.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -31,6 +31,7 @@ use intail_sandbox::accounts::PersonSwitch;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::{CANARY, Compose};
 use intail_sandbox::faults::Rule;
+use intail_sandbox::signing::LentKeys;
 use intail_sandbox::{Sandbox, WorldFile, WorldSource};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
@@ -65,6 +66,9 @@ const HISTORY_BEGINNINGS: [u64; 4] = [0, 9_999_900, 999_999_999_900, 9_223_372_0
 const ROUNDS_MAX: usize = 3_000;
 /// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
 const SWEEP: SignedDuration = SignedDuration::from_hours(29);
+
+/// The false Google's keys, made once: nothing depends on which they are.
+static KEYS: OnceLock<LentKeys> = OnceLock::new();
 
 /// What came of a play.
 #[derive(Debug, Default)]
@@ -147,6 +151,8 @@ impl Play {
         let (lag, empty, page) = (random.below(8_000), random.below(40), random.below(12));
         let history = HISTORY_BEGINNINGS[usize::try_from(random.below(4)).expect("small")];
         sandbox.world(|world| {
+            let keys = KEYS.get_or_init(|| world.identity.lend_keys().expect("keys"));
+            world.identity.borrow_keys(keys);
             world.settings.pull_wait_ms = 0;
             world.settings.visibility_lag_ms = i64::try_from(lag).expect("small");
             world.settings.empty_history_page_percent = u8::try_from(empty).expect("small");
