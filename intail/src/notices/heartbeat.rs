@@ -25,7 +25,8 @@ use crate::store::{StoreError, Tx, heartbeat, mailboxes, operator_faults};
 const EVERY: Duration = Duration::from_secs(60);
 /// How long a beat may take before the way is examined.
 const LATE: Duration = Duration::from_secs(60);
-/// How long one beat is waited for. Then another is sent, should the first have been lost.
+/// How long one beat is waited for. Then another is sent, should the first have been lost, and everybody's mailbox is
+/// looked at once more.
 const LOST: Duration = Duration::from_secs(600);
 /// How often this process asks whether it is its turn: of several processes, one sends.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -105,7 +106,7 @@ impl<'a> Heart<'a> {
         }
         tx.commit().await?;
         let broken = match last {
-            Some(last) if now >= later(last.sent_at, LATE) => Some(self.examine().await?),
+            Some(last) if now >= later(last.sent_at, LATE) => Some(self.examine(!waits).await?),
             _ => None,
         };
         if waits {
@@ -141,8 +142,9 @@ impl<'a> Heart<'a> {
         Ok(look)
     }
 
-    /// The last beat is late: finds the hop that broke, mends it if that is possible, and tells the operator.
-    async fn examine(&self) -> Result<Look, StoreError> {
+    /// The last beat is late: finds the hop that broke, mends it if that is possible, and tells the operator. Every
+    /// mailbox is looked at when this is news, and `again` as long as it lasts: what was published may be lost.
+    async fn examine(&self, again: bool) -> Result<Look, StoreError> {
         let (settings, public_url) = (&self.app.config.pubsub, &self.app.config.server.public_url);
         let (kind, detail) = match self.pubsub.subscription(&settings.subscription).await {
             Ok(None) => {
@@ -158,14 +160,13 @@ impl<'a> Heart<'a> {
         };
         let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
-        if kind == SUBSCRIPTION {
+        let is_news = operator_faults::list(&mut tx).await?.iter().all(|it| it.kind != kind);
+        if is_news || again {
             mailboxes::wake_all(&mut tx, now).await?;
         }
         operator_faults::raise(&mut tx, kind, &detail, now).await?;
         tx.commit().await?;
-        if kind == SUBSCRIPTION {
-            self.app.due.ring();
-        }
+        self.app.due.ring();
         tracing::warn!(kind, "the heartbeat didn't come back");
         Ok(Look::Broken(kind))
     }

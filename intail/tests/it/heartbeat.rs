@@ -90,6 +90,24 @@ async fn when_nobody_takes_notices_the_consumer_is_named() {
 }
 
 #[tokio::test]
+async fn while_the_way_is_broken_everybody_s_mailbox_is_looked_at_every_ten_minutes() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    look(&running).await;
+    for minutes in [1, 10, 10] {
+        running.act(&email, MailAction::sample());
+        for _ in 0..minutes {
+            running.pass(MINUTE);
+            look(&running).await;
+        }
+        running.worker.tick().await.expect("the engine runs");
+        running.assert_nothing_is_lost(&person).await;
+    }
+}
+
+#[tokio::test]
 async fn a_subscription_that_was_deleted_is_made_again_in_push_mode_too() {
     let push = PubSubMode::Push { audience: "a".to_owned(), service_account: "push@p.example".to_owned() };
     let running = Running::start_with(Setup { mode: Some(push), ..Setup::default() }).await;
