@@ -1,13 +1,13 @@
 //! Time, given in from outside: production hands in the machine's clock, tests hand in one that only they move.
 //! Nothing else in the product may ask what time it is.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
 /// Where time comes from. Cheap to clone; all clones tell the same time.
 #[derive(Clone, Debug)]
@@ -16,13 +16,19 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     Machine,
-    Owned(Arc<Owned>),
+    Owned(Arc<Mutex<Owned>>),
 }
 
 #[derive(Debug)]
 struct Owned {
-    now_us: AtomicI64,
-    moved: Notify,
+    now_us: i64,
+    /// Who waits, by the instant and then in the order in which they came.
+    waiting: BTreeMap<(i64, u64), Waker>,
+    came: u64,
+}
+
+fn lock(owned: &Mutex<Owned>) -> MutexGuard<'_, Owned> {
+    owned.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Clock {
@@ -33,8 +39,8 @@ impl Clock {
 
     /// A clock that stands at `start` until somebody calls [`Clock::advance`].
     pub fn owned(start: Timestamp) -> Self {
-        let now_us = AtomicI64::new(start.as_microsecond());
-        Self(Source::Owned(Arc::new(Owned { now_us, moved: Notify::new() })))
+        let owned = Owned { now_us: start.as_microsecond(), waiting: BTreeMap::new(), came: 0 };
+        Self(Source::Owned(Arc::new(Mutex::new(owned))))
     }
 
     /// The present instant, in whole microseconds: what the store keeps.
@@ -42,18 +48,28 @@ impl Clock {
         match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
             Source::Machine => truncate(Timestamp::now()),
-            Source::Owned(owned) => from_us(owned.now_us.load(Ordering::SeqCst)),
+            Source::Owned(owned) => from_us(lock(owned).now_us),
         }
     }
 
-    /// Moves an owned clock forward and wakes everyone who waits on it, in the order in which they came. The machine's
-    /// clock can't be moved.
+    /// Moves an owned clock forward and wakes everyone whose time has come, earliest first. The machine's clock can't
+    /// be moved.
     pub fn advance(&self, by: Duration) {
-        if let Source::Owned(owned) = &self.0 {
-            let us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-            owned.now_us.fetch_add(us, Ordering::SeqCst);
-            owned.moved.notify_waiters();
-        }
+        let Source::Owned(owned) = &self.0 else { return };
+        let due = {
+            let mut owned = lock(owned);
+            owned.now_us = owned.now_us.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX));
+            let next_us = owned.now_us.saturating_add(1);
+            let later = owned.waiting.split_off(&(next_us, 0));
+            std::mem::replace(&mut owned.waiting, later)
+        };
+        due.into_values().for_each(Waker::wake);
+    }
+
+    /// The earliest instant that somebody waits for on an owned clock: where to move it when nothing else is to do.
+    pub fn next_wait(&self) -> Option<Timestamp> {
+        let Source::Owned(owned) = &self.0 else { return None };
+        lock(owned).waiting.first_key_value().map(|((at_us, _), _)| from_us(*at_us))
     }
 
     /// Waits until this clock shows `until` or later.
@@ -64,24 +80,47 @@ impl Clock {
                 #[expect(clippy::disallowed_methods, reason = "the one place that waits on the machine's clock")]
                 tokio::time::sleep(wait).await;
             }
-            Source::Owned(owned) => {
-                let mut moved = pin!(owned.moved.notified());
-                loop {
-                    // Listen first, then look: a move in between is heard.
-                    moved.as_mut().enable();
-                    if self.now() >= until {
-                        return;
-                    }
-                    moved.as_mut().await;
-                    moved.set(owned.moved.notified());
-                }
-            }
+            Source::Owned(owned) => Waiting { owned, until_us: until.as_microsecond(), place: None }.await,
         }
     }
 
     /// Waits for `wait` on this clock.
     pub async fn sleep(&self, wait: Duration) {
         self.sleep_until(self.now().saturating_add(wait).unwrap_or(Timestamp::MAX)).await;
+    }
+}
+
+/// Somebody who waits on an owned clock.
+struct Waiting<'a> {
+    owned: &'a Mutex<Owned>,
+    until_us: i64,
+    place: Option<u64>,
+}
+
+impl Future for Waiting<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut owned = lock(self.owned);
+        if owned.now_us >= self.until_us {
+            return Poll::Ready(());
+        }
+        let place = self.place.unwrap_or_else(|| {
+            owned.came += 1;
+            owned.came
+        });
+        owned.waiting.insert((self.until_us, place), context.waker().clone());
+        drop(owned);
+        self.place = Some(place);
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            lock(self.owned).waiting.remove(&(self.until_us, place));
+        }
     }
 }
 
@@ -105,8 +144,19 @@ mod tests {
         assert!(futures::poll!(&mut waiting).is_pending());
         clock.advance(Duration::from_secs(4));
         assert!(futures::poll!(&mut waiting).is_pending());
+        assert_eq!(clock.next_wait(), Some(from_us(6_000_000)));
         clock.advance(Duration::from_secs(1));
         waiting.await;
-        assert_eq!(clock.now(), from_us(6_000_000));
+        assert_eq!((clock.now(), clock.next_wait()), (from_us(6_000_000), None));
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_is_forgotten() {
+        let clock = Clock::owned(from_us(0));
+        {
+            let mut waiting = std::pin::pin!(clock.sleep(Duration::from_secs(5)));
+            assert!(futures::poll!(&mut waiting).is_pending());
+        }
+        assert_eq!(clock.next_wait(), None);
     }
 }

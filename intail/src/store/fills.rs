@@ -1,6 +1,8 @@
 //! Fills: messages that a listing named and that are still to be fetched, newest first. They are what makes a backfill
 //! resume after any crash exactly where it was.
 
+use std::collections::BTreeMap;
+
 use super::StoreError;
 use super::sql::{Columns, Tx, Value, args, places};
 use crate::id::{MailboxId, OrganizationId};
@@ -61,6 +63,34 @@ pub async fn next(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Fi
         fill,
     )
     .await
+}
+
+/// The next messages to fetch, each with everything else that is to be fetched of its thread. `limit` bounds the
+/// messages that lead; a thread may bring as many more as it has.
+pub async fn next_threads(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Vec<Fill>>, StoreError> {
+    let all = tx
+        .all(
+            "SELECT f.message_id, f.thread_id, f.place FROM fills f
+             WHERE f.mailbox_id = $1 AND f.thread_id IN (
+                 SELECT l.thread_id FROM (
+                     SELECT thread_id FROM fills WHERE mailbox_id = $1 ORDER BY place LIMIT $2) l)
+             ORDER BY f.place",
+            args![mailbox, limit],
+            fill,
+        )
+        .await?;
+    let mut threads: Vec<Vec<Fill>> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for fill in all {
+        match places.get(&fill.thread_id) {
+            Some(place) => threads[*place].push(fill),
+            None => {
+                places.insert(fill.thread_id.clone(), threads.len());
+                threads.push(vec![fill]);
+            }
+        }
+    }
+    Ok(threads)
 }
 
 /// Takes a message off the list: it is stored, gone, or a debt.

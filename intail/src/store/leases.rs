@@ -54,14 +54,21 @@ pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Mailbo
     .ok_or(StoreError::LeaseLost)
 }
 
-/// Gives the mailbox back and says when it is due next. If a notice came meanwhile, it is due at once.
-pub async fn release(tx: &mut Tx, lease: &Lease, next: Option<Timestamp>, now: Timestamp) -> Result<(), StoreError> {
+/// Gives the mailbox back and says when it is due next. If a notice came meanwhile, it is due at once. `spent` is what
+/// it cost within the last minute, in quota units.
+pub async fn release(
+    tx: &mut Tx,
+    lease: &Lease,
+    next: Option<Timestamp>,
+    spent: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let released = tx
         .run(
-            "UPDATE mailboxes SET lease_owner = NULL, lease_until = NULL,
+            "UPDATE mailboxes SET lease_owner = NULL, lease_until = NULL, spent_units = $5, spent_at = $4,
                  due_at = CASE WHEN dirty THEN $4 ELSE $3 END
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
-            args![&lease.mailbox_id, lease.number, next, now],
+            args![&lease.mailbox_id, lease.number, next, now, spent],
         )
         .await?;
     if released == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }

@@ -59,6 +59,14 @@ pub struct Mailbox {
     pub listing_page: Option<String>,
     /// Which label a pass that compares everything lists now; none while it lists the mailbox itself.
     pub listing_label: Option<String>,
+    /// What it cost in the minute before it was given back, in quota units, and when that was.
+    pub spent_units: i64,
+    /// See [`Mailbox::spent_units`].
+    pub spent_at: Option<Timestamp>,
+    /// What its present backfill or comparison has cost so far, in quota units, and since when it runs.
+    pub filled_units: i64,
+    /// See [`Mailbox::filled_units`].
+    pub filling_since: Option<Timestamp>,
     /// Whether every page of the present pass was listed.
     pub listing_done: bool,
     /// The number of the present pass over the whole mailbox: 1 is the backfill, each reconcile is one more.
@@ -135,6 +143,10 @@ impl Mailbox {
             watch_problem: None,
             listing_page: None,
             listing_label: None,
+            spent_units: 0,
+            spent_at: None,
+            filled_units: 0,
+            filling_since: None,
             listing_done: false,
             listing_pass: 1,
             pinned: None,
@@ -184,6 +196,10 @@ pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         watch_problem: row.text_or_null("watch_problem")?,
         listing_page: row.text_or_null("listing_page")?,
         listing_label: row.text_or_null("listing_label")?,
+        spent_units: row.int("spent_units")?,
+        spent_at: row.at_or_null("spent_at")?,
+        filled_units: row.int("filled_units")?,
+        filling_since: row.at_or_null("filling_since")?,
         listing_done: row.boolean("listing_done")?,
         listing_pass: row.int("listing_pass")?,
         pinned: row.parsed_or_null("pinned")?,
@@ -338,7 +354,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  look_at = $7, probe_at = $8, watch_since = $9, watch_expires_at = $10, watch_due_at = $11,
                  watch_problem = $12, listing_page = $13, listing_done = $14, listing_pass = $15, pinned = $16,
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
-                 watch_set_at = $22, notices_read = $23, listing_label = $24
+                 watch_set_at = $22, notices_read = $23, listing_label = $24,
+                 filled_units = $25, filling_since = $26
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -364,7 +381,9 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.failures,
                 mailbox.watch_set_at,
                 mailbox.notices_read,
-                mailbox.listing_label.as_deref()
+                mailbox.listing_label.as_deref(),
+                mailbox.filled_units,
+                mailbox.filling_since
             ],
         )
         .await?;

@@ -21,6 +21,7 @@ pub mod messages;
 pub mod operator_faults;
 pub mod organizations;
 pub mod people;
+pub mod quota;
 pub mod sessions;
 pub mod sightings;
 pub(crate) mod sql;
@@ -40,6 +41,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (2, "coverage", include_str!("../../migrations/0002_coverage.sql")),
     (3, "coverage explained", include_str!("../../migrations/0003_coverage_explained.sql")),
+    (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
 ];

@@ -13,7 +13,7 @@ use super::worker::{Done, StepError};
 use crate::id::HistoryId;
 use crate::store::coverage::{self, Coverage};
 use crate::store::mailboxes::MailboxState;
-use crate::store::{messages, operator_faults};
+use crate::store::messages;
 
 /// How long after activity: later than the probe, so that what Google drops or delays is read first.
 pub(super) const AUDIT_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -23,9 +23,6 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 const MISSES_MAX: i64 = 2;
 /// The least time between two repairs of a mailbox: what a pass over everything doesn't mend, another one won't.
 const REPAIR_EVERY: Duration = Duration::from_secs(24 * 3600);
-const HOLE: &str = "coverage.hole";
-const HOLE_DETAIL: &str = "A mailbox holds another number of messages than Google counts, and comparing everything \
-     didn't mend it. Please report it, with the time of this message; the mailbox is compared again tomorrow.";
 /// Gmail's labels whose messages its count may leave out: the reference doesn't say.
 const ASIDE: [&str; 2] = ["SPAM", "TRASH"];
 
@@ -46,10 +43,8 @@ enum Verdict {
     Agrees,
     /// They differ for the first time.
     Suspicion,
-    /// They differ again.
+    /// They differ again, by as much.
     Hole,
-    /// They differ again, and everything was compared within the day.
-    Unmended,
 }
 
 /// What the counts say, and what is known with them. A difference that comparing everything left as it is isn't ours:
@@ -65,15 +60,13 @@ fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverag
     if known.explained == Some(offset) {
         return (Verdict::Agrees, agreed);
     }
-    if known.misses + 1 < MISSES_MAX {
+    // A hole stays as it is; what changes is a message that is counted already and can't be read yet.
+    if known.misses + 1 < MISSES_MAX || offset_before != Some(offset) {
         let due_at = now.saturating_add(AGAIN_AFTER).ok();
         return (Verdict::Suspicion, Coverage { due_at, misses: known.misses + 1, ..found });
     }
     if known.repaired_at.is_some_and(|at| at.saturating_add(REPAIR_EVERY).is_ok_and(|it| it > now)) {
-        if offset_before == Some(offset) {
-            return (Verdict::Agrees, Coverage { explained: Some(offset), ..agreed });
-        }
-        return (Verdict::Unmended, Coverage { due_at: now.saturating_add(REPAIR_EVERY).ok(), ..found });
+        return (Verdict::Agrees, Coverage { explained: Some(offset), ..agreed });
     }
     (Verdict::Hole, Coverage { due_at: None, misses: 0, repaired_at: Some(now), ..found })
 }
@@ -93,7 +86,9 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
         };
         let after = gmail.profile().await?;
-        let is_still = (before.history_id, before.messages_total) == (after.history_id, after.messages_total);
+        let is_still = (before.history_id, before.messages_total) == (after.history_id, after.messages_total)
+            // Something happened a moment ago, and may be counted before it can be read.
+            && self.mailbox.look_at.is_none();
         let is_behind = self.mailbox.cursor.is_none_or(|cursor| HistoryId(after.history_id) > cursor);
 
         let mut tx = self.write().await?;
@@ -109,14 +104,9 @@ impl Run<'_> {
             Coverage { due_at: self.now.saturating_add(AGAIN_AFTER).ok(), ..known }
         } else {
             let (verdict, found) = judge(&known, &Counts { counted, held, aside }, self.now);
-            match verdict {
-                Verdict::Agrees => operator_faults::clear(&mut tx, HOLE).await?,
-                Verdict::Suspicion => {}
-                Verdict::Unmended => operator_faults::raise(&mut tx, HOLE, HOLE_DETAIL, self.now).await?,
-                Verdict::Hole => {
-                    tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole: everything is compared");
-                    changes.push(self.compare_everything());
-                }
+            if verdict == Verdict::Hole {
+                tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole: everything is compared");
+                changes.push(self.compare_everything());
             }
             let history_id =
                 if verdict == Verdict::Agrees { Some(HistoryId(after.history_id)) } else { known.history_id };
@@ -177,12 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn a_difference_that_changes_is_no_hole_yet() {
+        let mut known = Coverage::default();
+        let verdicts: Vec<Verdict> =
+            [(12, 0), (13, 10), (12, 20), (12, 30)].map(|(count, at)| audit(&mut known, count, at)).to_vec();
+        assert_eq!(verdicts, [Verdict::Suspicion, Verdict::Suspicion, Verdict::Suspicion, Verdict::Hole]);
+    }
+
+    #[test]
     fn everything_is_compared_once_a_day_at_most() {
         let mut known = Coverage::default();
-        let verdicts: Vec<Verdict> = [(12, 0), (12, 10), (13, 20), (14, 30), (14, 1470)]
-            .map(|(count, at)| audit(&mut known, count, at))
-            .to_vec();
-        let expected = [Verdict::Suspicion, Verdict::Hole, Verdict::Suspicion, Verdict::Unmended, Verdict::Hole];
-        assert_eq!(verdicts, expected);
+        let verdicts: Vec<Verdict> =
+            [(12, 0), (12, 10), (13, 20), (13, 30), (15, 40), (15, 50), (16, 1470), (16, 1480)]
+                .map(|(count, at)| audit(&mut known, count, at))
+                .to_vec();
+        let (suspicion, hole, agrees) = (Verdict::Suspicion, Verdict::Hole, Verdict::Agrees);
+        assert_eq!(verdicts, [suspicion, hole, suspicion, agrees, suspicion, agrees, suspicion, hole]);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
@@ -11,7 +12,7 @@ use intail_google::{Caller, Error, ErrorKind, Refusal};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::budget::{Budget, Class};
+use super::budget::{Budget, Class, Permit};
 use super::coverage::AUDIT_AFTER;
 use super::headers::stored;
 use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, is_noticed};
@@ -30,11 +31,10 @@ use crate::store::messages::{self, Message};
 use crate::store::sightings;
 use crate::store::{StoreError, Tx};
 
-/// Calls at once for one mailbox. Google's own limit is shared by all of the person's apps and unpublished; five is
-/// what others found to be safe.
-const CALLS_AT_ONCE: usize = 5;
 /// Messages fetched in one step: small enough that a live change never waits long behind it.
 const FETCH_MAX: usize = 50;
+/// How long a step of a backfill goes on asking. A live change of the same mailbox waits that long and one answer more.
+const FILL_TIME: Duration = Duration::from_millis(250);
 /// Pages of history read in one step. The cursor is kept after each page that held records.
 const HISTORY_PAGES_MAX: usize = 50;
 /// Messages that a complete pass didn't see, compared in one step.
@@ -54,6 +54,10 @@ pub(super) const DRAFT: &str = "DRAFT";
 pub(super) struct Run<'a> {
     pub(super) app: &'a App,
     pub(super) budget: &'a Budget,
+    /// What this step may spend; it counts as spent from the step's end.
+    pub(super) permits: Mutex<Vec<Permit>>,
+    /// How much of the project's day the organization leaves to backfill.
+    pub(super) day_percent: u64,
     pub(super) lease: &'a Lease,
     pub(super) mailbox: Mailbox,
     pub(super) grant: Grant,
@@ -72,8 +76,10 @@ struct Fetched {
     gone: Vec<Fill>,
     /// They couldn't be read, and why.
     failed: Vec<(Fill, &'static str)>,
-    /// They weren't asked for, because Google wants no more questions for now.
+    /// They weren't asked for, because Google wants no more questions for now or the step took long enough.
     unasked: Vec<Fill>,
+    /// What asking for those would have cost.
+    unasked_units: u64,
     /// What Google said to that.
     stop: Option<Error>,
 }
@@ -100,7 +106,18 @@ impl Run<'_> {
     }
 
     pub(super) fn take(&self, units: u64, class: Class) -> Result<(), Timestamp> {
-        self.budget.take(&self.grant.google_subject, units, class, self.now)
+        let permit = self.budget.reserve(&self.grant.google_subject, units, class)?;
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
+        Ok(())
+    }
+
+    /// As whom a listing and what it named are read: a comparison comes before a backfill, and doesn't wait for the
+    /// day to turn.
+    fn bulk(&self) -> Result<Class, Timestamp> {
+        if self.mailbox.state == MailboxState::Reconciling {
+            return Ok(Class::Repair);
+        }
+        self.budget.day_is_used(self.day_percent).map_or(Ok(Class::Backfill), Err)
     }
 
     /// Writes the mailbox and the changes beside what `tx` holds already, and tells the readers. A step that got here
@@ -378,6 +395,8 @@ impl Run<'_> {
     /// Begins a pass over the whole mailbox, from the cursor as it is now.
     pub(super) fn compare_everything(&mut self) -> NewChange {
         self.mailbox.pinned = self.mailbox.cursor;
+        self.mailbox.filled_units = 0;
+        self.mailbox.filling_since = None;
         self.mailbox.listing_pass += 1;
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
@@ -397,9 +416,11 @@ impl Run<'_> {
         if let Some(label) = self.mailbox.listing_label.clone() {
             return self.list_label(&label).await;
         }
-        if let Err(until) = self.take(2 * self.price("gmail.messages.list"), Class::Backfill) {
+        let units = 2 * self.price("gmail.messages.list");
+        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
             return Ok(Done::Wait(until));
         }
+        self.count_filling(units);
         let gmail = self.app.google.gmail(&self.caller);
         let page = match gmail.messages(self.mailbox.listing_page.as_deref(), &[], true).await {
             // Google took the page's token back: begin the listing again; what is stored is skipped.
@@ -442,9 +463,11 @@ impl Run<'_> {
     /// Lists a page of the messages with one label. When the list is complete, every message is fetched whose label
     /// differs here: five units per 500 messages and label tell what twenty per message would.
     async fn list_label(&mut self, label: &str) -> Result<Done, StepError> {
-        if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Backfill) {
+        let units = self.price("gmail.messages.list");
+        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
             return Ok(Done::Wait(until));
         }
+        self.count_filling(units);
         let gmail = self.app.google.gmail(&self.caller);
         let page = match gmail.messages(self.mailbox.listing_page.as_deref(), &[label], true).await {
             Err(error) if self.mailbox.listing_page.is_some() && is_refused(&error) => None,
@@ -493,17 +516,20 @@ impl Run<'_> {
     async fn fill(&mut self) -> Result<Done, StepError> {
         let limit = i64::try_from(FETCH_MAX).unwrap_or(i64::MAX);
         let mut tx = self.app.store.read().await?;
-        let wanted = fills::next(&mut tx, &self.mailbox.id, limit).await?;
+        let wanted = fills::next_threads(&mut tx, &self.mailbox.id, limit).await?;
         drop(tx);
-        let (units, plan) = self.cheapest(&wanted);
-        if let Err(until) = self.take(units, Class::Backfill) {
-            return Ok(Done::Wait(until));
-        }
-        let fetched = self.fetch_plan(plan).await;
+        let (asks, mut permit) = match self.affordable(wanted) {
+            Ok(plan) => plan,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        let asked: Vec<Fill> = asks.iter().flat_map(Ask::wanted).cloned().collect();
+        let fetched = self.fetch_plan(asks, self.app.clock.now().checked_add(FILL_TIME).ok()).await;
+        permit.used(permit.units().saturating_sub(fetched.unasked_units));
+        self.count_filling(permit.units().saturating_sub(fetched.unasked_units));
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         // Taken off the list first: what failed is put on as a debt. What wasn't asked for stays.
-        for fill in wanted.iter().filter(|it| !fetched.unasked.contains(it)) {
+        for fill in asked.iter().filter(|it| !fetched.unasked.contains(it)) {
             fills::done(&mut tx, &self.mailbox.id, &fill.message_id).await?;
         }
         let oldest = fetched.messages.iter().map(|it| it.received_ms).min();
@@ -514,10 +540,38 @@ impl Run<'_> {
             self.mailbox.oldest_ms = [self.mailbox.oldest_ms, oldest].into_iter().flatten().min();
         }
         self.commit(tx, &changes).await?;
+        drop(permit);
         match stop {
             Some(error) => Err(error.into()),
             None => Ok(Done::Step),
         }
+    }
+
+    /// Counts what the present pass costs, to know how fast it goes.
+    fn count_filling(&mut self, units: u64) {
+        self.mailbox.filling_since.get_or_insert(self.now);
+        self.mailbox.filled_units = self.mailbox.filled_units.saturating_add(i64::try_from(units).unwrap_or(i64::MAX));
+    }
+
+    /// As many of the threads' cheapest questions as the budget has room for now, and the permit to ask them.
+    fn affordable(&self, threads: Vec<Vec<Fill>>) -> Result<(Vec<Ask>, Permit), Timestamp> {
+        let class = self.bulk()?;
+        let (one, whole) = (self.price("gmail.messages.get"), self.price("gmail.threads.get"));
+        let asks: Vec<Ask> = threads.into_iter().flat_map(|fills| cheapest(fills, one, whole)).collect();
+        let units = asks.iter().map(|it| it.units(one, whole)).sum();
+        let least = asks.first().map_or(0, |it| it.units(one, whole));
+        let mut permit = self.budget.reserve_up_to(&self.grant.google_subject, units, least, class)?;
+        let mut room = permit.units();
+        let affordable: Vec<Ask> = asks
+            .into_iter()
+            .take_while(|ask| {
+                let left = room.checked_sub(ask.units(one, whole));
+                room = left.unwrap_or(0);
+                left.is_some()
+            })
+            .collect();
+        permit.only(affordable.iter().map(|it| it.units(one, whole)).sum());
+        Ok((affordable, permit))
     }
 
     /// Closes a pass. Only a complete listing may delete, and only what Google itself then says is gone.
@@ -538,7 +592,7 @@ impl Run<'_> {
         if let Err(until) = self.take(units, Class::Backfill) {
             return Ok(Done::Wait(until));
         }
-        let fetched = self.fetch_plan(wanted.into_iter().map(Ask::One).collect()).await;
+        let fetched = self.fetch_plan(wanted.into_iter().map(Ask::One).collect(), None).await;
         if let Some(error) = fetched.stop {
             return Err(error.into());
         }
@@ -571,7 +625,7 @@ impl Run<'_> {
             .iter()
             .map(|it| Ask::One(Fill { message_id: it.message_id.clone(), thread_id: it.thread_id.clone() }))
             .collect();
-        let fetched = self.fetch_plan(asks).await;
+        let fetched = self.fetch_plan(asks, None).await;
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         let tries: BTreeMap<&str, &Debt> = owed.iter().map(|it| (it.message_id.as_str(), it)).collect();
@@ -624,42 +678,29 @@ impl Run<'_> {
         let now: &[Fill] = &wanted[..wanted.len().min(FETCH_MAX)];
         let units = price * u64::try_from(now.len()).unwrap_or(u64::MAX);
         let affordable = if self.take(units, Class::Live).is_ok() { now } else { &[] };
-        let mut fetched = self.fetch_plan(affordable.iter().cloned().map(Ask::One).collect()).await;
+        let mut fetched = self.fetch_plan(affordable.iter().cloned().map(Ask::One).collect(), None).await;
         fetched.failed.extend(wanted[affordable.len()..].iter().map(|it| (it.clone(), "waits_for_quota")));
         fetched
     }
 
-    /// The cheaper of one `threads.get` and several `messages.get`, thread by thread, and what it costs together.
-    fn cheapest(&self, wanted: &[Fill]) -> (u64, Vec<Ask>) {
+    /// Asks all of it, or what can be begun before `deadline`.
+    async fn fetch_plan(&self, asks: Vec<Ask>, deadline: Option<Timestamp>) -> Fetched {
         let (one, whole) = (self.price("gmail.messages.get"), self.price("gmail.threads.get"));
-        let mut threads: BTreeMap<&str, Vec<&Fill>> = BTreeMap::new();
-        for fill in wanted {
-            threads.entry(&fill.thread_id).or_default().push(fill);
-        }
-        let (mut units, mut asks) = (0, Vec::new());
-        for (thread_id, fills) in threads {
-            let singly = one * u64::try_from(fills.len()).unwrap_or(u64::MAX);
-            if whole < singly {
-                units += whole;
-                asks.push(Ask::Thread(thread_id.to_owned(), fills.into_iter().cloned().collect()));
-            } else {
-                units += singly;
-                asks.extend(fills.into_iter().cloned().map(Ask::One));
-            }
-        }
-        (units, asks)
-    }
-
-    async fn fetch_plan(&self, asks: Vec<Ask>) -> Fetched {
         let mut fetched = Fetched::default();
         let mut transients = 0;
         let stopped = AtomicBool::new(false);
-        let mut answers = stream::iter(asks).map(|ask| self.ask(ask, &stopped)).buffer_unordered(CALLS_AT_ONCE);
+        let at_once = self.budget.calls_at_once(&self.grant.google_subject);
+        let ask = |ask| self.ask(ask, &stopped, deadline);
+        let mut answers = stream::iter(asks).map(ask).buffer_unordered(at_once);
         while let Some((ask, answer)) = answers.next().await {
             let is_thread = matches!(ask, Ask::Thread(..));
+            let units = ask.units(one, whole);
             let wanted = ask.fills();
             match answer {
-                None => fetched.unasked.extend(wanted),
+                None => {
+                    fetched.unasked_units += units;
+                    fetched.unasked.extend(wanted);
+                }
                 Some(Ok(found)) => {
                     let missing = wanted.into_iter().filter(|it| found.iter().all(|there| there.id != it.message_id));
                     // What a thread doesn't show is asked for by itself: only a 404 of its own says that it has gone.
@@ -686,8 +727,14 @@ impl Run<'_> {
     }
 
     /// Asks, unless it was found meanwhile that Google wants no more questions.
-    async fn ask(&self, ask: Ask, stopped: &AtomicBool) -> (Ask, Option<Result<Vec<Message>, Error>>) {
-        if stopped.load(Ordering::Relaxed) {
+    async fn ask(
+        &self,
+        ask: Ask,
+        stopped: &AtomicBool,
+        deadline: Option<Timestamp>,
+    ) -> (Ask, Option<Result<Vec<Message>, Error>>) {
+        let is_late = deadline.is_some_and(|deadline| self.app.clock.now() > deadline);
+        if is_late || stopped.load(Ordering::Relaxed) {
             return (ask, None);
         }
         let gmail = self.app.google.gmail(&self.caller);
@@ -762,11 +809,33 @@ enum Ask {
 }
 
 impl Ask {
+    /// What it costs, at these prices of a message and of a thread.
+    fn units(&self, one: u64, whole: u64) -> u64 {
+        if matches!(self, Self::One(_)) { one } else { whole }
+    }
+
+    /// What it asks for.
+    fn wanted(&self) -> &[Fill] {
+        match self {
+            Self::One(fill) => std::slice::from_ref(fill),
+            Self::Thread(_, fills) => fills,
+        }
+    }
+
     fn fills(self) -> Vec<Fill> {
         match self {
             Self::One(fill) => vec![fill],
             Self::Thread(_, fills) => fills,
         }
+    }
+}
+
+/// The cheaper of one `threads.get` and several `messages.get`, for what is wanted of one thread.
+fn cheapest(fills: Vec<Fill>, one: u64, whole: u64) -> Vec<Ask> {
+    let singly = one * u64::try_from(fills.len()).unwrap_or(u64::MAX);
+    match fills.first() {
+        Some(first) if whole < singly => vec![Ask::Thread(first.thread_id.clone(), fills)],
+        _ => fills.into_iter().map(Ask::One).collect(),
     }
 }
 

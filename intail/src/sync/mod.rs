@@ -10,6 +10,7 @@ mod coverage;
 mod headers;
 mod mail;
 pub mod plan;
+mod shares;
 mod watch;
 mod worker;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-pub use budget::Budget;
+pub use budget::day;
 pub use worker::{Worker, run};
 
 /// Rung when a mailbox has become due, after the commit that made it so. Cheap to clone.

@@ -75,7 +75,8 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if reached(around.next_debt_at) {
         return Step::Debts;
     }
-    if around.fills > 0 {
+    // The newest messages at once; then the whole list, since only it shows which threads are cheaper fetched whole.
+    if around.fills > 0 && (mailbox.listing_done || mailbox.oldest_ms.is_none()) {
         return Step::Fill;
     }
     if !mailbox.listing_done {
@@ -168,6 +169,16 @@ mod tests {
         assert_eq!(plan(&Mailbox { notices: 0, ..busy.clone() }, around, at(100)), Step::Debts);
         let paid = Surroundings { next_debt_at: None, ..around };
         assert_eq!(plan(&Mailbox { notices: 0, ..busy }, paid, at(100)), Step::Fill);
+    }
+
+    #[test]
+    fn the_newest_messages_come_first_then_the_whole_list_and_then_the_rest() {
+        let begun = Mailbox { listing_done: false, state: MailboxState::Backfilling, ..live() };
+        let around = Surroundings { fills: 500, connected_at: Some(at(0)), ..Surroundings::default() };
+        assert_eq!(plan(&begun, around, at(100)), Step::Fill);
+        let shown = Mailbox { oldest_ms: Some(1), ..begun };
+        assert_eq!(plan(&shown, around, at(100)), Step::List);
+        assert_eq!(plan(&Mailbox { listing_done: true, ..shown }, around, at(100)), Step::Fill);
     }
 
     #[test]

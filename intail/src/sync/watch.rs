@@ -37,7 +37,7 @@ const ENDING_DETAIL: &str = "Google stops telling of changes in at least one mai
 
 impl Run<'_> {
     pub(super) async fn watch(&mut self) -> Result<Done, StepError> {
-        if let Err(until) = self.budget.take(&self.grant.google_subject, WATCH_UNITS, Class::Live, self.now) {
+        if let Err(until) = self.take(WATCH_UNITS, Class::Live) {
             return Ok(Done::Wait(until));
         }
         match self.set_watch().await {

@@ -1,7 +1,8 @@
 //! The engine: claims mailboxes that are due, does steps until each may rest, and says when to look again. `tick` is
 //! the engine; `run` is the loop around it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -13,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::mail::Run;
 use super::plan::{Step, Surroundings, plan};
+use super::shares;
 use crate::access::{self, AccessError};
 use crate::app::App;
-use crate::id::OrganizationId;
-use crate::store::grants::{self, GrantState};
+use crate::id::{MailboxId, OrganizationId};
+use crate::store::grants::{self, Grant, GrantState};
 use crate::store::leases::{self, Lease};
 use crate::store::mailboxes::{self, Mailbox};
-use crate::store::{StoreError, coverage, debts, fills, organizations};
+use crate::store::{StoreError, coverage, debts, fills, organizations, quota};
 
 /// Mailboxes that one process works on at once. Each holds a few answers in memory and waits mostly for Google.
 const MAILBOXES_AT_ONCE_MAX: usize = 32;
@@ -65,6 +67,11 @@ pub struct Worker {
     app: App,
     owner: String,
     budget: Budget,
+    /// When this process last said that it takes part in the project's quota.
+    attended_at: Mutex<Option<Timestamp>>,
+    /// The lease under which this process worked on a mailbox last: if nobody had one since, the budget here knows all
+    /// that was spent on it.
+    worked: Mutex<BTreeMap<MailboxId, i64>>,
 }
 
 /// Works until `shutdown`, and then finishes the steps that are under way.
@@ -101,7 +108,7 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
     while let Some(ended) = running.join_next().await {
         report(ended);
     }
-    Ok(())
+    shares::leave(app, &worker.owner, &worker.budget).await
 }
 
 /// A mailbox whose work panicked is taken up again when its lease has run out; somebody should look all the same.
@@ -114,11 +121,12 @@ fn report(ended: Result<(), JoinError>) {
 impl Worker {
     /// An engine with a name of its own.
     pub fn new(app: &App) -> Self {
-        let limits = &app.config.quota.limits;
         Self {
             app: app.clone(),
             owner: app.random.token(),
-            budget: Budget::new(limits.person_minute, limits.project_minute),
+            budget: Budget::new(app.config.quota.limits, app.clock.clone()),
+            attended_at: Mutex::new(None),
+            worked: Mutex::default(),
         }
     }
 
@@ -157,11 +165,22 @@ impl Worker {
             return Ok(Vec::new());
         }
         drop(tx);
+        self.attend(now).await?;
         let mut tx = self.app.store.write().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let claimed = leases::claim(&mut tx, &self.owner, now, lease_end(now), limit).await?;
         tx.commit().await?;
         Ok(claimed)
+    }
+
+    /// Takes part in the project's quota, before anything is spent.
+    async fn attend(&self, now: Timestamp) -> Result<(), StoreError> {
+        let last = *self.attended_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares::is_due(last, now) {
+            shares::attend(&self.app, &self.owner, &self.budget).await?;
+            *self.attended_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        }
+        Ok(())
     }
 
     /// Works on one mailbox and prolongs its lease meanwhile. Who loses the lease stops at once.
@@ -171,8 +190,8 @@ impl Worker {
             next = self.steps(&mailbox, &lease) => next,
             () = self.prolong(&lease) => None,
         };
-        let Some(next) = next else { return };
-        if let Err(error) = self.release(&lease, next).await
+        let Some((next, spent)) = next else { return };
+        if let Err(error) = self.release(&lease, next, spent).await
             && !matches!(error, StoreError::LeaseLost)
         {
             let error = &error as &dyn std::error::Error;
@@ -199,16 +218,26 @@ impl Worker {
         }
     }
 
-    /// Does steps until the mailbox may rest, fails, or others want their turn; answers when it is due next, or
-    /// nothing if the lease is lost.
-    async fn steps(&self, mailbox: &Mailbox, lease: &Lease) -> Option<Option<Timestamp>> {
-        let mut connected_at = None;
+    /// Does steps until the mailbox may rest, fails, or others want their turn; answers when it is due next and what it
+    /// cost within the last minute, or nothing if the lease is lost.
+    async fn steps(&self, mailbox: &Mailbox, lease: &Lease) -> Option<(Option<Timestamp>, u64)> {
+        let mut grant = None;
+        let next = self.steps_until(mailbox, lease, &mut grant).await?;
+        Some((next, grant.map_or(0, |it| self.budget.spent_on(&it.google_subject))))
+    }
+
+    async fn steps_until(
+        &self,
+        mailbox: &Mailbox,
+        lease: &Lease,
+        grant: &mut Option<Grant>,
+    ) -> Option<Option<Timestamp>> {
         for _ in 0..STEPS_MAX {
-            match self.step(lease, &mut connected_at).await {
+            match self.step(lease, grant).await {
                 Ok(None) => {}
                 Ok(Some(rest)) => return Some(rest),
                 Err(StepError::Store(StoreError::LeaseLost)) => return None,
-                Err(error) => match self.failed(lease, error, connected_at).await {
+                Err(error) => match self.failed(lease, error, grant.as_ref()).await {
                     Ok(next) => return Some(next),
                     Err(StoreError::LeaseLost) => return None,
                     Err(error) => {
@@ -223,16 +252,16 @@ impl Worker {
     }
 
     /// One step; answers when to rest until, or nothing when there is more to do at once.
-    async fn step(
-        &self,
-        lease: &Lease,
-        connected_at: &mut Option<Timestamp>,
-    ) -> Result<Option<Option<Timestamp>>, StepError> {
+    async fn step(&self, lease: &Lease, known: &mut Option<Grant>) -> Result<Option<Option<Timestamp>>, StepError> {
         let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
         let mailbox = leases::hold(&mut tx, lease, lease_end(now)).await?;
         let grant = grants::by_id(&mut tx, &mailbox.grant_id).await?.ok_or(StoreError::LeaseLost)?;
-        *connected_at = Some(grant.connected_at);
+        if let Some(at) = mailbox.spent_at.filter(|_| known.is_none() && !self.worked_last(lease)) {
+            let units = u64::try_from(mailbox.spent_units).unwrap_or(0);
+            self.budget.remember(&grant.google_subject, units, at);
+        }
+        *known = Some(grant.clone());
         let (_, next_debt_at) = debts::outlook(&mut tx, &mailbox.id).await?;
         let around = Surroundings {
             fills: fills::next(&mut tx, &mailbox.id, 1).await?.len().try_into().unwrap_or(1),
@@ -240,13 +269,25 @@ impl Worker {
             connected_at: Some(grant.connected_at),
             audit_at: coverage::of_mailbox(&mut tx, &mailbox.id).await?.due_at,
         };
+        let day_percent = quota::backfill_day_percent(&mut tx, &mailbox.organization_id).await?;
         tx.commit().await?;
         let step = match plan(&mailbox, around, now) {
             Step::Rest(until) => return Ok(Some(until)),
             step => step,
         };
         let caller = access::caller(&self.app, &grant.id).await?;
-        let mut run = Run { app: &self.app, budget: &self.budget, lease, mailbox, grant, caller, now, stopping: false };
+        let mut run = Run {
+            app: &self.app,
+            budget: &self.budget,
+            permits: Mutex::default(),
+            day_percent: u64::try_from(day_percent).unwrap_or(0),
+            lease,
+            mailbox,
+            grant,
+            caller,
+            now,
+            stopping: false,
+        };
         let done = match run.step(step).await {
             // An access token may die before its time: refresh it once, and try once more.
             Err(StepError::Google(error)) if error.kind == ErrorKind::Refused(Refusal::Unauthorized) => {
@@ -259,10 +300,17 @@ impl Worker {
             Done::Step => None,
             // The budget of the one may be used up while the other is due earlier.
             Done::Wait(until) => {
-                let earlier = [run.mailbox.look_at, run.mailbox.probe_at, around.next_debt_at];
+                let mailbox = &run.mailbox;
+                let earlier = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at];
                 Some(earlier.into_iter().flatten().filter(|at| *at > now).chain([until]).min())
             }
         })
+    }
+
+    /// Whether nobody else worked on this mailbox since this process did.
+    fn worked_last(&self, lease: &Lease) -> bool {
+        let mut worked = self.worked.lock().unwrap_or_else(PoisonError::into_inner);
+        worked.insert(lease.mailbox_id.clone(), lease.number) == Some(lease.number - 1)
     }
 
     /// What a failure means; answers when to try again, or never by itself.
@@ -270,7 +318,7 @@ impl Worker {
         &self,
         lease: &Lease,
         error: StepError,
-        connected_at: Option<Timestamp>,
+        known: Option<&Grant>,
     ) -> Result<Option<Timestamp>, StoreError> {
         let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
@@ -291,7 +339,7 @@ impl Worker {
         if let Some((state, reason)) = verdict {
             match grants::by_id(&mut tx, &mailbox.grant_id).await? {
                 // The person connected again meanwhile: what failed was the grant before.
-                Some(grant) if connected_at.is_some_and(|it| it != grant.connected_at) => return Ok(Some(now)),
+                Some(grant) if known.is_some_and(|it| it.connected_at != grant.connected_at) => return Ok(Some(now)),
                 Some(grant) => access::set_closed(&mut tx, &grant, state, reason, now).await?,
                 None => {}
             }
@@ -304,6 +352,9 @@ impl Worker {
         let backoff = self.backoff(mailbox.failures, now);
         let until = match kind {
             Some(ErrorKind::SlowDown { until, scope }) => {
+                if let Some(grant) = known {
+                    self.budget.refused(&grant.google_subject, scope, until);
+                }
                 // A time that is past already, by a clock that is ahead of Google's, is no permission to go on at once.
                 let until = until.map_or(backoff, |it| it.max(backoff));
                 mailbox.paused_until = Some(until);
@@ -330,9 +381,10 @@ impl Worker {
         now.saturating_add(Duration::from_millis(wait_s * 1000 + jitter_ms)).unwrap_or(now)
     }
 
-    async fn release(&self, lease: &Lease, next: Option<Timestamp>) -> Result<(), StoreError> {
+    async fn release(&self, lease: &Lease, next: Option<Timestamp>, spent: u64) -> Result<(), StoreError> {
         let mut tx = self.app.store.write().await?;
-        leases::release(&mut tx, lease, next, self.app.clock.now()).await?;
+        let spent = i64::try_from(spent).unwrap_or(i64::MAX);
+        leases::release(&mut tx, lease, next, spent, self.app.clock.now()).await?;
         tx.commit().await
     }
 

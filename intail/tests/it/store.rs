@@ -23,6 +23,7 @@ use intail::store::messages::{self, After, Message};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
 use intail::store::people::{self, Person, Role};
+use intail::store::quota::{self, Others};
 use intail::store::{Store, StoreError, sessions, sightings};
 use jiff::Timestamp;
 use serde_json::json;
@@ -65,6 +66,9 @@ on_both_databases!(
     labels_of_messages_follow_their_changes,
     fills_keep_their_order_and_repeat_nothing,
     a_label_is_compared_with_its_sightings,
+    a_thread_s_fills_come_together,
+    processes_that_share_the_quota_know_of_each_other,
+    a_day_s_units_add_up,
     labels_are_kept,
     debts_are_due_at_their_time,
     an_audit_is_wanted_once_and_a_day_after_the_last,
@@ -362,14 +366,14 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     assert_eq!(mailboxes::notice(&mut tx, "person1@example.com", at(2)).await.expect("noticed"), 1);
     assert_eq!(mailboxes::notice(&mut tx, "stranger@example.com", at(2)).await.expect("noticed"), 0);
-    leases::release(&mut tx, &lease, Some(at(500)), at(3)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
     assert_eq!((there.due_at, there.noticed_at), (Some(at(3)), Some(at(2))), "due at once, not at 500");
 
     let (_, lease) = claim(&scene, "w", at(4), at(60)).await.pop().expect("it is due again");
     let mut tx = scene.store.write().await.expect("a transaction");
-    leases::release(&mut tx, &lease, Some(at(500)), at(5)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), 0, at(5)).await.expect("released");
     assert_eq!(mailboxes::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
     mailboxes::wake(&mut tx, &mailbox.id, at(6)).await.expect("woken");
     assert_eq!(mailboxes::next_due(&mut tx).await.expect("read"), Some(at(6)));
@@ -387,10 +391,10 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     assert!(matches!(saved, Err(StoreError::LeaseLost)), "{saved:?}");
     let held = leases::hold(&mut tx, &slow, at(200)).await;
     assert!(matches!(held, Err(StoreError::LeaseLost)));
-    let released = leases::release(&mut tx, &slow, None, at(62)).await;
+    let released = leases::release(&mut tx, &slow, None, 0, at(62)).await;
     assert!(matches!(released, Err(StoreError::LeaseLost)));
     leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
-    leases::release(&mut tx, &quick, None, at(63)).await.expect("and is given back");
+    leases::release(&mut tx, &quick, None, 0, at(63)).await.expect("and is given back");
     let again = leases::hold(&mut tx, &quick, at(300)).await;
     assert!(matches!(again, Err(StoreError::LeaseLost)), "a lease that was given back is gone");
 }
@@ -488,6 +492,46 @@ async fn fills_keep_their_order_and_repeat_nothing(scene: Scene) {
         fills::done(&mut tx, &scene.mailbox.id, &it.message_id).await.expect("done");
     }
     assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"), second[1..]);
+}
+
+async fn a_thread_s_fills_come_together(scene: Scene) {
+    let fill = |id: &str, thread: &str| Fill { message_id: id.into(), thread_id: thread.into() };
+    let all = [fill("m1", "t1"), fill("m2", "t2"), fill("m3", "t1"), fill("m4", "t3"), fill("m5", "t2")];
+    let mut tx = scene.store.write().await.expect("a transaction");
+    fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &all).await.expect("added");
+    let next = fills::next_threads(&mut tx, &scene.mailbox.id, 2).await.expect("read");
+    let [m1, m2, m3, _, m5] = all;
+    assert_eq!(next, [vec![m1, m3], vec![m2, m5]], "the newest two lead, and bring their threads");
+}
+
+async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(quota::attend(&mut tx, "one", at(100), at(30)).await.expect("attended"), at(100));
+    assert_eq!(quota::others(&mut tx, "one", at(30)).await.expect("read"), Others { running: 0, left_spent: 0 });
+    quota::attend(&mut tx, "two", at(110), at(40)).await.expect("attended");
+    quota::attend(&mut tx, "three", at(110), at(40)).await.expect("attended");
+    quota::leave(&mut tx, "three", 700, at(112)).await.expect("left");
+    assert_eq!(quota::others(&mut tx, "one", at(45)).await.expect("read"), Others { running: 1, left_spent: 700 });
+    assert_eq!(quota::attend(&mut tx, "one", at(160), at(90)).await.expect("attended"), at(100), "without a gap");
+    assert_eq!(quota::attend(&mut tx, "one", at(300), at(230)).await.expect("attended"), at(300), "anew after one");
+    assert_eq!(quota::others(&mut tx, "one", at(230)).await.expect("read"), Others { running: 0, left_spent: 0 });
+    assert_eq!(quota::held_until(&mut tx).await.expect("read"), None);
+    quota::hold(&mut tx, at(500)).await.expect("held");
+    quota::hold(&mut tx, at(400)).await.expect("held");
+    assert_eq!(quota::held_until(&mut tx).await.expect("read"), Some(at(500)));
+}
+
+async fn a_day_s_units_add_up(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(quota::spent(&mut tx, 7).await.expect("read"), 0);
+    assert_eq!(quota::spend(&mut tx, 7, 100).await.expect("spent"), 100);
+    assert_eq!(quota::spend(&mut tx, 7, 20).await.expect("spent"), 120);
+    assert_eq!(quota::spend(&mut tx, 8, 1).await.expect("spent"), 1);
+    assert_eq!(quota::spent(&mut tx, 7).await.expect("read"), 120);
+    let organization = &scene.organization;
+    assert_eq!(quota::backfill_day_percent(&mut tx, organization).await.expect("read"), 80);
+    quota::set_backfill_day_percent(&mut tx, organization, 50).await.expect("set");
+    assert_eq!(quota::backfill_day_percent(&mut tx, organization).await.expect("read"), 50);
 }
 
 async fn a_label_is_compared_with_its_sightings(scene: Scene) {

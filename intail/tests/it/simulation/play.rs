@@ -62,8 +62,8 @@ const RETURNS_MAX: usize = 4;
 const CALM_STEPS: u64 = 60;
 /// Where history ids may begin: before they get a digit more, and beyond what a signed number holds.
 const HISTORY_BEGINNINGS: [u64; 4] = [0, 9_999_900, 999_999_999_900, 9_223_372_036_854_775_700];
-/// Rounds until everything rests.
-const ROUNDS_MAX: usize = 3_000;
+/// Rounds until everything rests: three mailboxes may be compared page by page, a message a page.
+const ROUNDS_MAX: usize = 12_000;
 /// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
 const SWEEP: SignedDuration = SignedDuration::from_hours(29);
 
