@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments and measures the machine's time")]
 
+#[expect(dead_code, reason = "each benchmark uses a part of it")]
 mod company;
 
 use std::time::{Duration, Instant};

@@ -5,12 +5,12 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments and measures the machine's time")]
 
+#[expect(dead_code, reason = "each benchmark uses a part of it")]
 mod company;
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use company::{Failure, WAIT_MAX, access_key, approve, arrive, copied, follow, grant_at_google};
+use company::{Failure, WAIT_MAX, access_key, approve, arrive, company_of, copied, email, follow, grant_at_google};
 use futures::stream::{self, TryStreamExt as _};
 use intail::app::App;
 use intail::cli::demo;
@@ -81,19 +81,6 @@ async fn main() -> Result<(), Failure> {
     println!("{:<44}{:>10.2}", "ratio", caught_up.as_secs_f64() / bare.as_secs_f64());
     sandbox.stop().await;
     Ok(())
-}
-
-fn email(number: usize) -> String {
-    format!("person{number}@example.com")
-}
-
-/// A company of so many people, with two messages each.
-fn company_of(count: usize) -> String {
-    let mut text = include_str!("company/company.toml").to_owned();
-    for number in 0..count {
-        let _ = writeln!(text, "[[people]]\nemail = \"{}\"\ngiven_name = \"Person {number}\"\n", email(number));
-    }
-    text
 }
 
 /// A running Intail.

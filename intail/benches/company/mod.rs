@@ -1,5 +1,10 @@
 //! What benchmarks share: a company that has approved Intail, and people whose connecting isn't what is measured.
 
+#[path = "../../tests/it/harness/inward.rs"]
+pub(crate) mod inward;
+pub(crate) mod virtual_time;
+
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use intail::access::{access_row, refresh_row};
@@ -109,4 +114,18 @@ pub(crate) fn arrive(sandbox: &Sandbox, email: &str) -> Result<String, Failure> 
         let sub = world.identity.person_by_email(email).ok_or("nobody has this address")?.sub.clone();
         Ok(world.receive_sample(&sub))
     })
+}
+
+/// The address of a person of [`company_of`].
+pub(crate) fn email(number: usize) -> String {
+    format!("person{number}@example.com")
+}
+
+/// A company of so many people, with two messages each.
+pub(crate) fn company_of(count: usize) -> String {
+    let mut text = include_str!("company.toml").to_owned();
+    for number in 0..count {
+        let _ = writeln!(text, "[[people]]\nemail = \"{}\"\ngiven_name = \"Person {number}\"\n", email(number));
+    }
+    text
 }

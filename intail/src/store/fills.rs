@@ -93,6 +93,33 @@ pub async fn next_threads(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Resul
     Ok(threads)
 }
 
+/// What is still to be fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Messages.
+    pub messages: u64,
+    /// What they cost, each thread the cheaper way.
+    pub units: u64,
+}
+
+/// What is still to be fetched, at these prices of a message and of a thread.
+pub async fn left(tx: &mut Tx, mailbox: &MailboxId, one: u64, whole: u64) -> Result<Left, StoreError> {
+    let price = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
+    let left = tx
+        .one(
+            "SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) AS messages,
+                 CAST(COALESCE(SUM(CASE WHEN n * $2 > $3 THEN $3 ELSE n * $2 END), 0) AS BIGINT) AS units
+             FROM (SELECT COUNT(*) AS n FROM fills WHERE mailbox_id = $1 GROUP BY thread_id) threads",
+            args![mailbox, price(one), price(whole)],
+            |row| {
+                let whole = |units: i64| u64::try_from(units).unwrap_or(0);
+                Ok(Left { messages: whole(row.int("messages")?), units: whole(row.int("units")?) })
+            },
+        )
+        .await?;
+    Ok(left.unwrap_or_default())
+}
+
 /// Takes a message off the list: it is stored, gone, or a debt.
 pub async fn done(tx: &mut Tx, mailbox: &MailboxId, message_id: &str) -> Result<(), StoreError> {
     tx.run("DELETE FROM fills WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, message_id]).await?;

@@ -309,6 +309,13 @@ pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
     .await
 }
 
+/// How many mailboxes are being backfilled or compared.
+pub async fn filling(tx: &mut Tx) -> Result<i64, StoreError> {
+    let count =
+        tx.one("SELECT COUNT(*) AS n FROM mailboxes WHERE state <> 'live'", args![], |row| row.int("n")).await?;
+    Ok(count.unwrap_or(0))
+}
+
 /// Moves a mailbox to the address that its account has now.
 pub async fn set_email(tx: &mut Tx, id: &MailboxId, email: &str) -> Result<(), StoreError> {
     tx.run("UPDATE mailboxes SET email = $2 WHERE id = $1", args![id, email.to_lowercase()]).await?;

@@ -19,7 +19,7 @@ const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 /// Thousandths of Google's limit that each class may use. What lies between them is kept free for the one above.
 const LIVE_MAX: u64 = 995;
 const REPAIR_MAX: u64 = 990;
-const BACKFILL_MAX: u64 = 985;
+pub(super) const BACKFILL_MAX: u64 = 985;
 /// How much less is spent, in thousandths, each time Google refuses earlier than we counted, at most how much less, and
 /// for how long: other programs may use the same project.
 const TRIM_STEP: u64 = 100;
@@ -105,7 +105,7 @@ pub(super) struct Day {
 }
 
 /// The number of the project's day at an instant, and when the next one begins.
-pub fn day(now: Timestamp) -> (i64, Timestamp) {
+pub(super) fn day(now: Timestamp) -> (i64, Timestamp) {
     const DAY_S: i64 = 24 * 3600;
     let offset_s = DAY_OFFSET.as_secs();
     let number = (now.as_second() + offset_s).div_euclid(DAY_S);

@@ -523,6 +523,9 @@ impl Run<'_> {
             Err(until) => return Ok(Done::Wait(until)),
         };
         let asked: Vec<Fill> = asks.iter().flat_map(Ask::wanted).cloned().collect();
+        // Threads bring older messages along; everything down to the newest of each is then here.
+        let leads: BTreeSet<String> =
+            asks.iter().filter_map(|it| it.wanted().first()).map(|it| it.message_id.clone()).collect();
         let fetched = self.fetch_plan(asks, self.app.clock.now().checked_add(FILL_TIME).ok()).await;
         permit.used(permit.units().saturating_sub(fetched.unasked_units));
         self.count_filling(permit.units().saturating_sub(fetched.unasked_units));
@@ -532,7 +535,7 @@ impl Run<'_> {
         for fill in asked.iter().filter(|it| !fetched.unasked.contains(it)) {
             fills::done(&mut tx, &self.mailbox.id, &fill.message_id).await?;
         }
-        let oldest = fetched.messages.iter().map(|it| it.received_ms).min();
+        let oldest = fetched.messages.iter().filter(|it| leads.contains(&it.id)).map(|it| it.received_ms).min();
         // What was listed a moment ago and isn't found may have been deleted since, or isn't readable everywhere yet.
         let fetched = Fetched { unasked: Vec::new(), ..fetched };
         let stop = self.keep(&mut tx, fetched, &mut changes).await?;

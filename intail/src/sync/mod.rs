@@ -9,6 +9,7 @@ mod budget;
 mod coverage;
 mod headers;
 mod mail;
+mod outlook;
 pub mod plan;
 mod shares;
 mod watch;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-pub use budget::day;
+pub use outlook::{DayUse, Outlook, Waits, day_use, outlook};
 pub use worker::{Worker, run};
 
 /// Rung when a mailbox has become due, after the commit that made it so. Cheap to clone.

@@ -13,7 +13,7 @@ use super::access::Caller;
 use super::asked::Asked;
 use super::page::{Shell, html};
 use super::trouble::Trouble;
-use super::words::{When, counted};
+use super::words::{When, counted, grouped};
 use crate::connect::{self, Connection, Permission, Push};
 use crate::id::PersonId;
 use crate::store::grants::GrantState;
@@ -21,6 +21,7 @@ use crate::store::mailboxes::MailboxState;
 use crate::store::operator_faults::{self, OperatorFault};
 use crate::store::organizations::{self, Approval};
 use crate::store::people;
+use crate::sync::{self, DayUse};
 
 /// People on a page.
 const PAGE_PEOPLE: i64 = 100;
@@ -46,6 +47,16 @@ struct AdministrationPage {
     people: Vec<PersonLine>,
     next: Option<String>,
     faults: Vec<Fault>,
+    today: Today,
+}
+
+/// What was spent of the day that Google counts.
+struct Today {
+    units: String,
+    limit: String,
+    share: u8,
+    backfill_percent: u64,
+    turns_at: When,
 }
 
 struct PersonLine {
@@ -80,6 +91,7 @@ pub(super) async fn page(
     let after = part.after.and_then(|it| it.parse::<PersonId>().ok());
     let found = people::list(&mut tx, id, after.as_ref(), PAGE_PEOPLE + 1).await?;
     let faults = operator_faults::list(&mut tx).await?;
+    let today = sync::day_use(&mut tx, id, &web.app.config.quota, now).await?;
     let shown = usize::try_from(PAGE_PEOPLE).unwrap_or(usize::MAX).min(found.len());
     let mut lines = Vec::with_capacity(shown);
     for person in &found[..shown] {
@@ -100,7 +112,19 @@ pub(super) async fn page(
         people: lines,
         next: found.get(shown.saturating_sub(1)).filter(|_| found.len() > shown).map(|it| it.id.to_string()),
         faults: faults.into_iter().map(fault).collect(),
+        today: words_of(&today),
     })
+}
+
+fn words_of(today: &DayUse) -> Today {
+    let number = |units: u64| grouped(i64::try_from(units).unwrap_or(i64::MAX));
+    Today {
+        units: number(today.units),
+        limit: number(today.limit),
+        share: u8::try_from(today.units.saturating_mul(100) / today.limit.max(1)).unwrap_or(100).min(100),
+        backfill_percent: today.backfill_percent,
+        turns_at: When::full(today.turns_at),
+    }
 }
 
 fn counts(lines: &[PersonLine]) -> Vec<(String, i64)> {

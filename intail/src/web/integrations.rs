@@ -22,6 +22,7 @@ use crate::store::grants::GrantState;
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::Role;
+use crate::sync::{self, Outlook, Waits};
 
 /// How long after connecting the confirmation is still shown when the page is asked for it.
 const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(5);
@@ -126,6 +127,10 @@ struct Copying {
     /// Whether Google counts otherwise than it lists, as comparing everything has shown.
     is_explained: bool,
     paused_until: Option<When>,
+    /// When a pass will be done, and what it waits for.
+    done_at: Option<When>,
+    day_turns_at: Option<When>,
+    project_waits_until: Option<When>,
 }
 
 /// Whether Google tells of changes.
@@ -153,6 +158,10 @@ pub(super) async fn page(
     let abandoned = connect::abandoned(&mut tx, &person.id, now).await?;
     let newest = attempts::newest_connect(&mut tx, &person.id).await?;
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
+    let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.stored))) {
+        Some((mailbox, held)) => sync::outlook(&mut tx, mailbox, held, &web.app.config.quota, now).await?,
+        None => None,
+    };
     drop(tx);
     let approval = organization.map_or(Approval::Unknown, |it| it.approval);
     let just_connected = opened.done.as_deref() == Some("connected");
@@ -171,7 +180,7 @@ pub(super) async fn page(
         status: status(connection.as_ref(), approval, now),
         abandoned: abandoned.filter(|_| connection.is_none()).map(When::full),
         way: way(&web, approval, person.role == Role::Administrator),
-        card: connection.map(|it| card(&it, now)),
+        card: connection.map(|it| card(&it, outlook.as_ref(), now)),
         settling_every_s: if settles { SETTLING_EVERY_S } else { 0 },
     })
 }
@@ -235,14 +244,14 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
     Status { tone, text, since }
 }
 
-fn card(connection: &Connection, now: Timestamp) -> Card {
+fn card(connection: &Connection, outlook: Option<&Outlook>, now: Timestamp) -> Card {
     Card {
         email: connection.grant.email.clone(),
         connected_at: When::full(connection.grant.connected_at),
         problem: problem(connection),
         permissions: Permission::ALL.into_iter().map(|it| permitted(it, connection)).collect(),
         missing_any: !connection.missing.is_empty() && connection.grant.state.works(),
-        copying: connection.mailbox.as_ref().map(|it| copying(connection, it, now)),
+        copying: connection.mailbox.as_ref().map(|it| copying(connection, it, outlook, now)),
         push: push_words(&connection.push),
         debts: (connection.debts > 0).then(|| Debts {
             count: counted(connection.debts, "message", "messages"),
@@ -271,7 +280,8 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
     Permitted { permission, granted: connection.granted.contains(&permission), why }
 }
 
-fn copying(connection: &Connection, mailbox: &Mailbox, now: Timestamp) -> Copying {
+fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>, now: Timestamp) -> Copying {
+    let waits = outlook.and_then(|it| it.waits);
     let total = mailbox.total_messages.map(|total| total.max(connection.stored));
     let share = total.map(|total| if total == 0 { 100 } else { connection.stored.saturating_mul(100) / total });
     let complete = mailbox.state == MailboxState::Live;
@@ -288,6 +298,15 @@ fn copying(connection: &Connection, mailbox: &Mailbox, now: Timestamp) -> Copyin
         is_explained: connection.coverage.explained.is_some(),
         differs: connection.coverage.google_count.filter(|_| connection.coverage.misses > 0).map(grouped),
         paused_until: mailbox.paused_until.filter(|until| *until > now).map(When::full),
+        done_at: outlook.map(|it| When::full(it.done_at)),
+        day_turns_at: match waits {
+            Some(Waits::Day(until)) => Some(When::full(until)),
+            _ => None,
+        },
+        project_waits_until: match waits {
+            Some(Waits::Project(until)) => Some(When::full(until)),
+            _ => None,
+        },
     }
 }
 

@@ -12,7 +12,7 @@ use intail::store::coverage::{self, Coverage};
 use intail::store::debts;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
-use intail::store::{messages, sessions};
+use intail::store::{messages, quota, sessions};
 use intail::web;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::{CANARY, Compose};
@@ -20,6 +20,7 @@ use intail_sandbox::faults::{Mischief, Rule};
 use tower::ServiceExt as _;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::access::{ask, session, text};
 use crate::harness::postgres;
 use crate::harness::running::{Running, Setup, Ticks};
 
@@ -263,6 +264,51 @@ async fn a_label_that_was_deleted_while_the_cursor_was_lost_is_gone_from_its_mes
     running.act(&email, receive(1));
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn when_the_day_is_used_up_backfill_waits_until_it_turns_and_live_changes_go_on() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    quota::set_backfill_day_percent(&mut tx, &person.organization_id, 0).await.expect("set");
+    tx.commit().await.expect("committed");
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    assert_eq!(running.calls("gmail.users.messages.list"), 0, "no old mail is read");
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.settle().await;
+    assert_eq!(running.stored(&person).await.len(), 1, "new mail is");
+    let proof = session(&running.app, &person).await;
+    let card = text(ask(&running.app, "GET", "/settings/integrations", &proof, None).await).await;
+    assert!(card.contains("day-used") && card.contains("New mail arrives all the same"), "{card}");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    quota::set_backfill_day_percent(&mut tx, &person.organization_id, 80).await.expect("set");
+    tx.commit().await.expect("committed");
+    running.pass(Duration::from_secs(24 * 3600));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_thread_of_three_is_fetched_whole_and_nothing_is_fetched_twice() {
+    let (running, person) = connected().await;
+    running.settle().await;
+    let mut threads: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for message in running.stored(&person).await.into_values() {
+        *threads.entry(message.thread_id).or_default() += 1;
+    }
+    let whole = threads.values().filter(|it| **it >= 3).count();
+    let singly: usize = threads.values().filter(|it| **it < 3).sum();
+    assert!(whole > 3, "the world has such threads: {whole}");
+    let (asked_whole, asked_singly) =
+        (running.calls("gmail.users.threads.get"), running.calls("gmail.users.messages.get"));
+    // The newest messages are shown before the list is complete, so a few threads are met before they are known.
+    assert!(asked_whole <= whole && asked_whole * 10 >= whole * 8, "{asked_whole} of {whole}");
+    assert!(asked_singly >= singly && asked_singly <= singly + 50, "{asked_singly} for {singly}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use intail::store::call_counts::{self, CallCount};
 use intail::store::changes::{self, NewChange, Of};
 use intail::store::coverage::{self, Coverage};
 use intail::store::debts::{self, Debt};
-use intail::store::fills::{self, Fill};
+use intail::store::fills::{self, Fill, Left};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
 use intail::store::key_proofs;
@@ -502,6 +502,9 @@ async fn a_thread_s_fills_come_together(scene: Scene) {
     let next = fills::next_threads(&mut tx, &scene.mailbox.id, 2).await.expect("read");
     let [m1, m2, m3, _, m5] = all;
     assert_eq!(next, [vec![m1, m3], vec![m2, m5]], "the newest two lead, and bring their threads");
+    let left = fills::left(&mut tx, &scene.mailbox.id, 20, 30).await.expect("read");
+    assert_eq!(left, Left { messages: 5, units: 30 + 30 + 20 });
+    assert_eq!(mailboxes::filling(&mut tx).await.expect("read"), 1, "a new mailbox is backfilled");
 }
 
 async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {

@@ -16,7 +16,8 @@ use super::asked::{Asked, At};
 use super::mail::{after_page, read_place};
 use super::trouble::{self, Problem, Trouble};
 use crate::connect::{self, Connection};
-use crate::store::{changes, labels, messages};
+use crate::store::{StoreError, Tx, changes, labels, messages};
+use crate::sync::{self, Outlook};
 
 pub(super) use shapes::ChangeShape;
 use shapes::{
@@ -94,7 +95,11 @@ pub(super) async fn me(caller: Caller) -> Json<MeShape> {
 pub(super) async fn connection(State(web): State<Web>, caller: Caller) -> Result<Json<ConnectionShape>, Trouble> {
     let mut tx = web.app.store.read().await?;
     let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
-    Ok(Json(ConnectionShape::of(connection.as_ref())))
+    let outlook = match &connection {
+        Some(connection) => outlook(&web, &mut tx, connection).await?,
+        None => None,
+    };
+    Ok(Json(ConnectionShape::of(connection.as_ref(), outlook.as_ref())))
 }
 
 /// The caller's mailboxes.
@@ -105,8 +110,18 @@ pub(super) async fn connection(State(web): State<Web>, caller: Caller) -> Result
 pub(super) async fn mailboxes(State(web): State<Web>, caller: Caller) -> Result<Json<MailboxesShape>, Trouble> {
     let mut tx = web.app.store.read().await?;
     let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
-    let mailboxes = connection.iter().filter_map(MailboxShape::of).collect();
+    let mut mailboxes = Vec::new();
+    if let Some(connection) = &connection {
+        let outlook = outlook(&web, &mut tx, connection).await?;
+        mailboxes.extend(MailboxShape::of(connection, outlook.as_ref()));
+    }
     Ok(Json(MailboxesShape { mailboxes }))
+}
+
+/// How a connection's pass over its mailbox goes on.
+async fn outlook(web: &Web, tx: &mut Tx, connection: &Connection) -> Result<Option<Outlook>, StoreError> {
+    let Some(mailbox) = &connection.mailbox else { return Ok(None) };
+    sync::outlook(tx, mailbox, connection.stored, &web.app.config.quota, web.app.clock.now()).await
 }
 
 /// One mailbox.
@@ -124,7 +139,8 @@ pub(super) async fn mailbox(
 ) -> Result<Json<MailboxShape>, Trouble> {
     let mut tx = web.app.store.read().await?;
     let connection = owned(&web, &mut tx, &caller, &id).await?;
-    MailboxShape::of(&connection).map(Json).ok_or_else(|| trouble::not_there("mailbox"))
+    let outlook = outlook(&web, &mut tx, &connection).await?;
+    MailboxShape::of(&connection, outlook.as_ref()).map(Json).ok_or_else(|| trouble::not_there("mailbox"))
 }
 
 /// What is provably complete of a mailbox's copy: from when, as of when, and what Google's own count said.

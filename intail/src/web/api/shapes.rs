@@ -14,6 +14,7 @@ use crate::store::labels::Label;
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::messages::Message;
 use crate::store::people::Person;
+use crate::sync::{Outlook, Waits};
 use crate::web::words::from_ms;
 
 /// Who asks.
@@ -78,7 +79,7 @@ pub(in crate::web) struct PermissionShape {
 }
 
 impl ConnectionShape {
-    pub(super) fn of(connection: Option<&Connection>) -> Self {
+    pub(super) fn of(connection: Option<&Connection>, outlook: Option<&Outlook>) -> Self {
         let granted = |it: Permission| connection.is_some_and(|connection| connection.granted.contains(&it));
         let permissions = Permission::ALL
             .into_iter()
@@ -91,7 +92,7 @@ impl ConnectionShape {
             reason: connection.map_or_else(String::new, |it| it.grant.reason.clone()),
             since: connection.map(|it| it.grant.state_since),
             permissions,
-            mailbox: connection.and_then(MailboxShape::of),
+            mailbox: connection.and_then(|it| MailboxShape::of(it, outlook)),
         }
     }
 }
@@ -126,10 +127,49 @@ pub(in crate::web) struct MailboxShape {
     /// Until when no call is made because Google asked for it.
     #[schema(value_type = Option<String>, format = DateTime)]
     paused_until: Option<Timestamp>,
+    /// How a backfill or a comparison of everything goes on; null while the mailbox is live.
+    pass: Option<PassShape>,
     /// Whether Google tells of changes.
     push: PushShape,
     /// Messages that failed and are retried.
     debts: DebtsShape,
+}
+
+/// How a backfill, or a comparison of everything, goes on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pass)]
+pub(in crate::web) struct PassShape {
+    /// Google's quota units that it will still cost, as far as is known.
+    units_left: u64,
+    /// Units a minute that it gets.
+    units_per_minute: u64,
+    /// When it will be done.
+    #[schema(value_type = String, format = DateTime)]
+    done_at: Timestamp,
+    /// What it waits for: `mailbox` or `project` when Google asked to slow down, `day` when the organization's part of
+    /// the project's day is used up; null while it goes on.
+    waits_for: Option<&'static str>,
+    /// Until when it waits.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    waits_until: Option<Timestamp>,
+}
+
+impl PassShape {
+    fn of(outlook: &Outlook) -> Self {
+        let (waits_for, waits_until) = match outlook.waits {
+            None => (None, None),
+            Some(Waits::Paused(until)) => (Some("mailbox"), Some(until)),
+            Some(Waits::Project(until)) => (Some("project"), Some(until)),
+            Some(Waits::Day(until)) => (Some("day"), Some(until)),
+        };
+        Self {
+            units_left: outlook.units_left,
+            units_per_minute: outlook.units_minute,
+            done_at: outlook.done_at,
+            waits_for,
+            waits_until,
+        }
+    }
 }
 
 /// Whether Google tells of changes.
@@ -165,7 +205,7 @@ pub(in crate::web) struct DebtsShape {
 }
 
 impl MailboxShape {
-    pub(super) fn of(connection: &Connection) -> Option<Self> {
+    pub(super) fn of(connection: &Connection, outlook: Option<&Outlook>) -> Option<Self> {
         let mailbox: &Mailbox = connection.mailbox.as_ref()?;
         Some(Self {
             id: mailbox.id.to_string(),
@@ -179,6 +219,7 @@ impl MailboxShape {
             messages_waiting: connection.waiting,
             complete_back_to: mailbox.oldest_ms.map(from_ms),
             paused_until: mailbox.paused_until,
+            pass: outlook.map(PassShape::of),
             push: PushShape::of(&connection.push),
             debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
         })

@@ -6,6 +6,7 @@
 pub(crate) mod browser;
 pub(crate) mod emulator;
 pub(crate) mod generated;
+pub(crate) mod inward;
 pub(crate) mod live;
 pub(crate) mod postgres;
 pub(crate) mod program;

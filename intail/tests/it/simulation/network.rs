@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::CONTENT_TYPE;
 use intail::id::{MailboxId, OrganizationId};
 use intail::store::{Store, mailboxes};
 use intail_google::transport::{Carrying, NotCarried, Transport};
@@ -16,6 +15,7 @@ use reqwest::{Request, Response};
 use serde_json::Value;
 
 use super::stage::{Stage, Stop, Verdict};
+use crate::harness::inward::inward;
 
 /// The largest answer that is carried.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -96,16 +96,4 @@ impl Transport for Network {
             Ok(Response::from(http::Response::from_parts(parts, reqwest::Body::from(body))))
         })
     }
-}
-
-fn inward(request: Request) -> http::Request<Body> {
-    let mut inward = http::Request::builder().method(request.method()).uri(request.url().as_str());
-    for (name, value) in request.headers() {
-        inward = inward.header(name, value);
-    }
-    // The client's own stamp, which it puts on at the socket.
-    let inward = inward.header(http::header::USER_AGENT, "intail (gzip)");
-    debug_assert!(request.body().is_none() || request.headers().contains_key(CONTENT_TYPE), "a body has a type");
-    let body = request.body().and_then(reqwest::Body::as_bytes).map_or_else(Body::empty, |it| Body::from(it.to_vec()));
-    inward.body(body).expect("a request that the client made")
 }
