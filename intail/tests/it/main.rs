@@ -12,6 +12,7 @@ mod kills;
 mod mail;
 mod notices;
 mod pages;
+mod price;
 mod simulation;
 mod store;
 mod tidy;
