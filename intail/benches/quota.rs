@@ -1,6 +1,6 @@
-//! `cargo xtask bench quota [one|many]`: how much of Google's quota of May 2026 a backfill uses, how fairly, how well its
-//! end is foretold, and how long live changes wait meanwhile. The false Google enforces its limits and answers after
-//! 80 ms. All of it runs in virtual time (`company/virtual_time.rs`), so two hours of Google's minutes take a minute.
+//! `cargo xtask bench quota [one|many] [MESSAGES]`: how much of Google's quota of May 2026 a backfill uses, how fairly,
+//! how well its end is foretold, and how long live changes wait meanwhile. The false Google enforces its limits and
+//! answers after 80 ms. All of it runs in virtual time (`company/virtual_time.rs`): hours of Google's minutes take few.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments and measures the machine's time")]
@@ -57,14 +57,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let asked = |name: &str| words.iter().all(|it| it.starts_with('-')) || words.iter().any(|it| it == name);
+    let given = words.iter().find_map(|it| it.parse().ok());
+    let names: Vec<&String> = words.iter().filter(|it| ["one", "many"].contains(&it.as_str())).collect();
+    let asked = |name: &str| names.is_empty() || names.iter().any(|it| *it == name);
     for (name, count, mail) in [("one", 1, MESSAGES), ("many", MAILBOXES, MESSAGES_EACH)] {
         if asked(name) {
+            let mail = given.unwrap_or(mail);
             let time = VirtualTime::new(Clock::owned(START.parse()?));
             let begun = Instant::now();
+            println!("{name}: {count} × {mail} messages");
             time.runtime()?.block_on(async {
                 let scene = Arc::new(Scene::new(&time, count, mail).await?);
-                if count == 1 { one(&scene).await } else { many(&scene).await }
+                if count == 1 { one(&scene, mail).await } else { many(&scene).await }
             })?;
             println!("{:<56}{:>12.0} s", "the machine's time", begun.elapsed().as_secs_f64());
         }
@@ -285,7 +289,7 @@ fn minutes(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64() / 60.0
 }
 
-async fn one(scene: &Scene) -> Result<(), Failure> {
+async fn one(scene: &Scene, mail: usize) -> Result<(), Failure> {
     let (begun, floor) = (scene.clock.now(), scene.floor(0));
     let engine = scene.start();
     let mut foretold = None;
@@ -295,7 +299,7 @@ async fn one(scene: &Scene) -> Result<(), Failure> {
         if mailbox.state == MailboxState::Live {
             break;
         }
-        if foretold.is_none() && u64::try_from(held)? * 100 / u64::try_from(MESSAGES)? >= FORETOLD_AFTER {
+        if foretold.is_none() && u64::try_from(held)? * 100 / u64::try_from(mail)? >= FORETOLD_AFTER {
             let mut tx = scene.app.store.read().await?;
             let now = scene.clock.now();
             let outlook = sync::outlook(&mut tx, &mailbox, held, &scene.app.config.quota, now).await?;
@@ -345,7 +349,7 @@ async fn many(scene: &Arc<Scene>) -> Result<(), Failure> {
     let quiet = scene.changes().await?;
     let refused = scene.tally(|it| it.refused);
     let at = |all: &[Duration], percent: usize| all[(all.len() * percent / 100).min(all.len() - 1)].as_millis();
-    println!("\n{} mailboxes of {MESSAGES_EACH} messages, {:.0} minutes\n", scene.people.len(), minutes(begun, ended));
+    println!("\n{} mailboxes, {:.1} minutes of Google's\n", scene.people.len(), minutes(begun, ended));
     line("share of the project's minute used, minutes 2 to 3", format!("{share:.3}"));
     line("fairness: least ÷ most units by then", format!("{fairness:.3}"));
     line("answers 403 and 429", refused);

@@ -17,21 +17,32 @@ pub struct Lease {
     pub number: i64,
 }
 
+/// Which mailboxes are claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those that somebody gave notice of.
+    Noticed,
+    /// All that are due.
+    Due,
+}
+
 /// Claims up to `limit` mailboxes that are due and free, longest due first, and clears their dirty marks.
 pub async fn claim(
     tx: &mut Tx,
     owner: &str,
     now: Timestamp,
     until: Timestamp,
+    wanted: Wanted,
     limit: i64,
 ) -> Result<Vec<(Mailbox, Lease)>, StoreError> {
     tx.all(
         "UPDATE mailboxes SET lease_owner = $1, lease_until = $3, lease_number = lease_number + 1, dirty = FALSE
          WHERE id IN (SELECT id FROM mailboxes WHERE due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+                          AND (dirty OR $5)
                       ORDER BY due_at LIMIT $4)
              AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
          RETURNING *",
-        args![owner, now, until, limit],
+        args![owner, now, until, limit, wanted == Wanted::Due],
         |row| {
             let mailbox = mailbox(row)?;
             let lease = Lease { mailbox_id: mailbox.id.clone(), number: row.int("lease_number")? };

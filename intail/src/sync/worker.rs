@@ -19,12 +19,15 @@ use crate::access::{self, AccessError};
 use crate::app::App;
 use crate::id::{MailboxId, OrganizationId};
 use crate::store::grants::{self, Grant, GrantState};
-use crate::store::leases::{self, Lease};
+use crate::store::leases::{self, Lease, Wanted};
 use crate::store::mailboxes::{self, Mailbox};
 use crate::store::{StoreError, coverage, debts, fills, organizations, quota};
 
 /// Mailboxes that one process works on at once. Each holds a few answers in memory and waits mostly for Google.
-const MAILBOXES_AT_ONCE_MAX: usize = 32;
+const MAILBOXES_AT_ONCE_MAX: usize = 48;
+/// How many of them may be worked on without a notice: the rest of the places is for changes that just happened, which
+/// never wait behind anybody's backfill.
+const UNNOTICED_AT_ONCE_MAX: usize = 32;
 /// Steps for one mailbox before others get their turn.
 const STEPS_MAX: usize = 8;
 /// How long a lease holds without being prolonged, and how often it is: a step with many slow calls may take minutes, a
@@ -88,7 +91,7 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
             reopening_due = now.saturating_add(OPERATOR_RETRY_EVERY).unwrap_or(now);
             worker.reopen(now).await?;
         }
-        match worker.claim(MAILBOXES_AT_ONCE_MAX.saturating_sub(running.len())).await {
+        match worker.claim(running.len()).await {
             Ok(claimed) => {
                 for (mailbox, lease) in claimed {
                     let worker = Arc::clone(&worker);
@@ -133,7 +136,7 @@ impl Worker {
     /// Works on everything that is due now, until nothing is; answers when the next mailbox is due.
     pub async fn tick(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
-            let claimed = self.claim(MAILBOXES_AT_ONCE_MAX).await?;
+            let claimed = self.claim(0).await?;
             if claimed.is_empty() {
                 break;
             }
@@ -155,20 +158,24 @@ impl Worker {
         tx.commit().await
     }
 
-    async fn claim(&self, limit: usize) -> Result<Vec<(Mailbox, Lease)>, StoreError> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
+    /// Claims what is due, beside so many that are worked on already.
+    async fn claim(&self, running: usize) -> Result<Vec<(Mailbox, Lease)>, StoreError> {
+        let places = MAILBOXES_AT_ONCE_MAX.saturating_sub(running);
         let now = self.app.clock.now();
         let mut tx = self.app.store.read().await?;
-        if mailboxes::next_due(&mut tx).await?.is_none_or(|due| due > now) {
+        if places == 0 || mailboxes::next_due(&mut tx).await?.is_none_or(|due| due > now) {
             return Ok(Vec::new());
         }
         drop(tx);
         self.attend(now).await?;
         let mut tx = self.app.store.write().await?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let claimed = leases::claim(&mut tx, &self.owner, now, lease_end(now), limit).await?;
+        let mut claimed = Vec::new();
+        for (wanted, most) in [(Wanted::Noticed, MAILBOXES_AT_ONCE_MAX), (Wanted::Due, UNNOTICED_AT_ONCE_MAX)] {
+            let limit = i64::try_from(most.saturating_sub(running + claimed.len())).unwrap_or(i64::MAX);
+            if limit > 0 {
+                claimed.extend(leases::claim(&mut tx, &self.owner, now, lease_end(now), wanted, limit).await?);
+            }
+        }
         tx.commit().await?;
         Ok(claimed)
     }

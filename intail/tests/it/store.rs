@@ -17,7 +17,7 @@ use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
 use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
-use intail::store::leases;
+use intail::store::leases::{self, Wanted};
 use intail::store::mailboxes::{self, Mailbox, MailboxState};
 use intail::store::messages::{self, After, Message};
 use intail::store::operator_faults;
@@ -67,6 +67,7 @@ on_both_databases!(
     fills_keep_their_order_and_repeat_nothing,
     a_label_is_compared_with_its_sightings,
     a_thread_s_fills_come_together,
+    a_noticed_mailbox_is_claimed_before_those_that_are_only_due,
     processes_that_share_the_quota_know_of_each_other,
     a_day_s_units_add_up,
     labels_are_kept,
@@ -310,7 +311,7 @@ async fn grants_that_waited_are_reopened(scene: Scene) {
 
 async fn claim(scene: &Scene, owner: &str, now: Timestamp, until: Timestamp) -> Vec<(Mailbox, leases::Lease)> {
     let mut tx = scene.store.write().await.expect("a transaction");
-    let claimed = leases::claim(&mut tx, owner, now, until, 10).await.expect("claimed");
+    let claimed = leases::claim(&mut tx, owner, now, until, Wanted::Due, 10).await.expect("claimed");
     tx.commit().await.expect("committed");
     claimed
 }
@@ -405,7 +406,7 @@ async fn one_mailbox_is_claimed_by_one_worker(scene: Scene) {
         async move {
             let mut tx = store.write().await.expect("a transaction");
             let owner = format!("w{worker}");
-            let claimed = leases::claim(&mut tx, &owner, at(1), at(60), 10).await.expect("claimed");
+            let claimed = leases::claim(&mut tx, &owner, at(1), at(60), Wanted::Due, 10).await.expect("claimed");
             tx.commit().await.expect("committed");
             claimed.len()
         }
@@ -492,6 +493,15 @@ async fn fills_keep_their_order_and_repeat_nothing(scene: Scene) {
         fills::done(&mut tx, &scene.mailbox.id, &it.message_id).await.expect("done");
     }
     assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"), second[1..]);
+}
+
+async fn a_noticed_mailbox_is_claimed_before_those_that_are_only_due(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let due = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
+    assert!(due.is_empty(), "it is due, and nobody gave notice");
+    mailboxes::notice(&mut tx, &scene.mailbox.email, at(10)).await.expect("noticed");
+    let noticed = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
+    assert_eq!(noticed.len(), 1);
 }
 
 async fn a_thread_s_fills_come_together(scene: Scene) {
