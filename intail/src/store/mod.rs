@@ -44,6 +44,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
+    (14, "passes", include_str!("../../migrations/0014_passes.sql")),
 ];
 
 fn migrator() -> Migrator {
