@@ -38,6 +38,9 @@ pub(crate) fn name_of(method: &Method, path: &str) -> Option<Name> {
             if let Some(rest) = path.strip_prefix("/gmail/v1/users/") {
                 return gmail(get, rest);
             }
+            if let Some(rest) = path.strip_prefix("/admin/") {
+                return Some(directory(get, rest));
+            }
             if path.starts_with("/gmail/") || path.starts_with("/batch") {
                 return Some(name("gmail.other", "/gmail/…"));
             }
@@ -66,6 +69,16 @@ fn gmail(get: bool, rest: &str) -> Option<Name> {
         }
         _ => name("gmail.other", "/gmail/…"),
     })
+}
+
+fn directory(get: bool, rest: &str) -> Name {
+    match (get, rest.strip_prefix("directory/v1/users")) {
+        (true, Some("")) => name("directory.users.list", "/admin/directory/v1/users"),
+        (true, Some(key)) if key.starts_with('/') && !key[1..].contains('/') => {
+            name("directory.users.get", "/admin/directory/v1/users/{userKey}")
+        }
+        _ => name("directory.other", "/admin/…"),
+    }
 }
 
 fn pubsub(method: &Method, rest: &str) -> Option<Name> {
@@ -175,6 +188,10 @@ mod tests {
         assert_eq!(named(Method::POST, "/gmail/v1/users/me/messages/send"), Some("gmail.other"));
         assert_eq!(named(Method::POST, "/v1/projects/p/subscriptions/s:pull"), Some("pubsub.pull"));
         assert_eq!(named(Method::PUT, "/v1/projects/p/topics/t"), Some("pubsub.topics.create"));
+        assert_eq!(named(Method::GET, "/admin/directory/v1/users"), Some("directory.users.list"));
+        assert_eq!(named(Method::GET, "/admin/directory/v1/users/a@b.c"), Some("directory.users.get"));
+        assert_eq!(named(Method::GET, "/admin/directory/v1/users/a/aliases"), Some("directory.other"));
+        assert_eq!(named(Method::DELETE, "/admin/directory/v1/users/a"), Some("directory.other"));
         assert_eq!(named(Method::POST, "/token"), Some("oauth.token"));
         assert_eq!(named(Method::GET, "/mailbox"), None);
         assert_eq!(named(Method::GET, "/sandbox/v1/calls"), None);

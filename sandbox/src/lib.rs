@@ -22,6 +22,7 @@ pub mod access;
 pub mod accounts;
 mod consent;
 mod grants;
+pub mod profile;
 pub mod signing;
 
 pub mod action;
@@ -33,6 +34,7 @@ pub mod world_file;
 
 mod api_error;
 mod console;
+pub mod directory;
 mod gate;
 mod gmail;
 mod inspector;
@@ -41,6 +43,7 @@ mod oauth;
 mod pages;
 mod pubsub;
 mod push;
+mod query;
 mod selector;
 mod token;
 
@@ -288,6 +291,7 @@ impl Shared {
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .merge(gmail::routes())
+        .merge(directory::routes())
         .merge(pubsub::routes())
         .merge(inspector::routes())
         .merge(mailbox::routes())

@@ -13,6 +13,7 @@ use crate::calls::CallLog;
 use crate::clock::Clock;
 use crate::compose::{self, Compose, Earlier};
 use crate::dice::Dice;
+use crate::directory::DirectorySettings;
 use crate::faults::Faults;
 use crate::grants::Code;
 use crate::mail::{Label, Letter, MailError, Mailbox};
@@ -78,6 +79,8 @@ pub struct Settings {
     pub page_max: usize,
     /// How notices are written and delivered.
     pub notices: NoticeSettings,
+    /// What the directory answers where Google's documents are silent.
+    pub directory: DirectorySettings,
     /// Pub/Sub may be called without an `Authorization` header, as with Google's emulator.
     pub pubsub_anonymous: bool,
     /// How long a pull that finds nothing is held, in milliseconds of the machine's time.
@@ -92,6 +95,7 @@ impl Default for Settings {
             empty_history_page_percent: 0,
             page_max: 0,
             notices: NoticeSettings::default(),
+            directory: DirectorySettings::default(),
             pubsub_anonymous: true,
             pull_wait_ms: 20_000,
         }

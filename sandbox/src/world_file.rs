@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::compose::{self, Compose};
 use crate::generator::{Generate, MAIL_PER_PERSON_MAX};
 use crate::mail::{Header, LABEL_NAME_BYTES_MAX};
+use crate::profile::Profile;
 use crate::quota::{Limits, Refusal, Table};
 use crate::topics::SubscriptionSettings;
 use crate::world::{Settings, World};
@@ -121,6 +122,9 @@ pub struct PersonEntry {
     /// Mail that is not invented.
     #[serde(default)]
     pub messages: Vec<MessageEntry>,
+    /// What the directory says.
+    #[serde(default)]
+    pub profile: Profile,
 }
 
 fn yes() -> bool {
@@ -228,8 +232,12 @@ impl WorldFile {
         for (index, person) in self.people.iter().enumerate() {
             let place = format!("people[{index}] (`{}`)", person.email);
             person.check(&place)?;
-            if !emails.insert(person.email.to_ascii_lowercase()) {
-                return Err(wrong(place, "`email` is given twice; give each person an address of their own"));
+            let aliases = person.profile.aliases.iter().map(|alias| alias.to_ascii_lowercase());
+            if ![person.email.to_ascii_lowercase()].into_iter().chain(aliases).all(|email| emails.insert(email)) {
+                return Err(wrong(
+                    place,
+                    "`email` or an alias is given twice; give each person addresses of their own",
+                ));
             }
             if !subs.insert(person.sub()) {
                 return Err(wrong(place, "`sub` is given twice; leave it out to have one made from the address"));
@@ -336,6 +344,7 @@ impl PersonEntry {
             is_admin: self.administrator,
             has_mailbox: self.mailbox,
             advanced_protection: self.advanced_protection,
+            profile: self.profile.clone(),
             ..person
         }
     }
