@@ -38,6 +38,9 @@ pub(crate) fn name_of(method: &Method, path: &str) -> Option<Name> {
             if let Some(rest) = path.strip_prefix("/gmail/v1/users/") {
                 return gmail(get, rest);
             }
+            if let Some(rest) = path.strip_prefix("/calendar/") {
+                return Some(calendar(method, rest.strip_prefix("v3/").unwrap_or_default()));
+            }
             if let Some(rest) = path.strip_prefix("/admin/") {
                 return Some(directory(get, rest));
             }
@@ -69,6 +72,25 @@ fn gmail(get: bool, rest: &str) -> Option<Name> {
         }
         _ => name("gmail.other", "/gmail/…"),
     })
+}
+
+fn calendar(method: &Method, rest: &str) -> Name {
+    let parts: Vec<&str> = rest.split('/').collect();
+    match (method.as_str(), parts.as_slice()) {
+        ("GET", ["users", "me", "calendarList"]) => {
+            name("calendar.calendarList.list", "/calendar/v3/users/me/calendarList")
+        }
+        ("GET", ["calendars", _, "events"]) => {
+            name("calendar.events.list", "/calendar/v3/calendars/{calendarId}/events")
+        }
+        ("GET", ["calendars", _, "events", _]) => {
+            name("calendar.events.get", "/calendar/v3/calendars/{calendarId}/events/{eventId}")
+        }
+        ("GET", ["calendars", _, "events", _, "instances"]) => {
+            name("calendar.events.instances", "/calendar/v3/calendars/{calendarId}/events/{eventId}/instances")
+        }
+        _ => name("calendar.other", "/calendar/…"),
+    }
 }
 
 fn directory(get: bool, rest: &str) -> Name {
@@ -188,6 +210,11 @@ mod tests {
         assert_eq!(named(Method::POST, "/gmail/v1/users/me/messages/send"), Some("gmail.other"));
         assert_eq!(named(Method::POST, "/v1/projects/p/subscriptions/s:pull"), Some("pubsub.pull"));
         assert_eq!(named(Method::PUT, "/v1/projects/p/topics/t"), Some("pubsub.topics.create"));
+        let events = "/calendar/v3/calendars/a@b.c/events";
+        assert_eq!(named(Method::GET, events), Some("calendar.events.list"));
+        assert_eq!(named(Method::POST, events), Some("calendar.other"));
+        assert_eq!(named(Method::GET, &format!("{events}/x/instances")), Some("calendar.events.instances"));
+        assert_eq!(named(Method::GET, "/calendar"), None, "that is a page");
         assert_eq!(named(Method::GET, "/admin/directory/v1/users"), Some("directory.users.list"));
         assert_eq!(named(Method::GET, "/admin/directory/v1/users/a@b.c"), Some("directory.users.get"));
         assert_eq!(named(Method::GET, "/admin/directory/v1/users/a/aliases"), Some("directory.other"));

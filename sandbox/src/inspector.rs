@@ -19,6 +19,7 @@ use crate::Shared;
 use crate::access::AccessLevel;
 use crate::accounts::PersonSwitch;
 use crate::action::MailAction;
+use crate::agenda::CalendarAction;
 use crate::faults::{RULES_MAX, Rule};
 use crate::pages;
 use crate::profile::DirectoryAction;
@@ -41,6 +42,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/sandbox/v1/faults", get(read_faults).post(add_fault).delete(clear_faults))
         .route("/sandbox/v1/calls", get(read_calls).delete(clear_calls))
         .route("/sandbox/v1/mail", post(act))
+        .route("/sandbox/v1/calendar", post(plan))
         .route("/sandbox/v1/directory", post(edit_directory))
         .route("/sandbox/v1/people", get(read_people))
         .route("/sandbox/v1/people/{email}", post(switch_person))
@@ -243,6 +245,13 @@ async fn act(State(shared): State<Arc<Shared>>, body: Body<Value>) -> Answer {
     let (person, action) = person_and::<MailAction>(body)?;
     let done = shared.with_world(|world| world.act(&person, &action)).map_err(|error| bad(error.to_string()))?;
     Ok(Json(json!(done)))
+}
+
+/// `{"person": "ines@example.com", "action": "delete", "id": "…"}`
+async fn plan(State(shared): State<Arc<Shared>>, body: Body<Value>) -> Answer {
+    let (person, action) = person_and::<CalendarAction>(body)?;
+    let done = shared.with_world(|world| world.plan(&person, &action));
+    Ok(Json(json!({"id": done.map_err(|error| bad(error.to_string()))?})))
 }
 
 /// `{"person": "ines@example.com", "action": "rename", "email": "ines.prado@example.com"}`

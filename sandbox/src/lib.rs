@@ -20,9 +20,11 @@ pub mod world;
 
 pub mod access;
 pub mod accounts;
+pub mod agenda;
 mod consent;
 mod grants;
 pub mod profile;
+pub mod recurrence;
 pub mod signing;
 
 pub mod action;
@@ -33,6 +35,7 @@ mod state_file;
 pub mod world_file;
 
 mod api_error;
+pub mod calendar;
 mod console;
 pub mod directory;
 mod gate;
@@ -292,6 +295,7 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .merge(gmail::routes())
         .merge(directory::routes())
+        .merge(calendar::routes())
         .merge(pubsub::routes())
         .merge(inspector::routes())
         .merge(mailbox::routes())

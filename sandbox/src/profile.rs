@@ -40,6 +40,8 @@ pub struct Profile {
     pub delegated_administrator: bool,
     /// Place in the tree of units; `/` when empty.
     pub unit: String,
+    /// IANA name of the time zone in which they live.
+    pub zone: String,
     /// When the account was made; long ago when absent.
     pub created_at: Option<Timestamp>,
     /// When it was deleted last.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::accounts::Identity;
+use crate::agenda::Agenda;
+use crate::calendar::CalendarSettings;
 use crate::calls::CallLog;
 use crate::clock::Clock;
 use crate::compose::{self, Compose, Earlier};
@@ -39,6 +41,9 @@ pub struct World {
     pub identity: Identity,
     /// Mailboxes by `sub`.
     pub mail: BTreeMap<String, Mailbox>,
+    /// Calendars and events.
+    #[serde(default)]
+    pub agenda: Agenda,
     /// Topics and subscriptions.
     pub pubsub: PubSub,
     /// Gmail's limits and what was spent.
@@ -79,6 +84,8 @@ pub struct Settings {
     pub page_max: usize,
     /// How notices are written and delivered.
     pub notices: NoticeSettings,
+    /// What the calendars do where Google's documents are silent.
+    pub calendar: CalendarSettings,
     /// What the directory answers where Google's documents are silent.
     pub directory: DirectorySettings,
     /// Pub/Sub may be called without an `Authorization` header, as with Google's emulator.
@@ -95,6 +102,7 @@ impl Default for Settings {
             empty_history_page_percent: 0,
             page_max: 0,
             notices: NoticeSettings::default(),
+            calendar: CalendarSettings::default(),
             directory: DirectorySettings::default(),
             pubsub_anonymous: true,
             pull_wait_ms: 20_000,
@@ -109,6 +117,7 @@ impl World {
             clock,
             identity,
             mail: BTreeMap::new(),
+            agenda: Agenda::default(),
             pubsub: PubSub::default(),
             quota: Quota::default(),
             faults: Faults::default(),
