@@ -641,6 +641,15 @@ impl World {
         id
     }
 
+    /// Puts something that nobody organizes into a calendar that is nobody's.
+    pub(crate) fn put_holiday(&mut self, calendar: &str, entry: &EventEntry) {
+        let nobody = Person::new("", "", "", None);
+        let zone = self.agenda.calendars.get(calendar).map(|calendar| calendar.zone.clone()).unwrap_or_default();
+        if let Ok(event) = written(entry, &nobody, calendar, &zone, self.clock.now(), &mut self.dice) {
+            self.put_event(event);
+        }
+    }
+
     fn show_to(&mut self, email: &str, id: &str) {
         let sub = self.identity.person_by_email(email).map(|person| person.sub.clone());
         if let Some(calendar) = sub.and_then(|sub| self.open_calendar(&sub)) {
@@ -653,14 +662,20 @@ impl World {
         if let Some(calendar) = self.agenda.calendars.get_mut(calendar) {
             calendar.touch(id, now, |copy| (copy.gone, copy.removed_by_owner) = (false, false));
         }
+        self.calendar_changed(calendar);
     }
 
     /// Notes a change of an event in every calendar that shows it.
     fn changed(&mut self, id: &str) {
         let now = self.clock.now();
         let shown = |calendar: &&mut Calendar| calendar.copies.get(id).is_some_and(|copy| !copy.gone);
+        let mut touched = Vec::new();
         for calendar in self.agenda.calendars.values_mut().filter(shown) {
             calendar.touch(id, now, |_| ());
+            touched.push(calendar.id.clone());
+        }
+        for calendar in touched {
+            self.calendar_changed(&calendar);
         }
     }
 
@@ -858,6 +873,7 @@ impl World {
         if let Some(calendar) = self.agenda.calendars.get_mut(calendar).filter(|known| known.copies.contains_key(id)) {
             calendar.touch(id, now, |copy| (copy.gone, copy.removed_by_owner) = (true, by_owner));
         }
+        self.calendar_changed(calendar);
     }
 
     /// The events of a calendar that a person sees as the calendar's page shows them: occurrences, first ones first.

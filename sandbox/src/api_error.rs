@@ -189,6 +189,11 @@ impl ApiError {
         ApiError { reason: "badRequest", ..ApiError::invalid_argument(message) }
     }
 
+    /// 400 for a channel that can't be opened.
+    pub(crate) fn of_channel(reason: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { reason, ..ApiError::invalid_argument(message) }
+    }
+
     /// 501 for what Google can and this sandbox can't.
     pub(crate) fn not_here(message: impl Into<String>) -> ApiError {
         ApiError::new(501, "UNIMPLEMENTED", "notImplemented", message)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawQuery, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use base64::Engine as _;
@@ -33,6 +34,29 @@ const SCOPE: &str = "https://www.googleapis.com/auth/calendar.readonly";
 /// Parameters that may differ from request to request with one token. `timeMin` and `timeMax` travel in the token.
 const TOKEN_FREE: [&str; 7] =
     ["pageToken", "syncToken", "maxResults", "timeMin", "timeMax", "showDeleted", "showHidden"];
+/// The parameters of `events.list`; `events.watch` has the same.
+const LIST_PARAMETERS: [&str; 18] = [
+    "alwaysIncludeEmail",
+    "eventTypes",
+    "iCalUID",
+    "maxAttendees",
+    "maxResults",
+    "orderBy",
+    "pageToken",
+    "privateExtendedProperty",
+    "q",
+    "sharedExtendedProperty",
+    "showDeleted",
+    "showHiddenInvitations",
+    "singleEvents",
+    "syncToken",
+    "timeMax",
+    "timeMin",
+    "timeZone",
+    "updatedMin",
+];
+/// Longest body of a request.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 /// What may not stand beside a sync token (the guide on synchronization).
 const FORBIDDEN: [&str; 8] = [
     "iCalUID",
@@ -69,12 +93,16 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
+        return ApiError::invalid_body("Request payload is too large.").into_response();
+    };
     let path = parts.uri.path();
     let name = calls::name_of(&parts.method, path).map_or("calendar.other", |name| name.call);
     let authorization = authorization(&parts.headers);
-    let answered = shared.with_world(|world| call(world, name, path, query.as_deref(), authorization));
+    let answered = shared.with_world(|world| call(world, name, path, query.as_deref(), authorization, &body));
     match answered {
+        Ok(Value::Null) => StatusCode::NO_CONTENT.into_response(),
         Ok(value) => tagged(&parts.headers, &value),
         Err(error) => error.into_response(),
     }
@@ -86,6 +114,7 @@ fn call(
     path: &str,
     query: Option<&str>,
     authorization: Option<&str>,
+    body: &[u8],
 ) -> Result<Value, ApiError> {
     let now = world.clock.now();
     let caller = world.identity.authenticate(now, authorization).map_err(ApiError::unauthenticated)?;
@@ -102,7 +131,11 @@ fn call(
         "calendar.events.list" => (events(world, &caller, &query, id(0))?, EVENTS),
         "calendar.events.instances" => (instances(world, &caller, &query, id(0), id(2))?, EVENTS),
         "calendar.events.get" => (event(world, &caller, &query, id(0), id(2))?, EVENT),
-        _ => return Err(ApiError::not_found()),
+        "calendar.events.watch" => (watch(world, &caller, &query, id(0), body)?, CHANNEL),
+        _ => {
+            query.allow(&[])?;
+            return world.stop_channel(&caller, body).map(|()| Value::Null);
+        }
     };
     match query.one("fields") {
         None => Ok(value),
@@ -632,26 +665,7 @@ impl Item {
 }
 
 fn events(world: &mut World, caller: &Caller, query: &Query, id: &str) -> Result<Value, ApiError> {
-    query.allow(&[
-        "alwaysIncludeEmail",
-        "eventTypes",
-        "iCalUID",
-        "maxAttendees",
-        "maxResults",
-        "orderBy",
-        "pageToken",
-        "privateExtendedProperty",
-        "q",
-        "sharedExtendedProperty",
-        "showDeleted",
-        "showHiddenInvitations",
-        "singleEvents",
-        "syncToken",
-        "timeMax",
-        "timeMin",
-        "timeZone",
-        "updatedMin",
-    ])?;
+    query.allow(&LIST_PARAMETERS)?;
     let reader = Reader::new(world, caller, query, id)?;
     let purpose = query.purpose(&format!("events/{}/{}", caller.sub, reader.calendar.id), &TOKEN_FREE);
     let (role, epoch, current) = (reader.role_word(), reader.calendar.epoch, reader.calendar.current);
@@ -830,6 +844,13 @@ fn event(world: &World, caller: &Caller, query: &Query, id: &str, event: &str) -
     Ok(reader.value(&series.at(&slot), copy))
 }
 
+/// A channel for the events of a calendar that the caller may read.
+fn watch(world: &mut World, caller: &Caller, query: &Query, id: &str, body: &[u8]) -> Result<Value, ApiError> {
+    query.allow(&LIST_PARAMETERS)?;
+    let calendar = Reader::new(world, caller, query, id)?.calendar.id.clone();
+    world.open_channel(caller, &calendar, body)
+}
+
 // Schemas: the names that `fields` may use, from the discovery document.
 
 static EVENT_REMINDER: &[Field] = &[leaf("method"), leaf("minutes")];
@@ -994,3 +1015,15 @@ static CALENDAR_LIST_ENTRY: &[Field] = &[
 ];
 static CALENDAR_LIST: &[Field] =
     &[leaf("etag"), nest("items", CALENDAR_LIST_ENTRY), leaf("kind"), leaf("nextPageToken"), leaf("nextSyncToken")];
+static CHANNEL: &[Field] = &[
+    leaf("address"),
+    leaf("expiration"),
+    leaf("id"),
+    leaf("kind"),
+    leaf("params"),
+    leaf("payload"),
+    leaf("resourceId"),
+    leaf("resourceUri"),
+    leaf("token"),
+    leaf("type"),
+];

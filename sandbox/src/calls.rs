@@ -89,6 +89,10 @@ fn calendar(method: &Method, rest: &str) -> Name {
         ("GET", ["calendars", _, "events", _, "instances"]) => {
             name("calendar.events.instances", "/calendar/v3/calendars/{calendarId}/events/{eventId}/instances")
         }
+        ("POST", ["calendars", _, "events", "watch"]) => {
+            name("calendar.events.watch", "/calendar/v3/calendars/{calendarId}/events/watch")
+        }
+        ("POST", ["channels", "stop"]) => name("calendar.channels.stop", "/calendar/v3/channels/stop"),
         _ => name("calendar.other", "/calendar/…"),
     }
 }

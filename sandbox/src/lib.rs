@@ -28,6 +28,7 @@ pub mod recurrence;
 pub mod signing;
 
 pub mod action;
+mod appointments;
 pub mod generator;
 mod phrases;
 pub mod script;
@@ -36,6 +37,7 @@ pub mod world_file;
 
 mod api_error;
 pub mod calendar;
+pub mod channels;
 mod console;
 pub mod directory;
 mod gate;
@@ -44,6 +46,7 @@ mod inspector;
 mod mailbox;
 mod oauth;
 mod pages;
+mod planner;
 mod pubsub;
 mod push;
 mod query;
@@ -194,6 +197,7 @@ impl Sandbox {
         tasks.spawn(push::deliver(shared.clone()));
         tasks.spawn(script::play(shared.clone()));
         tasks.spawn(push::forward(shared.clone()));
+        tasks.spawn(channels::speak(shared.clone()));
         tasks.spawn(save_now_and_then(shared.clone()));
         Ok(Sandbox { shared, router, tasks })
     }
@@ -299,6 +303,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(pubsub::routes())
         .merge(inspector::routes())
         .merge(mailbox::routes())
+        .merge(planner::routes())
         .merge(oauth::routes())
         .merge(token::routes())
         .merge(console::routes())

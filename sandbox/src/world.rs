@@ -12,6 +12,7 @@ use crate::accounts::Identity;
 use crate::agenda::Agenda;
 use crate::calendar::CalendarSettings;
 use crate::calls::CallLog;
+use crate::channels::{Channel, ChannelSettings, Message};
 use crate::clock::Clock;
 use crate::compose::{self, Compose, Earlier};
 use crate::dice::Dice;
@@ -44,6 +45,9 @@ pub struct World {
     /// Calendars and events.
     #[serde(default)]
     pub agenda: Agenda,
+    /// Push channels of calendars, by id.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Channel>,
     /// Topics and subscriptions.
     pub pubsub: PubSub,
     /// Gmail's limits and what was spent.
@@ -64,6 +68,9 @@ pub struct World {
     /// Notices on their way to a Pub/Sub outside; not saved.
     #[serde(skip)]
     pub(crate) outgoing: VecDeque<Outgoing>,
+    /// Messages on their way to channels; not saved.
+    #[serde(skip)]
+    pub(crate) messages: VecDeque<Message>,
     /// Whether notices leave the sandbox.
     #[serde(skip)]
     pub(crate) publishes_outside: bool,
@@ -84,6 +91,8 @@ pub struct Settings {
     pub page_max: usize,
     /// How notices are written and delivered.
     pub notices: NoticeSettings,
+    /// What happens to the messages of push channels.
+    pub channels: ChannelSettings,
     /// What the calendars do where Google's documents are silent.
     pub calendar: CalendarSettings,
     /// What the directory answers where Google's documents are silent.
@@ -102,6 +111,7 @@ impl Default for Settings {
             empty_history_page_percent: 0,
             page_max: 0,
             notices: NoticeSettings::default(),
+            channels: ChannelSettings::default(),
             calendar: CalendarSettings::default(),
             directory: DirectorySettings::default(),
             pubsub_anonymous: true,
@@ -118,6 +128,7 @@ impl World {
             identity,
             mail: BTreeMap::new(),
             agenda: Agenda::default(),
+            channels: BTreeMap::new(),
             pubsub: PubSub::default(),
             quota: Quota::default(),
             faults: Faults::default(),
@@ -127,6 +138,7 @@ impl World {
             dice: Dice::new(seed),
             calls: CallLog::default(),
             outgoing: VecDeque::new(),
+            messages: VecDeque::new(),
             publishes_outside: false,
         };
         world.open_mailboxes();

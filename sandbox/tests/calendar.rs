@@ -464,3 +464,214 @@ async fn calendars_can_be_steered_over_http_and_outlive_a_restart() {
     let older: intail_sandbox::World = serde_json::from_value(older).unwrap();
     assert!(older.agenda.events.is_empty(), "a world that was saved before there were calendars still loads");
 }
+
+/// One message as it reached an address: its headers by name.
+type Heard = std::collections::BTreeMap<String, String>;
+
+/// Somebody who listens; answers with the statuses in turn, the last one for ever.
+async fn listener(statuses: &'static [u16]) -> (String, tokio::sync::mpsc::UnboundedReceiver<Heard>) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let hear = move |headers: axum::http::HeaderMap, body: String| {
+        let place = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).min(statuses.len() - 1);
+        let heard = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        let _ = sender.send(heard.chain([("body".to_owned(), body)]).collect());
+        async move { axum::http::StatusCode::from_u16(statuses[place]).unwrap() }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/notices", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/notices", axum::routing::post(hear));
+    let serving = axum::serve(listener, router).into_future();
+    #[expect(clippy::disallowed_methods, reason = "the listener ends with its test")]
+    tokio::spawn(serving);
+    (address, receiver)
+}
+
+impl Workspace {
+    async fn post(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
+        let address = format!("{}/calendar/v3/{path}", self.sandbox.url());
+        let answer = self.client.post(address).bearer_auth(token).json(&body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
+    }
+
+    async fn watch(&self, id: &str, address: &str) -> Value {
+        self.watch_for(id, address, 3_600).await
+    }
+
+    async fn watch_for(&self, id: &str, address: &str, seconds: u32) -> Value {
+        let params = json!({"ttl": seconds.to_string()});
+        let body = json!({"id": id, "type": "web_hook", "address": address, "token": "secret", "params": params});
+        let (status, value) = self.post(&self.ines, "calendars/primary/events/watch", body).await;
+        assert_eq!(status, 200, "{value}");
+        value
+    }
+}
+
+#[tokio::test]
+async fn a_channel_says_sync_first_and_then_that_something_exists() {
+    let workspace = Workspace::open().await;
+    let (address, mut heard) = listener(&[200]).await;
+    let channel = workspace.watch("channel-1", &address).await;
+    assert_eq!((&channel["kind"], &channel["token"]), (&json!("api#channel"), &json!("secret")));
+    assert_eq!(channel["expiration"], "1793610000000");
+    let first = heard.recv().await.unwrap();
+    assert_eq!((first["x-goog-resource-state"].as_str(), first["x-goog-message-number"].as_str()), ("sync", "1"));
+    assert_eq!(first["x-goog-channel-id"], "channel-1");
+    assert_eq!(first["x-goog-channel-token"], "secret");
+    assert_eq!(first["x-goog-channel-expiration"], "Mon, 02 Nov 2026 09:00:00 GMT");
+    assert_eq!(first["x-goog-resource-id"], channel["resourceId"].as_str().unwrap());
+    assert!(first["x-goog-resource-uri"].contains("/calendars/ines%40example.com/events"));
+    assert_eq!(first["body"], "", "nothing is told but to look");
+    let mut number = 1;
+    for _ in 0..5 {
+        workspace.create(json!({"title": "x", "start": "2026-11-03"}));
+        let message = heard.recv().await.unwrap();
+        let next: u64 = message["x-goog-message-number"].parse().unwrap();
+        assert!(message["x-goog-resource-state"] == "exists" && next > number);
+        number = next;
+    }
+    assert!(number > 6, "numbers have gaps");
+    let other = workspace.watch("channel-2", &address).await;
+    assert_eq!(heard.recv().await.unwrap()["x-goog-channel-id"], "channel-2");
+    assert_eq!(other["resourceId"], channel["resourceId"], "two channels may overlap");
+}
+
+#[tokio::test]
+async fn a_stopped_an_ended_and_a_revoked_channel_are_quiet() {
+    let workspace = Workspace::open().await;
+    let (address, mut heard) = listener(&[200]).await;
+    let stopped = workspace.watch("stopped", &address).await;
+    let sync = heard.recv().await.unwrap();
+    assert_eq!(sync["x-goog-resource-state"], "sync");
+    let body = json!({"id": "stopped", "resourceId": stopped["resourceId"]});
+    assert_eq!(workspace.post(&workspace.bo, "channels/stop", body.clone()).await.0, 404, "it is not Bo's");
+    assert_eq!(workspace.post(&workspace.ines, "channels/stop", body.clone()).await.0, 204);
+    assert_eq!(workspace.post(&workspace.ines, "channels/stop", body).await.0, 404);
+    workspace.create(json!({"title": "x", "start": "2026-11-03"}));
+    workspace.watch("short", &address).await;
+    assert_eq!(heard.recv().await.unwrap()["x-goog-channel-id"], "short", "the stopped one said nothing");
+    workspace.pass(3_600);
+    let workspace = Workspace { ines: token(&workspace.sandbox, INES, CALENDAR), ..workspace };
+    workspace.create(json!({"title": "x", "start": "2026-11-03"}));
+    workspace.watch("revoked", &address).await;
+    assert_eq!(heard.recv().await.unwrap()["x-goog-channel-id"], "revoked", "the ended one said nothing");
+    let revoke =
+        workspace.client.post(format!("{}/revoke", workspace.sandbox.url())).form(&[("token", &workspace.ines)]);
+    assert_eq!(revoke.send().await.unwrap().status().as_u16(), 200);
+    workspace.create(json!({"title": "x", "start": "2026-11-03"}));
+    let workspace = Workspace { ines: token(&workspace.sandbox, BO, CALENDAR), ..workspace };
+    workspace.watch("bos", &address).await;
+    assert_eq!(heard.recv().await.unwrap()["x-goog-channel-id"], "bos", "nor did the revoked one");
+}
+
+#[tokio::test]
+async fn a_message_comes_again_after_trouble_and_not_after_a_refusal() {
+    let workspace = Workspace::open().await;
+    let (address, mut heard) = listener(&[503, 200, 404, 200]).await;
+    workspace.watch_for("channel", &address, 30 * 24 * 3_600).await;
+    let first = heard.recv().await.unwrap();
+    // The second try waits for the sandbox's own clock, which moves only here.
+    let second = async {
+        loop {
+            tokio::select! {
+                biased;
+                Some(again) = heard.recv() => return again,
+                () = tokio::task::yield_now() => workspace.pass(1),
+            }
+        }
+    };
+    let again = second.await;
+    assert_eq!(first["x-goog-message-number"], again["x-goog-message-number"]);
+    workspace.create(json!({"title": "refused", "start": "2026-11-03"}));
+    let refused = heard.recv().await.unwrap();
+    workspace.pass(600);
+    workspace.create(json!({"title": "later", "start": "2026-11-03"}));
+    let later = heard.recv().await.unwrap();
+    assert_ne!(refused["x-goog-message-number"], later["x-goog-message-number"]);
+}
+
+#[tokio::test]
+async fn a_channel_needs_an_id_of_its_own_and_a_safe_address() {
+    let workspace = Workspace::open().await;
+    let (address, _heard) = listener(&[200]).await;
+    workspace.watch("taken", &address).await;
+    let good = json!({"id": "new", "type": "web_hook", "address": address, "token": "t"});
+    let changed = |name: &str, value: Value| {
+        let mut body = good.clone();
+        body[name] = value;
+        body
+    };
+    for (body, reason) in [
+        (changed("id", json!("taken")), "channelIdNotUnique"),
+        (changed("id", json!("x".repeat(65))), "channelIdInvalid"),
+        (changed("address", json!("http://intail.example/notices")), "push.webhookUrlNotHttps"),
+        (changed("type", json!("mail")), "channelUnknown"),
+        (changed("token", json!("t".repeat(257))), "invalid"),
+        (changed("expiration", json!(1)), "channelExpired"),
+    ] {
+        let (status, value) = workspace.post(&workspace.ines, "calendars/primary/events/watch", body).await;
+        assert_eq!((status, value["error"]["errors"][0]["reason"].as_str()), (400, Some(reason)));
+    }
+    let (status, _) = workspace.post(&workspace.bo, "calendars/ines@example.com/events/watch", good.clone()).await;
+    assert_eq!(status, 404, "who may not read may not watch");
+    workspace.sandbox.world(|world| world.settings.channels.expiration_as_number = true);
+    let (_, value) = workspace.post(&workspace.ines, "calendars/primary/events/watch", good).await;
+    assert!(value["expiration"].is_i64());
+}
+
+#[tokio::test]
+async fn the_calendar_page_adds_moves_cancels_declines_and_deletes() {
+    let workspace = Workspace::open().await;
+    let (url, client) = (workspace.sandbox.url().to_owned(), &workspace.client);
+    let browse = async |email: &str| {
+        let body = json!({"email": email});
+        let answer = client.post(format!("{url}/sandbox/v1/sign-in")).json(&body).send().await.unwrap();
+        answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let (ines, bo) = (browse(INES).await, browse(BO).await);
+    let get = async |cookie: &str, path: &str| {
+        let answer = client.get(format!("{url}{path}")).header("cookie", cookie).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    // The form's answer leads to the page, which the client follows to: 200 is the page, anything else a refusal.
+    let post = async |cookie: &str, path: &str, form: &[(&str, &str)]| {
+        let request = client.post(format!("{url}{path}")).header("cookie", cookie).form(form);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let form = [
+        ("title", "<b>Stand-up</b>"),
+        ("day", "2026-11-03"),
+        ("time", "09:00"),
+        ("minutes", "15"),
+        ("repeats", "FREQ=DAILY"),
+        ("guests", "bo@example.com, guest@outside.example"),
+    ];
+    assert_eq!(post(&ines, "/calendar/create", &form).await, 200);
+    let (_, shown) = get(&ines, "/calendar").await;
+    assert!(shown.contains("&#60;b&#62;Stand-up") && !shown.contains("<b>Stand-up"));
+    let series = workspace.sandbox.world(|world| world.agenda.events.keys().next().unwrap().clone());
+    let slot = |stamp: &str| format!("{series}_{stamp}");
+    let (second, third) = (slot("20261104T080000Z"), slot("20261105T080000Z"));
+    assert_eq!(
+        post(&ines, "/calendar/act", &[("action", "move"), ("id", &second), ("start", "2026-11-04T11:30")]).await,
+        200
+    );
+    assert_eq!(post(&ines, "/calendar/act", &[("action", "delete"), ("id", &third)]).await, 200);
+    assert_eq!(post(&bo, "/calendar/act", &[("action", "declined"), ("id", &series)]).await, 200);
+    let (_, shown) = get(&bo, "/calendar?from=2026-11-03").await;
+    assert!(shown.contains("11:30") && shown.contains("bo@example.com: declined"));
+    assert!(!shown.contains("Thursday, 5 November 2026"), "the cancelled one is gone");
+    let listed = workspace.events(&workspace.bo, "").await;
+    assert_eq!(ids(&listed), [&series, &second, &third], "applications see the same");
+    assert_eq!(
+        post(&bo, "/calendar/act", &[("action", "move"), ("id", &series), ("start", "2026-11-04T11:30")]).await,
+        422
+    );
+    assert_eq!(post(&ines, "/calendar/act", &[("action", "dance"), ("id", &series)]).await, 400);
+    assert_eq!(post(&ines, "/calendar/act", &[("action", "delete_series"), ("series", &series)]).await, 200);
+    assert!(get(&ines, "/calendar").await.1.contains("Nothing in these days"));
+    let foreign =
+        client.post(format!("{url}/calendar/act")).header("cookie", &ines).header("sec-fetch-site", "cross-site");
+    assert_eq!(foreign.form(&[("action", "delete")]).send().await.unwrap().status().as_u16(), 403);
+}
