@@ -3,7 +3,9 @@
 //! for one person, one calendar and one set of parameters; it comes on the last page only; and nobody sees more of an
 //! event than their role and its visibility allow.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use axum::Router;
@@ -123,13 +125,14 @@ fn call(
     }
     world.quota.count(&caller, Counted::Calendar, now)?;
     world.open_calendar(&caller.sub);
+    let empty = world.dice.percent(world.settings.calendar.empty_page_percent);
     let query = Query::parse(query);
     let ids: Vec<String> = path.trim_start_matches("/calendar/v3/calendars/").split('/').map(decode).collect();
     let id = |place: usize| ids.get(place).map(String::as_str).unwrap_or_default();
     let (value, schema) = match name {
-        "calendar.calendarList.list" => (calendars(world, &caller, &query)?, CALENDAR_LIST),
-        "calendar.events.list" => (events(world, &caller, &query, id(0))?, EVENTS),
-        "calendar.events.instances" => (instances(world, &caller, &query, id(0), id(2))?, EVENTS),
+        "calendar.calendarList.list" => (calendars(world, &caller, &query, empty)?, CALENDAR_LIST),
+        "calendar.events.list" => (events(world, &caller, &query, id(0), empty)?, EVENTS),
+        "calendar.events.instances" => (instances(world, &caller, &query, id(0), id(2), empty)?, EVENTS),
         "calendar.events.get" => (event(world, &caller, &query, id(0), id(2))?, EVENT),
         "calendar.events.watch" => (watch(world, &caller, &query, id(0), body)?, CHANNEL),
         _ => {
@@ -219,36 +222,54 @@ struct Page<T> {
     change: u64,
 }
 
-/// Cuts a page out of items in order of their keys.
-fn page<T>(
-    world: &mut World,
-    query: &Query,
-    purpose: &str,
-    current: u64,
-    sizes: (u64, u64),
-    mut items: Vec<(String, T)>,
-) -> Result<Page<T>, ApiError> {
-    let wanted = query.number("maxResults", "max_results", "TYPE_INT32")?.unwrap_or(sizes.0);
-    if wanted == 0 {
-        return Err(ApiError::bad_request("Invalid value for maxResults: 0"));
+/// Which page of a list is wanted.
+struct Place {
+    purpose: String,
+    size: usize,
+    /// The key behind which it begins; empty for the first page.
+    after: String,
+    change: u64,
+    /// It comes without items, as Google's sometimes do. Never twice in a row.
+    may_be_empty: bool,
+}
+
+impl Place {
+    fn read(
+        world: &World,
+        query: &Query,
+        kind: &str,
+        current: u64,
+        sizes: (u64, u64),
+        empty: bool,
+    ) -> Result<Place, ApiError> {
+        let wanted = query.number("maxResults", "max_results", "TYPE_INT32")?.unwrap_or(sizes.0);
+        if wanted == 0 {
+            return Err(ApiError::bad_request("Invalid value for maxResults: 0"));
+        }
+        let size = usize::try_from(wanted.min(sizes.1)).unwrap_or(1);
+        let size = if world.settings.page_max == 0 { size } else { size.min(world.settings.page_max) };
+        // A page belongs to its listing, with all that the listing was asked for with.
+        let purpose = query.purpose(kind, &["pageToken", "maxResults"]);
+        let Some(token) = query.one("pageToken") else {
+            return Ok(Place { purpose, size, after: String::new(), change: current, may_be_empty: empty });
+        };
+        let token = PageToken::read(token, &purpose)?;
+        let after = token.word.get(1..).unwrap_or_default().to_owned();
+        let change = u64::try_from(token.number).unwrap_or(current);
+        Ok(Place { purpose, size, after, change, may_be_empty: empty && !token.word.starts_with('e') })
     }
-    let size = usize::try_from(wanted.min(sizes.1)).unwrap_or(1);
-    let size = if world.settings.page_max == 0 { size } else { size.min(world.settings.page_max) };
-    // A page belongs to its listing, with all that the listing was asked for with.
-    let purpose = query.purpose(purpose, &["pageToken", "maxResults"]);
-    let place = query.one("pageToken").map(|token| PageToken::read(token, &purpose)).transpose()?;
-    let change = place.as_ref().and_then(|place| u64::try_from(place.number).ok()).unwrap_or(current);
-    let (was_empty, after) = match &place {
-        None => (false, None),
-        Some(place) => (place.word.starts_with('e'), place.word.get(1..).filter(|key| !key.is_empty())),
-    };
+}
+
+/// Cuts a page out of items in order of their keys.
+fn page<T>(place: Place, mut items: Vec<(String, T)>) -> Page<T> {
+    let Place { purpose, size, after, change, may_be_empty } = place;
     items.sort_by(|(left, _), (right, _)| left.cmp(right));
-    let begin = after.map_or(0, |after| items.partition_point(|(key, _)| key.as_str() <= after));
+    let begin = items.partition_point(|(key, _)| *key <= after);
     let number = i64::try_from(change).unwrap_or(i64::MAX);
     let rest: Vec<(String, T)> = items.drain(begin..).collect();
-    if !rest.is_empty() && !was_empty && world.dice.percent(world.settings.calendar.empty_page_percent) {
-        let token = PageToken { number, word: format!("e{}", after.unwrap_or_default()) };
-        return Ok(Page { items: Vec::new(), next: Some(token.write(&purpose)), change });
+    if !rest.is_empty() && may_be_empty {
+        let token = PageToken { number, word: format!("e{after}") };
+        return Page { items: Vec::new(), next: Some(token.write(&purpose)), change };
     }
     let more = rest.len() > size;
     let mut last = String::new();
@@ -258,12 +279,12 @@ fn page<T>(
         items.push(item);
     }
     let next = more.then(|| PageToken { number, word: format!("p{last}") }.write(&purpose));
-    Ok(Page { items, next, change })
+    Page { items, next, change }
 }
 
 // Calendars -----------------------------------------------------------------------------------------------------------
 
-fn calendars(world: &mut World, caller: &Caller, query: &Query) -> Result<Value, ApiError> {
+fn calendars(world: &World, caller: &Caller, query: &Query, empty: bool) -> Result<Value, ApiError> {
     query.allow(&[
         "maxResults",
         "minAccessRole",
@@ -301,7 +322,8 @@ fn calendars(world: &mut World, caller: &Caller, query: &Query) -> Result<Value,
             None => {}
         }
     }
-    let page = page(world, query, &purpose, list.current, (100, 250), items)?;
+    let place = Place::read(world, query, &purpose, list.current, (100, 250), empty)?;
+    let page = page(place, items);
     let mut answer = json!({"kind": "calendar#calendarList", "etag": etag_of(&json!(page.items)), "items": page.items});
     match page.next {
         Some(next) => answer["nextPageToken"] = next.into(),
@@ -646,12 +668,12 @@ impl Wanted {
 }
 
 /// An entry of a list before it is written.
-struct Item {
-    event: Event,
-    copy: Copy,
+struct Item<'a> {
+    event: Cow<'a, Event>,
+    copy: Cow<'a, Copy>,
 }
 
-impl Item {
+impl Item<'_> {
     fn key(&self, reader: &Reader<'_>, order: Option<&str>, since: bool) -> String {
         let ms = |at: Timestamp| format!("{:020}", i128::from(at.as_millisecond()) + 1_000_000_000_000_000);
         let first = match order {
@@ -664,7 +686,7 @@ impl Item {
     }
 }
 
-fn events(world: &mut World, caller: &Caller, query: &Query, id: &str) -> Result<Value, ApiError> {
+fn events(world: &World, caller: &Caller, query: &Query, id: &str, empty: bool) -> Result<Value, ApiError> {
     query.allow(&LIST_PARAMETERS)?;
     let reader = Reader::new(world, caller, query, id)?;
     let purpose = query.purpose(&format!("events/{}/{}", caller.sub, reader.calendar.id), &TOKEN_FREE);
@@ -680,13 +702,15 @@ fn events(world: &mut World, caller: &Caller, query: &Query, id: &str) -> Result
         }
         Some(other) => return Err(unknown_value("order_by", other)),
     }
-    let items = listed(&reader, &wanted);
+    let place = Place::read(world, query, &purpose, current, (250, 2_500), empty)?;
+    // In the order of ids a page is found without looking at the others: some calendars are very long.
+    let plain = order.is_none() && !wanted.single && wanted.since.is_none();
+    let (after, most) = if plain { (place.after.as_str(), place.size + 1) } else { ("", usize::MAX) };
+    let items = listed(&reader, &wanted, after, most);
     let items = items.into_iter().map(|item| (item.key(&reader, order, wanted.since.is_some()), item)).collect();
-    let bare = answer_of(&reader);
-    let page = page(world, query, &purpose, current, (250, 2_500), items)?;
-    let reader = Reader::new(world, caller, query, id)?;
+    let page = page(place, items);
     let values: Vec<Value> = page.items.iter().map(|item| reader.value(&item.event, &item.copy)).collect();
-    let mut answer = bare;
+    let mut answer = answer_of(&reader);
     answer["etag"] = etag_of(&json!([current, values])).into();
     answer["items"] = values.into();
     // Without an order of its own the list can be continued; after a search or `updatedMin` nothing can be.
@@ -718,11 +742,15 @@ fn answer_of(reader: &Reader<'_>) -> Value {
     })
 }
 
-/// Everything in a calendar that is wanted.
-fn listed(reader: &Reader<'_>, wanted: &Wanted) -> Vec<Item> {
+/// What in a calendar is wanted, in the order of ids: behind `after`, and not more than `most`.
+fn listed<'a>(reader: &Reader<'a>, wanted: &Wanted, after: &str, most: usize) -> Vec<Item<'a>> {
     let agenda = &reader.world.agenda;
     let mut items = Vec::new();
-    for (id, copy) in &reader.calendar.copies {
+    let behind = (Bound::Excluded(after), Bound::Unbounded);
+    for (id, copy) in reader.calendar.copies.range::<str, _>(behind) {
+        if items.len() >= most {
+            break;
+        }
         let Some(event) = agenda.events.get(id).filter(|event| wanted.fits(reader, event, copy)) else {
             continue;
         };
@@ -736,9 +764,9 @@ fn listed(reader: &Reader<'_>, wanted: &Wanted) -> Vec<Item> {
         if cancelled && !wanted.deleted && !stub {
             continue;
         }
-        let copy = if is_free_time(reader, event) { gone(copy) } else { copy.clone() };
+        let copy = if is_free_time(reader, event) { Cow::Owned(gone(copy)) } else { Cow::Borrowed(copy) };
         if (wanted.since.is_some() || !copy.gone || cancelled) && (cancelled || wanted.within(reader, event)) {
-            items.push(Item { event: event.clone(), copy });
+            items.push(Item { event: Cow::Borrowed(event), copy });
         }
     }
     items
@@ -754,7 +782,13 @@ fn gone(copy: &Copy) -> Copy {
 }
 
 /// The occurrences of a series that have no exception, and, for those who read changes, what is no occurrence any more.
-fn add_occurrences(reader: &Reader<'_>, wanted: &Wanted, series: &Event, copy: &Copy, items: &mut Vec<Item>) {
+fn add_occurrences<'a>(
+    reader: &Reader<'_>,
+    wanted: &Wanted,
+    series: &Event,
+    copy: &'a Copy,
+    items: &mut Vec<Item<'a>>,
+) {
     let cancelled = series.cancelled || copy.gone || is_free_time(reader, series);
     if cancelled && !wanted.deleted {
         return;
@@ -764,7 +798,8 @@ fn add_occurrences(reader: &Reader<'_>, wanted: &Wanted, series: &Event, copy: &
     let mut add = |slot: &Moment, cancelled: bool| {
         let event = series.at(slot);
         if (cancelled || !exceptions.contains(event.id.as_str())) && wanted.within(reader, &event) {
-            items.push(Item { copy: if cancelled { gone(copy) } else { copy.clone() }, event });
+            let copy = if cancelled { Cow::Owned(gone(copy)) } else { Cow::Borrowed(copy) };
+            items.push(Item { event: Cow::Owned(event), copy });
         }
     };
     for slot in series.slots(wanted.end(reader)) {
@@ -777,7 +812,14 @@ fn add_occurrences(reader: &Reader<'_>, wanted: &Wanted, series: &Event, copy: &
     }
 }
 
-fn instances(world: &mut World, caller: &Caller, query: &Query, id: &str, series: &str) -> Result<Value, ApiError> {
+fn instances(
+    world: &World,
+    caller: &Caller,
+    query: &Query,
+    id: &str,
+    series: &str,
+    empty: bool,
+) -> Result<Value, ApiError> {
     query.allow(&[
         "alwaysIncludeEmail",
         "maxAttendees",
@@ -803,7 +845,7 @@ fn instances(world: &mut World, caller: &Caller, query: &Query, id: &str, series
     for exception in reader.world.agenda.exceptions(series) {
         let Some(copy) = reader.calendar.copies.get(&exception.id) else { continue };
         if (wanted.deleted || !(exception.cancelled || copy.gone)) && wanted.within(&reader, exception) {
-            items.push(Item { event: exception.clone(), copy: copy.clone() });
+            items.push(Item { event: Cow::Borrowed(exception), copy: Cow::Borrowed(copy) });
         }
     }
     if let Some(original) = query.one("originalStart") {
@@ -815,8 +857,7 @@ fn instances(world: &mut World, caller: &Caller, query: &Query, id: &str, series
         items.into_iter().map(|item| (item.key(&reader, Some("startTime"), false), item)).collect();
     let mut answer = answer_of(&reader);
     let purpose = format!("instances/{}/{id}/{series}", caller.sub);
-    let page = page(world, query, &purpose, 0, (250, 2_500), items)?;
-    let reader = Reader::new(world, caller, query, id)?;
+    let page = page(Place::read(world, query, &purpose, 0, (250, 2_500), empty)?, items);
     let values: Vec<Value> = page.items.iter().map(|item| reader.value(&item.event, &item.copy)).collect();
     answer["etag"] = etag_of(&json!(values)).into();
     answer["items"] = values.into();
