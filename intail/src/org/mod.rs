@@ -3,5 +3,9 @@
 
 pub mod approval;
 pub mod audit;
+pub mod invitations;
 pub mod joining;
+pub mod links;
+pub mod names;
 pub mod receipts;
+pub mod roles;

@@ -14,6 +14,7 @@ pub mod gate;
 pub mod gauges;
 pub mod grants;
 pub mod heartbeat;
+pub mod invitations;
 pub mod key_proofs;
 pub mod labels;
 pub mod leases;
@@ -25,7 +26,9 @@ pub mod people;
 pub mod quota;
 pub mod sessions;
 pub mod sightings;
+pub mod sign_in_links;
 pub(crate) mod sql;
+pub mod turns;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use intail::clock::from_us;
-use intail::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+use intail::id::{GrantId, HistoryId, InvitationId, MailboxId, OrganizationId, PersonId};
 use intail::org::audit::{Actor, Entry, Origin, Verified, record, remove_old, verify};
+use intail::org::roles::{self, By, RoleChange};
 use intail::random::Random;
 use intail::store::access_keys;
 use intail::store::attempts::{self, Attempt, Purpose};
@@ -17,6 +18,7 @@ use intail::store::debts::{self, Debt};
 use intail::store::fills::{self, Fill, Left};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
+use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
@@ -24,9 +26,10 @@ use intail::store::mailboxes::{self, Mailbox, MailboxState};
 use intail::store::messages::{self, After, Message};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
-use intail::store::people::{self, Person, Role};
+use intail::store::people::{self, Person, Role, Search};
 use intail::store::quota::{self, Others};
-use intail::store::{Store, StoreError, sessions, sightings};
+use intail::store::sign_in_links::{self, SignInLink};
+use intail::store::{Store, StoreError, sessions, sightings, turns};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -54,6 +57,11 @@ on_both_databases!(
     migrating_twice_changes_nothing,
     an_organization_owns_its_domains,
     people_are_found_by_their_subject,
+    people_are_searched_in_pages_and_counted_by_state,
+    the_last_administrator_stays_whoever_asks_at_once,
+    an_invitation_is_used_by_one,
+    a_sign_in_link_works_once_and_in_time,
+    an_issuer_vouches_for_whom_the_operator_let_in,
     a_session_ends_at_its_time,
     an_attempt_is_taken_once,
     a_grant_is_one_per_person_and_per_account,
@@ -213,6 +221,18 @@ async fn an_organization_owns_its_domains(scene: Scene) {
     organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
     let taken = organizations::add_domain(&mut tx, &other, "example.com").await.expect_err("it is taken");
     assert!(taken.is_unique_violation(), "{taken:?}");
+    drop(tx);
+
+    let mut tx = scene.store.write().await.expect("a transaction");
+    turns::hold_founding(&mut tx).await.expect("held");
+    organizations::hold(&mut tx, &scene.organization).await.expect("held");
+    organizations::rename(&mut tx, &scene.organization, "Renamed").await.expect("renamed");
+    organizations::set_policy(&mut tx, &scene.organization, false, 30).await.expect("set");
+    assert!(!organizations::remove_domain(&mut tx, &other, "example.org").await.expect("not theirs"));
+    assert!(organizations::remove_domain(&mut tx, &scene.organization, "example.org").await.expect("removed"));
+    let now = organizations::by_id(&mut tx, &scene.organization).await.expect("read").expect("there");
+    assert_eq!((now.name.as_str(), now.domain_joining, now.audit_kept_days), ("Renamed", false, 30));
+    assert_eq!(organizations::domains(&mut tx, &scene.organization).await.expect("read"), ["example.com"]);
 }
 
 async fn people_are_found_by_their_subject(scene: Scene) {
@@ -226,6 +246,167 @@ async fn people_are_found_by_their_subject(scene: Scene) {
     assert_eq!(all, std::slice::from_ref(&found));
     let rest = people::list(&mut tx, &scene.organization, Some(&found.id), 10).await.expect("read");
     assert_eq!(rest, []);
+}
+
+async fn people_are_searched_in_pages_and_counted_by_state(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let names = ["Zoë 100%", "ada", "Ämilie", "ada"];
+    let mut ids = Vec::new();
+    for (at_, name) in names.iter().enumerate() {
+        let it = Person { name: (*name).into(), ..person(&scene.random, &scene.organization, &format!("s{at_}")) };
+        people::create(&mut tx, &it, at(1)).await.expect("created");
+        ids.push(it.id);
+    }
+    let other = OrganizationId::new(&scene.random);
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    people::create(&mut tx, &person(&scene.random, &other, "theirs"), at(1)).await.expect("created");
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsPerson, "revoked", at(4)).await.expect("set");
+    people::signed_in(&mut tx, &ids[2], "new@example.com", "ÄMILIE", at(9)).await.expect("written");
+
+    let mut seen = Vec::new();
+    let mut after = None;
+    for _ in 0..4 {
+        let everybody = Search::default();
+        let page = people::search(&mut tx, &scene.organization, &everybody, after.as_ref(), 2).await.expect("read");
+        after = page.last().map(|it| it.person.id.clone());
+        seen.extend(page);
+    }
+    assert_eq!(seen.len(), 5, "each once, and nobody of another organization");
+    let found = async |tx: &mut _, words: &str, standing: &str| {
+        let search = Search { words: words.into(), standing: standing.into() };
+        let found = people::search(tx, &scene.organization, &search, None, 9).await.expect("read");
+        found.into_iter().map(|it| it.person.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&mut tx, "ÄMIL", "").await, [ids[2].clone()], "whatever the case, in any script");
+    assert_eq!(found(&mut tx, "0%", "").await, [ids[0].clone()]);
+    assert_eq!(found(&mut tx, "_", "").await, [], "a sign of LIKE is itself");
+    assert_eq!(found(&mut tx, "NEW@example", "not_connected").await, [ids[2].clone()]);
+    assert_eq!(found(&mut tx, "", "needs_person").await, [scene.person.id.clone()]);
+    let counts = people::count_by_standing(&mut tx, &scene.organization).await.expect("read");
+    assert_eq!(counts, [("needs_person".to_owned(), 1), ("not_connected".to_owned(), 4)]);
+    let one = people::one(&mut tx, &scene.organization, &ids[2]).await.expect("read").expect("there");
+    assert_eq!((one.created_at, one.signed_in_at, one.since), (at(1), Some(at(9)), None));
+    assert_eq!(people::one(&mut tx, &other, &ids[2]).await.expect("read"), None, "not of that organization");
+    let namesakes = people::by_email(&mut tx, "new@example.com", 9).await.expect("read");
+    assert_eq!(namesakes.into_iter().map(|it| it.id).collect::<Vec<_>>(), [ids[2].clone()]);
+}
+
+async fn the_last_administrator_stays_whoever_asks_at_once(scene: Scene) {
+    let two = person(&scene.random, &scene.organization, "2");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::create(&mut tx, &two, at(0)).await.expect("created");
+    for id in [&scene.person.id, &two.id] {
+        people::set_role(&mut tx, id, Role::Administrator).await.expect("set");
+    }
+    tx.commit().await.expect("committed");
+    // Each takes the other's role away, at the same time.
+    let take = async |id: &PersonId| {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let ended = roles::change(&mut tx, &scene.organization, id, Role::Member, By::operator(), at(1)).await;
+        let ended = ended.expect("it ran");
+        tx.commit().await.expect("committed");
+        ended
+    };
+    let ended = futures::join!(take(&scene.person.id), take(&two.id));
+    let done = RoleChange::Done { from: Role::Administrator };
+    let one = [(done, RoleChange::LastAdministrator), (RoleChange::LastAdministrator, done)];
+    assert!(one.contains(&ended), "{ended:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(people::administrators(&mut tx, &scene.organization).await.expect("counted"), 1);
+    let other = OrganizationId::new(&scene.random);
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    let foreign = roles::change(&mut tx, &other, &two.id, Role::Auditor, By::operator(), at(1)).await.expect("it ran");
+    assert_eq!(foreign, RoleChange::NotThere);
+    let entries = audit::after(&mut tx, &scene.organization, 0, 9).await.expect("read");
+    assert_eq!(entries.iter().map(|it| it.action.as_str()).collect::<Vec<_>>(), ["role.changed"]);
+}
+
+async fn an_invitation_is_used_by_one(scene: Scene) {
+    let invitation = |role, ends| Invitation {
+        id: InvitationId::new(&scene.random),
+        organization_id: scene.organization.clone(),
+        email: "guest@firm.example".into(),
+        role,
+        invited_by: "operator".into(),
+        created_at: at(1),
+        expires_at: at(ends),
+    };
+    let (first, second) = (invitation(Role::Member, 10), invitation(Role::Auditor, 20));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    invitations::put(&mut tx, &first).await.expect("put");
+    invitations::put(&mut tx, &second).await.expect("put in its place");
+    let listed = invitations::of_organization(&mut tx, &scene.organization, at(19), 9).await.expect("read");
+    assert_eq!(listed, std::slice::from_ref(&second));
+    assert_eq!(invitations::by_email(&mut tx, "guest@firm.example", at(19), 9).await.expect("read"), listed);
+    assert_eq!(invitations::by_email(&mut tx, "guest@firm.example", at(20), 9).await.expect("read"), []);
+    let other = OrganizationId::new(&scene.random);
+    assert!(!invitations::delete(&mut tx, &other, &second.id).await.expect("not theirs"));
+    assert!(!invitations::delete(&mut tx, &scene.organization, &first.id).await.expect("it was replaced"));
+    tx.commit().await.expect("committed");
+    let take = async || {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let mine = invitations::delete(&mut tx, &scene.organization, &second.id).await.expect("deleted");
+        tx.commit().await.expect("committed");
+        mine
+    };
+    let taken = futures::join!(take(), take());
+    assert!(taken.0 != taken.1, "{taken:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    invitations::put(&mut tx, &first).await.expect("put");
+    assert_eq!(invitations::sweep(&mut tx, at(10)).await.expect("swept"), 1);
+}
+
+async fn a_sign_in_link_works_once_and_in_time(scene: Scene) {
+    let link = |token: &str, person: Option<PersonId>| SignInLink {
+        token_hash: token.into(),
+        organization_id: scene.organization.clone(),
+        person_id: person,
+        email: "person1@example.com".into(),
+        created_at: at(1),
+        expires_at: at(10),
+    };
+    let (of_person, of_first) = (link("h1", Some(scene.person.id.clone())), link("h2", None));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for it in [&of_person, &of_first, &link("h3", Some(scene.person.id.clone()))] {
+        sign_in_links::create(&mut tx, it).await.expect("created");
+    }
+    tx.commit().await.expect("committed");
+    let take = async || {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let link = sign_in_links::take(&mut tx, "h1", at(9)).await.expect("taken");
+        tx.commit().await.expect("committed");
+        link
+    };
+    let (one, two) = futures::join!(take(), take());
+    assert!(one.is_some() != two.is_some(), "{one:?} {two:?}");
+    assert_eq!(one.or(two), Some(of_person));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"), Some(of_first.clone()));
+    assert_eq!(
+        sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"),
+        Some(of_first),
+        "looking uses nothing"
+    );
+    assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(10)).await.expect("read"), None);
+    assert_eq!(sign_in_links::take(&mut tx, "h2", at(10)).await.expect("too late"), None);
+    assert_eq!(sign_in_links::forget(&mut tx, &scene.person.id).await.expect("forgotten"), 1);
+    assert_eq!(sign_in_links::sweep(&mut tx, at(10)).await.expect("swept"), 1);
+}
+
+async fn an_issuer_vouches_for_whom_the_operator_let_in(scene: Scene) {
+    let let_in = Person {
+        issuer: String::new(),
+        email: "First@example.com".into(),
+        ..person(&scene.random, &scene.organization, "x")
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::create(&mut tx, &let_in, at(0)).await.expect("created");
+    assert_eq!(people::unvouched(&mut tx, "person1@example.com").await.expect("read"), None);
+    assert_eq!(people::unvouched(&mut tx, "first@example.com").await.expect("read"), Some(let_in.clone()));
+    people::vouch(&mut tx, &let_in.id, "https://issuer.example", "9").await.expect("written");
+    assert_eq!(people::unvouched(&mut tx, "first@example.com").await.expect("read"), None);
+    let found = people::by_subject(&mut tx, "https://issuer.example", "9").await.expect("read").expect("there");
+    assert_eq!(found.id, let_in.id);
 }
 
 async fn a_session_ends_at_its_time(scene: Scene) {
