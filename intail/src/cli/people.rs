@@ -1,5 +1,5 @@
-//! `intail people`: who is here, what they may do, and whom the operator lets in: by invitation, or by a link that signs
-//! in once. The way back in when an organization has no administrator, or the issuer is down.
+//! `intail people`: who is here, what they may do, and whom the operator lets in: by invitation, or by a link that
+//! signs in once. The way back in when an organization has no administrator, or the issuer is down.
 
 use clap::{Args, Subcommand};
 

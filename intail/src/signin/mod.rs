@@ -249,8 +249,8 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
 }
 
 /// Whom the issuer vouches for. Google vouches for a domain in `hd` only; an address at Google proves nothing about its
-/// domain, unless the domain is Google's own. Another issuer was chosen by the operator, who so trusts it for the domains
-/// of the addresses it has verified.
+/// domain, unless the domain is Google's own. Another issuer was chosen by the operator, who so trusts it for the
+/// domains of the addresses it has verified.
 fn vouched(app: &App, provider: &Provider, claims: IdClaims) -> Result<Vouched, SignInError> {
     let email = claims.email.filter(|_| claims.email_verified).and_then(|it| names::address(&it));
     let email = email.ok_or(SignInError::NotVerified)?;

@@ -250,8 +250,8 @@ fn detail(text: &str) -> String {
     clip(&parts.join("; "), DETAIL_SHOWN_MAX)
 }
 
-/// `GET /admin/audit.jsonl`: first a line with what the oldest entry hangs on, then an entry a line, oldest first, up to
-/// the one that says that they were exported.
+/// `GET /admin/audit.jsonl`: first a line with what the oldest entry hangs on, then an entry a line, oldest first, up
+/// to the one that says that they were exported.
 pub(super) async fn export(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
     let organization = caller.person.organization_id.clone();
     let mut tx = web.app.store.write().await?;

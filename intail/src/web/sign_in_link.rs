@@ -1,5 +1,5 @@
-//! A one-time sign-in link: opening it shows whom it signs in, and only its button uses it up. Programs that open links in
-//! mail to look at them press nothing.
+//! A one-time sign-in link: opening it shows whom it signs in, and only its button uses it up. Programs that open links
+//! in mail to look at them press nothing.
 
 use askama::Template;
 use axum::extract::State;

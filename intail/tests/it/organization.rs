@@ -1,5 +1,5 @@
-//! Organizations and their people: who joins by which way, what administrators and auditors see and change, the links and
-//! invitations that let somebody in, and the audit log that says who did it.
+//! Organizations and their people: who joins by which way, what administrators and auditors see and change, the links
+//! and invitations that let somebody in, and the audit log that says who did it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
