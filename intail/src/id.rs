@@ -51,6 +51,8 @@ ids! {
     GrantId = "gra";
     /// One person's copied mailbox.
     MailboxId = "mbx";
+    /// An invitation to join an organization.
+    InvitationId = "inv";
 }
 
 /// The text isn't an id of the kind that was wanted.

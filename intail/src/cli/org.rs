@@ -2,18 +2,21 @@
 //! belongs who signs in, so it belongs to one organization at most.
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
 
 use super::table::table;
 use super::{CliError, ConfigFile, Outcome, Surroundings, open_store};
 use crate::id::OrganizationId;
-use crate::store::organizations;
+use crate::org::audit::{self, Actor, Entry, Origin};
+use crate::org::names;
+use crate::store::organizations::{self, Organization};
+use crate::store::{StoreError, Tx};
 
 /// The most organizations that are listed.
 const LISTED_MAX: i64 = 10_000;
 /// The longest name.
-const NAME_LENGTH_MAX: usize = 200;
-/// The longest domain name that DNS knows.
-const DOMAIN_LENGTH_MAX: usize = 253;
+const NAME_LENGTH_MAX: usize = 120;
 
 /// `intail org …`
 #[derive(Debug, Args)]
@@ -40,26 +43,49 @@ enum OrgCommand {
         #[arg(long = "domain", value_name = "DOMAIN", required = true, value_parser = domain)]
         domains: Vec<String>,
     },
+    /// Gives an organization another domain of its own
+    AddDomain {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The organization: its id, a domain of it, or its name
+        organization: String,
+        /// The domain
+        #[arg(value_parser = domain)]
+        domain: String,
+    },
+    /// Takes a domain from an organization; people who are there already stay
+    RemoveDomain {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The organization: its id, a domain of it, or its name
+        organization: String,
+        /// The domain
+        #[arg(value_parser = domain)]
+        domain: String,
+    },
+    /// Changes what people call an organization
+    Rename {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The organization: its id, a domain of it, or its name
+        organization: String,
+        /// Its new name
+        #[arg(value_parser = name)]
+        name: String,
+    },
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
-    let name = text.trim();
-    if name.is_empty() || name.chars().count() > NAME_LENGTH_MAX || name.chars().any(char::is_control) {
-        return Err("a name has 1 to 200 characters");
+    let name = names::name(text);
+    if name.is_empty() || text.trim().chars().count() > NAME_LENGTH_MAX {
+        return Err("a name has 1 to 120 characters that can be seen");
     }
-    Ok(name.to_owned())
+    Ok(name)
 }
 
-fn domain(text: &str) -> Result<String, &'static str> {
-    let domain = text.trim().to_lowercase();
-    let label = |label: &str| {
-        let letters = label.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
-        letters && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if domain.len() > DOMAIN_LENGTH_MAX || !domain.contains('.') || !domain.split('.').all(label) {
-        return Err("a domain looks like example.com; write other scripts in their xn-- form");
-    }
-    Ok(domain)
+fn domain(text: &str) -> Result<String, String> {
+    let domain = names::domain(text).ok_or("a domain looks like example.com")?;
+    if text.is_ascii() { Ok(domain) } else { Err(format!("write it as {domain}, the form that DNS has")) }
 }
 
 /// Runs it.
@@ -67,6 +93,15 @@ pub(super) async fn run(arguments: OrgArguments, mut surroundings: Surroundings)
     match arguments.command {
         OrgCommand::List { config } => list(&config, &mut surroundings).await?,
         OrgCommand::Add { config, name, domains } => add(&config, &mut surroundings, &name, &domains).await?,
+        OrgCommand::AddDomain { config, organization, domain } => {
+            change(&config, &mut surroundings, &organization, &Change::AddDomain(domain)).await?;
+        }
+        OrgCommand::RemoveDomain { config, organization, domain } => {
+            change(&config, &mut surroundings, &organization, &Change::RemoveDomain(domain)).await?;
+        }
+        OrgCommand::Rename { config, organization, name } => {
+            change(&config, &mut surroundings, &organization, &Change::Rename(name)).await?;
+        }
     }
     Ok(Outcome::Done)
 }
@@ -91,22 +126,105 @@ async fn list(config: &ConfigFile, surroundings: &mut Surroundings) -> Result<()
 
 async fn add(config: &ConfigFile, around: &mut Surroundings, name: &str, domains: &[String]) -> Result<(), CliError> {
     let store = open_store(&config.load(around)?).await?;
-    let id = OrganizationId::new(&around.random);
+    let (id, now) = (OrganizationId::new(&around.random), around.clock.now());
     let mut tx = store.write().await?;
-    organizations::create(&mut tx, &id, name, around.clock.now()).await?;
+    organizations::create(&mut tx, &id, name, now).await?;
     for (at, domain) in domains.iter().enumerate() {
-        if domains.iter().take(at).any(|before| before == domain) {
-            continue;
+        if domains.iter().take(at).all(|before| before != domain) {
+            claim(&mut tx, &id, domain).await?;
         }
-        if let Some(owner) = organizations::by_domain(&mut tx, domain).await? {
-            return Err(CliError::new(format!("The domain {domain} belongs to {} already.", owner.name))
-                .hint("`intail org list` shows which domains are whose."));
-        }
-        organizations::add_domain(&mut tx, &id, domain).await?;
     }
+    record(&mut tx, &id, "organization.added", json!({"domains": domains}), now).await?;
     tx.commit().await?;
     store.close().await;
     writeln!(around.output, "Added {name} ({id}) with {}.", domains.join(", "))?;
+    Ok(())
+}
+
+/// Gives a domain to an organization, unless it is somebody's already.
+async fn claim(tx: &mut Tx, id: &OrganizationId, domain: &str) -> Result<(), CliError> {
+    let taken = |owner: &str| {
+        CliError::new(format!("The domain {domain} belongs to {owner} already."))
+            .hint("`intail org list` shows which domains are whose.")
+    };
+    if let Some(owner) = organizations::by_domain(tx, domain).await? {
+        return Err(taken(&owner.name));
+    }
+    match organizations::add_domain(tx, id, domain).await {
+        Err(error) if error.is_unique_violation() => Err(taken("another organization")),
+        ended => Ok(ended?),
+    }
+}
+
+async fn record(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    action: &'static str,
+    detail: Json,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let about = organization.as_str();
+    let entry = Entry { organization, actor: Actor::Operator, action, about, origin: Origin::Cli, detail };
+    audit::record(tx, entry, now).await
+}
+
+/// The organization that somebody means by its id, a domain or its name.
+pub(super) async fn find(tx: &mut Tx, said: &str) -> Result<Organization, CliError> {
+    let domain = names::domain(said);
+    if let Some(domain) = domain
+        && let Some(owner) = organizations::by_domain(tx, &domain).await?
+    {
+        return Ok(owner);
+    }
+    let all = organizations::list(tx, LISTED_MAX).await?;
+    let mut found = all.into_iter().filter(|it| it.id.as_str() == said || it.name == said);
+    match (found.next(), found.next()) {
+        (Some(organization), None) => Ok(organization),
+        (None, _) => Err(CliError::new(format!("No organization here is called {said}."))
+            .hint("`intail org list` shows their ids, names and domains.")),
+        (Some(_), Some(_)) => Err(CliError::new(format!("More than one organization is called {said}."))
+            .hint("Give the id instead; `intail org list` shows it.")),
+    }
+}
+
+enum Change {
+    AddDomain(String),
+    RemoveDomain(String),
+    Rename(String),
+}
+
+async fn change(config: &ConfigFile, around: &mut Surroundings, said: &str, change: &Change) -> Result<(), CliError> {
+    let store = open_store(&config.load(around)?).await?;
+    let mut tx = store.write().await?;
+    let Organization { id, name: old, .. } = find(&mut tx, said).await?;
+    let (action, detail, told) = match change {
+        Change::AddDomain(domain) => {
+            claim(&mut tx, &id, domain).await?;
+            ("organization.domain_added", json!({"domain": domain}), format!("{domain} belongs to {old} now."))
+        }
+        Change::RemoveDomain(domain) => {
+            organizations::hold(&mut tx, &id).await?;
+            if !organizations::remove_domain(&mut tx, &id, domain).await? {
+                return Err(CliError::new(format!("{domain} is no domain of {old}."))
+                    .hint("`intail org list` shows which domains are whose."));
+            }
+            if organizations::domains(&mut tx, &id).await?.is_empty() {
+                return Err(CliError::new(format!("{domain} is the only domain of {old}."))
+                    .hint("Give it another one first, with `intail org add-domain`."));
+            }
+            let told =
+                format!("{domain} is no domain of {old} any more. Its people stay, and nobody new joins from it.");
+            ("organization.domain_removed", json!({"domain": domain}), told)
+        }
+        Change::Rename(name) => {
+            organizations::rename(&mut tx, &id, name).await?;
+            ("organization.renamed", json!({"from": old, "to": name}), format!("{old} is called {name} now."))
+        }
+    };
+    record(&mut tx, &id, action, detail, around.clock.now()).await?;
+    tx.commit().await?;
+    store.close().await;
+    writeln!(around.output, "{told}")?;
     Ok(())
 }
 
@@ -117,10 +235,10 @@ mod tests {
     #[test]
     fn domains_are_checked_and_made_small() {
         assert_eq!(domain(" Example.COM ").as_deref(), Ok("example.com"));
-        for wrong in ["", "example", "a..b", ".com", "-a.com", "a@b.com", "exa mple.com", "bücher.de", "https://a.de"]
-        {
+        for wrong in ["", "example", "-a.com", "a@b.com"] {
             assert!(domain(wrong).is_err(), "{wrong}");
         }
-        assert!(domain(&format!("{}.com", "a".repeat(64))).is_err());
+        let told = domain("bücher.example").expect_err("another script");
+        assert_eq!(told, "write it as xn--bcher-kva.example, the form that DNS has");
     }
 }

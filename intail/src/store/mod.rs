@@ -3,6 +3,7 @@
 
 pub mod access_keys;
 pub mod attempts;
+pub mod audit;
 pub mod call_counts;
 pub mod changes;
 pub mod coverage;
@@ -13,6 +14,7 @@ pub mod gate;
 pub mod gauges;
 pub mod grants;
 pub mod heartbeat;
+pub mod invitations;
 pub mod key_proofs;
 pub mod labels;
 pub mod leases;
@@ -24,7 +26,9 @@ pub mod people;
 pub mod quota;
 pub mod sessions;
 pub mod sightings;
+pub mod sign_in_links;
 pub(crate) mod sql;
+pub mod turns;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -44,6 +48,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
+    (10, "organization", include_str!("../../migrations/0010_organization.sql")),
     (14, "passes", include_str!("../../migrations/0014_passes.sql")),
 ];
 

@@ -21,6 +21,10 @@ pub struct Organization {
     pub approval_since: Timestamp,
     /// What the evidence was, as a sentence for the administrator.
     pub approval_evidence: String,
+    /// Whether people of the organization's domains may join by themselves.
+    pub domain_joining: bool,
+    /// How many days the audit log is kept.
+    pub audit_kept_days: i64,
 }
 
 /// The administrator's approval, as far as evidence shows it.
@@ -62,6 +66,8 @@ fn organization(row: &dyn Columns) -> Result<Organization, StoreError> {
         approval: row.parsed("approval")?,
         approval_since: row.at("approval_since")?,
         approval_evidence: row.text("approval_evidence")?,
+        domain_joining: row.boolean("domain_joining")?,
+        audit_kept_days: row.int("audit_kept_days")?,
     })
 }
 
@@ -79,6 +85,42 @@ pub async fn create(tx: &mut Tx, id: &OrganizationId, name: &str, now: Timestamp
 /// Gives a domain to an organization. A domain that somebody else owns is a unique violation.
 pub async fn add_domain(tx: &mut Tx, id: &OrganizationId, domain: &str) -> Result<(), StoreError> {
     tx.run("INSERT INTO organization_domains (domain, organization_id) VALUES ($1, $2)", args![domain, id]).await?;
+    Ok(())
+}
+
+/// Changes what people call an organization.
+pub async fn rename(tx: &mut Tx, id: &OrganizationId, name: &str) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET name = $2 WHERE id = $1", args![id, name]).await?;
+    Ok(())
+}
+
+/// Takes a domain from an organization; answers whether it was theirs.
+pub async fn remove_domain(tx: &mut Tx, id: &OrganizationId, domain: &str) -> Result<bool, StoreError> {
+    let removed = tx
+        .run("DELETE FROM organization_domains WHERE organization_id = $1 AND domain = $2", args![id, domain])
+        .await?;
+    Ok(removed == 1)
+}
+
+/// Changes who may join, and how long the audit log is kept.
+pub async fn set_policy(
+    tx: &mut Tx,
+    id: &OrganizationId,
+    domain_joining: bool,
+    audit_kept_days: i64,
+) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE organizations SET domain_joining = $2, audit_kept_days = $3 WHERE id = $1",
+        args![id, domain_joining, audit_kept_days],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Holds an organization until the commit: what is counted of it from here on stays as it is. One transaction at a time
+/// may decide who its administrators are.
+pub async fn hold(tx: &mut Tx, id: &OrganizationId) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET name = name WHERE id = $1", args![id]).await?;
     Ok(())
 }
 

@@ -125,7 +125,7 @@ async fn admit(web: &Web, who: Who, request: Request) -> Result<(Request, Option
     }
     let caller = match who {
         Who::Anyone => return Ok((request, None)),
-        Who::SignedIn | Who::Administrator => by_session(web, request.headers()).await?,
+        Who::SignedIn | Who::Overseer | Who::Administrator => by_session(web, request.headers()).await?,
         Who::Key => match bearer(request.headers()) {
             Some(key) => Some(by_key(web, key).await?.ok_or_else(trouble::unknown_key)?),
             None => by_session(web, request.headers()).await?,
@@ -138,7 +138,12 @@ async fn admit(web: &Web, who: Who, request: Request) -> Result<(Request, Option
             _ => Refused::SignInFirst("/".to_owned()),
         });
     };
-    if who == Who::Administrator && caller.person.role != Role::Administrator {
+    let may = match who {
+        Who::Administrator => caller.person.role == Role::Administrator,
+        Who::Overseer => caller.person.oversees(),
+        Who::Anyone | Who::SignedIn | Who::Key => true,
+    };
+    if !may {
         return Err(trouble::administrators_only().into());
     }
     let request = match &caller.via {

@@ -8,6 +8,8 @@
 mod access;
 mod asked;
 mod assets;
+mod floods;
+mod origin;
 mod routes;
 mod session;
 mod trouble;
@@ -18,17 +20,22 @@ mod page;
 mod access_keys;
 mod activity;
 mod administration;
+mod audit;
 mod health;
 mod home;
 mod integrations;
 mod mail;
+mod people;
+mod policy;
 mod receipt;
+mod sign_in_link;
 mod streams;
 
 pub mod api;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,6 +76,8 @@ pub(crate) struct Parts {
     seats: streams::Seats,
     /// When the use of an access key was last written down.
     keys_used: Mutex<BTreeMap<String, Timestamp>>,
+    /// Who begins to sign in, and how often.
+    floods: floods::Floods,
     /// Ends when Intail stops.
     ending: CancellationToken,
 }
@@ -94,8 +103,14 @@ pub fn router(app: App) -> Router {
 /// The same; live streams end when `ending` is cancelled.
 fn router_until(app: App, ending: CancellationToken) -> Router {
     let guards = page::guards(&app.config);
-    let web =
-        Web(Arc::new(Parts { app, guards, seats: streams::Seats::default(), keys_used: Mutex::default(), ending }));
+    let web = Web(Arc::new(Parts {
+        app,
+        guards,
+        seats: streams::Seats::default(),
+        keys_used: Mutex::default(),
+        floods: floods::Floods::default(),
+        ending,
+    }));
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
         let check = from_fn_with_state((web.clone(), route.who), access::check);
         router.route(route.path, (route.handler)().route_layer(check))
@@ -117,7 +132,7 @@ fn router_until(app: App, ending: CancellationToken) -> Router {
 /// Serves until `shutdown`: then no new connection is taken, live streams end, and what is under way may finish.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
     let clock = app.clock.clone();
-    let router = router_until(app, shutdown.clone());
+    let router = router_until(app, shutdown.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let ending = shutdown.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move { ending.cancelled().await });
     let too_long = async {

@@ -11,7 +11,6 @@ use super::assets::ASSETS;
 use super::trouble::{self, Trouble};
 use super::{Web, header as pair, session};
 use crate::config::Config;
-use crate::store::people::Role;
 
 /// The frame around a page's content.
 pub(super) struct Shell {
@@ -34,7 +33,8 @@ pub(super) struct Shell {
 pub(super) struct Signed {
     pub(super) name: String,
     pub(super) email: String,
-    pub(super) administrator: bool,
+    /// Whether the pages of the administration are theirs to read.
+    pub(super) oversees: bool,
 }
 
 impl Shell {
@@ -50,7 +50,7 @@ impl Shell {
             person: caller.map(|it| Signed {
                 name: if it.person.name.is_empty() { it.person.email.clone() } else { it.person.name.clone() },
                 email: it.person.email.clone(),
-                administrator: it.person.role == Role::Administrator,
+                oversees: it.person.oversees(),
             }),
             form_token,
             follows_after: None,

@@ -5,7 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, access_keys, activity, administration, api, assets, health, home, integrations, mail, receipt, streams,
+    Web, access_keys, activity, administration, api, assets, audit, health, home, integrations, mail, people, policy,
+    receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -36,6 +37,8 @@ pub enum Who {
     Anyone,
     /// A person who is signed in.
     SignedIn,
+    /// An administrator or auditor who is signed in: reads, and changes nothing.
+    Overseer,
     /// An administrator who is signed in.
     Administrator,
     /// A person who is signed in, or a program with a person's access key.
@@ -56,7 +59,7 @@ const fn route(method: Method, path: &'static str, who: Who, handler: fn() -> Me
 }
 
 use Method::{Get, Post};
-use Who::{Administrator, Anyone, Key, SignedIn};
+use Who::{Administrator, Anyone, Key, Overseer, SignedIn};
 
 /// All addresses.
 pub const ROUTES: &[Route] = &[
@@ -64,6 +67,9 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/signin", Anyone, || get(home::sign_in_page)),
     route(Post, "/signin", Anyone, || post(home::sign_in)),
     route(Get, "/signin/callback", Anyone, || get(home::signed_in)),
+    route(Get, "/signin/link", Anyone, || get(sign_in_link::page)),
+    // The link is the proof.
+    route(Post, "/signin/link", Anyone, || post(sign_in_link::enter)),
     route(Post, "/signout", SignedIn, || post(home::sign_out)),
     route(Get, "/settings/integrations", SignedIn, || get(integrations::page)),
     route(Get, "/settings/integrations/disconnect", SignedIn, || get(integrations::leave_page)),
@@ -80,7 +86,17 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
     route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
     route(Post, "/settings/keys/delete", SignedIn, || post(access_keys::delete)),
-    route(Get, "/admin", Administrator, || get(administration::page)),
+    route(Get, "/admin", Overseer, || get(administration::page)),
+    route(Get, "/admin/people", Overseer, || get(people::page)),
+    route(Get, "/admin/people/{id}", Overseer, || get(people::person)),
+    route(Post, "/admin/people/{id}/role", Administrator, || post(people::set_role)),
+    route(Post, "/admin/people/{id}/sign-out", Administrator, || post(people::sign_out)),
+    route(Post, "/admin/invitations", Administrator, || post(people::invite)),
+    route(Post, "/admin/invitations/{id}/withdraw", Administrator, || post(people::withdraw)),
+    route(Get, "/admin/policy", Overseer, || get(policy::page)),
+    route(Post, "/admin/policy", Administrator, || post(policy::change)),
+    route(Get, "/admin/audit", Overseer, || get(audit::page)),
+    route(Get, "/admin/audit.jsonl", Overseer, || get(audit::export)),
     route(Get, "/api/v1/openapi.json", Anyone, || get(api::openapi)),
     route(Get, "/api/v1/me", Key, || get(api::me)),
     route(Get, "/api/v1/connection", Key, || get(api::connection)),

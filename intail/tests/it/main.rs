@@ -11,6 +11,7 @@ mod heartbeat;
 mod kills;
 mod mail;
 mod notices;
+mod organization;
 mod pages;
 mod price;
 mod simulation;

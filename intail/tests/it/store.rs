@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use intail::clock::from_us;
-use intail::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+use intail::id::{GrantId, HistoryId, InvitationId, MailboxId, OrganizationId, PersonId};
+use intail::org::audit::{Actor, Entry, Origin, Verified, record, remove_old, verify};
+use intail::org::roles::{self, By, RoleChange};
 use intail::random::Random;
 use intail::store::access_keys;
 use intail::store::attempts::{self, Attempt, Purpose};
+use intail::store::audit::{self, AuditEntry, Chain, Filter};
 use intail::store::call_counts::{self, CallCount};
 use intail::store::changes::{self, NewChange, Of};
 use intail::store::coverage::{self, Coverage};
@@ -15,6 +18,7 @@ use intail::store::debts::{self, Debt};
 use intail::store::fills::{self, Fill, Left};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
+use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
@@ -22,9 +26,10 @@ use intail::store::mailboxes::{self, Mailbox, MailboxState};
 use intail::store::messages::{self, After, Message};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
-use intail::store::people::{self, Person, Role};
+use intail::store::people::{self, Person, Role, Search};
 use intail::store::quota::{self, Others};
-use intail::store::{Store, StoreError, sessions, sightings};
+use intail::store::sign_in_links::{self, SignInLink};
+use intail::store::{Store, StoreError, sessions, sightings, turns};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -52,6 +57,11 @@ on_both_databases!(
     migrating_twice_changes_nothing,
     an_organization_owns_its_domains,
     people_are_found_by_their_subject,
+    people_are_searched_in_pages_and_counted_by_state,
+    the_last_administrator_stays_whoever_asks_at_once,
+    an_invitation_is_used_by_one,
+    a_sign_in_link_works_once_and_in_time,
+    an_issuer_vouches_for_whom_the_operator_let_in,
     a_session_ends_at_its_time,
     an_attempt_is_taken_once,
     a_grant_is_one_per_person_and_per_account,
@@ -77,6 +87,9 @@ on_both_databases!(
     the_feed_is_numbered_without_gaps,
     calls_are_summed_by_day,
     operator_faults_keep_their_since,
+    an_audit_log_has_no_gap_whoever_writes,
+    what_was_done_to_an_audit_log_shows,
+    old_audit_entries_go_and_the_rest_still_verifies,
     one_process_looks_after_the_heartbeat,
     what_nobody_told_of_is_counted_until_somebody_tells,
     access_keys_belong_to_their_person,
@@ -208,6 +221,18 @@ async fn an_organization_owns_its_domains(scene: Scene) {
     organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
     let taken = organizations::add_domain(&mut tx, &other, "example.com").await.expect_err("it is taken");
     assert!(taken.is_unique_violation(), "{taken:?}");
+    drop(tx);
+
+    let mut tx = scene.store.write().await.expect("a transaction");
+    turns::hold_founding(&mut tx).await.expect("held");
+    organizations::hold(&mut tx, &scene.organization).await.expect("held");
+    organizations::rename(&mut tx, &scene.organization, "Renamed").await.expect("renamed");
+    organizations::set_policy(&mut tx, &scene.organization, false, 30).await.expect("set");
+    assert!(!organizations::remove_domain(&mut tx, &other, "example.org").await.expect("not theirs"));
+    assert!(organizations::remove_domain(&mut tx, &scene.organization, "example.org").await.expect("removed"));
+    let now = organizations::by_id(&mut tx, &scene.organization).await.expect("read").expect("there");
+    assert_eq!((now.name.as_str(), now.domain_joining, now.audit_kept_days), ("Renamed", false, 30));
+    assert_eq!(organizations::domains(&mut tx, &scene.organization).await.expect("read"), ["example.com"]);
 }
 
 async fn people_are_found_by_their_subject(scene: Scene) {
@@ -221,6 +246,167 @@ async fn people_are_found_by_their_subject(scene: Scene) {
     assert_eq!(all, std::slice::from_ref(&found));
     let rest = people::list(&mut tx, &scene.organization, Some(&found.id), 10).await.expect("read");
     assert_eq!(rest, []);
+}
+
+async fn people_are_searched_in_pages_and_counted_by_state(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let names = ["Zoë 100%", "ada", "Ämilie", "ada"];
+    let mut ids = Vec::new();
+    for (at_, name) in names.iter().enumerate() {
+        let it = Person { name: (*name).into(), ..person(&scene.random, &scene.organization, &format!("s{at_}")) };
+        people::create(&mut tx, &it, at(1)).await.expect("created");
+        ids.push(it.id);
+    }
+    let other = OrganizationId::new(&scene.random);
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    people::create(&mut tx, &person(&scene.random, &other, "theirs"), at(1)).await.expect("created");
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsPerson, "revoked", at(4)).await.expect("set");
+    people::signed_in(&mut tx, &ids[2], "new@example.com", "ÄMILIE", at(9)).await.expect("written");
+
+    let mut seen = Vec::new();
+    let mut after = None;
+    for _ in 0..4 {
+        let everybody = Search::default();
+        let page = people::search(&mut tx, &scene.organization, &everybody, after.as_ref(), 2).await.expect("read");
+        after = page.last().map(|it| it.person.id.clone());
+        seen.extend(page);
+    }
+    assert_eq!(seen.len(), 5, "each once, and nobody of another organization");
+    let found = async |tx: &mut _, words: &str, standing: &str| {
+        let search = Search { words: words.into(), standing: standing.into() };
+        let found = people::search(tx, &scene.organization, &search, None, 9).await.expect("read");
+        found.into_iter().map(|it| it.person.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&mut tx, "ÄMIL", "").await, [ids[2].clone()], "whatever the case, in any script");
+    assert_eq!(found(&mut tx, "0%", "").await, [ids[0].clone()]);
+    assert_eq!(found(&mut tx, "_", "").await, [], "a sign of LIKE is itself");
+    assert_eq!(found(&mut tx, "NEW@example", "not_connected").await, [ids[2].clone()]);
+    assert_eq!(found(&mut tx, "", "needs_person").await, std::slice::from_ref(&scene.person.id));
+    let counts = people::count_by_standing(&mut tx, &scene.organization).await.expect("read");
+    assert_eq!(counts, [("needs_person".to_owned(), 1), ("not_connected".to_owned(), 4)]);
+    let one = people::one(&mut tx, &scene.organization, &ids[2]).await.expect("read").expect("there");
+    assert_eq!((one.created_at, one.signed_in_at, one.since), (at(1), Some(at(9)), None));
+    assert_eq!(people::one(&mut tx, &other, &ids[2]).await.expect("read"), None, "not of that organization");
+    let namesakes = people::by_email(&mut tx, "new@example.com", 9).await.expect("read");
+    assert_eq!(namesakes.into_iter().map(|it| it.id).collect::<Vec<_>>(), [ids[2].clone()]);
+}
+
+async fn the_last_administrator_stays_whoever_asks_at_once(scene: Scene) {
+    let two = person(&scene.random, &scene.organization, "2");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::create(&mut tx, &two, at(0)).await.expect("created");
+    for id in [&scene.person.id, &two.id] {
+        people::set_role(&mut tx, id, Role::Administrator).await.expect("set");
+    }
+    tx.commit().await.expect("committed");
+    // Each takes the other's role away, at the same time.
+    let take = async |id: &PersonId| {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let ended = roles::change(&mut tx, &scene.organization, id, Role::Member, By::operator(), at(1)).await;
+        let ended = ended.expect("it ran");
+        tx.commit().await.expect("committed");
+        ended
+    };
+    let ended = futures::join!(take(&scene.person.id), take(&two.id));
+    let done = RoleChange::Done { from: Role::Administrator };
+    let one = [(done, RoleChange::LastAdministrator), (RoleChange::LastAdministrator, done)];
+    assert!(one.contains(&ended), "{ended:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(people::administrators(&mut tx, &scene.organization).await.expect("counted"), 1);
+    let other = OrganizationId::new(&scene.random);
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    let foreign = roles::change(&mut tx, &other, &two.id, Role::Auditor, By::operator(), at(1)).await.expect("it ran");
+    assert_eq!(foreign, RoleChange::NotThere);
+    let entries = audit::after(&mut tx, &scene.organization, 0, 9).await.expect("read");
+    assert_eq!(entries.iter().map(|it| it.action.as_str()).collect::<Vec<_>>(), ["role.changed"]);
+}
+
+async fn an_invitation_is_used_by_one(scene: Scene) {
+    let invitation = |role, ends| Invitation {
+        id: InvitationId::new(&scene.random),
+        organization_id: scene.organization.clone(),
+        email: "guest@firm.example".into(),
+        role,
+        invited_by: "operator".into(),
+        created_at: at(1),
+        expires_at: at(ends),
+    };
+    let (first, second) = (invitation(Role::Member, 10), invitation(Role::Auditor, 20));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    invitations::put(&mut tx, &first).await.expect("put");
+    invitations::put(&mut tx, &second).await.expect("put in its place");
+    let listed = invitations::of_organization(&mut tx, &scene.organization, at(19), 9).await.expect("read");
+    assert_eq!(listed, std::slice::from_ref(&second));
+    assert_eq!(invitations::by_email(&mut tx, "guest@firm.example", at(19), 9).await.expect("read"), listed);
+    assert_eq!(invitations::by_email(&mut tx, "guest@firm.example", at(20), 9).await.expect("read"), []);
+    let other = OrganizationId::new(&scene.random);
+    assert!(!invitations::delete(&mut tx, &other, &second.id).await.expect("not theirs"));
+    assert!(!invitations::delete(&mut tx, &scene.organization, &first.id).await.expect("it was replaced"));
+    tx.commit().await.expect("committed");
+    let take = async || {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let mine = invitations::delete(&mut tx, &scene.organization, &second.id).await.expect("deleted");
+        tx.commit().await.expect("committed");
+        mine
+    };
+    let taken = futures::join!(take(), take());
+    assert!(taken.0 != taken.1, "{taken:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    invitations::put(&mut tx, &first).await.expect("put");
+    assert_eq!(invitations::sweep(&mut tx, at(10)).await.expect("swept"), 1);
+}
+
+async fn a_sign_in_link_works_once_and_in_time(scene: Scene) {
+    let link = |token: &str, person: Option<PersonId>| SignInLink {
+        token_hash: token.into(),
+        organization_id: scene.organization.clone(),
+        person_id: person,
+        email: "person1@example.com".into(),
+        created_at: at(1),
+        expires_at: at(10),
+    };
+    let (of_person, of_first) = (link("h1", Some(scene.person.id.clone())), link("h2", None));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for it in [&of_person, &of_first, &link("h3", Some(scene.person.id.clone()))] {
+        sign_in_links::create(&mut tx, it).await.expect("created");
+    }
+    tx.commit().await.expect("committed");
+    let take = async || {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let link = sign_in_links::take(&mut tx, "h1", at(9)).await.expect("taken");
+        tx.commit().await.expect("committed");
+        link
+    };
+    let (one, two) = futures::join!(take(), take());
+    assert!(one.is_some() != two.is_some(), "{one:?} {two:?}");
+    assert_eq!(one.or(two), Some(of_person));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"), Some(of_first.clone()));
+    assert_eq!(
+        sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"),
+        Some(of_first),
+        "looking uses nothing"
+    );
+    assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(10)).await.expect("read"), None);
+    assert_eq!(sign_in_links::take(&mut tx, "h2", at(10)).await.expect("too late"), None);
+    assert_eq!(sign_in_links::forget(&mut tx, &scene.person.id).await.expect("forgotten"), 1);
+    assert_eq!(sign_in_links::sweep(&mut tx, at(10)).await.expect("swept"), 1);
+}
+
+async fn an_issuer_vouches_for_whom_the_operator_let_in(scene: Scene) {
+    let let_in = Person {
+        issuer: String::new(),
+        email: "First@example.com".into(),
+        ..person(&scene.random, &scene.organization, "x")
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::create(&mut tx, &let_in, at(0)).await.expect("created");
+    assert_eq!(people::unvouched(&mut tx, "person1@example.com").await.expect("read"), None);
+    assert_eq!(people::unvouched(&mut tx, "first@example.com").await.expect("read"), Some(let_in.clone()));
+    people::vouch(&mut tx, &let_in.id, "https://issuer.example", "9").await.expect("written");
+    assert_eq!(people::unvouched(&mut tx, "first@example.com").await.expect("read"), None);
+    let found = people::by_subject(&mut tx, "https://issuer.example", "9").await.expect("read").expect("there");
+    assert_eq!(found.id, let_in.id);
 }
 
 async fn a_session_ends_at_its_time(scene: Scene) {
@@ -677,6 +863,110 @@ async fn calls_are_summed_by_day(scene: Scene) {
         [("2026-11-22", 5, 100, 200), ("2026-11-21", 1, 20, 100)]
     );
     assert_eq!(call_counts::erase(&mut tx, &scene.grant.id).await.expect("erased"), 2);
+}
+
+/// Writes so many entries, one second apart, each in a transaction of its own.
+async fn audited(scene: &Scene, seconds: std::ops::Range<i64>) {
+    for second in seconds {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let entry = Entry {
+            organization: &scene.organization,
+            actor: Actor::Person(scene.person.id.clone()),
+            action: "person.signed_in",
+            about: scene.person.id.as_str(),
+            origin: Origin::Address("192.0.2.7".parse().expect("an address")),
+            detail: json!({"second": second}),
+        };
+        record(&mut tx, entry, at(second)).await.expect("recorded");
+        tx.commit().await.expect("committed");
+    }
+}
+
+async fn chain_of(scene: &Scene) -> Chain {
+    let mut tx = scene.store.read().await.expect("a transaction");
+    audit::chain(&mut tx, &scene.organization).await.expect("read")
+}
+
+async fn an_audit_log_has_no_gap_whoever_writes(scene: Scene) {
+    assert_eq!(
+        verify(&scene.store, &scene.organization).await.expect("walked"),
+        Verified::Whole { entries: 0, last_seq: 0, last_hash: String::new() }
+    );
+    futures::join!(audited(&scene, 0..20), audited(&scene, 20..40), audited(&scene, 40..60));
+    {
+        // What isn't committed never happened, and leaves no gap.
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let (seq, _) = audit::next(&mut tx, &scene.organization).await.expect("a number");
+        assert_eq!(seq, 61);
+    }
+    audited(&scene, 60..61).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let all = audit::after(&mut tx, &scene.organization, 0, 100).await.expect("read");
+    assert_eq!(all.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=61).collect::<Vec<_>>());
+    assert_eq!((all[60].origin.as_str(), all[60].detail.as_str()), ("192.0.2.7", "{\"second\":60}"));
+    let filter = Filter { action: "person.".into(), who: scene.person.id.to_string() };
+    let newest = audit::list(&mut tx, &scene.organization, &filter, 61, 2).await.expect("read");
+    assert_eq!(newest.iter().map(|it| it.seq).collect::<Vec<_>>(), [60, 59]);
+    for none in [Filter { action: "policy.".into(), ..filter.clone() }, Filter { who: "operator".into(), ..filter }] {
+        assert_eq!(audit::list(&mut tx, &scene.organization, &none, 61, 2).await.expect("read"), []);
+    }
+    drop(tx);
+    let whole = verify(&scene.store, &scene.organization).await.expect("walked");
+    let last_hash = chain_of(&scene).await.last_hash;
+    assert_eq!(whole, Verified::Whole { entries: 61, last_seq: 61, last_hash });
+}
+
+async fn what_was_done_to_an_audit_log_shows(scene: Scene) {
+    audited(&scene, 0..3).await;
+    // An entry that doesn't hang on the one before, as somebody would write it who has the database alone.
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let (seq, before) = audit::next(&mut tx, &scene.organization).await.expect("a number");
+    assert_eq!((seq, before.len()), (4, 64));
+    let forged = AuditEntry {
+        seq,
+        at: at(3),
+        actor: "operator".into(),
+        action: "role.changed".into(),
+        about: scene.person.id.to_string(),
+        origin: "cli".into(),
+        detail: "{}".into(),
+        hash: before,
+    };
+    audit::append(&mut tx, &scene.organization, &forged).await.expect("appended");
+    tx.commit().await.expect("committed");
+    audited(&scene, 4..6).await;
+    let broken = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert_eq!(broken, Verified::Broken { seq: 4, why: "the entry isn't what was written" });
+    // A number that was taken without an entry: one is missing.
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let other = OrganizationId::new(&scene.random);
+    audit::next(&mut tx, &other).await.expect("a number");
+    tx.commit().await.expect("committed");
+    let broken = verify(&scene.store, &other).await.expect("walked");
+    assert_eq!(broken, Verified::Broken { seq: 1, why: "entries at the new end are missing" });
+}
+
+async fn old_audit_entries_go_and_the_rest_still_verifies(scene: Scene) {
+    const DAY: i64 = 86_400;
+    audited(&scene, 0..5).await;
+    audited(&scene, 100 * DAY..100 * DAY + 4).await;
+    let now = at(400 * DAY + 3);
+    assert_eq!(remove_old(&scene.store, now).await.expect("removed"), 3, "400 days, to the microsecond");
+    assert_eq!(remove_old(&scene.store, now).await.expect("removed"), 0);
+    let chain = chain_of(&scene).await;
+    assert_eq!((chain.removed_seq, chain.last_seq), (3, 9));
+    let last_hash = chain.last_hash.clone();
+    let whole = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert_eq!(whole, Verified::Whole { entries: 6, last_seq: 9, last_hash: last_hash.clone() });
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(audit::remove(&mut tx, &scene.organization, at(90 * DAY), 1).await.expect("removed"), 1, "one at once");
+    tx.commit().await.expect("committed");
+    assert_eq!(remove_old(&scene.store, at(900 * DAY)).await.expect("removed"), 5);
+    let empty = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert_eq!(empty, Verified::Whole { entries: 0, last_seq: 9, last_hash });
+    audited(&scene, 900 * DAY..900 * DAY + 1).await;
+    let whole = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert!(matches!(whole, Verified::Whole { entries: 1, last_seq: 10, .. }), "{whole:?}");
 }
 
 async fn one_process_looks_after_the_heartbeat(scene: Scene) {
