@@ -51,6 +51,8 @@ ids! {
     GrantId = "gra";
     /// One person's copied mailbox.
     MailboxId = "mbx";
+    /// A receipt of leaving, and the leaving that ends in it.
+    ReceiptId = "rec";
 }
 
 /// The text isn't an id of the kind that was wanted.

@@ -1,11 +1,14 @@
-//! `intail org`: which organizations use this Intail, and which domains are theirs. A domain decides to whom a person
+//! `intail org`: which organizations use this Intail, which domains are theirs, and how one is removed. A domain decides to whom a person
 //! belongs who signs in, so it belongs to one organization at most.
 
 use clap::{Args, Subcommand};
 
 use super::table::table;
-use super::{CliError, ConfigFile, Outcome, Surroundings, open_store};
+use super::{CliError, ConfigFile, Outcome, Surroundings, assemble, open_store};
+use crate::app::App;
+use crate::connect::{self, ConnectError};
 use crate::id::OrganizationId;
+use crate::signing;
 use crate::store::organizations;
 
 /// The most organizations that are listed.
@@ -40,6 +43,17 @@ enum OrgCommand {
         #[arg(long = "domain", value_name = "DOMAIN", required = true, value_parser = domain)]
         domains: Vec<String>,
     },
+    /// Lets everybody of an organization leave, erases it, and prints the signed receipt
+    Remove {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The organization's id
+        #[arg(long, value_name = "ID")]
+        organization: String,
+        /// Its name, letter by letter: what is erased doesn't come back
+        #[arg(long, value_name = "NAME")]
+        confirm: String,
+    },
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
@@ -67,6 +81,9 @@ pub(super) async fn run(arguments: OrgArguments, mut surroundings: Surroundings)
     match arguments.command {
         OrgCommand::List { config } => list(&config, &mut surroundings).await?,
         OrgCommand::Add { config, name, domains } => add(&config, &mut surroundings, &name, &domains).await?,
+        OrgCommand::Remove { config, organization, confirm } => {
+            return remove(&config, &mut surroundings, &organization, &confirm).await;
+        }
     }
     Ok(Outcome::Done)
 }
@@ -108,6 +125,47 @@ async fn add(config: &ConfigFile, around: &mut Surroundings, name: &str, domains
     store.close().await;
     writeln!(around.output, "Added {name} ({id}) with {}.", domains.join(", "))?;
     Ok(())
+}
+
+/// Removes an organization. Called again, it goes on where it was; a running `intail serve` goes on with it too.
+async fn remove(config: &ConfigFile, around: &mut Surroundings, id: &str, confirm: &str) -> Result<Outcome, CliError> {
+    let app = assemble(config.load(around)?, around.clock.clone(), around.random.clone()).await?;
+    let ended = remove_at(&app, around, id, confirm).await;
+    app.store.close().await;
+    ended
+}
+
+async fn remove_at(app: &App, around: &mut Surroundings, id: &str, confirm: &str) -> Result<Outcome, CliError> {
+    let no_such = || {
+        CliError::new(format!("There is no organization {id}."))
+            .hint("`intail org list` shows the ids of those that there are.")
+    };
+    let id: OrganizationId = id.parse().map_err(|_| no_such())?;
+    let mut tx = app.store.read().await?;
+    let organization = organizations::by_id(&mut tx, &id).await?.ok_or_else(no_such)?;
+    drop(tx);
+    if organization.name != confirm {
+        return Err(CliError::new(format!("{id} is called {}, not {confirm}. Nothing was done.", organization.name))
+            .hint("Give its name with --confirm exactly as `intail org list` shows it."));
+    }
+    let failed = |error: ConnectError| {
+        CliError::new("The organization isn’t removed yet.")
+            .hint("Run the same command again: it goes on where it was. `intail serve` does so too.")
+            .caused_by(error)
+    };
+    let Some(receipt) = connect::remove_organization(app, &id).await.map_err(failed)? else {
+        writeln!(
+            around.output,
+            "Some of its people are being let go by another process, which goes on with it. Run this again for the \
+             receipt."
+        )?;
+        return Ok(Outcome::Problems);
+    };
+    let mut tx = app.store.read().await?;
+    let keys = signing::public_keys(&mut tx).await?;
+    let key = keys.into_iter().find(|it| it.id == receipt.key_id).map_or_else(String::new, |it| it.public_key);
+    writeln!(around.output, "{}", connect::document(&receipt, &key))?;
+    Ok(Outcome::Done)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod changes;
 pub mod coverage;
 pub mod debts;
 mod dialect;
+pub mod erasure;
 pub mod fills;
 pub mod gate;
 pub mod gauges;
@@ -16,14 +17,18 @@ pub mod heartbeat;
 pub mod key_proofs;
 pub mod labels;
 pub mod leases;
+pub mod leaving_receipts;
+pub mod leavings;
 pub mod mailboxes;
 pub mod messages;
 pub mod operator_faults;
 pub mod organizations;
 pub mod people;
 pub mod quota;
+pub mod receipts;
 pub mod sessions;
 pub mod sightings;
+pub mod signing_keys;
 pub(crate) mod sql;
 
 use std::borrow::Cow;
@@ -44,6 +49,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
+    (11, "receipts", include_str!("../../migrations/0011_receipts.sql")),
 ];
 
 fn migrator() -> Migrator {

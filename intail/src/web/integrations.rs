@@ -19,6 +19,7 @@ use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, 
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::grants::GrantState;
+use crate::store::leavings::{Cause, Revocation};
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::Role;
@@ -374,6 +375,7 @@ struct LeavePage {
     shell: Shell,
     email: String,
     stored: String,
+    project: String,
 }
 
 /// `GET /settings/integrations/disconnect`: says what would happen.
@@ -385,7 +387,13 @@ pub(super) async fn leave_page(State(web): State<Web>, caller: Caller) -> Result
         shell: Shell::new(&web, Some(&caller), "integrations", "Disconnect"),
         email: connection.grant.email.clone(),
         stored: counted(connection.stored, "message", "messages"),
+        project: project(&web),
     })
+}
+
+/// The Cloud project whose permissions end with a revocation, as far as it is known here.
+pub(super) fn project(web: &Web) -> String {
+    web.app.config.google.project.clone().unwrap_or_default()
 }
 
 #[derive(Template)]
@@ -398,7 +406,7 @@ struct LeftPage {
 
 /// `POST /disconnect/google`: does it, and says what was done.
 pub(super) async fn leave(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
-    let left = connect::leave(&web.app, &caller.person).await?;
+    let left = connect::leave(&web.app, &caller.person, Cause::Person, false).await?;
     let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
     html(&LeftPage { shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"), left, rows })
 }

@@ -21,6 +21,7 @@ mod administration;
 mod health;
 mod home;
 mod integrations;
+mod leaving;
 mod mail;
 mod receipt;
 mod streams;

@@ -18,10 +18,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["clock", "id", "random"]),
     // The key is proven against a row: without it Intail refuses to start. The store itself never seals.
     ("seal", &["clock", "id", "random", "store"]),
+    // Receipts are signed with a key that is kept sealed.
+    ("signing", &["random", "seal", "store"]),
     ("org", &["clock", "id", "random", "store"]),
     ("feed", &["app", "clock", "id", "store"]),
     ("access", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
-    ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "store"]),
+    ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "signing", "store"]),
     ("signin", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("notices", &["app", "clock", "config", "id", "org", "random", "store"]),
     ("sync", &["access", "app", "clock", "config", "feed", "id", "org", "random", "seal", "store"]),
@@ -30,8 +32,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "web",
         &[
-            "app", "clock", "config", "connect", "feed", "id", "notices", "org", "random", "seal", "signin", "store",
-            "sync",
+            "app", "clock", "config", "connect", "feed", "id", "notices", "org", "random", "seal", "signin", "signing",
+            "store", "sync",
         ],
     ),
 ];
