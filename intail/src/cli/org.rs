@@ -2,12 +2,14 @@
 //! belongs who signs in, so it belongs to one organization at most.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::table::table;
 use super::{CliError, ConfigFile, Outcome, Surroundings, assemble, open_store};
 use crate::app::App;
 use crate::connect::{self, ConnectError};
 use crate::id::OrganizationId;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::signing;
 use crate::store::organizations;
 
@@ -110,7 +112,8 @@ async fn add(config: &ConfigFile, around: &mut Surroundings, name: &str, domains
     let store = open_store(&config.load(around)?).await?;
     let id = OrganizationId::new(&around.random);
     let mut tx = store.write().await?;
-    organizations::create(&mut tx, &id, name, around.clock.now()).await?;
+    let now = around.clock.now();
+    organizations::create(&mut tx, &id, name, now).await?;
     for (at, domain) in domains.iter().enumerate() {
         if domains.iter().take(at).any(|before| before == domain) {
             continue;
@@ -121,6 +124,15 @@ async fn add(config: &ConfigFile, around: &mut Surroundings, name: &str, domains
         }
         organizations::add_domain(&mut tx, &id, domain).await?;
     }
+    let entry = Entry {
+        organization: &id,
+        actor: Actor::Operator,
+        action: "organization.added",
+        about: id.as_str(),
+        origin: Origin::Cli,
+        detail: json!({"domains": domains}),
+    };
+    audit::record(&mut tx, entry, now).await?;
     tx.commit().await?;
     store.close().await;
     writeln!(around.output, "Added {name} ({id}) with {}.", domains.join(", "))?;

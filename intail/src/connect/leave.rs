@@ -19,6 +19,7 @@ use super::ConnectError;
 use crate::access::{self, access_row, refresh_row};
 use crate::app::App;
 use crate::id::{GrantId, OrganizationId, PersonId, ReceiptId};
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::{self, purpose};
 use crate::signing::{Signer, SigningError};
 use crate::store::changes::{self, NewChange, Of};
@@ -27,7 +28,7 @@ use crate::store::grants::{self, Grant, GrantState};
 use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
 use crate::store::people::{self, Person};
-use crate::store::{StoreError, Tx, call_counts, mailboxes, organizations, receipts as logs};
+use crate::store::{StoreError, Tx, audit as audit_log, call_counts, mailboxes, organizations, receipts as logs};
 
 /// How often unfinished leavings are taken up again.
 const RESUME_EVERY: Duration = Duration::from_secs(60);
@@ -66,9 +67,35 @@ pub struct Left {
     pub receipt: ReceiptId,
 }
 
-/// Disconnects a person; `removes` says whether the person goes too.
-pub async fn leave(app: &App, person: &Person, cause: Cause, removes: bool) -> Result<Left, ConnectError> {
-    let (leaving, email) = begin(app, person, cause, removes).await?;
+/// Who lets somebody go, and how far.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Who wants it.
+    pub actor: Actor,
+    /// From where.
+    pub origin: Origin,
+    /// Whether the person goes too, and not only their connection.
+    pub removes_person: bool,
+}
+
+impl Wish {
+    fn cause(&self, person: &PersonId) -> Cause {
+        match &self.actor {
+            Actor::Person(id) if id == person => Cause::Person,
+            Actor::Person(_) => Cause::Administrator,
+            Actor::Operator | Actor::Intail | Actor::Google => Cause::Operator,
+        }
+    }
+}
+
+/// Disconnects a person who asked for it themselves.
+pub async fn leave(app: &App, person: &Person, origin: Origin) -> Result<Left, ConnectError> {
+    let_go(app, person, &Wish { actor: Actor::Person(person.id.clone()), origin, removes_person: false }).await
+}
+
+/// Disconnects a person. Whoever calls this has made sure that they may.
+pub async fn let_go(app: &App, person: &Person, wish: &Wish) -> Result<Left, ConnectError> {
+    let (leaving, email) = begin(app, person, wish).await?;
     // A task of its own: a browser that goes away must not stop an erasure half way.
     let app = app.clone();
     let mut erasing = JoinSet::new();
@@ -90,7 +117,7 @@ pub async fn leave(app: &App, person: &Person, cause: Cause, removes: bool) -> R
 }
 
 /// Makes the leaving durable, or takes up the one that there is.
-async fn begin(app: &App, person: &Person, cause: Cause, removes: bool) -> Result<(Leaving, String), ConnectError> {
+async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, String), ConnectError> {
     let mut tx = app.store.read().await?;
     let grant = grants::by_person(&mut tx, &person.id).await?;
     drop(tx);
@@ -105,14 +132,14 @@ async fn begin(app: &App, person: &Person, cause: Cause, removes: bool) -> Resul
     let grant = grants::by_person(&mut tx, &person.id).await?;
     let email = grant.as_ref().map_or_else(String::new, |it| it.email.clone());
     if let Some(unfinished) = leavings::unfinished_of_person(&mut tx, &person.id).await? {
-        if removes {
+        if wish.removes_person {
             leavings::remove_person_too(&mut tx, &unfinished.id).await?;
         }
         let taken = leavings::claim(&mut tx, &unfinished.id, now, after(now, CLAIM_FOR)).await?;
         tx.commit().await?;
         return taken.map(|it| (it, email)).ok_or(ConnectError::StillLeaving);
     }
-    if grant.is_none() && !removes {
+    if grant.is_none() && !wish.removes_person {
         return Err(ConnectError::NotConnected);
     }
     let leaving = Leaving {
@@ -120,8 +147,8 @@ async fn begin(app: &App, person: &Person, cause: Cause, removes: bool) -> Resul
         organization_id: person.organization_id.clone(),
         person_id: Some(person.id.clone()),
         grant_id: grant.as_ref().map(|it| it.id.clone()),
-        cause,
-        removes_person: removes,
+        cause: wish.cause(&person.id),
+        removes_person: wish.removes_person,
         step: if grant.is_some() { LeavingStep::Stop } else { LeavingStep::Erase },
         revocation: if grant.is_some() { Revocation::Open } else { Revocation::Unneeded },
         ..fresh(app, now)
@@ -130,8 +157,21 @@ async fn begin(app: &App, person: &Person, cause: Cause, removes: bool) -> Resul
     if let Some(grant) = &grant {
         grants::set_state(&mut tx, &grant.id, GrantState::Left, "left", now).await?;
     }
+    let entry = Entry {
+        organization: &person.organization_id,
+        actor: wish.actor.clone(),
+        action: match leaving.cause {
+            Cause::Person => "connection.left",
+            Cause::Administrator => "person.disconnected_by_administrator",
+            Cause::Operator => "person.removed",
+        },
+        about: person.id.as_str(),
+        origin: wish.origin,
+        detail: json!({"receipt": leaving.id, "removes_person": wish.removes_person}),
+    };
+    audit::record(&mut tx, entry, now).await?;
     tx.commit().await?;
-    tracing::info!(leaving = %leaving.id, person = %person.id, cause = cause.word(), "a person leaves");
+    tracing::info!(leaving = %leaving.id, person = %person.id, cause = leaving.cause.word(), "a person leaves");
     Ok((leaving, email))
 }
 
@@ -181,6 +221,15 @@ pub async fn remove_organization(app: &App, id: &OrganizationId) -> Result<Optio
             let domains = organizations::drop_domains(&mut tx, id).await?;
             add(&mut leaving, vec![("domains", domains)]);
             leavings::create(&mut tx, &leaving).await?;
+            let entry = Entry {
+                organization: id,
+                actor: Actor::Operator,
+                action: "organization.removed",
+                about: id.as_str(),
+                origin: Origin::Cli,
+                detail: json!({"receipt": leaving.id}),
+            };
+            audit::record(&mut tx, entry, now).await?;
             Some(leaving)
         }
     };
@@ -533,7 +582,8 @@ async fn let_people_go(app: &App, leaving: &mut Leaving) -> Result<bool, Connect
 }
 
 async fn leave_with(app: &App, person: &Person) -> Result<(), ConnectError> {
-    let (leaving, _) = begin(app, person, Cause::Operator, true).await?;
+    let wish = Wish { actor: Actor::Operator, origin: Origin::Cli, removes_person: true };
+    let (leaving, _) = begin(app, person, &wish).await?;
     go_on(app, leaving).await.map(|_| ())
 }
 
@@ -549,12 +599,14 @@ async fn erase_organization(app: &App, leaving: &mut Leaving) -> Result<bool, Co
         return Ok(false);
     }
     let mut sum = leaving.clone();
+    let audited = audit_log::chain(&mut tx, &leaving.organization_id).await?;
     let people = add_up(&mut tx, &mut sum).await?;
     add(&mut sum, erasure::organization(&mut tx, &leaving.organization_id).await?);
     sum.erased_at = Some(now);
     let mut statement = statement(&sum, now);
     statement["kind"] = json!("organization.removed");
     statement["people"] = json!(people);
+    statement["audit_log"] = json!({"last_seq": audited.last_seq, "last_hash": audited.last_hash});
     statement["kept"] = json!(["this receipt"]);
     leaving_receipts::put(&mut tx, &signed(&signer, &sum, statement, now)).await?;
     leavings::finish(&mut tx, leaving).await?;

@@ -11,7 +11,7 @@ mod leave;
 pub use begin::{Options, begin};
 pub use connection::{Connection, Missing, Permission, Push, abandoned, connection};
 pub use finish::{Callback, Connected, finish};
-pub use leave::{Left, document, leave, remove_organization, resume_leaving};
+pub use leave::{Left, Wish, document, leave, let_go, remove_organization, resume_leaving};
 
 use crate::store::StoreError;
 

@@ -63,6 +63,16 @@ const OF_PERSON: &[(&str, &str)] = &[
     ("signed-in browsers", "DELETE FROM sessions WHERE person_id = $1"),
     ("access keys", "DELETE FROM access_keys WHERE person_id = $1"),
     ("attempts to connect", "DELETE FROM attempts WHERE person_id = $1"),
+    (
+        "invitations",
+        "DELETE FROM invitations WHERE LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
+             AND organization_id = (SELECT organization_id FROM people WHERE id = $1)",
+    ),
+    (
+        "links to sign in",
+        "DELETE FROM sign_in_links WHERE person_id = $1 OR (LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
+             AND organization_id = (SELECT organization_id FROM people WHERE id = $1))",
+    ),
     ("changes", "DELETE FROM changes WHERE person_id = $1"),
     ("people", "DELETE FROM people WHERE id = $1"),
 ];
@@ -71,6 +81,10 @@ const OF_PERSON: &[(&str, &str)] = &[
 const OF_ORGANIZATION: &[(&str, &str)] = &[
     ("changes", "DELETE FROM changes WHERE organization_id = $1"),
     ("receipts of leaving", "DELETE FROM leaving_receipts WHERE organization_id = $1"),
+    ("invitations", "DELETE FROM invitations WHERE organization_id = $1"),
+    ("links to sign in", "DELETE FROM sign_in_links WHERE organization_id = $1"),
+    ("audit entries", "DELETE FROM audit_entries WHERE organization_id = $1"),
+    ("audit chains", "DELETE FROM audit_chains WHERE organization_id = $1"),
     ("domains", "DELETE FROM organization_domains WHERE organization_id = $1"),
     ("organizations", "DELETE FROM organizations WHERE id = $1"),
 ];

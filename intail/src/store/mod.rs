@@ -3,6 +3,7 @@
 
 pub mod access_keys;
 pub mod attempts;
+pub mod audit;
 pub mod call_counts;
 pub mod changes;
 pub mod coverage;
@@ -50,6 +51,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
     (11, "receipts", include_str!("../../migrations/0011_receipts.sql")),
+    (10, "organization", include_str!("../../migrations/0010_organization.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -16,11 +16,12 @@ use super::integrations::project;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, counted};
-use crate::connect::{self, Left};
+use crate::connect::{self, Left, Wish};
 use crate::id::{PersonId, ReceiptId};
+use crate::org::audit::{Actor, Origin};
 use crate::signing;
 use crate::store::leaving_receipts::{self, LeavingReceipt};
-use crate::store::leavings::{Cause, Revocation};
+use crate::store::leavings::Revocation;
 use crate::store::people::{self, Person};
 use crate::store::{Tx, grants};
 
@@ -190,12 +191,14 @@ pub(super) struct Wanted {
 pub(super) async fn disconnect(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     At(id): At<String>,
     Sent(wanted): Sent<Wanted>,
 ) -> Result<Response, Trouble> {
     let person = colleague(&web, &caller, &id).await?;
-    let removes = wanted.remove.is_some() && person.id != caller.person.id;
-    let left = connect::leave(&web.app, &person, Cause::Administrator, removes).await?;
+    let removes_person = wanted.remove.is_some() && person.id != caller.person.id;
+    let wish = Wish { actor: Actor::Person(caller.person.id.clone()), origin, removes_person };
+    let left = connect::let_go(&web.app, &person, &wish).await?;
     let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
     html(&DisconnectPage { rows, done: Some(left), ..disconnect_of(&web, &caller, &person) })
 }

@@ -24,6 +24,7 @@ use super::page::{Shell, html};
 use super::trouble::{self, Problem, Trouble};
 use super::words::{When, call, counted, gap, grouped, purpose, size};
 use crate::id::GrantId;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::{self, Chain, KEPT_BYTES_MAX, KEPT_DAYS_MAX, Line as Call, SUMS_DAYS_MAX};
 use crate::signing::{self, Signer};
 use crate::store::call_counts::{self, CallCount};
@@ -242,11 +243,12 @@ async fn read_export(tx: &mut Tx, caller: &Caller) -> Result<Option<Export>, Sto
 }
 
 /// `GET /receipt/export.jsonl`: the whole receipt, one JSON object a line, with what it takes to verify it.
-pub(super) async fn export(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+pub(super) async fn export(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
     let mut tx = web.app.store.read().await?;
     let export = read_export(&mut tx, &caller).await?.ok_or_else(|| trouble::not_there("receipt"))?;
     drop(tx);
     let signer = signer(&web).await?;
+    record_export(&web, &caller, origin, &export.chain).await?;
     let (at, Export { grant, chain, counts, batches }) = (web.app.clock.now(), export);
     let vouched = receipts::vouched(&grant.id, &chain, at);
     let first = json!({
@@ -292,6 +294,22 @@ pub(super) async fn export(State(web): State<Web>, caller: Caller) -> Result<Res
         (header::CONTENT_DISPOSITION, "attachment; filename=\"receipt.jsonl\""),
     ];
     Ok((headers, Body::from_stream(stream::iter(lines))).into_response())
+}
+
+/// An export is data leaving Intail: the audit log says so before it begins.
+async fn record_export(web: &Web, caller: &Caller, origin: Origin, chain: &Chain) -> Result<(), StoreError> {
+    let person = &caller.person;
+    let entry = Entry {
+        organization: &person.organization_id,
+        actor: Actor::Person(person.id.clone()),
+        action: "receipt.exported",
+        about: person.id.as_str(),
+        origin,
+        detail: json!({"batches": chain.batches, "calls": chain.calls}),
+    };
+    let mut tx = web.app.store.write().await?;
+    audit::record(&mut tx, entry, web.app.clock.now()).await?;
+    tx.commit().await
 }
 
 const HOW_TO_VERIFY: &str = "For each batch in order: SHA-256 in hex of the text 'intail receipt 1', previous, \
