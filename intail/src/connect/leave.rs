@@ -266,6 +266,7 @@ pub async fn resume_leaving(app: &App, shutdown: CancellationToken) {
 }
 
 async fn sweep(app: &App, now: Timestamp) -> Result<(), StoreError> {
+    scrub(app).await;
     receipts::sweep(&app.store, now).await?;
     let mut tx = app.store.write().await?;
     leaving_receipts::sweep(&mut tx, now.checked_sub(RECEIPTS_KEPT).unwrap_or(Timestamp::MIN)).await?;
@@ -450,6 +451,7 @@ async fn sums(tx: &mut Tx, grant: &GrantId) -> Result<CallSums, StoreError> {
 
 /// Issues the receipt, or issues it anew once more is known. Over unless Google still has to confirm.
 async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
+    scrub(app).await;
     let signer = signer(app).await?;
     let now = app.clock.now();
     let receipt = signed(&signer, leaving, statement(leaving, now), now);
@@ -466,6 +468,15 @@ async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let revocation = leaving.revocation.word();
     tracing::info!(leaving = %leaving.id, stopped = leaving.is_stopped, revocation, "a receipt of leaving was issued");
     Ok(true)
+}
+
+/// Takes what was erased out of the database's files. When somebody reads just then, the hourly sweep does it.
+async fn scrub(app: &App) {
+    match app.store.scrub().await {
+        Ok(true) => {}
+        Ok(false) => tracing::info!("erased rows stay in the database's log until nobody reads"),
+        Err(error) => tracing::warn!(%error, "erased rows couldn't be taken out of the database's log yet"),
+    }
 }
 
 async fn signer(app: &App) -> Result<Signer, ConnectError> {

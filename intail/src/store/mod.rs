@@ -97,6 +97,11 @@ impl Store {
         self.gate.clone().map(|gate| Ending { gate, writes })
     }
 
+    /// Takes what was erased out of the files, too, as far as Intail can; answers whether nobody stood in the way.
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        self.db.scrub().await
+    }
+
     /// Closes every connection.
     pub async fn close(&self) {
         self.db.close().await;
