@@ -1,5 +1,5 @@
-//! `intail org`: which organizations use this Intail, which domains are theirs, and how one is removed. A domain decides to whom a person
-//! belongs who signs in, so it belongs to one organization at most.
+//! `intail org`: which organizations use this Intail, which domains are theirs, and how one is removed. A domain decides
+//! to whom a person belongs who signs in, so it belongs to one organization at most.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -154,16 +154,17 @@ async fn remove_at(app: &App, around: &mut Surroundings, id: &str, confirm: &str
     };
     let id: OrganizationId = id.parse().map_err(|_| no_such())?;
     let mut tx = app.store.read().await?;
-    let organization = organizations::by_id(&mut tx, &id).await?.ok_or_else(no_such)?;
+    let organization = organizations::by_id(&mut tx, &id).await?;
     drop(tx);
-    if organization.name != confirm {
+    if let Some(organization) = organization.filter(|it| it.name != confirm) {
         return Err(CliError::new(format!("{id} is called {}, not {confirm}. Nothing was done.", organization.name))
             .hint("Give its name with --confirm exactly as `intail org list` shows it."));
     }
-    let failed = |error: ConnectError| {
-        CliError::new("The organization isn’t removed yet.")
+    let failed = |error: ConnectError| match error {
+        ConnectError::NotConnected => no_such(),
+        error => CliError::new("The organization isn’t removed yet.")
             .hint("Run the same command again: it goes on where it was. `intail serve` does so too.")
-            .caused_by(error)
+            .caused_by(error),
     };
     let Some(receipt) = connect::remove_organization(app, &id).await.map_err(failed)? else {
         writeln!(

@@ -203,10 +203,16 @@ fn after(now: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 /// Removes a whole organization: everybody in it leaves, and then its own rows go. Answers the receipt once it is done,
-/// and nothing while somebody else works on a part of it.
+/// also when it was done before, and nothing while somebody else works on a part of it.
 pub async fn remove_organization(app: &App, id: &OrganizationId) -> Result<Option<LeavingReceipt>, ConnectError> {
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
+    if organizations::by_id(&mut tx, id).await?.is_none() {
+        // It has gone already; perhaps its receipt was never seen.
+        let of_people = leaving_receipts::of_organization(&mut tx, id, RECEIPTS_AT_ONCE).await?;
+        let whole = of_people.into_iter().find(|it| it.person_id.is_none());
+        return whole.map(Some).ok_or(ConnectError::NotConnected);
+    }
     let leaving = match leavings::of_organization(&mut tx, id).await? {
         Some(known) => leavings::claim(&mut tx, &known.id, now, after(now, CLAIM_FOR)).await?,
         None => {
@@ -584,12 +590,30 @@ async fn let_people_go(app: &App, leaving: &mut Leaving) -> Result<bool, Connect
         }
         save(app, app.store.write().await?, leaving).await?;
     }
-    if some.is_empty() {
-        leaving.step = LeavingStep::Organization;
-        save(app, app.store.write().await?, leaving).await?;
-        return Ok(false);
+    if !some.is_empty() {
+        return Ok(gone == 0);
     }
-    Ok(gone == 0)
+    if !finish_leavings(app, &leaving.organization_id).await? {
+        return Ok(true);
+    }
+    leaving.step = LeavingStep::Organization;
+    save(app, app.store.write().await?, leaving).await?;
+    Ok(false)
+}
+
+/// Finishes the leavings of people of an organization who have gone and have no receipt yet: it counts in the
+/// organization's. Answers whether all have one.
+async fn finish_leavings(app: &App, organization: &OrganizationId) -> Result<bool, ConnectError> {
+    loop {
+        let now = app.clock.now();
+        let mut tx = app.store.write().await?;
+        let some = leavings::without_receipt(&mut tx, organization, 1).await?;
+        let Some(next) = some.first() else { return Ok(true) };
+        let taken = leavings::claim(&mut tx, next, now, after(now, CLAIM_FOR)).await?;
+        tx.commit().await?;
+        let Some(taken) = taken else { return Ok(false) };
+        go_on(app, taken).await?;
+    }
 }
 
 async fn leave_with(app: &App, person: &Person) -> Result<(), ConnectError> {

@@ -2,9 +2,9 @@
 //! client's hook only adds to memory; the engine writes what waits together with the end of each run, and every process
 //! writes the rest every two seconds.
 //!
-//! The log is a chain: a batch holds one line for each call, and its hash covers the one before, so that a batch that is
-//! changed, taken out or put elsewhere shows. What a reader must not break: nothing is lost in silence. Calls for which
-//! memory had no room, and runs that broke off before they could write, leave a line of their own.
+//! The log is a chain: a batch holds one line for each call, and its hash covers the one before, so that a batch that
+//! is changed, taken out or put elsewhere shows. What a reader must not break: nothing is lost in silence. Calls for
+//! which memory had no room, and runs that broke off before they could write, leave a line of their own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

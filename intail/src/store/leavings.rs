@@ -279,6 +279,21 @@ pub async fn unfinished_of_person(tx: &mut Tx, person: &PersonId) -> Result<Opti
     .await
 }
 
+/// Leavings of people of an organization that have no receipt yet, oldest first; `limit` bounds it.
+pub async fn without_receipt(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    limit: i64,
+) -> Result<Vec<ReceiptId>, StoreError> {
+    tx.all(
+        "SELECT id FROM leavings WHERE organization_id = $1 AND step IN ('stop', 'revoke', 'erase', 'receipt')
+         ORDER BY due_at, id LIMIT $2",
+        args![organization, limit],
+        |row| row.parsed("id"),
+    )
+    .await
+}
+
 /// The leaving of a whole organization, if it is under way.
 pub async fn of_organization(tx: &mut Tx, organization: &OrganizationId) -> Result<Option<Leaving>, StoreError> {
     tx.one(

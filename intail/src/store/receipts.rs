@@ -173,7 +173,7 @@ pub async fn sizes_before(
 /// The oldest batches of a grant that are kept, in order, without their lines; `limit` bounds it.
 pub async fn oldest(tx: &mut Tx, grant: &GrantId, limit: i64) -> Result<Vec<Old>, StoreError> {
     tx.all(
-        "SELECT batch, hash, began_at, LENGTH(lines) AS bytes FROM receipt_batches WHERE grant_id = $1
+        "SELECT batch, hash, began_at, CAST(LENGTH(lines) AS BIGINT) AS bytes FROM receipt_batches WHERE grant_id = $1
          ORDER BY batch LIMIT $2",
         args![grant, limit],
         |row| {

@@ -182,6 +182,8 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
         ..other
     };
     assert!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read").is_some());
+    let waiting = leavings::without_receipt(&mut tx, &scene.organization, 9).await.expect("read");
+    assert_eq!(waiting, [begun.id.clone()]);
     leavings::save(&mut tx, &done).await.expect("saved");
     let read = leavings::by_id(&mut tx, &begun.id).await.expect("read");
     assert_eq!(read, Some(Leaving { removes_person: true, ..done.clone() }), "what others wrote meanwhile stays");
