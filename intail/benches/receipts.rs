@@ -2,6 +2,10 @@
 //! the log of calls, in one process, against the same false Google without latency. `cargo xtask bench receipts` prints
 //! the ratio. With the real Google, its answers take a hundred times as long, and the ratio comes closer to one.
 
+#![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
+
+#[expect(dead_code, reason = "each benchmark uses a part of it")]
 mod company;
 
 use std::sync::Arc;
@@ -69,7 +73,6 @@ impl Best {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 async fn measure(with: bool) -> Result<Best, Failure> {
     let directory = tempfile::tempdir()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

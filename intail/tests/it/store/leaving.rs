@@ -164,7 +164,7 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
     leavings::create(&mut tx, &begun).await.expect("created");
     assert_eq!(leavings::by_id(&mut tx, &begun.id).await.expect("read"), Some(begun.clone()));
     assert_eq!(leavings::due(&mut tx, at(9), 9).await.expect("read"), []);
-    assert_eq!(leavings::due(&mut tx, at(10), 9).await.expect("read"), [begun.id.clone()]);
+    assert_eq!(leavings::due(&mut tx, at(10), 9).await.expect("read"), std::slice::from_ref(&begun.id));
     let one = leavings::claim(&mut tx, &begun.id, at(10), at(20)).await.expect("claimed").expect("due");
     assert_eq!(leavings::claim(&mut tx, &begun.id, at(11), at(21)).await.expect("claimed"), None, "one works on it");
     let other = leavings::claim(&mut tx, &begun.id, at(20), at(30)).await.expect("claimed").expect("due again");
@@ -183,7 +183,7 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
     };
     assert!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read").is_some());
     let waiting = leavings::without_receipt(&mut tx, &scene.organization, 9).await.expect("read");
-    assert_eq!(waiting, [begun.id.clone()]);
+    assert_eq!(waiting, std::slice::from_ref(&begun.id));
     leavings::save(&mut tx, &done).await.expect("saved");
     let read = leavings::by_id(&mut tx, &begun.id).await.expect("read");
     assert_eq!(read, Some(Leaving { removes_person: true, ..done.clone() }), "what others wrote meanwhile stays");
