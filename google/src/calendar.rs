@@ -467,7 +467,7 @@ impl Client {
 impl<'a> Calendar<'a> {
     fn request(self, call: &'static Call) -> Request<'a> {
         let request = Request::new(call, &self.client.inner.endpoints.calendar);
-        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf)
+        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf, self.caller.purpose)
     }
 
     /// The person's calendars, hidden and removed ones included. A token that is no longer good is

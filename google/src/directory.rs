@@ -246,7 +246,7 @@ impl Client {
 impl<'a> Directory<'a> {
     fn request(self, call: &'static Call) -> Request<'a> {
         let request = Request::new(call, &self.client.inner.endpoints.directory);
-        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf)
+        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf, self.caller.purpose)
     }
 
     /// Everybody whom the view shows, by address. A page token that is no longer good is [`ErrorKind::CursorGone`]:

@@ -289,7 +289,7 @@ impl Client {
 impl<'a> Gmail<'a> {
     fn request(self, call: &'static Call) -> Request<'a> {
         let request = Request::new(call, &self.client.inner.endpoints.gmail);
-        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf)
+        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf, self.caller.purpose)
     }
 
     /// The mailbox: whose it is, how much it has, where its history is.

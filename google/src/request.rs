@@ -55,6 +55,8 @@ pub struct CallRecord {
     pub call: &'static str,
     /// The opaque id of the grant, for calls that are made for a person.
     pub on_behalf: Option<String>,
+    /// Why it was made, in the caller's word; empty for calls that are made for nobody.
+    pub purpose: &'static str,
     /// When it started.
     pub at: Timestamp,
     /// How long it took.
@@ -76,6 +78,8 @@ pub struct Caller {
     pub access_token: SecretString,
     /// The opaque id of the grant; it appears in receipts and traces.
     pub on_behalf: String,
+    /// Why calls are made, in one word of the caller's; it appears in receipts.
+    pub purpose: &'static str,
 }
 
 /// Sends calls to Google. Cheap to clone; clones share connections and cached keys.
@@ -112,6 +116,7 @@ pub(crate) struct Request<'a> {
     secrets: Vec<&'a SecretString>,
     on_behalf: Option<&'a str>,
     sort: Option<Sort>,
+    purpose: &'static str,
 }
 
 /// Sorts a refusal again by what only the maker of the request knows.
@@ -142,6 +147,7 @@ impl<'a> Request<'a> {
             secrets: Vec::new(),
             on_behalf: None,
             sort: None,
+            purpose: "",
         }
     }
 
@@ -194,9 +200,9 @@ impl<'a> Request<'a> {
         Self { bearer: Some(token), ..self }
     }
 
-    /// The grant that the receipt names.
-    pub(crate) fn on_behalf(self, grant: &'a str) -> Self {
-        Self { on_behalf: Some(grant), ..self }
+    /// The grant that the receipt names, and why the call is made.
+    pub(crate) fn on_behalf(self, grant: &'a str, purpose: &'static str) -> Self {
+        Self { on_behalf: Some(grant), purpose, ..self }
     }
 
     /// The error for a request that must not be sent.
@@ -464,6 +470,7 @@ impl<'a> Receipt<'a> {
         let record = CallRecord {
             call,
             on_behalf: request.on_behalf.map(str::to_owned),
+            purpose: request.purpose,
             at: (inner.now)(),
             took_ms: 0,
             status: None,

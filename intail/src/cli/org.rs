@@ -1,15 +1,18 @@
-//! `intail org`: which organizations use this Intail, and which domains are theirs. A domain decides to whom a person
-//! belongs who signs in, so it belongs to one organization at most.
+//! `intail org`: which organizations use this Intail, which domains are theirs, and how one is removed. A domain decides
+//! to whom a person belongs who signs in, so it belongs to one organization at most.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::table::table;
-use super::{CliError, ConfigFile, Outcome, Surroundings, open_store};
+use super::{CliError, ConfigFile, Outcome, Surroundings, assemble, open_store};
+use crate::app::App;
+use crate::connect::{self, ConnectError};
 use crate::id::OrganizationId;
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::names;
+use crate::signing;
 use crate::store::organizations::{self, Organization};
 use crate::store::{StoreError, Tx};
 
@@ -73,6 +76,17 @@ enum OrgCommand {
         #[arg(value_parser = name)]
         name: String,
     },
+    /// Lets everybody of an organization leave, erases it, and prints the signed receipt
+    Remove {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The organization's id
+        #[arg(long, value_name = "ID")]
+        organization: String,
+        /// Its name, letter by letter: what is erased doesn't come back
+        #[arg(long, value_name = "NAME")]
+        confirm: String,
+    },
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
@@ -101,6 +115,9 @@ pub(super) async fn run(arguments: OrgArguments, mut surroundings: Surroundings)
         }
         OrgCommand::Rename { config, organization, name } => {
             change(&config, &mut surroundings, &organization, &Change::Rename(name)).await?;
+        }
+        OrgCommand::Remove { config, organization, confirm } => {
+            return remove(&config, &mut surroundings, &organization, &confirm).await;
         }
     }
     Ok(Outcome::Done)
@@ -226,6 +243,48 @@ async fn change(config: &ConfigFile, around: &mut Surroundings, said: &str, chan
     store.close().await;
     writeln!(around.output, "{told}")?;
     Ok(())
+}
+
+/// Removes an organization. Called again, it goes on where it was; a running `intail serve` goes on with it too.
+async fn remove(config: &ConfigFile, around: &mut Surroundings, id: &str, confirm: &str) -> Result<Outcome, CliError> {
+    let app = assemble(config.load(around)?, around.clock.clone(), around.random.clone()).await?;
+    let ended = remove_at(&app, around, id, confirm).await;
+    app.store.close().await;
+    ended
+}
+
+async fn remove_at(app: &App, around: &mut Surroundings, id: &str, confirm: &str) -> Result<Outcome, CliError> {
+    let no_such = || {
+        CliError::new(format!("There is no organization {id}."))
+            .hint("`intail org list` shows the ids of those that there are.")
+    };
+    let id: OrganizationId = id.parse().map_err(|_| no_such())?;
+    let mut tx = app.store.read().await?;
+    let organization = organizations::by_id(&mut tx, &id).await?;
+    drop(tx);
+    if let Some(organization) = organization.filter(|it| it.name != confirm) {
+        return Err(CliError::new(format!("{id} is called {}, not {confirm}. Nothing was done.", organization.name))
+            .hint("Give its name with --confirm exactly as `intail org list` shows it."));
+    }
+    let failed = |error: ConnectError| match error {
+        ConnectError::NotConnected => no_such(),
+        error => CliError::new("The organization isn’t removed yet.")
+            .hint("Run the same command again: it goes on where it was. `intail serve` does so too.")
+            .caused_by(error),
+    };
+    let Some(receipt) = connect::remove_organization(app, &id).await.map_err(failed)? else {
+        writeln!(
+            around.output,
+            "Some of its people are being let go by another process, which goes on with it. Run this again for the \
+             receipt."
+        )?;
+        return Ok(Outcome::Problems);
+    };
+    let mut tx = app.store.read().await?;
+    let keys = signing::public_keys(&mut tx).await?;
+    let key = keys.into_iter().find(|it| it.id == receipt.key_id).map_or_else(String::new, |it| it.public_key);
+    writeln!(around.output, "{}", connect::document(&receipt, &key))?;
+    Ok(Outcome::Done)
 }
 
 #[cfg(test)]

@@ -408,28 +408,3 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
         .await?;
     if written == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
-
-/// Deletes everything that was copied for a mailbox, and the mailbox; answers how many rows went, for the receipt.
-pub async fn erase(tx: &mut Tx, id: &MailboxId) -> Result<u64, StoreError> {
-    // The lease first: an engine that is about to commit waits here, and then finds that it has lost it.
-    tx.run(
-        "UPDATE mailboxes SET lease_number = lease_number + 1, lease_owner = NULL, lease_until = NULL WHERE id = $1",
-        args![id],
-    )
-    .await?;
-    let mut rows = 0;
-    for statement in [
-        "DELETE FROM message_labels WHERE mailbox_id = $1",
-        "DELETE FROM messages WHERE mailbox_id = $1",
-        "DELETE FROM fills WHERE mailbox_id = $1",
-        "DELETE FROM sightings WHERE mailbox_id = $1",
-        "DELETE FROM debts WHERE mailbox_id = $1",
-        "DELETE FROM coverage WHERE mailbox_id = $1",
-        "DELETE FROM labels WHERE mailbox_id = $1",
-        "DELETE FROM changes WHERE mailbox_id = $1",
-        "DELETE FROM mailboxes WHERE id = $1",
-    ] {
-        rows += tx.run(statement, args![id]).await?;
-    }
-    Ok(rows)
-}

@@ -124,6 +124,11 @@ pub async fn hold(tx: &mut Tx, id: &OrganizationId) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Takes every domain from an organization; answers how many there were.
+pub async fn drop_domains(tx: &mut Tx, id: &OrganizationId) -> Result<u64, StoreError> {
+    tx.run("DELETE FROM organization_domains WHERE organization_id = $1", args![id]).await
+}
+
 /// The organization with this id.
 pub async fn by_id(tx: &mut Tx, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
     tx.one("SELECT * FROM organizations WHERE id = $1", args![id], organization).await

@@ -19,6 +19,7 @@ use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::id::HistoryId;
+use crate::org::receipts::purpose;
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::coverage;
 use crate::store::debts::{self, Debt};
@@ -92,6 +93,7 @@ struct Fetched {
 impl Run<'_> {
     /// Does one step.
     pub(super) async fn step(&mut self, step: Step) -> Result<Done, StepError> {
+        self.caller.purpose = purpose_of(step, self.mailbox.state);
         match step {
             Step::Pin => self.pin().await,
             Step::Watch => self.watch().await,
@@ -888,6 +890,22 @@ impl Run<'_> {
     async fn put(&self, tx: &mut Tx, message: &Message, before: Option<&Message>) -> Result<(), StoreError> {
         let mailbox = &self.mailbox;
         messages::put(tx, &mailbox.organization_id, &mailbox.id, message, before, mailbox.listing_pass).await
+    }
+}
+
+/// Why a step asks Google, for the person's receipt.
+fn purpose_of(step: Step, state: MailboxState) -> &'static str {
+    match step {
+        Step::Pin => purpose::CONNECT,
+        Step::Watch => purpose::WATCH,
+        Step::History => purpose::LIVE,
+        Step::Probe => purpose::CHECK,
+        Step::Debts => purpose::RETRY,
+        Step::Relist => purpose::REPAIR,
+        Step::List | Step::Fill | Step::Settle if state == MailboxState::Reconciling => purpose::REPAIR,
+        Step::List | Step::Fill | Step::Settle => purpose::BACKFILL,
+        Step::Audit => purpose::AUDIT,
+        Step::Rest(_) => purpose::UNSTATED,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::grants::GrantState;
+use crate::store::leavings::Revocation;
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::Role;
@@ -380,6 +381,7 @@ struct LeavePage {
     shell: Shell,
     email: String,
     stored: String,
+    project: String,
 }
 
 /// `GET /settings/integrations/disconnect`: says what would happen.
@@ -391,7 +393,13 @@ pub(super) async fn leave_page(State(web): State<Web>, caller: Caller) -> Result
         shell: Shell::new(&web, Some(&caller), "integrations", "Disconnect"),
         email: connection.grant.email.clone(),
         stored: counted(connection.stored, "message", "messages"),
+        project: project(&web),
     })
+}
+
+/// The Cloud project whose permissions end with a revocation, as far as it is known here.
+pub(super) fn project(web: &Web) -> String {
+    web.app.config.google.project.clone().unwrap_or_default()
 }
 
 #[derive(Template)]

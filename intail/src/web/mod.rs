@@ -24,6 +24,7 @@ mod audit;
 mod health;
 mod home;
 mod integrations;
+mod leaving;
 mod mail;
 mod people;
 mod policy;

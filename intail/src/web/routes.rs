@@ -5,8 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, access_keys, activity, administration, api, assets, audit, health, home, integrations, mail, people, policy,
-    receipt, sign_in_link, streams,
+    Web, access_keys, activity, administration, api, assets, audit, health, home, integrations, leaving, mail, people,
+    policy, receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -81,6 +81,9 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/mail/thread/{id}", SignedIn, || get(mail::thread)),
     route(Get, "/activity", SignedIn, || get(activity::page)),
     route(Get, "/receipt", SignedIn, || get(receipt::page)),
+    route(Get, "/receipt/export.jsonl", SignedIn, || get(receipt::export)),
+    route(Get, "/receipt/left", SignedIn, || get(leaving::own)),
+    route(Get, "/receipt/left/{id}", SignedIn, || get(leaving::download_own)),
     route(Get, "/calendar", SignedIn, || get(integrations::calendar)),
     route(Get, "/directory", SignedIn, || get(integrations::directory)),
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
@@ -97,9 +100,17 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/admin/policy", Administrator, || post(policy::change)),
     route(Get, "/admin/audit", Overseer, || get(audit::page)),
     route(Get, "/admin/audit.jsonl", Overseer, || get(audit::export)),
+    route(Get, "/admin/people/{id}/disconnect", Administrator, || get(leaving::disconnect_page)),
+    route(Post, "/admin/people/{id}/disconnect", Administrator, || post(leaving::disconnect)),
+    route(Get, "/admin/receipts", Overseer, || get(leaving::of_organization)),
+    route(Get, "/admin/receipts/{id}", Overseer, || get(leaving::download_of_organization)),
     route(Get, "/api/v1/openapi.json", Anyone, || get(api::openapi)),
     route(Get, "/api/v1/me", Key, || get(api::me)),
     route(Get, "/api/v1/connection", Key, || get(api::connection)),
+    route(Get, "/api/v1/receipt", Key, || get(receipt::receipt)),
+    route(Get, "/api/v1/receipt/verify", Key, || get(receipt::verify)),
+    // Public keys are for everyone who was handed a receipt.
+    route(Get, "/api/v1/receipts/key", Anyone, || get(receipt::keys)),
     route(Get, "/api/v1/mailboxes", Key, || get(api::mailboxes)),
     route(Get, "/api/v1/mailboxes/{id}", Key, || get(api::mailbox)),
     route(Get, "/api/v1/mailboxes/{id}/coverage", Key, || get(api::coverage)),

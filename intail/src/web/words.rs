@@ -326,7 +326,33 @@ pub(super) fn call(name: &str) -> &'static str {
         "oauth.exchange" => "Finished connecting",
         "oauth.refresh" => "Renewed the access that you gave",
         "oauth.revoke" => "Gave the access back",
+        "gap" => "Calls that were only counted",
         _ => "Asked Google",
+    }
+}
+
+/// Why a call was made, in words. The words are those of `org::receipts::purpose`.
+pub(super) fn purpose(word: &str) -> &'static str {
+    match word {
+        "connect" => "You connected",
+        "live" => "Something changed",
+        "backfill" => "Copying what was there before",
+        "repair" => "Comparing everything",
+        "watch" => "To be told of changes",
+        "check" => "To see whether anything was missed",
+        "retry" => "Trying again what failed",
+        "audit" => "Counting against Google",
+        "token" => "To keep access",
+        "leaving" => "You disconnected",
+        _ => "Not said",
+    }
+}
+
+/// A gap in the log of calls, in words.
+pub(super) fn gap(kind: &str, count: &str) -> String {
+    match kind {
+        "not_kept" => format!("{count} calls were made that couldn’t be written down one by one"),
+        _ => "A run broke off before this: its last calls may be missing".to_owned(),
     }
 }
 

@@ -396,3 +396,31 @@ async fn the_false_google_alone() {
     let error = shown(&error.expect_err("not a world"), directory.path());
     assert!(error.starts_with("error: The world file DIR/world.toml"), "{error}");
 }
+
+#[tokio::test]
+async fn an_organization_is_removed_by_its_name_and_the_receipt_is_printed_again() {
+    let (directory, sandbox) = (tempfile::tempdir().expect("a folder"), sandbox().await);
+    configure(directory.path(), &sandbox);
+    let run = async |line: &str| run(directory.path(), line).await;
+    let (_, added) =
+        run("intail org add --config intail.toml --name Example --domain example.com").await.expect("added");
+    let id = added.split(['(', ')']).nth(1).expect("an id").to_owned();
+    let remove =
+        |id: &str, name: &str| format!("intail org remove --config intail.toml --organization {id} --confirm {name}");
+    let error = run(&remove(&id, "Exampel")).await.expect_err("another name");
+    assert_eq!(error.to_string(), format!("{id} is called Example, not Exampel. Nothing was done."));
+    for unknown in ["org_0000000000000000", "nonsense"] {
+        let error = run(&remove(unknown, "Example")).await.expect_err("unknown");
+        assert_eq!(error.to_string(), format!("There is no organization {unknown}."));
+    }
+    let (outcome, receipt) = run(&remove(&id, "Example")).await.expect("removed");
+    assert_eq!(outcome, Outcome::Done);
+    let document: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
+    let text = |key: &str| document[key].as_str().expect("text").to_owned();
+    assert!(intail::signing::is_signed(&text("public_key"), &text("statement"), &text("signature")), "{receipt}");
+    assert!(text("statement").contains("\"organization.removed\"") && !receipt.contains("example.com"), "{receipt}");
+    let (_, list) = run("intail org list --config intail.toml").await.expect("listed");
+    assert!(list.starts_with("There is no organization"), "{list}");
+    let (_, again) = run(&remove(&id, "Example")).await.expect("printed again");
+    assert_eq!(again, receipt);
+}

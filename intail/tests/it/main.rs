@@ -9,6 +9,7 @@ mod connect;
 mod emulator_path;
 mod heartbeat;
 mod kills;
+mod leaving;
 mod mail;
 mod notices;
 mod organization;

@@ -15,6 +15,7 @@ use intail::store::call_counts::{self, CallCount};
 use intail::store::changes::{self, NewChange, Of};
 use intail::store::coverage::{self, Coverage};
 use intail::store::debts::{self, Debt};
+use intail::store::erasure;
 use intail::store::fills::{self, Fill, Left};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
@@ -52,6 +53,8 @@ macro_rules! on_both_databases {
         }
     };
 }
+
+mod leaving;
 
 on_both_databases!(
     migrating_twice_changes_nothing,
@@ -464,7 +467,6 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
     assert_eq!((kept.access_sealed.as_deref(), kept.scopes.as_slice()), (Some("a"), ["x".to_owned()].as_slice()));
     grants::set_state(&mut tx, id, GrantState::Left, "left", at(9)).await.expect("set");
     grants::set_state(&mut tx, id, GrantState::Active, "", at(9)).await.expect("a grant that left stays left");
-    assert_eq!(grants::leaving(&mut tx, 9).await.expect("read").len(), 1);
     assert_eq!(grants::list(&mut tx, &scene.organization, 9).await.expect("read").len(), 1);
     assert!(grants::by_person(&mut tx, &scene.person.id).await.expect("read").is_some());
     tx.commit().await.expect("committed");
@@ -477,8 +479,8 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
     drop(tx);
 
     let mut tx = scene.store.write().await.expect("a transaction");
-    mailboxes::erase(&mut tx, &scene.mailbox.id).await.expect("erased");
-    grants::delete(&mut tx, id).await.expect("deleted");
+    erasure::mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
+    erasure::grant(&mut tx, id).await.expect("erased");
     assert!(grants::by_id(&mut tx, id).await.expect("read").is_none());
 }
 
@@ -854,15 +856,19 @@ async fn calls_are_summed_by_day(scene: Scene) {
         last_at: at(calls),
     };
     let mut tx = scene.store.write().await.expect("a transaction");
-    for it in [count("2026-11-21", 1), count("2026-11-22", 2), count("2026-11-22", 3)] {
-        call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &it).await.expect("added");
+    call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &[]).await.expect("nothing to add");
+    for some in [vec![count("2026-11-21", 1), count("2026-11-22", 2)], vec![count("2026-11-22", 3)]] {
+        call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &some).await.expect("added");
     }
     let all = call_counts::of_grant(&mut tx, &scene.grant.id, 9).await.expect("read");
     assert_eq!(
         all.iter().map(|it| (it.day.as_str(), it.calls, it.units, it.bytes)).collect::<Vec<_>>(),
         [("2026-11-22", 5, 100, 200), ("2026-11-21", 1, 20, 100)]
     );
-    assert_eq!(call_counts::erase(&mut tx, &scene.grant.id).await.expect("erased"), 2);
+    let sums = call_counts::sums(&mut tx, &scene.grant.id).await.expect("read");
+    assert_eq!((sums.calls, sums.units, sums.bytes), (6, 120, 300));
+    assert_eq!((sums.first_day.as_deref(), sums.last_day.as_deref()), (Some("2026-11-21"), Some("2026-11-22")));
+    assert_eq!(call_counts::forget(&mut tx, &scene.grant.id, "2026-11-22").await.expect("forgotten"), 1);
 }
 
 /// Writes so many entries, one second apart, each in a transaction of its own.
@@ -1046,8 +1052,16 @@ async fn erasing_leaves_nothing_of_a_mailbox(scene: Scene) {
     fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &[fill]).await.expect("added");
     let change = NewChange { kind: "message.added", subject_id: "a".into(), data: json!({}) };
     changes::append(&mut tx, scene.of(), &[change], at(1)).await.expect("appended");
-    let rows = mailboxes::erase(&mut tx, &scene.mailbox.id).await.expect("erased");
-    assert_eq!(rows, 5, "message, its label, fill, change, mailbox");
+    erasure::take_away(&mut tx, &scene.mailbox.id).await.expect("taken");
+    let mut rows = 0;
+    loop {
+        let some = erasure::some_of_mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
+        let Some((_, count)) = some.first() else { break };
+        rows += count;
+    }
+    assert_eq!(rows, 4, "message, its label, fill, change");
+    let rest = erasure::mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
+    assert_eq!(rest.iter().map(|(_, rows)| rows).sum::<u64>(), 1, "the mailbox: {rest:?}");
     assert_eq!(messages::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 0);
     assert_eq!(fills::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 0);
     assert!(changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read").is_empty());

@@ -19,7 +19,9 @@ use crate::connect::{self, Connection};
 use crate::store::{StoreError, Tx, changes, labels, messages};
 use crate::sync::{self, Outlook};
 
-pub(super) use shapes::ChangeShape;
+pub(super) use shapes::{
+    CallShape, ChainShape, ChangeShape, CheckedReceiptShape, PublicKeyShape, PublicKeysShape, ReceiptShape, TotalShape,
+};
 use shapes::{
     ChangesShape, ConnectionShape, CoverageShape, LabelShape, LabelsShape, MailboxShape, MailboxesShape, MeShape,
     MessageShape, MessagesShape,
@@ -50,7 +52,10 @@ const ID_LENGTH_MAX: usize = 128;
         messages,
         message,
         changes,
-        super::streams::stream
+        super::streams::stream,
+        super::receipt::receipt,
+        super::receipt::verify,
+        super::receipt::keys,
     ),
     modifiers(&AccessKeys),
     security(("access_key" = [])),

@@ -9,6 +9,8 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use crate::connect::{Connection, Permission, Push};
+use crate::org::receipts::{Chain, Line};
+use crate::store::call_counts::CallCount;
 use crate::store::changes::Change;
 use crate::store::labels::Label;
 use crate::store::mailboxes::{Mailbox, MailboxState};
@@ -445,4 +447,163 @@ pub(in crate::web) struct ChangesShape {
     pub(super) next: i64,
     /// Whether there is more already.
     pub(super) more: bool,
+}
+/// What was asked of Google on the person's behalf.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Receipt)]
+pub(in crate::web) struct ReceiptShape {
+    /// The id of what the person permitted; null when nothing is connected.
+    pub(in crate::web) permission: Option<String>,
+    /// Sums by day, kind of call and outcome, newest day first: about a month.
+    pub(in crate::web) days: Vec<TotalShape>,
+    /// Calls one by one, newest first.
+    pub(in crate::web) calls: Vec<CallShape>,
+    /// Ask for the next page with `before` and this; null when there is none.
+    pub(in crate::web) next: Option<i64>,
+}
+
+/// What was asked on one day by one kind of call with one outcome.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptTotal)]
+pub(in crate::web) struct TotalShape {
+    /// The day in UTC.
+    day: String,
+    /// The call, as `intail calls` lists it.
+    call: String,
+    /// `ok`, or why not, in one word.
+    outcome: String,
+    /// How often.
+    calls: i64,
+    /// Its price in Google's quota units.
+    units: i64,
+    /// Bytes received.
+    bytes: i64,
+}
+
+impl TotalShape {
+    pub(in crate::web) fn of(count: &CallCount) -> Self {
+        Self {
+            day: count.day.clone(),
+            call: count.call.clone(),
+            outcome: count.outcome.clone(),
+            calls: count.calls,
+            units: count.units,
+            bytes: count.bytes,
+        }
+    }
+}
+
+/// One call, or a gap where calls may be missing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptCall)]
+pub(in crate::web) struct CallShape {
+    /// The batch of the chain that holds it.
+    batch: i64,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// The call, as `intail calls` lists it; `gap` for a gap.
+    call: String,
+    /// What kind of thing was asked about.
+    resource: &'static str,
+    /// Why, in one word; of a gap `broken_off` or `not_kept`.
+    why: String,
+    /// `ok`, or why not, in one word; of a gap how many calls are missing, if that is known.
+    outcome: String,
+    /// Its price in Google's quota units.
+    units: i64,
+    /// Bytes received.
+    bytes: i64,
+}
+
+impl CallShape {
+    pub(in crate::web) fn of(batch: i64, line: &Line) -> Self {
+        Self {
+            batch,
+            at: line.at,
+            call: line.call.clone(),
+            resource: line.resource(),
+            why: line.purpose.clone(),
+            outcome: line.outcome.clone(),
+            units: line.units,
+            bytes: line.bytes,
+        }
+    }
+}
+
+/// The chain of calls, as far as it is kept.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptChain)]
+pub(in crate::web) struct ChainShape {
+    /// The batch after which what is kept begins; 0 if nothing was dropped for age or size yet.
+    checkpoint_batch: i64,
+    /// Its hash.
+    checkpoint_hash: String,
+    /// The last batch.
+    last_batch: i64,
+    /// Its hash: a later receipt that doesn't go on from it was written anew.
+    last_hash: String,
+    /// Batches that are kept.
+    batches: i64,
+    /// Calls in them.
+    calls: i64,
+    /// Lines that tell of a gap.
+    gaps: i64,
+    /// When the first call that is kept began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    first_at: Option<Timestamp>,
+    /// The first batch that is missing or isn't what its hash says; null if the chain is whole.
+    broken_at: Option<i64>,
+}
+
+impl ChainShape {
+    pub(in crate::web) fn of(chain: &Chain) -> Self {
+        Self {
+            checkpoint_batch: chain.checkpoint_batch,
+            checkpoint_hash: chain.checkpoint_hash.clone(),
+            last_batch: chain.last_batch,
+            last_hash: chain.last_hash.clone(),
+            batches: chain.batches,
+            calls: chain.calls,
+            gaps: chain.gaps,
+            first_at: chain.first_at,
+            broken_at: chain.broken_at,
+        }
+    }
+}
+
+/// What walking the chain showed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckedReceipt)]
+pub(in crate::web) struct CheckedReceiptShape {
+    /// Whether nothing was changed, taken out or put elsewhere.
+    pub(in crate::web) whole: bool,
+    /// The chain.
+    pub(in crate::web) chain: ChainShape,
+    /// The text that is signed: permission, last batch, last hash and the instant.
+    pub(in crate::web) vouched: String,
+    /// The signature over `vouched`, base64url; null when the chain is broken.
+    pub(in crate::web) signature: Option<String>,
+    /// The key that signed, see `/api/v1/receipts/key`.
+    pub(in crate::web) key: String,
+}
+
+/// The public keys that receipts are signed with.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptKeys)]
+pub(in crate::web) struct PublicKeysShape {
+    /// `Ed25519`.
+    pub(in crate::web) algorithm: &'static str,
+    /// The keys, newest last; none before anything was signed.
+    pub(in crate::web) keys: Vec<PublicKeyShape>,
+}
+
+/// A public key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptKey)]
+pub(in crate::web) struct PublicKeyShape {
+    /// Its id, which receipts name.
+    pub(in crate::web) id: String,
+    /// The key, base64url.
+    pub(in crate::web) public_key: String,
 }
