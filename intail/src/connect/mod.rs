@@ -3,12 +3,14 @@
 //! and leaves a mailbox that is due; `connection` says, from evidence, how things stand; `leave` stops the pushes,
 //! revokes and erases. The engine in `sync/` is never called from here: it finds the due row.
 
+mod ask;
 mod begin;
 mod connection;
 mod finish;
 mod leave;
 
-pub use begin::{Options, begin};
+pub use ask::wait_for_approval;
+pub use begin::{ORGANIZATION_ATTEMPTS_MAX, Options, begin};
 pub use connection::{Connection, Missing, Permission, Push, abandoned, connection};
 pub use finish::{Callback, Connected, finish};
 pub use leave::{Left, leave, resume_leaving};
@@ -77,6 +79,9 @@ pub enum ConnectError {
     /// Too many attempts in a short time.
     #[error("too many attempts in a short time")]
     TooMany,
+    /// Too many attempts of one organization in a short time.
+    #[error("too many attempts of one organization in a short time")]
+    OrganizationBusy,
     /// Nothing is connected.
     #[error("nothing is connected")]
     NotConnected,
@@ -117,6 +122,7 @@ impl ConnectError {
             Self::NothingGranted => "nothing_granted",
             Self::NoRefreshToken => "no_refresh_token",
             Self::TooMany => "too_many",
+            Self::OrganizationBusy => "organization_busy",
             Self::NotConnected => "not_connected",
             Self::Operator(_) => "operator",
             Self::GoogleTrouble(_) => "google_trouble",

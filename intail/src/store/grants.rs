@@ -195,6 +195,12 @@ pub async fn set_state(
     Ok(())
 }
 
+/// Keeps which scopes a grant still has.
+pub async fn set_scopes(tx: &mut Tx, id: &GrantId, scopes: &[String]) -> Result<(), StoreError> {
+    tx.run("UPDATE grants SET scopes = $2 WHERE id = $1", args![id, scopes.join(" ")]).await?;
+    Ok(())
+}
+
 /// Grants whose erasure isn't finished; `limit` bounds it.
 pub async fn leaving(tx: &mut Tx, limit: i64) -> Result<Vec<Grant>, StoreError> {
     tx.all("SELECT * FROM grants WHERE state = 'left' ORDER BY state_since LIMIT $1", args![limit], grant).await
@@ -212,12 +218,13 @@ pub async fn delete(tx: &mut Tx, id: &GrantId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Answers
-/// how many there were.
+/// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Those
+/// that lack one of the scopes in `whole` go on in part. Answers how many there were.
 pub async fn reopen(
     tx: &mut Tx,
     organization: &OrganizationId,
     waited_for: GrantState,
+    whole: &[&str],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     tx.run(
@@ -226,9 +233,16 @@ pub async fn reopen(
         args![organization, waited_for.word(), now],
     )
     .await?;
-    tx.run(
-        "UPDATE grants SET state = 'active', reason = '', state_since = $3 WHERE organization_id = $1 AND state = $2",
-        args![organization, waited_for.word(), now],
-    )
-    .await
+    let mut values = args![organization, waited_for.word(), now];
+    let has = whole.iter().enumerate().map(|(at, scope)| {
+        values.extend(args![format!("% {scope} %")]);
+        format!("' ' || scopes || ' ' LIKE ${}", at + 4)
+    });
+    let has = has.chain(["TRUE".to_owned()]).collect::<Vec<_>>().join(" AND ");
+    let sql = format!(
+        "UPDATE grants SET state_since = $3, state = CASE WHEN {has} THEN 'active' ELSE 'partial' END,
+             reason = CASE WHEN {has} THEN '' ELSE 'permission_missing' END
+         WHERE organization_id = $1 AND state = $2"
+    );
+    tx.run_built(sql, values).await
 }

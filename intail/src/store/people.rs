@@ -105,6 +105,23 @@ pub async fn signed_in(tx: &mut Tx, id: &PersonId, email: &str, name: &str, now:
     Ok(())
 }
 
+/// Whether anybody of an organization signed in by this issuer after an instant.
+pub async fn somebody_signed_in_since(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    issuer: &str,
+    since: Timestamp,
+) -> Result<bool, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM people WHERE organization_id = $1 AND issuer = $2 AND signed_in_at > $3",
+            args![organization, issuer, since],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0) > 0)
+}
+
 /// Changes what a person may do.
 pub async fn set_role(tx: &mut Tx, id: &PersonId, role: Role) -> Result<(), StoreError> {
     tx.run("UPDATE people SET role = $2 WHERE id = $1", args![id, role.word()]).await?;

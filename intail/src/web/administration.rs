@@ -10,11 +10,12 @@ use serde::Deserialize;
 
 use super::Web;
 use super::access::Caller;
+use super::approval::Way;
 use super::asked::Asked;
 use super::page::{Shell, html};
-use super::trouble::Trouble;
+use super::trouble::{self, Trouble};
 use super::words::{When, counted, grouped};
-use crate::connect::{self, Connection, Permission, Push};
+use crate::connect::{self, Connection, Push};
 use crate::id::PersonId;
 use crate::store::grants::GrantState;
 use crate::store::mailboxes::MailboxState;
@@ -38,11 +39,8 @@ struct AdministrationPage {
     shell: Shell,
     organization: String,
     domains: String,
-    approval: Approval,
-    approval_since: Option<When>,
-    evidence: String,
-    client_id: String,
-    permissions: [Permission; 3],
+    way: Way,
+    secondary_accounts: bool,
     counts: Vec<(String, i64)>,
     people: Vec<PersonLine>,
     next: Option<String>,
@@ -87,6 +85,8 @@ pub(super) async fn page(
     let (id, now) = (&caller.person.organization_id, web.app.clock.now());
     let mut tx = web.app.store.read().await?;
     let organization = organizations::by_id(&mut tx, id).await?;
+    let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
+    let way = Way::of(&web, &mut tx, &organization).await?;
     let domains = organizations::domains(&mut tx, id).await?;
     let after = part.after.and_then(|it| it.parse::<PersonId>().ok());
     let found = people::list(&mut tx, id, after.as_ref(), PAGE_PEOPLE + 1).await?;
@@ -102,12 +102,9 @@ pub(super) async fn page(
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),
         domains: domains.join(", "),
-        approval: organization.as_ref().map_or(Approval::Unknown, |it| it.approval),
-        approval_since: organization.as_ref().map(|it| When::full(it.approval_since)),
-        evidence: organization.as_ref().map_or_else(String::new, |it| it.approval_evidence.clone()),
-        organization: organization.map_or_else(String::new, |it| it.name),
-        client_id: web.app.config.google.client.client_id.clone(),
-        permissions: Permission::ALL,
+        way,
+        secondary_accounts: organization.secondary_accounts,
+        organization: organization.name,
         counts: counts(&lines),
         people: lines,
         next: found.get(shown.saturating_sub(1)).filter(|_| found.len() > shown).map(|it| it.id.to_string()),
@@ -165,6 +162,7 @@ fn state(connection: Option<&Connection>) -> (&'static str, &'static str) {
         GrantState::NeedsAdministrator => ("act", "Needs you"),
         GrantState::NeedsOperator => ("act", "Needs the operator"),
         GrantState::Active | GrantState::Partial | GrantState::Left => match connection.mailbox.as_ref() {
+            _ if !connection.reads_mail() => ("busy", "Mail not permitted"),
             None => ("busy", "Mail not permitted"),
             Some(mailbox) => match mailbox.state {
                 MailboxState::Live => ("good", "Live"),

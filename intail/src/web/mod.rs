@@ -15,9 +15,12 @@ mod words;
 
 mod page;
 
+mod abilities;
 mod access_keys;
+mod accounts_policy;
 mod activity;
 mod administration;
+mod approval;
 mod health;
 mod home;
 mod integrations;

@@ -5,7 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, access_keys, activity, administration, api, assets, health, home, integrations, mail, receipt, streams,
+    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, health, home,
+    integrations, mail, receipt, streams,
 };
 use crate::notices;
 
@@ -64,10 +65,14 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/signin", Anyone, || get(home::sign_in_page)),
     route(Post, "/signin", Anyone, || post(home::sign_in)),
     route(Get, "/signin/callback", Anyone, || get(home::signed_in)),
+    // The link carries its own proof: Intail signed it for one organization, and it runs out.
+    route(Get, "/approve/{token}", Anyone, || get(approval::guide)),
+    route(Get, "/what-intail-can-do", Anyone, || get(abilities::page)),
     route(Post, "/signout", SignedIn, || post(home::sign_out)),
     route(Get, "/settings/integrations", SignedIn, || get(integrations::page)),
     route(Get, "/settings/integrations/disconnect", SignedIn, || get(integrations::leave_page)),
     route(Post, "/connect/google", SignedIn, || post(integrations::connect)),
+    route(Post, "/connect/google/wait", SignedIn, || post(integrations::wait)),
     // The person may have signed out meanwhile: that has its own page, so the callback itself asks who they are.
     route(Get, "/connect/google/callback", Anyone, || get(integrations::connected)),
     route(Post, "/disconnect/google", SignedIn, || post(integrations::leave)),
@@ -81,6 +86,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
     route(Post, "/settings/keys/delete", SignedIn, || post(access_keys::delete)),
     route(Get, "/admin", Administrator, || get(administration::page)),
+    route(Post, "/admin/policy/accounts", Administrator, || post(accounts_policy::set)),
     route(Get, "/api/v1/openapi.json", Anyone, || get(api::openapi)),
     route(Get, "/api/v1/me", Key, || get(api::me)),
     route(Get, "/api/v1/connection", Key, || get(api::connection)),

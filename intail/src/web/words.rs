@@ -49,6 +49,10 @@ impl When {
     pub(super) fn day(at: Timestamp) -> Self {
         Self { at, style: Style::Day }
     }
+    /// The day in plain text, for what isn't a page.
+    pub(super) fn plain(self) -> String {
+        self.at.to_zoned(TimeZone::UTC).strftime("%-d %B %Y").to_string()
+    }
     /// As short as a list allows: the time today, else the day.
     pub(super) fn brief(at: Timestamp) -> Self {
         Self { at, style: Style::Brief }
@@ -323,6 +327,18 @@ pub(super) fn call(name: &str) -> &'static str {
         "gmail.threads.get" => "Read a conversation’s headers and labels",
         "gmail.labels.list" => "Listed labels",
         "gmail.labels.get" => "Counted a label’s messages",
+        "openid.keys" => "Fetches the keys that prove who signed in",
+        "openid.discovery" => "Asks the sign-in provider where it is",
+        "pubsub.topics.create" => "Makes the topic for notices",
+        "pubsub.topics.get" => "Looks whether the topic is there",
+        "pubsub.topics.publish" => "Sends a heartbeat through the topic",
+        "pubsub.topics.getIamPolicy" => "Looks whether Gmail may publish to the topic",
+        "pubsub.topics.setIamPolicy" => "Lets Gmail publish to the topic",
+        "pubsub.subscriptions.create" => "Makes the subscription",
+        "pubsub.subscriptions.get" => "Looks whether the subscription is there",
+        "pubsub.subscriptions.pull" => "Fetches notices",
+        "pubsub.subscriptions.acknowledge" => "Says that notices have arrived",
+        "pubsub.subscriptions.modifyAckDeadline" => "Asks for more time with notices",
         "oauth.exchange" => "Finished connecting",
         "oauth.refresh" => "Renewed the access that you gave",
         "oauth.revoke" => "Gave the access back",
