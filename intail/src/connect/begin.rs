@@ -10,6 +10,7 @@ use super::ConnectError;
 use crate::access;
 use crate::app::App;
 use crate::org::approval;
+use crate::org::audit::Origin;
 use crate::seal::hash_token;
 use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::people::Person;
@@ -32,6 +33,8 @@ pub struct Options {
     /// Show the permissions although they were shown before: a box was left unticked, or no refresh token is held. What a
     /// working grant holds already is kept whatever is ticked then.
     pub ask_again: bool,
+    /// From where they ask.
+    pub origin: Origin,
 }
 
 /// Where to send the person. `browser_hash` is the hash of the browser's own cookie: the callback must come back in it.
@@ -67,7 +70,7 @@ pub async fn begin(app: &App, person: &Person, browser_hash: &str, options: Opti
         outcome: None,
     };
     attempts::begin(&mut tx, &attempt).await?;
-    approval::asked(&mut tx, person, now).await?;
+    approval::asked(&mut tx, person, options.origin, now).await?;
     tx.commit().await?;
 
     // Consent is forced only when nothing would come without it: each forced consent makes a new refresh token, and the

@@ -5,8 +5,10 @@
 use intail_google::Endpoints;
 use intail_google::oauth::scope;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value as Json, json};
 use url::Url;
 
+use super::audit::{self, Actor, Entry, Origin};
 use crate::id::OrganizationId;
 use crate::store::attempts::{self, Unanswered};
 use crate::store::grants::{self, GrantState};
@@ -54,25 +56,38 @@ impl Way {
 }
 
 /// Somebody is on the way to Google, or asked to be told. Says so unless more is known already, and remembers who waits.
-/// True if the organization's approval is asked for by that.
-pub async fn asked(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<bool, StoreError> {
+/// Call it last before the commit, like the others here: they write to the audit log.
+pub async fn asked(tx: &mut Tx, person: &Person, origin: Origin, now: Timestamp) -> Result<(), StoreError> {
     let organization = &person.organization_id;
     let known = organizations::by_id(tx, organization).await?.map(|it| it.approval);
     if known == Some(Approval::Approved) {
-        return Ok(false);
+        return Ok(());
     }
-    approval_waits::put(tx, &person.id, organization, now).await?;
-    if known != Some(Approval::Unknown) {
-        return Ok(false);
+    if known == Some(Approval::Unknown) {
+        let evidence = "Somebody wants to connect, and nobody has been let in by Google yet.";
+        organizations::set_approval(tx, organization, Approval::Asked, evidence, now).await?;
     }
-    let evidence = "Somebody wants to connect, and nobody has been let in by Google yet.";
-    organizations::set_approval(tx, organization, Approval::Asked, evidence, now).await?;
-    Ok(true)
+    if approval_waits::put(tx, &person.id, organization, now).await? {
+        let actor = Actor::Person(person.id.clone());
+        record(tx, organization, actor, "approval.asked", origin, json!({}), now).await?;
+    }
+    Ok(())
+}
+
+async fn record(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    actor: Actor,
+    action: &'static str,
+    origin: Origin,
+    detail: Json,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    audit::record(tx, Entry { organization, actor, action, about: organization.as_str(), origin, detail }, now).await
 }
 
 /// A grant of this person succeeded: Google lets their organization in. Grants that waited for the administrator go on.
-/// True if that is news.
-pub async fn proved(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn proved(tx: &mut Tx, person: &Person, origin: Origin, now: Timestamp) -> Result<(), StoreError> {
     let organization = &person.organization_id;
     let known = organizations::by_id(tx, organization).await?.map(|it| it.approval);
     let evidence = "Google let somebody of this organization connect.";
@@ -80,29 +95,37 @@ pub async fn proved(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<bool
     grants::reopen(tx, organization, GrantState::NeedsAdministrator, scope::REQUESTED, now).await?;
     approval_waits::delete(tx, &person.id).await?;
     approval_waits::settle(tx, organization).await?;
-    Ok(known != Some(Approval::Approved))
+    if known != Some(Approval::Approved) {
+        let by = json!({ "by": person.id.as_str() });
+        record(tx, organization, Actor::Google, "approval.proved", origin, by, now).await?;
+    }
+    Ok(())
 }
 
 /// A callback says that the administrator blocks Intail. Whoever holds a link can write that into an address, so it
-/// never overrules a grant that succeeded; a refused refresh does. True if that is news.
+/// never overrules a grant that succeeded; a refused refresh does.
 pub async fn said_blocked(
     tx: &mut Tx,
     organization: &OrganizationId,
     way: Way,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<(), StoreError> {
     match organizations::by_id(tx, organization).await?.map(|it| it.approval) {
-        Some(Approval::Approved) => Ok(false),
+        Some(Approval::Approved) => Ok(()),
         _ => blocked(tx, organization, way, now).await,
     }
 }
 
-/// Google said that the administrator blocks Intail. True if that is news.
-pub async fn blocked(tx: &mut Tx, organization: &OrganizationId, way: Way, now: Timestamp) -> Result<bool, StoreError> {
+/// Google said that the administrator blocks Intail.
+pub async fn blocked(tx: &mut Tx, organization: &OrganizationId, way: Way, now: Timestamp) -> Result<(), StoreError> {
     let known = organizations::by_id(tx, organization).await?.map(|it| it.approval);
     organizations::set_approval(tx, organization, Approval::Blocked, way.evidence(), now).await?;
     organizations::set_approval_way(tx, organization, way.word()).await?;
-    Ok(known != Some(Approval::Blocked))
+    if known != Some(Approval::Blocked) {
+        let way = json!({ "way": way.word() });
+        record(tx, organization, Actor::Google, "approval.blocked", Origin::Unknown, way, now).await?;
+    }
+    Ok(())
 }
 
 /// What is known of an organization's approval, and what is likely.
@@ -254,6 +277,8 @@ mod tests {
             approval_way: way.to_owned(),
             approved_at: worked.then_some(Timestamp::UNIX_EPOCH),
             secondary_accounts: false,
+            domain_joining: true,
+            audit_kept_days: 1,
         };
         assert_eq!(likely(&organization("policy", false), false), UNCONFIGURED);
         assert_eq!(likely(&organization("policy", false), true), SIGN_IN_ONLY);

@@ -4,6 +4,7 @@
 pub mod access_keys;
 pub mod approval_waits;
 pub mod attempts;
+pub mod audit;
 pub mod call_counts;
 pub mod changes;
 pub mod coverage;
@@ -45,6 +46,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
+    (10, "organization", include_str!("../../migrations/0010_organization.sql")),
     (12, "concierge", include_str!("../../migrations/0012_concierge.sql")),
 ];
 

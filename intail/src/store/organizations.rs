@@ -27,6 +27,10 @@ pub struct Organization {
     pub approved_at: Option<Timestamp>,
     /// Whether people may connect a Workspace account of the organization that isn't the one they sign in with.
     pub secondary_accounts: bool,
+    /// Whether people of the organization's domains may join by themselves.
+    pub domain_joining: bool,
+    /// How many days the audit log is kept.
+    pub audit_kept_days: i64,
 }
 
 /// The administrator's approval, as far as evidence shows it.
@@ -71,6 +75,8 @@ fn organization(row: &dyn Columns) -> Result<Organization, StoreError> {
         approval_way: row.text("approval_way")?,
         approved_at: row.at_or_null("approved_at")?,
         secondary_accounts: row.boolean("secondary_accounts")?,
+        domain_joining: row.boolean("domain_joining")?,
+        audit_kept_days: row.int("audit_kept_days")?,
     })
 }
 

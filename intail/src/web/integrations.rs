@@ -17,6 +17,7 @@ use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, from_ms, grouped, reason};
 use super::{Web, session};
 use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, Push};
+use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::grants::GrantState;
@@ -319,18 +320,19 @@ pub(super) struct Ask {
 pub(super) async fn connect(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     headers: HeaderMap,
     Sent(ask): Sent<Ask>,
 ) -> Result<Response, Trouble> {
-    let options = Options { choose_account: ask.choose_account.is_some(), ask_again: ask.ask_again.is_some() };
+    let options = Options { choose_account: ask.choose_account.is_some(), ask_again: ask.ask_again.is_some(), origin };
     let (browser_hash, cookie) = session::recognize_browser(&web, &headers);
     let url = connect::begin(&web.app, &caller.person, &browser_hash, options).await?;
     Ok((cookie, Redirect::to(url.as_str())).into_response())
 }
 
 /// `POST /connect/google/wait`: remembers that the person wants to be told of the approval.
-pub(super) async fn wait(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
-    connect::wait_for_approval(&web.app, &caller.person).await?;
+pub(super) async fn wait(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
+    connect::wait_for_approval(&web.app, &caller.person, origin).await?;
     Ok(Redirect::to("/settings/integrations").into_response())
 }
 
@@ -340,10 +342,12 @@ pub(super) async fn connected(
     State(web): State<Web>,
     caller: Option<Caller>,
     headers: HeaderMap,
+    origin: Origin,
     Asked(callback): Asked<connect::Callback>,
 ) -> Result<Response, Trouble> {
     let browser_hash = session::browser_hash(&web, &headers);
     let person = caller.as_ref().map(|it| &it.person);
+    let callback = connect::Callback { origin, ..callback };
     match connect::finish(&web.app, person, &browser_hash, callback).await {
         Ok(_) => Ok(Redirect::to("/settings/integrations?done=connected").into_response()),
         Err(error) => {
@@ -385,8 +389,8 @@ struct LeftPage {
 }
 
 /// `POST /disconnect/google`: does it, and says what was done.
-pub(super) async fn leave(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
-    let left = connect::leave(&web.app, &caller.person).await?;
+pub(super) async fn leave(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
+    let left = connect::leave(&web.app, &caller.person, origin).await?;
     let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
     html(&LeftPage { shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"), left, rows })
 }
