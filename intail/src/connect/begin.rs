@@ -20,8 +20,8 @@ use crate::store::{grants, organizations};
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// Attempts of one person in [`FLOOD_WINDOW`]: more than a person clicks, less than a loop does.
 const ATTEMPTS_MAX: i64 = 20;
-/// Attempts of one organization in [`FLOOD_WINDOW`]: the first day of a company of a few thousand people, and few enough
-/// rows that a flood from many accounts doesn't fill the database.
+/// Attempts of one organization in [`FLOOD_WINDOW`]: the first day of a company of a few thousand people, and few
+/// enough rows that a flood from many accounts doesn't fill the database.
 pub const ORGANIZATION_ATTEMPTS_MAX: i64 = 2_000;
 const FLOOD_WINDOW: Duration = Duration::from_secs(10 * 60);
 
@@ -30,8 +30,8 @@ const FLOOD_WINDOW: Duration = Duration::from_secs(10 * 60);
 pub struct Options {
     /// Show the account chooser: the wrong account came back before.
     pub choose_account: bool,
-    /// Show the permissions although they were shown before: a box was left unticked, or no refresh token is held. What a
-    /// working grant holds already is kept whatever is ticked then.
+    /// Show the permissions although they were shown before: a box was left unticked, or no refresh token is held. What
+    /// a working grant holds already is kept whatever is ticked then.
     pub ask_again: bool,
     /// From where they ask.
     pub origin: Origin,

@@ -1,8 +1,8 @@
 //! Everything that Intail can ask Google, for people to read: the list that the client itself is held to, in plain types.
 //! It adds and leaves out nothing; `intail calls` prints the same list.
 
-use intail_google::CALLS;
-use intail_google::calls::{Api, Call};
+use intail_google::oauth::scope;
+use intail_google::{CALLS, Call};
 
 /// What a call stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,13 @@ pub struct Ability {
 
 impl Ability {
     fn of(call: &Call) -> Self {
-        let basis = match call.api {
-            Api::SignIn => Basis::Identity,
-            Api::Gmail => Basis::Permission(intail_google::oauth::scope::GMAIL_METADATA),
-            Api::PubSub => Basis::Project,
+        let service = call.name.split_once('.').map_or(call.name, |(service, _)| service);
+        let basis = match service {
+            "gmail" => Basis::Permission(scope::GMAIL_METADATA),
+            "calendar" => Basis::Permission(scope::CALENDAR_READONLY),
+            "directory" => Basis::Permission(scope::DIRECTORY_USER_READONLY),
+            "oauth" | "openid" => Basis::Identity,
+            _ => Basis::Project,
         };
         Self {
             name: call.name,
@@ -61,6 +64,14 @@ pub fn abilities() -> impl Iterator<Item = Ability> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_is_the_operators_only_if_it_is_pubsubs() {
+        for ability in abilities() {
+            let of_project = ability.name.starts_with("pubsub.");
+            assert_eq!(ability.basis == Basis::Project, of_project, "{}", ability.name);
+        }
+    }
 
     #[test]
     fn every_call_is_shown_once() {

@@ -8,7 +8,7 @@ use super::Web;
 use super::access::Caller;
 use super::page::{Shell, html};
 use super::trouble::Trouble;
-use super::words::{call, counted};
+use super::words::counted;
 use crate::connect::Permission;
 use crate::org::abilities::{Ability, Basis, abilities};
 
@@ -84,13 +84,51 @@ fn group(web: &Web, basis: Basis, all: &[Ability]) -> Group {
 fn line(web: &Web, ability: &Ability) -> Line {
     let units = web.app.config.quota.units(ability.name);
     Line {
-        words: call(ability.name),
+        words: does(ability.name),
         name: ability.name,
         method: ability.method,
         path: ability.path,
         sends: ability.query.iter().chain(ability.body).copied().collect(),
         answers: ability.fields.map_or_else(Vec::new, parts),
         price: if units == 0 { "–".to_owned() } else { counted(i64::from(units), "unit", "units") },
+    }
+}
+
+/// What a call does, in words.
+fn does(name: &str) -> &'static str {
+    match name {
+        "oauth.exchange" => "Finishes connecting or signing in",
+        "oauth.refresh" => "Renews an access that was given",
+        "oauth.revoke" => "Gives an access back",
+        "openid.keys" => "Fetches the keys that prove who signed in",
+        "openid.discovery" => "Asks the sign-in provider for its addresses",
+        "gmail.getProfile" => "Asks whether anything has changed",
+        "gmail.watch" => "Asks to be told of changes",
+        "gmail.stop" => "Asks to be told no more",
+        "gmail.labels.list" => "Lists labels",
+        "gmail.labels.get" => "Counts a label’s messages",
+        "gmail.history.list" => "Asks what has changed since the last time",
+        "gmail.messages.list" => "Lists messages, by number only",
+        "gmail.messages.get" => "Reads one message’s headers and labels",
+        "gmail.threads.get" => "Reads a conversation’s headers and labels",
+        "calendar.calendarList.list" => "Lists calendars",
+        "calendar.events.list" => "Lists a calendar’s events",
+        "calendar.events.instances" => "Lists the dates of a repeated event",
+        "calendar.events.watch" => "Asks to be told of changes",
+        "calendar.channels.stop" => "Asks to be told no more",
+        "directory.users.list" => "Lists the organization’s people",
+        "directory.users.get" => "Reads one person’s entry",
+        "pubsub.topics.create" => "Makes the topic for notices",
+        "pubsub.topics.get" => "Looks whether the topic is there",
+        "pubsub.topics.publish" => "Sends a heartbeat through the topic",
+        "pubsub.topics.getIamPolicy" => "Looks whether Gmail may publish to the topic",
+        "pubsub.topics.setIamPolicy" => "Lets Gmail publish to the topic",
+        "pubsub.subscriptions.create" => "Makes the subscription",
+        "pubsub.subscriptions.get" => "Looks whether the subscription is there",
+        "pubsub.subscriptions.pull" => "Fetches notices",
+        "pubsub.subscriptions.acknowledge" => "Says that notices have arrived",
+        "pubsub.subscriptions.modifyAckDeadline" => "Asks for more time with notices",
+        _ => "Asks Google",
     }
 }
 

@@ -114,16 +114,13 @@ impl Way {
             evidence: outlook.evidence,
             likely: outlook.likely,
             guess: outlook.guess.map(|it| {
+                let attempts = counted(it.attempts, "attempt", "attempts");
                 let people = counted(it.people, "person", "different people");
-                format!(
-                    "{} of {people} in a row went to Google and didn’t come back.",
-                    counted(it.attempts, "attempt", "attempts")
-                )
+                format!("{attempts} of {people} in a row went to Google and didn’t come back.")
             }),
-            waiting: if outlook.waiting > 0 {
-                counted(outlook.waiting, "person waits", "people wait")
-            } else {
-                String::new()
+            waiting: match outlook.waiting {
+                0 => String::new(),
+                waiting => counted(waiting, "person waits", "people wait"),
             },
             link: config.server.public_url.page(&path),
             link_ends_at: When::day(Link::of(&organization.id, now).ends_at),

@@ -227,7 +227,7 @@ async fn abandoned_attempts_in_a_row_are_a_guess_and_no_evidence() {
     }
     let shown = page(&running, &administrator, "/admin").await;
     let guess = between(&shown, "id=\"guess\">", "</p>").unwrap_or_default();
-    assert!(guess.starts_with("A guess, not evidence: 3 attempts of 3 different people"), "{guess}");
+    assert!(guess.starts_with("A guess, not evidence: 3 attempts of 3 different people"), "{shown}");
     let person = last.expect("somebody");
     assert_eq!(organization(&running, &person).await.approval, Approval::Approved, "a guess moves nothing");
     running.approve();
@@ -391,7 +391,7 @@ async fn secondary_accounts_are_for_the_administrator_to_allow() {
     desk.sign_in(&running, ADMIN).await;
     let person = running.sign_in(INES).await;
     let other = Options { choose_account: true, ..Options::default() };
-    let refused = running.connect_as(&person, MEI, Ticks::All, other).await.expect_err("not allowed yet");
+    let refused = running.connect_as(&person, "yuki@example.com", Ticks::All, other).await.expect_err("not allowed");
     assert!(matches!(refused, ConnectError::WrongAccount { .. }), "{refused:?}");
 
     let shown = desk.page("/admin").await;
@@ -481,7 +481,7 @@ async fn what_intail_can_do_is_the_compiled_list() {
         }
         let units = running.app.config.quota.units(call.name);
         assert!(units == 0 || line.contains(&format!("{units} unit")), "{}: {units}", call.name);
-        assert!(!line.contains(">Asked Google<"), "{} has no words of its own", call.name);
+        assert!(!line.contains(">Asks Google<"), "{} has no words of its own", call.name);
     }
     assert_eq!(shown.matches("<th scope=\"row\">").count(), CALLS.len());
     assert!(guide(&running, "/").await.contains("href=\"/what-intail-can-do\""));
