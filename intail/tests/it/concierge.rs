@@ -215,6 +215,7 @@ async fn abandoned_attempts_in_a_row_are_a_guess_and_no_evidence() {
     running.connected(KOFI).await;
     let administrator = running.sign_in(ADMIN).await;
     running.set_access(AccessLevel::Blocked);
+    running.pass(Duration::from_secs(60));
     let mut last = None;
     for email in [INES, "yuki@example.com", "layla@example.com"] {
         let shown = page(&running, &administrator, "/admin").await;
