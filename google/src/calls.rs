@@ -235,6 +235,27 @@ mod tests {
         matches!(call.api, Gmail | Calendar | Directory)
     }
 
+    /// Reading is `GET`. What else is sent makes, renews or ends something of Intail's own: an access, a watch, the
+    /// topic and its subscription.
+    #[test]
+    fn everything_reads_but_the_calls_named_here() {
+        let writes = [
+            "oauth.exchange",
+            "oauth.refresh",
+            "oauth.revoke",
+            "gmail.watch",
+            "gmail.stop",
+            "calendar.events.watch",
+            "calendar.channels.stop",
+        ];
+        for call in CALLS.iter().filter(|call| call.api != PubSub) {
+            let named = writes.contains(&call.name);
+            assert_eq!(call.method != "GET", named, "{} is {}", call.name, call.method);
+            assert!(call.method == "GET" || call.method == "POST", "{}", call.name);
+            assert!(call.method == "POST" || call.body.is_empty(), "{} reads and has a body", call.name);
+        }
+    }
+
     #[test]
     fn no_mask_asks_for_what_somebody_wrote() {
         for call in CALLS {

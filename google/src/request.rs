@@ -569,6 +569,29 @@ mod tests {
         assert!(Request::new(&calls::OAUTH_REVOKE, &base).field("other", "x").check().is_err());
     }
 
+    /// For every call of the table: what it lists passes, anything else is refused before it is sent.
+    #[test]
+    fn no_call_takes_more_than_it_lists() {
+        let base = Url::parse("https://a.example").unwrap();
+        for call in crate::CALLS.iter().copied() {
+            let request = || Request::new(call, &base);
+            let listed = call.query.iter().fold(request(), |request, name| request.query(name, "1"));
+            assert!(listed.check().is_ok(), "{}", call.name);
+            for name in ["q", "alt", "fields", "access_token", "key", "userId", "$.xgafv", "prettyPrint", ""] {
+                assert!(request().query(name, "1").check().is_err(), "{} took {name}", call.name);
+            }
+            let body: serde_json::Map<_, _> = call.body.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+            assert!(request().json(Value::Object(body.clone())).check().is_ok(), "{}", call.name);
+            for name in ["raw", "removeLabelIds", "addLabelIds", "message", "labelIds", "unlisted"] {
+                let mut more = body.clone();
+                more.insert(name.to_owned(), Value::Null);
+                assert!(request().json(Value::Object(more)).check().is_err(), "{} took {name}", call.name);
+                assert!(request().field(name, "x").check().is_err(), "{} took {name}", call.name);
+            }
+            assert!(request().json(Value::String("x".to_owned())).check().is_err(), "{}", call.name);
+        }
+    }
+
     #[test]
     fn secrets_stay_off_plain_http() {
         let (far, near) = (Url::parse("http://a.example").unwrap(), Url::parse("http://127.0.0.1:1").unwrap());

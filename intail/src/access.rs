@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use crate::app::App;
 use crate::config::CONNECT_CALLBACK;
 use crate::id::GrantId;
-use crate::org::approval;
+use crate::org::approval::{self, Way};
 use crate::org::receipts::purpose;
 use crate::seal::SealError;
 use crate::store::grants::{self, Grant, GrantState};
@@ -137,13 +137,48 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, Access
     grants::refreshed(&mut tx, grant, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
     operator_faults::clear(&mut tx, CLIENT_REFUSED).await?;
     // A permission that was taken back at Google shows itself here.
-    let complete = scope::REQUESTED.iter().all(|wanted| scopes.iter().any(|it| it == wanted));
-    let (state, reason) = if complete { (GrantState::Active, "") } else { (GrantState::Partial, "permission_missing") };
-    if state != grant.state {
+    let (state, reason) = state_by(&scopes);
+    let is_news = state != grant.state;
+    if is_news && grants::by_id(&mut tx, &grant.id).await?.is_some_and(|it| it.connected_at == grant.connected_at) {
         grants::set_state(&mut tx, &grant.id, state, reason, now).await?;
     }
     tx.commit().await?;
+    if is_news {
+        tracing::info!(grant = %grant.id, state = state.word(), "what a grant permits has changed at Google");
+        app.feed.tell(&grant.organization_id);
+    }
+    if !state.works() {
+        return Err(AccessError::Closed { state, reason: reason.to_owned() });
+    }
     Ok(Caller { access_token: tokens.access_token, on_behalf: grant.id.to_string(), purpose: purpose::UNSTATED })
+}
+
+/// The three permissions.
+const PERMISSIONS: [&str; 3] = [scope::GMAIL_METADATA, scope::CALENDAR_READONLY, scope::DIRECTORY_USER_READONLY];
+
+/// The state of a grant that works at Google with these scopes, and why: whole, in part, or good for nothing.
+fn state_by(scopes: &[String]) -> (GrantState, &'static str) {
+    let held = PERMISSIONS.iter().filter(|wanted| scopes.iter().any(|it| it == *wanted)).count();
+    match held {
+        0 => (GrantState::NeedsPerson, "permission_missing"),
+        held if held == PERMISSIONS.len() => (GrantState::Active, ""),
+        _ => (GrantState::Partial, "permission_missing"),
+    }
+}
+
+/// Whether a grant still has a scope.
+pub fn permits(grant: &Grant, wanted: &str) -> bool {
+    grant.scopes.iter().any(|it| it == wanted)
+}
+
+/// Google refused a call because a permission is missing that the grant had: it was taken back since the last refresh.
+/// What is left goes on.
+pub async fn taken_back(tx: &mut Tx, grant: &Grant, scope: &str, now: Timestamp) -> Result<GrantState, StoreError> {
+    let left: Vec<String> = grant.scopes.iter().filter(|it| *it != scope).cloned().collect();
+    let (state, reason) = state_by(&left);
+    grants::set_scopes(tx, &grant.id, &left).await?;
+    grants::set_state(tx, &grant.id, state, reason, now).await?;
+    Ok(state)
 }
 
 /// Which state a refusal puts a grant in, and why; none when it passes by itself.
@@ -171,6 +206,7 @@ async fn close(app: &App, grant: &Grant, state: GrantState, reason: &str) -> Res
         set_closed(&mut tx, grant, state, reason, app.clock.now()).await?;
     }
     tx.commit().await?;
+    app.feed.tell(&grant.organization_id);
     tracing::warn!(grant = %grant.id, state = state.word(), reason, "a grant stopped working");
     Ok(AccessError::Closed { state, reason: reason.to_owned() })
 }
@@ -188,7 +224,7 @@ pub async fn set_closed(
         operator_faults::raise(tx, CLIENT_REFUSED, CLIENT_REFUSED_DETAIL, now).await?;
     }
     if reason == "blocked_by_administrator" {
-        approval::blocked(tx, &grant.organization_id, now).await?;
+        approval::blocked(tx, &grant.organization_id, Way::Refresh, now).await?;
     }
     Ok(())
 }

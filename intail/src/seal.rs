@@ -1,12 +1,13 @@
 //! Secrets at rest: sealed with AES-256-GCM-SIV under a key from the key file, bound to the row they belong to, and
 //! tagged with the key's id so that keys can be rotated. Without the key a database was sealed with, Intail refuses to
-//! start.
+//! start. Links that carry their own proof are signed with keys that are derived from the same ones.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -29,7 +30,12 @@ pub struct Keyring(Arc<Vec<Key>>);
 struct Key {
     id: String,
     aead: RandomizedNonceKey,
+    /// Derived from the same bytes, for another use: it never seals.
+    signing: hmac::Key,
 }
+
+/// What the signing key is derived for. Another text would void every link that was given out.
+const SIGNING: &[u8] = b"intail signs links";
 
 /// Why a secret can't be sealed or opened, or the keys can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +158,19 @@ impl Keyring {
         Ok(format!("{}.{}", newest.id, STANDARD_NO_PAD.encode(whole)))
     }
 
+    /// The proof that Intail wrote `text` for `purpose`: 43 characters that fit an address.
+    pub fn sign(&self, purpose: &str, text: &str) -> Result<String, SealError> {
+        let newest = self.0.last().ok_or(SealError::NotOpened)?;
+        Ok(URL_SAFE_NO_PAD.encode(hmac::sign(&newest.signing, signed(purpose, text).as_bytes())))
+    }
+
+    /// Whether `proof` is that of `text` for `purpose`, by any of the keys.
+    pub fn is_signed(&self, purpose: &str, text: &str, proof: &str) -> bool {
+        let Ok(proof) = URL_SAFE_NO_PAD.decode(proof) else { return false };
+        let text = signed(purpose, text);
+        self.0.iter().any(|key| hmac::verify(&key.signing, text.as_bytes(), &proof).is_ok())
+    }
+
     /// Opens what was sealed for `row`.
     pub fn open_text(&self, sealed: &str, row: &str) -> Result<SecretString, SealError> {
         let (id, encoded) = sealed.split_once('.').ok_or(SealError::NotOpened)?;
@@ -172,9 +191,16 @@ impl Keyring {
     }
 }
 
+/// What is signed: a purpose holds no line break, so no text of one is a text of another.
+fn signed(purpose: &str, text: &str) -> String {
+    format!("{purpose}\n{text}")
+}
+
 fn key(id: &str, bytes: &[u8]) -> Option<Key> {
     let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).ok()?;
-    (!id.is_empty() && !id.contains('.')).then(|| Key { id: id.to_owned(), aead })
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), SIGNING);
+    let signing = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
+    (!id.is_empty() && !id.contains('.')).then(|| Key { id: id.to_owned(), aead, signing })
 }
 
 fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
@@ -221,6 +247,29 @@ mod tests {
         assert!(keyring.open_text(&sealed, "grants/b/refresh").is_err());
         assert!(Keyring::ephemeral(&Random::seeded(2)).open_text(&sealed, "grants/a/refresh").is_err());
         assert!(keyring.open_text("k1.", "grants/a/refresh").is_err());
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_own_text_purpose_and_key() {
+        let keyring = Keyring::ephemeral(&Random::seeded(1));
+        let proof = keyring.sign("a link", "org_1.5").expect("signed");
+        assert_eq!((proof.len(), keyring.sign("a link", "org_1.5").expect("signed")), (43, proof.clone()));
+        assert!(keyring.is_signed("a link", "org_1.5", &proof));
+        for (purpose, text, proof) in [
+            ("a link", "org_1.6", proof.as_str()),
+            ("another", "org_1.5", &proof),
+            ("a link", "org_1.5", &proof[1..]),
+            ("a link", "org_1.5", ""),
+            ("a link", "org_1.5", "not base64!"),
+        ] {
+            assert!(!keyring.is_signed(purpose, text, proof), "{purpose} {text} {proof}");
+        }
+        assert!(!Keyring::ephemeral(&Random::seeded(2)).is_signed("a link", "org_1.5", &proof));
+        let rotated = Keyring::parse("intail.key", &format!("k1 {}\nk2 {}", "A".repeat(43), "B".repeat(42) + "A"));
+        let rotated = rotated.expect("two keys");
+        let old = Keyring::parse("intail.key", &format!("k1 {}", "A".repeat(43))).expect("one key");
+        let proof = old.sign("a link", "org_1.5").expect("signed");
+        assert!(rotated.is_signed("a link", "org_1.5", &proof), "an older key's links stay good");
     }
 
     #[test]

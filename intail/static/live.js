@@ -145,7 +145,7 @@ function planSettling() {
 
 const kinds = [
   "message.added", "message.changed", "message.deleted", "label.added", "label.changed", "label.deleted",
-  "mailbox.connected", "mailbox.watched", "mailbox.state", "mailbox.erased", "end",
+  "mailbox.connected", "mailbox.watched", "mailbox.state", "mailbox.erased", "standing", "end",
 ];
 let stream;
 function follow() {

@@ -35,6 +35,9 @@ const BLOCK_MESSAGE_CHARS_MAX: usize = 500;
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/console", get(home))
+        // The addresses that the real console has, as seen in the wild.
+        .route("/ac/owl", get(async || see_other(API_CONTROLS)))
+        .route("/ac/owl/list", get(async || see_other("/console/security/api-controls/apps")))
         .route("/console/sign-in", get(sign_in_page).post(sign_in))
         .route("/console/sign-out", post(sign_out))
         .route("/console/security", get(security))

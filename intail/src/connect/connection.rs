@@ -41,6 +41,11 @@ impl Permission {
         }
     }
 
+    /// Whether it is among the scopes of a grant.
+    pub fn is_in(self, scopes: &[String]) -> bool {
+        scopes.iter().any(|scope| scope == self.scope())
+    }
+
     /// Whether this version of Intail reads what the permission opens.
     pub fn is_copied(self) -> bool {
         self == Self::Mail
@@ -128,8 +133,13 @@ impl Connection {
     /// Everything that Google shows is here: no pass runs, nothing waits, nothing is owed, and the last audit found no
     /// difference.
     pub fn is_complete(&self) -> bool {
-        let is_live = self.mailbox.as_ref().is_some_and(|it| it.state == MailboxState::Live);
+        let is_live = self.mailbox.as_ref().is_some_and(|it| it.state == MailboxState::Live) && self.reads_mail();
         is_live && self.waiting == 0 && self.debts == 0 && self.coverage.misses == 0
+    }
+
+    /// Whether mail is permitted and the grant works: what else is there of a mailbox is from before.
+    pub fn reads_mail(&self) -> bool {
+        self.grant.state.works() && self.granted.contains(&Permission::Mail)
     }
 
     /// Every permission is granted and works, and mail has been read to its end at least once.
@@ -149,8 +159,9 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         return Ok(None);
     }
     let mailbox = mailboxes::by_person(tx, person).await?;
-    let (granted, missing) =
-        Permission::ALL.into_iter().partition(|it| grant.scopes.iter().any(|scope| scope == it.scope()));
+    let (granted, missing): (Vec<Permission>, Vec<Permission>) =
+        Permission::ALL.into_iter().partition(|it| it.is_in(&grant.scopes));
+    let reads_mail = grant.state.works() && granted.contains(&Permission::Mail);
     let (mut stored, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, None);
     let mut proved = Coverage::default();
     if let Some(mailbox) = &mailbox {
@@ -160,8 +171,8 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         proved = coverage::of_mailbox(tx, &mailbox.id).await?;
     }
     let push = match &mailbox {
-        // Under a grant that is over, whatever Google still pushes can't be read.
-        Some(mailbox) if !grant.state.works() && mailbox.watch_since.is_some() => {
+        // Under a grant that is over, or without the permission, whatever Google still pushes can't be read.
+        Some(mailbox) if !reads_mail && mailbox.watch_since.is_some() => {
             Push::Lapsed { at: grant.state_since, problem: None }
         }
         Some(mailbox) => push_of(mailbox, now),

@@ -12,7 +12,7 @@ use super::{ConnectError, Permission, leave};
 use crate::access;
 use crate::app::App;
 use crate::id::{GrantId, MailboxId};
-use crate::org::approval;
+use crate::org::approval::{self, Way};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::purpose;
 use crate::seal::hash_token;
@@ -20,8 +20,8 @@ use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::mailboxes::{self, Mailbox};
-use crate::store::people::Person;
-use crate::store::{StoreError, organizations};
+use crate::store::people::{self, Person};
+use crate::store::{StoreError, Tx, organizations};
 
 /// What the callback's address carries. Everything else in it is ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -66,7 +66,9 @@ pub async fn finish(
     attempts::set_outcome(&mut tx, &state_hash, outcome).await?;
     let now = app.clock.now();
     if matches!(result, Err(ConnectError::BlockedByAdministrator)) {
-        approval::said_blocked(&mut tx, &person.organization_id, now).await?;
+        let not_configured = callback.error.as_deref() == Some("access_not_configured");
+        let way = if not_configured { Way::NotConfigured } else { Way::Policy };
+        approval::said_blocked(&mut tx, &person.organization_id, way, now).await?;
     }
     if let Err(error) = &result {
         let entry = Entry {
@@ -80,6 +82,7 @@ pub async fn finish(
         audit::record(&mut tx, entry, now).await?;
     }
     tx.commit().await?;
+    app.feed.tell(&person.organization_id);
     result
 }
 
@@ -136,27 +139,25 @@ async fn finish_taken(
     let verifier = app.keyring.open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
     let client = access::client(app);
     let tokens = app.google.exchange_code(&provider, &client, code, &verifier).await.map_err(exchange_error)?;
-    let checked = check(app, attempt, person, &provider, &tokens).await;
-    let (claims, held) = match checked {
-        Ok(checked) => checked,
+    let claims = who_came(app, attempt, &provider, &tokens).await?;
+    match check(app, person, &provider, &claims, &tokens).await {
+        Ok(held) => keep(app, person, callback.origin, tokens, claims, held).await,
         Err(error) => {
-            if may_be_revoked(app, &error, person).await? {
+            if may_be_revoked(app, &error, &claims).await? {
                 revoke_unkept(app, &tokens).await;
             }
-            return Err(error);
+            Err(error)
         }
-    };
-    keep(app, person, callback.origin, tokens, claims, held).await
+    }
 }
 
-/// Everything that must be true before the tokens are kept.
-async fn check(
+/// Who came back, as Google signed it.
+async fn who_came(
     app: &App,
     attempt: &Attempt,
-    person: &Person,
     provider: &Provider,
     tokens: &Tokens,
-) -> Result<(IdClaims, Option<Grant>), ConnectError> {
+) -> Result<IdClaims, ConnectError> {
     let id_token = tokens.id_token.as_ref().ok_or(ConnectError::Incomplete("ID token"))?;
     let expected = Expected {
         issuer: &provider.issuer,
@@ -164,22 +165,33 @@ async fn check(
         nonce: Some(&attempt.nonce),
         jwks_uri: &provider.jwks_uri,
     };
-    let claims = app.google.verify_id_token(id_token, &expected).await.map_err(|error| match error {
+    app.google.verify_id_token(id_token, &expected).await.map_err(|error| match error {
         IdTokenError::Keys(_) => ConnectError::GoogleTrouble(Box::new(error)),
         error => ConnectError::Unexpected(Box::new(error)),
-    })?;
-    let came = claims.email.clone().unwrap_or_default();
+    })
+}
 
+/// Everything that must be true before the tokens are kept. Answers the grant that they take the place of.
+async fn check(
+    app: &App,
+    person: &Person,
+    provider: &Provider,
+    claims: &IdClaims,
+    tokens: &Tokens,
+) -> Result<Option<Grant>, ConnectError> {
+    let came = claims.email.clone().unwrap_or_default();
     let mut tx = app.store.read().await?;
-    if let Some(taken) = grants::by_google_subject(&mut tx, &claims.sub).await?
-        && taken.person_id != person.id
-    {
+    if belongs_to_another(&mut tx, person, provider, claims).await? {
         return Err(ConnectError::AccountTaken { came });
     }
     let held = grants::by_person(&mut tx, &person.id).await?;
+    let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
+    let secondary = organization.is_some_and(|it| it.secondary_accounts);
     // The same issuer knows the person by the same id; another issuer's person is known by the verified address only.
+    // Where secondary accounts are allowed, the organization's domain says enough, below; but one person connects one.
     let same_person = match &held {
         Some(held) => held.google_subject == claims.sub,
+        None if secondary => true,
         None if person.issuer == provider.issuer => person.subject == claims.sub,
         None => claims.email_verified && came.eq_ignore_ascii_case(&person.email),
     };
@@ -197,13 +209,27 @@ async fn check(
     if let Some(wider) = scope::wider_gmail(&tokens.scopes) {
         return Err(ConnectError::WiderScope(wider.to_owned()));
     }
-    if !Permission::ALL.iter().any(|it| tokens.scopes.iter().any(|scope| scope == it.scope())) {
+    if !Permission::ALL.iter().any(|it| it.is_in(&tokens.scopes)) {
         return Err(ConnectError::NothingGranted);
     }
     if tokens.refresh_token.is_none() && held.as_ref().is_none_or(|it| it.refresh_sealed.is_none()) {
         return Err(ConnectError::NoRefreshToken);
     }
-    Ok((claims, held))
+    Ok(held)
+}
+
+/// Whether the account is somebody else's: connected by them, or the one that they sign in with.
+async fn belongs_to_another(
+    tx: &mut Tx,
+    person: &Person,
+    provider: &Provider,
+    claims: &IdClaims,
+) -> Result<bool, StoreError> {
+    let connected = grants::by_google_subject(tx, &claims.sub).await?.is_some_and(|it| it.person_id != person.id);
+    let signs_in = people::by_subject(tx, &provider.issuer, &claims.sub).await?;
+    let secondary = organizations::by_id(tx, &person.organization_id).await?.is_some_and(|it| it.secondary_accounts);
+    // Without secondary accounts it is simply the wrong account, whoever's it is.
+    Ok(connected || secondary && signs_in.is_some_and(|it| it.id != person.id))
 }
 
 async fn keep(
@@ -216,8 +242,7 @@ async fn keep(
 ) -> Result<Connected, ConnectError> {
     let now = app.clock.now();
     let id = held.as_ref().map_or_else(|| GrantId::new(&app.random), |it| it.id.clone());
-    let missing: Vec<Permission> =
-        Permission::ALL.into_iter().filter(|it| !tokens.scopes.iter().any(|scope| scope == it.scope())).collect();
+    let missing: Vec<Permission> = Permission::ALL.into_iter().filter(|it| !it.is_in(&tokens.scopes)).collect();
     let refresh_sealed = match &tokens.refresh_token {
         Some(token) => Some(app.keyring.seal_text(token, &access::refresh_row(&id))?),
         None => held.as_ref().and_then(|it| it.refresh_sealed.clone()),
@@ -241,7 +266,11 @@ async fn keep(
         connected_at: now,
     };
     let mut tx = app.store.write().await?;
-    grants::put(&mut tx, &grant).await?;
+    grants::put(&mut tx, &grant).await.map_err(|error| match error.is_unique_violation() {
+        // Somebody else was quicker: to the same account, or the same person in another window.
+        true => ConnectError::AccountTaken { came: grant.email.clone() },
+        false => ConnectError::Store(error),
+    })?;
     // Asked once the grant's row is held: a leaving that begins now finds this grant, and one that began is seen.
     if leave::is_leaving(&mut tx, &person.id).await? {
         return Err(ConnectError::StillLeaving);
@@ -263,8 +292,7 @@ async fn keep(
         let change = NewChange { kind: "mailbox.connected", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
     }
-    approval::proved(&mut tx, &person.organization_id, now).await?;
-    grants::reopen(&mut tx, &person.organization_id, GrantState::NeedsAdministrator, now).await?;
+    approval::proved(&mut tx, person, origin, now).await?;
     let entry = Entry {
         organization: &person.organization_id,
         actor: Actor::Person(person.id.clone()),
@@ -281,16 +309,19 @@ async fn keep(
 }
 
 /// Whether tokens that aren't kept are given back. Revoking ends everything that the account granted this Cloud
-/// project, so it must not hit a grant that works: another person's, or this person's own when they came back without
-/// ticking a box. Passing trouble decides nothing.
-async fn may_be_revoked(app: &App, error: &ConnectError, person: &Person) -> Result<bool, StoreError> {
+/// project, so it must not hit a grant that is rightly held: another person's, or this person's own when they came back
+/// without ticking a box. Passing trouble decides nothing.
+async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> Result<bool, StoreError> {
+    let is_final = matches!(
+        error,
+        ConnectError::WrongAccount { .. }
+            | ConnectError::WrongOrganization { .. }
+            | ConnectError::AccountTaken { .. }
+            | ConnectError::WiderScope(_)
+            | ConnectError::NothingGranted
+    );
     let mut tx = app.store.read().await?;
-    let held = grants::by_person(&mut tx, &person.id).await?.is_some();
-    Ok(match error {
-        ConnectError::WrongAccount { .. } | ConnectError::WrongOrganization { .. } => true,
-        ConnectError::WiderScope(_) | ConnectError::NothingGranted => !held,
-        _ => false,
-    })
+    Ok(is_final && grants::by_google_subject(&mut tx, &claims.sub).await?.is_none())
 }
 
 /// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.

@@ -3,12 +3,14 @@
 //! and leaves a mailbox that is due; `connection` says, from evidence, how things stand; `leave` stops the pushes,
 //! revokes, erases and issues a receipt. The engine in `sync/` is never called from here: it finds the due row.
 
+mod ask;
 mod begin;
 mod connection;
 mod finish;
 mod leave;
 
-pub use begin::{Options, begin};
+pub use ask::wait_for_approval;
+pub use begin::{ORGANIZATION_ATTEMPTS_MAX, Options, begin};
 pub use connection::{Connection, Missing, Permission, Push, abandoned, connection};
 pub use finish::{Callback, Connected, finish};
 pub use leave::{Left, Wish, document, leave, let_go, remove_organization, resume_leaving};
@@ -80,6 +82,9 @@ pub enum ConnectError {
     /// What was copied before is still being erased.
     #[error("the erasure that was begun isn't finished")]
     StillLeaving,
+    /// Too many attempts of one organization in a short time.
+    #[error("too many attempts of one organization in a short time")]
+    OrganizationBusy,
     /// Nothing is connected.
     #[error("nothing is connected")]
     NotConnected,
@@ -121,6 +126,7 @@ impl ConnectError {
             Self::NoRefreshToken => "no_refresh_token",
             Self::TooMany => "too_many",
             Self::StillLeaving => "still_leaving",
+            Self::OrganizationBusy => "organization_busy",
             Self::NotConnected => "not_connected",
             Self::Operator(_) => "operator",
             Self::GoogleTrouble(_) => "google_trouble",

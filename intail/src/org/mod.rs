@@ -1,6 +1,7 @@
-//! Organizations and what is theirs: who may join, what is known of the administrator's approval, the audit log, and
-//! the receipts of what was asked of Google for their people.
+//! Organizations and what is theirs: who may join, what is known of the administrator's approval, what Intail can ask of
+//! Google at all, the audit log, and the receipts of what was asked for their people.
 
+pub mod abilities;
 pub mod approval;
 pub mod audit;
 pub mod invitations;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::sql::{Columns, Tx, args};
-use crate::id::PersonId;
+use crate::id::{OrganizationId, PersonId};
 
 /// What an authorization is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,56 @@ pub async fn count_since(tx: &mut Tx, person: &PersonId, since: Timestamp) -> Re
         })
         .await?;
     Ok(count.unwrap_or(0))
+}
+
+/// How many attempts to connect an organization's people began since an instant.
+pub async fn count_of_organization_since(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    since: Timestamp,
+) -> Result<i64, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM attempts a JOIN people p ON p.id = a.person_id
+             WHERE p.organization_id = $1 AND a.begun_at > $2 AND a.purpose = 'connect'",
+            args![organization, since],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0))
+}
+
+/// Attempts to connect from which nobody came back, one after the other: of how many people, and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Attempts.
+    pub attempts: i64,
+    /// Different people among them.
+    pub people: i64,
+}
+
+/// What an organization's people began between two instants and didn't come back from, since the last time that
+/// anybody did.
+pub async fn unanswered(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Unanswered, StoreError> {
+    let found = tx
+        .one(
+            "SELECT COUNT(*) AS n, COUNT(DISTINCT a.person_id) AS people
+             FROM attempts a JOIN people p ON p.id = a.person_id
+             WHERE p.organization_id = $1 AND a.begun_at > $2 AND a.begun_at < $3 AND a.purpose = 'connect'
+                 AND a.ended_at IS NULL AND a.begun_at > COALESCE(
+                     (SELECT MAX(b.begun_at) FROM attempts b JOIN people q ON q.id = b.person_id
+                      WHERE q.organization_id = $1 AND b.begun_at > $2 AND b.purpose = 'connect'
+                          AND b.ended_at IS NOT NULL), 0)",
+            args![organization, since, until],
+            |row| Ok(Unanswered { attempts: row.int("n")?, people: row.int("people")? }),
+        )
+        .await?;
+    Ok(found.unwrap_or_default())
 }
 
 /// Forgets the attempts that ended their time before `before`.

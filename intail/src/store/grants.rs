@@ -195,18 +195,25 @@ pub async fn set_state(
     Ok(())
 }
 
+/// Keeps which scopes a grant still has.
+pub async fn set_scopes(tx: &mut Tx, id: &GrantId, scopes: &[String]) -> Result<(), StoreError> {
+    tx.run("UPDATE grants SET scopes = $2 WHERE id = $1", args![id, scopes.join(" ")]).await?;
+    Ok(())
+}
+
 /// The grants of an organization, in order of id; `limit` bounds it.
 pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Result<Vec<Grant>, StoreError> {
     tx.all("SELECT * FROM grants WHERE organization_id = $1 ORDER BY id LIMIT $2", args![organization, limit], grant)
         .await
 }
 
-/// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Answers
-/// how many there were.
+/// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Those
+/// that lack one of the scopes in `whole` go on in part. Answers how many there were.
 pub async fn reopen(
     tx: &mut Tx,
     organization: &OrganizationId,
     waited_for: GrantState,
+    whole: &[&str],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     tx.run(
@@ -215,9 +222,16 @@ pub async fn reopen(
         args![organization, waited_for.word(), now],
     )
     .await?;
-    tx.run(
-        "UPDATE grants SET state = 'active', reason = '', state_since = $3 WHERE organization_id = $1 AND state = $2",
-        args![organization, waited_for.word(), now],
-    )
-    .await
+    let mut values = args![organization, waited_for.word(), now];
+    let has = whole.iter().enumerate().map(|(at, scope)| {
+        values.extend(args![format!("% {scope} %")]);
+        format!("' ' || scopes || ' ' LIKE ${}", at + 4)
+    });
+    let has = has.chain(["TRUE".to_owned()]).collect::<Vec<_>>().join(" AND ");
+    let sql = format!(
+        "UPDATE grants SET state_since = $3, state = CASE WHEN {has} THEN 'active' ELSE 'partial' END,
+             reason = CASE WHEN {has} THEN '' ELSE 'permission_missing' END
+         WHERE organization_id = $1 AND state = $2"
+    );
+    tx.run_built(sql, values).await
 }

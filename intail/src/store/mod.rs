@@ -2,6 +2,7 @@
 //! a state change and the work that follows from it share one commit. No type of Google's API appears here.
 
 pub mod access_keys;
+pub mod approval_waits;
 pub mod attempts;
 pub mod audit;
 pub mod call_counts;
@@ -53,8 +54,9 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
-    (11, "receipts", include_str!("../../migrations/0011_receipts.sql")),
     (10, "organization", include_str!("../../migrations/0010_organization.sql")),
+    (11, "receipts", include_str!("../../migrations/0011_receipts.sql")),
+    (12, "concierge", include_str!("../../migrations/0012_concierge.sql")),
     (14, "passes", include_str!("../../migrations/0014_passes.sql")),
 ];
 

@@ -21,6 +21,12 @@ pub struct Organization {
     pub approval_since: Timestamp,
     /// What the evidence was, as a sentence for the administrator.
     pub approval_evidence: String,
+    /// How Google's block showed itself, in one word; empty when nothing is known.
+    pub approval_way: String,
+    /// When a grant of this organization succeeded last.
+    pub approved_at: Option<Timestamp>,
+    /// Whether people may connect a Workspace account of the organization that isn't the one they sign in with.
+    pub secondary_accounts: bool,
     /// Whether people of the organization's domains may join by themselves.
     pub domain_joining: bool,
     /// How many days the audit log is kept.
@@ -66,6 +72,9 @@ fn organization(row: &dyn Columns) -> Result<Organization, StoreError> {
         approval: row.parsed("approval")?,
         approval_since: row.at("approval_since")?,
         approval_evidence: row.text("approval_evidence")?,
+        approval_way: row.text("approval_way")?,
+        approved_at: row.at_or_null("approved_at")?,
+        secondary_accounts: row.boolean("secondary_accounts")?,
         domain_joining: row.boolean("domain_joining")?,
         audit_kept_days: row.int("audit_kept_days")?,
     })
@@ -166,11 +175,24 @@ pub async fn set_approval(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.run(
-        "UPDATE organizations SET approval = $2, approval_evidence = $3,
+        "UPDATE organizations SET approval = $2, approval_evidence = $3, approval_way = '',
+             approved_at = CASE WHEN $2 = 'approved' THEN $4 ELSE approved_at END,
              approval_since = CASE WHEN approval = $2 THEN approval_since ELSE $4 END
          WHERE id = $1",
         args![id, approval.word(), evidence, now],
     )
     .await?;
+    Ok(())
+}
+
+/// Says how Google's block showed itself, in one word.
+pub async fn set_approval_way(tx: &mut Tx, id: &OrganizationId, way: &str) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET approval_way = $2 WHERE id = $1", args![id, way]).await?;
+    Ok(())
+}
+
+/// Says whether people may connect an account of the organization that isn't the one they sign in with.
+pub async fn set_secondary_accounts(tx: &mut Tx, id: &OrganizationId, allowed: bool) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET secondary_accounts = $2 WHERE id = $1", args![id, allowed]).await?;
     Ok(())
 }

@@ -124,6 +124,23 @@ pub async fn signed_in(tx: &mut Tx, id: &PersonId, email: &str, name: &str, now:
     Ok(())
 }
 
+/// Whether anybody of an organization signed in by this issuer after an instant.
+pub async fn somebody_signed_in_since(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    issuer: &str,
+    since: Timestamp,
+) -> Result<bool, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM people WHERE organization_id = $1 AND issuer = $2 AND signed_in_at > $3",
+            args![organization, issuer, since],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0) > 0)
+}
+
 /// Changes what a person may do.
 pub async fn set_role(tx: &mut Tx, id: &PersonId, role: Role) -> Result<(), StoreError> {
     tx.run("UPDATE people SET role = $2 WHERE id = $1", args![id, role.word()]).await?;
@@ -177,7 +194,8 @@ pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person
 /// How a person's connection stands, in a word for lists: the grant's state if somebody has to act, else the mailbox's.
 const STANDING: &str = "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
          WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
-         WHEN m.state IS NULL THEN 'no_mail' ELSE m.state END";
+         WHEN m.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail' ELSE m.state END";
+
 /// People with what is known of their connection.
 const CONNECTED: &str = "people p LEFT JOIN grants g ON g.person_id = p.id LEFT JOIN mailboxes m ON m.grant_id = g.id";
 

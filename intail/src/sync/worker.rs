@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use intail_google::oauth::scope;
 use intail_google::{ErrorKind, Refusal};
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
@@ -22,7 +23,7 @@ use crate::org::receipts::Taken;
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::leases::{self, Lease, Wanted};
 use crate::store::mailboxes::{self, Mailbox};
-use crate::store::{StoreError, coverage, debts, fills, organizations, quota};
+use crate::store::{StoreError, Tx, coverage, debts, fills, organizations, quota};
 
 /// Mailboxes that one process works on at once. Each holds a few answers in memory and waits mostly for Google.
 const MAILBOXES_AT_ONCE_MAX: usize = 48;
@@ -154,7 +155,7 @@ impl Worker {
     async fn reopen(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.app.store.write().await?;
         for organization in organizations::list(&mut tx, i64::MAX).await? {
-            grants::reopen(&mut tx, &organization.id, GrantState::NeedsOperator, now).await?;
+            grants::reopen(&mut tx, &organization.id, GrantState::NeedsOperator, scope::REQUESTED, now).await?;
         }
         tx.commit().await
     }
@@ -282,6 +283,10 @@ impl Worker {
         };
         let day_percent = quota::backfill_day_percent(&mut tx, &mailbox.organization_id).await?;
         tx.commit().await?;
+        // Whoever permits mail again wakes it.
+        if grant.state.works() && !access::permits(&grant, scope::GMAIL_METADATA) {
+            return Ok(Some(None));
+        }
         let step = match plan(&mailbox, around, now) {
             Step::Rest(until) => return Ok(Some(until)),
             step => step,
@@ -339,6 +344,9 @@ impl Worker {
             StepError::Access(AccessError::Google(error)) | StepError::Google(error) => Some(error.kind.clone()),
             StepError::Access(_) | StepError::Store(_) => None,
         };
+        if kind == Some(ErrorKind::Refused(Refusal::ScopeMissing)) {
+            return self.without_mail(tx, &mailbox, known, now).await;
+        }
         // A token that was refreshed a moment ago and is refused again is dead.
         let verdict = match &kind {
             Some(ErrorKind::Refused(Refusal::Unauthorized)) => {
@@ -383,6 +391,25 @@ impl Worker {
             "a step failed and is tried again"
         );
         Ok(Some(until))
+    }
+
+    /// The person took the permission for mail back at Google: whatever else is permitted goes on.
+    async fn without_mail(
+        &self,
+        mut tx: Tx,
+        mailbox: &Mailbox,
+        known: Option<&Grant>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let Some(grant) = grants::by_id(&mut tx, &mailbox.grant_id).await? else { return Ok(None) };
+        if known.is_some_and(|it| it.connected_at != grant.connected_at) {
+            return Ok(Some(now));
+        }
+        let state = access::taken_back(&mut tx, &grant, scope::GMAIL_METADATA, now).await?;
+        tx.commit().await?;
+        tracing::warn!(mailbox = %mailbox.id, state = state.word(), "mail is no longer permitted; the mailbox stopped");
+        self.tell(&mailbox.organization_id);
+        Ok(None)
     }
 
     fn backoff(&self, failures: i64, now: Timestamp) -> Timestamp {

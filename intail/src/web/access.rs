@@ -17,6 +17,7 @@ use super::routes::Who;
 use super::trouble::{self, Trouble};
 use super::{Web, session};
 use crate::seal::hash_token;
+use crate::store::approval_waits::{self, Standing};
 use crate::store::people::{Person, Role};
 use crate::store::{StoreError, access_keys, sessions};
 
@@ -38,6 +39,8 @@ pub(super) struct Caller {
     pub(super) person: Person,
     /// How they proved it.
     pub(super) via: Via,
+    /// How they stand, for what every page tells; programs aren't told.
+    pub(super) standing: Option<Standing>,
 }
 
 /// How a caller proved who they are.
@@ -159,8 +162,12 @@ async fn by_session(web: &Web, headers: &HeaderMap) -> Result<Option<Caller>, St
     };
     let token_hash = hash_token(&token);
     let mut tx = web.app.store.read().await?;
-    let session = sessions::by_token(&mut tx, &token_hash, web.app.clock.now()).await?;
-    Ok(session.map(|it| Caller { person: it.person, via: Via::Session { token_hash, form_token: it.form_token } }))
+    let Some(session) = sessions::by_token(&mut tx, &token_hash, web.app.clock.now()).await? else {
+        return Ok(None);
+    };
+    let standing = approval_waits::standing_of(&mut tx, &session.person.id).await?;
+    let via = Via::Session { token_hash, form_token: session.form_token };
+    Ok(Some(Caller { person: session.person, via, standing }))
 }
 
 async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
@@ -179,7 +186,7 @@ async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
         access_keys::used(&mut tx, &key_hash, now).await?;
         tx.commit().await?;
     }
-    Ok(Some(Caller { person, via: Via::AccessKey { key_hash } }))
+    Ok(Some(Caller { person, via: Via::AccessKey { key_hash }, standing: None }))
 }
 
 fn is_news(web: &Web, key_hash: &str, now: Timestamp) -> bool {

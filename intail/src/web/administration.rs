@@ -7,10 +7,11 @@ use axum::response::Response;
 
 use super::Web;
 use super::access::Caller;
+use super::approval::Way;
 use super::page::{Shell, html};
-use super::trouble::Trouble;
+use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, grouped};
-use crate::connect::{self, Connection, Permission, Push};
+use crate::connect::{self, Connection, Push};
 use crate::store::operator_faults::{self, OperatorFault};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::{self, Search};
@@ -29,11 +30,8 @@ struct AdministrationPage {
     shell: Shell,
     organization: String,
     domains: String,
-    approval: Approval,
-    approval_since: Option<When>,
-    evidence: String,
-    client_id: String,
-    permissions: [Permission; 3],
+    way: Way,
+    secondary_accounts: bool,
     counts: Vec<Count>,
     people: Vec<PersonLine>,
     more: bool,
@@ -87,6 +85,8 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     let (id, now) = (&caller.person.organization_id, web.app.clock.now());
     let mut tx = web.app.store.read().await?;
     let organization = organizations::by_id(&mut tx, id).await?;
+    let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
+    let way = Way::of(&web, &mut tx, &organization).await?;
     let domains = organizations::domains(&mut tx, id).await?;
     let counts = people::count_by_standing(&mut tx, id).await?;
     let found = people::search(&mut tx, id, &Search::default(), None, PEOPLE_SHOWN + 1).await?;
@@ -102,12 +102,9 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),
         domains: domains.join(", "),
-        approval: organization.as_ref().map_or(Approval::Unknown, |it| it.approval),
-        approval_since: organization.as_ref().map(|it| When::full(it.approval_since)),
-        evidence: organization.as_ref().map_or_else(String::new, |it| it.approval_evidence.clone()),
-        organization: organization.map_or_else(String::new, |it| it.name),
-        client_id: web.app.config.google.client.client_id.clone(),
-        permissions: Permission::ALL,
+        way,
+        secondary_accounts: organization.secondary_accounts,
+        organization: organization.name,
         counts: counts.into_iter().map(count).collect(),
         people: lines,
         more: found.len() > shown,

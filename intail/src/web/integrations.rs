@@ -10,9 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::access::Caller;
+use super::approval::Way;
 use super::asked::{Asked, Sent};
 use super::page::{Shell, html};
-use super::trouble::Trouble;
+use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, from_ms, grouped, reason};
 use super::{Web, session};
 use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, Push};
@@ -49,6 +50,9 @@ struct IntegrationsPage {
     status: Status,
     card: Option<Card>,
     way: Way,
+    message: String,
+    is_administrator: bool,
+    waits_since: Option<When>,
     abandoned: Option<When>,
     settling_every_s: u8,
 }
@@ -66,24 +70,6 @@ struct Status {
     since: Option<When>,
 }
 
-/// What there is to know on the way to a connection.
-struct Way {
-    approval: Approval,
-    client_id: String,
-    is_administrator: bool,
-    message: String,
-    permissions: [Permission; 3],
-}
-
-/// What the person can send their administrator.
-#[derive(Template)]
-#[template(path = "message.txt")]
-struct MessageToAdministrator<'a> {
-    client_id: &'a str,
-    public_url: &'a str,
-    permissions: [Permission; 3],
-}
-
 /// An existing connection.
 struct Card {
     email: String,
@@ -91,6 +77,8 @@ struct Card {
     problem: Option<Problem>,
     permissions: Vec<Permitted>,
     missing_any: bool,
+    /// Whether what is copied goes on.
+    reads_mail: bool,
     copying: Option<Copying>,
     push: PushWords,
     debts: Option<Debts>,
@@ -162,12 +150,15 @@ pub(super) async fn page(
     let abandoned = connect::abandoned(&mut tx, &person.id, now).await?;
     let newest = attempts::newest_connect(&mut tx, &person.id).await?;
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
+    let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
+    let way = Way::of(&web, &mut tx, &organization).await?;
     let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.stored))) {
         Some((mailbox, held)) => sync::outlook(&mut tx, mailbox, held, &web.app.config.quota, now).await?,
         None => None,
     };
     drop(tx);
-    let approval = organization.map_or(Approval::Unknown, |it| it.approval);
+    let approval = organization.approval;
+    let waits = caller.standing.and_then(|it| it.waits_since);
     let just_connected = opened.done.as_deref() == Some("connected");
     let shell =
         Shell::new(&web, Some(&caller), "integrations", "Integrations").following(last_seq, connection.is_some());
@@ -183,7 +174,10 @@ pub(super) async fn page(
             .map(|it| Confirmation { email: it.grant.email.clone(), missing: it.missing.clone() }),
         status: status(connection.as_ref(), approval, now),
         abandoned: abandoned.filter(|_| connection.is_none()).map(When::full),
-        way: way(&web, approval, person.role == Role::Administrator),
+        message: way.message(),
+        way,
+        is_administrator: person.role == Role::Administrator,
+        waits_since: waits.map(When::full),
         card: connection.map(|it| card(&it, outlook.as_ref(), now)),
         settling_every_s: if settles { SETTLING_EVERY_S } else { 0 },
     })
@@ -198,24 +192,11 @@ fn is_awaited(newest: &Attempt, now: Timestamp) -> bool {
 }
 
 fn is_settling(connection: &Connection, now: Timestamp) -> bool {
-    let mailbox = connection.mailbox.as_ref().filter(|_| connection.grant.state.works());
+    let mailbox = connection.mailbox.as_ref().filter(|_| connection.reads_mail());
     let paused = |it: &Mailbox| it.paused_until.is_some_and(|until| until > now);
     mailbox.is_some_and(|it| {
         !paused(it) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
     })
-}
-
-fn way(web: &Web, approval: Approval, is_administrator: bool) -> Way {
-    let config = &web.app.config;
-    let client_id = config.google.client.client_id.clone();
-    let message = MessageToAdministrator {
-        client_id: &client_id,
-        public_url: config.server.public_url.as_str(),
-        permissions: Permission::ALL,
-    };
-    // Writing text into memory can't fail; an empty message is better than no page.
-    let message = message.render().unwrap_or_default();
-    Way { approval, client_id, is_administrator, message, permissions: Permission::ALL }
 }
 
 fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -> Status {
@@ -235,7 +216,7 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
         GrantState::NeedsPerson => ("act", "Needs you", grant_since),
         GrantState::NeedsAdministrator => ("act", "Needs your administrator", grant_since),
         GrantState::NeedsOperator => ("act", "Needs whoever runs Intail", grant_since),
-        _ if mailbox.is_none() => ("act", "Mail isn’t permitted", grant_since),
+        _ if !connection.reads_mail() => ("act", "Mail isn’t permitted", grant_since),
         _ if paused => ("busy", "Paused", None),
         _ => match mailbox.map(|it| it.state) {
             Some(MailboxState::Backfilling) => ("busy", "Copying your mail", mailbox_since),
@@ -255,6 +236,7 @@ fn card(connection: &Connection, outlook: Option<&Outlook>, now: Timestamp) -> C
         problem: problem(connection),
         permissions: Permission::ALL.into_iter().map(|it| permitted(it, connection)).collect(),
         missing_any: !connection.missing.is_empty() && connection.grant.state.works(),
+        reads_mail: connection.reads_mail(),
         copying: connection.mailbox.as_ref().map(|it| copying(connection, it, outlook, now)),
         push: push_words(&connection.push),
         debts: (connection.debts > 0).then(|| Debts {
@@ -267,7 +249,7 @@ fn card(connection: &Connection, outlook: Option<&Outlook>, now: Timestamp) -> C
 fn problem(connection: &Connection) -> Option<Problem> {
     let (who, title, can_reconnect) = match connection.grant.state {
         GrantState::NeedsPerson => ("person", "Connect once more to go on", true),
-        GrantState::NeedsAdministrator => ("administrator", "Your administrator has to let Intail in again", true),
+        GrantState::NeedsAdministrator => ("administrator", "Your administrator has to let Intail in again", false),
         GrantState::NeedsOperator => ("operator", "Whoever runs Intail has to mend it", false),
         GrantState::Active | GrantState::Partial | GrantState::Left => return None,
     };
@@ -342,13 +324,20 @@ pub(super) struct Ask {
 pub(super) async fn connect(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     headers: HeaderMap,
     Sent(ask): Sent<Ask>,
 ) -> Result<Response, Trouble> {
-    let options = Options { choose_account: ask.choose_account.is_some(), ask_again: ask.ask_again.is_some() };
+    let options = Options { choose_account: ask.choose_account.is_some(), ask_again: ask.ask_again.is_some(), origin };
     let (browser_hash, cookie) = session::recognize_browser(&web, &headers);
     let url = connect::begin(&web.app, &caller.person, &browser_hash, options).await?;
     Ok((cookie, Redirect::to(url.as_str())).into_response())
+}
+
+/// `POST /connect/google/wait`: remembers that the person wants to be told of the approval.
+pub(super) async fn wait(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
+    connect::wait_for_approval(&web.app, &caller.person, origin).await?;
+    Ok(Redirect::to("/settings/integrations").into_response())
 }
 
 /// `GET /connect/google/callback`: the person comes back from Google. The address carries a code, so it is left at

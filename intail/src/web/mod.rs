@@ -17,9 +17,12 @@ mod words;
 
 mod page;
 
+mod abilities;
 mod access_keys;
+mod accounts_policy;
 mod activity;
 mod administration;
+mod approval;
 mod audit;
 mod health;
 mod home;

@@ -9,8 +9,12 @@ use url::Url;
 use super::access::{Caller, Via};
 use super::assets::ASSETS;
 use super::trouble::{self, Trouble};
-use super::{Web, header as pair, session};
+use super::words::When;
+use super::{Web, approval, header as pair, session};
 use crate::config::Config;
+use crate::store::approval_waits::Standing;
+use crate::store::organizations::Approval;
+use crate::store::people::Role;
 
 /// The frame around a page's content.
 pub(super) struct Shell {
@@ -22,8 +26,14 @@ pub(super) struct Shell {
     pub(super) person: Option<Signed>,
     /// What the page's forms carry; empty when nobody is signed in.
     pub(super) form_token: String,
-    /// The number of the feed's last change that the page shows, if it follows the feed from there.
-    pub(super) follows_after: Option<i64>,
+    /// The stream that the page follows, from where it stands.
+    pub(super) stream: Option<String>,
+    /// How the person stands: a stream tells when that has changed since.
+    pub(super) standing: Option<Standing>,
+    /// Whether the approval that the person waits for is there, and they haven't connected yet.
+    pub(super) may_connect_now: bool,
+    /// What an administrator is told while Google keeps Intail out.
+    pub(super) blocked: Option<Blocked>,
     pub(super) style: &'static str,
     pub(super) script: &'static str,
     pub(super) mark: &'static str,
@@ -36,6 +46,24 @@ pub(super) struct Signed {
     /// Whether the pages of the administration are theirs to read.
     pub(super) oversees: bool,
 }
+
+/// Google keeps Intail out, and this person is an administrator: whoever can mend it is asked, on every page.
+pub(super) struct Blocked {
+    /// Since when.
+    pub(super) since: When,
+    /// Where it says what to do.
+    pub(super) guide: String,
+}
+
+fn blocked(web: &Web, caller: &Caller) -> Option<Blocked> {
+    let standing = caller.standing.filter(|it| it.approval == Approval::Blocked)?;
+    let guide = Some(&caller.person).filter(|it| it.role == Role::Administrator)?;
+    let guide = approval::address(web, &guide.organization_id)?;
+    Some(Blocked { since: When::full(standing.approval_since), guide })
+}
+
+/// The address of the live stream.
+const STREAM: &str = "/api/v1/changes/stream";
 
 impl Shell {
     /// The frame for whoever asks.
@@ -53,7 +81,10 @@ impl Shell {
                 oversees: it.person.oversees(),
             }),
             form_token,
-            follows_after: None,
+            stream: caller.and_then(stream_of_waiting),
+            standing: caller.and_then(|it| it.standing),
+            may_connect_now: caller.is_some_and(|it| waits(it).is_some_and(|it| it.approval == Approval::Approved)),
+            blocked: caller.and_then(|it| blocked(web, it)),
             style: &ASSETS.style.address,
             script: &ASSETS.live.address,
             mark: &ASSETS.mark.address,
@@ -63,8 +94,21 @@ impl Shell {
     /// The same frame for a page that follows the person's feed: nothing that happens between its reading and its
     /// script's start is missed.
     pub(super) fn following(self, after: i64, there_is_a_feed: bool) -> Self {
-        Self { follows_after: there_is_a_feed.then_some(after), ..self }
+        let standing = self.standing.map_or_else(String::new, |it| format!("&standing={}", it.word()));
+        let stream = there_is_a_feed.then(|| format!("{STREAM}?after={after}{standing}"));
+        Self { stream: stream.or(self.stream), ..self }
     }
+}
+
+/// How a person stands who wanted to connect before the approval and hasn't connected.
+fn waits(caller: &Caller) -> Option<Standing> {
+    caller.standing.filter(|it| it.waits_since.is_some() && !it.is_connected())
+}
+
+/// Who waits for the approval is told at once, whatever page is open.
+fn stream_of_waiting(caller: &Caller) -> Option<String> {
+    let standing = waits(caller)?;
+    (standing.approval != Approval::Approved).then(|| format!("{STREAM}?standing={}", standing.word()))
 }
 
 /// A page, put together.

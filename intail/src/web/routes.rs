@@ -5,8 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, access_keys, activity, administration, api, assets, audit, health, home, integrations, leaving, mail, people,
-    policy, receipt, sign_in_link, streams,
+    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, health, home,
+    integrations, leaving, mail, people, policy, receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -70,10 +70,14 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/signin/link", Anyone, || get(sign_in_link::page)),
     // The link is the proof.
     route(Post, "/signin/link", Anyone, || post(sign_in_link::enter)),
+    // The link carries its own proof: Intail signed it for one organization, and it runs out.
+    route(Get, "/approve/{token}", Anyone, || get(approval::guide)),
+    route(Get, "/what-intail-can-do", Anyone, || get(abilities::page)),
     route(Post, "/signout", SignedIn, || post(home::sign_out)),
     route(Get, "/settings/integrations", SignedIn, || get(integrations::page)),
     route(Get, "/settings/integrations/disconnect", SignedIn, || get(integrations::leave_page)),
     route(Post, "/connect/google", SignedIn, || post(integrations::connect)),
+    route(Post, "/connect/google/wait", SignedIn, || post(integrations::wait)),
     // The person may have signed out meanwhile: that has its own page, so the callback itself asks who they are.
     route(Get, "/connect/google/callback", Anyone, || get(integrations::connected)),
     route(Post, "/disconnect/google", SignedIn, || post(integrations::leave)),
@@ -104,6 +108,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/admin/people/{id}/disconnect", Administrator, || post(leaving::disconnect)),
     route(Get, "/admin/receipts", Overseer, || get(leaving::of_organization)),
     route(Get, "/admin/receipts/{id}", Overseer, || get(leaving::download_of_organization)),
+    route(Post, "/admin/policy/accounts", Administrator, || post(accounts_policy::set)),
     route(Get, "/api/v1/openapi.json", Anyone, || get(api::openapi)),
     route(Get, "/api/v1/me", Key, || get(api::me)),
     route(Get, "/api/v1/connection", Key, || get(api::connection)),

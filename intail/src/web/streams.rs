@@ -12,6 +12,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::Web;
 use super::access::Caller;
@@ -21,8 +22,9 @@ use super::trouble::{self, Problem, Trouble};
 use crate::feed::Listener;
 use crate::id::PersonId;
 use crate::store::StoreError;
+use crate::store::approval_waits::{self, Standing};
 use crate::store::changes::{self, Change};
-use crate::store::grants::{self, GrantState};
+use crate::store::grants::GrantState;
 
 /// Live readers of one person: some tabs and some programs.
 const SEATS_OF_PERSON_MAX: usize = 16;
@@ -78,6 +80,7 @@ impl Drop for Seat {
 #[derive(Deserialize)]
 pub(super) struct From {
     after: Option<i64>,
+    standing: Option<String>,
 }
 
 /// The person's changes as they happen.
@@ -87,6 +90,7 @@ pub(super) struct From {
     tag = "changes",
     params(
         ("after" = Option<i64>, Query, description = "Begin after this number; without it, from now on."),
+        ("standing" = Option<String>, Query, description = "How the asker believes to stand, such as `asked.none`."),
         ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it when they come back."),
     ),
     responses(
@@ -94,8 +98,9 @@ pub(super) struct From {
             status = 200,
             content_type = "text/event-stream",
             body = ChangeShape,
-            description = "Server-sent events. `event` is the change's kind, `id` its number, `data` the change. Ends \
-             with `event: end` when the session, the key or the connection is gone."
+            description = "Server-sent events. `event` is the change's kind, `id` its number, `data` the change. Between \
+             them comes `event: standing`, without a number, whenever the organization's approval or the connection's \
+             state becomes another one. Ends with `event: end` when the session, the key or the connection is gone."
         ),
         (status = 404, content_type = "application/problem+json", body = Problem),
         (status = 429, content_type = "application/problem+json", body = Problem),
@@ -110,9 +115,8 @@ pub(super) async fn stream(
     let listener = web.app.feed.subscribe(&caller.person.organization_id);
     let last_seen = headers.get("last-event-id").and_then(|it| it.to_str().ok()).and_then(|it| it.parse::<i64>().ok());
     let mut tx = web.app.store.read().await?;
-    if !is_connected(grants::by_person(&mut tx, &caller.person.id).await?.map(|it| it.state)) {
-        return Err(trouble::not_there("connection"));
-    }
+    let standing = approval_waits::standing_of(&mut tx, &caller.person.id).await?.filter(may_follow);
+    let standing = standing.ok_or_else(|| trouble::not_there("connection"))?;
     let after = match last_seen.or(from.after) {
         Some(after) => after,
         None => changes::last_seq(&mut tx, &caller.person.organization_id).await?,
@@ -122,13 +126,16 @@ pub(super) async fn stream(
         .seats
         .take(&caller.person.id)
         .ok_or_else(|| trouble::too_many("There are too many live readers already."))?;
-    let reader = Reader { web, caller, listener, after, waiting: Vec::new().into_iter(), ended: false, _seat: seat };
+    let standing = from.standing.unwrap_or_else(|| standing.word());
+    let waiting = Vec::new().into_iter();
+    let reader = Reader { web, caller, listener, after, standing, waiting, ended: false, _seat: seat };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_EVERY).text("still here");
     Ok(Sse::new(reader.events()).keep_alive(keep_alive).into_response())
 }
 
-fn is_connected(state: Option<GrantState>) -> bool {
-    state.is_some_and(|it| it != GrantState::Left)
+/// Whoever is connected has a feed; whoever waits for the approval is told of it here.
+fn may_follow(standing: &Standing) -> bool {
+    standing.is_connected() || standing.waits_since.is_some()
 }
 
 struct Reader {
@@ -136,6 +143,8 @@ struct Reader {
     caller: Caller,
     listener: Listener,
     after: i64,
+    /// How the reader knows to stand.
+    standing: String,
     waiting: std::vec::IntoIter<Change>,
     ended: bool,
     _seat: Seat,
@@ -161,10 +170,18 @@ impl Reader {
                 return Some(event(&change));
             }
             match self.read().await {
-                Ok(Some(changes)) if changes.is_empty() => self.wait().await,
-                Ok(Some(changes)) => {
+                Ok(Some((standing, changes))) => {
                     self.after = changes.last().map_or(self.after, |it| it.seq);
+                    let is_quiet = changes.is_empty();
                     self.waiting = changes.into_iter();
+                    let word = standing.word();
+                    if word != self.standing {
+                        self.standing = word;
+                        return Some(stands(&standing));
+                    }
+                    if is_quiet {
+                        self.wait().await;
+                    }
                 }
                 Ok(None) => {
                     self.ended = true;
@@ -186,17 +203,25 @@ impl Reader {
         }
     }
 
-    /// What is new; none when the reader may not read any more.
-    async fn read(&self) -> Result<Option<Vec<Change>>, StoreError> {
+    /// How the reader stands and what is new; none when they may not read any more.
+    async fn read(&self) -> Result<Option<(Standing, Vec<Change>)>, StoreError> {
         if !self.caller.still_stands(&self.web).await? {
             return Ok(None);
         }
         let mut tx = self.web.app.store.read().await?;
-        if !is_connected(grants::by_person(&mut tx, &self.caller.person.id).await?.map(|it| it.state)) {
+        let person = &self.caller.person.id;
+        let Some(standing) = approval_waits::standing_of(&mut tx, person).await?.filter(may_follow) else {
             return Ok(None);
-        }
-        changes::of_person(&mut tx, &self.caller.person.id, self.after, CHANGES_AT_ONCE).await.map(Some)
+        };
+        let changes = changes::of_person(&mut tx, person, self.after, CHANGES_AT_ONCE).await?;
+        Ok(Some((standing, changes)))
     }
+}
+
+fn stands(standing: &Standing) -> Event {
+    let grant = standing.grant.map_or("none", GrantState::word);
+    let told = json!({ "approval": standing.approval.word(), "connection": grant });
+    Event::default().event("standing").data(told.to_string())
 }
 
 fn event(change: &Change) -> Event {

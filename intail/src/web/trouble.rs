@@ -120,6 +120,16 @@ pub(super) fn unexpected(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Trou
     page(StatusCode::INTERNAL_SERVER_ERROR, "internal").cause(cause)
 }
 
+/// A link for the administrator that Intail didn't sign.
+pub(super) fn unknown_approval_link() -> Trouble {
+    page(StatusCode::NOT_FOUND, "unknown_approval_link")
+}
+
+/// A link for the administrator that has run out.
+pub(super) fn expired_approval_link() -> Trouble {
+    page(StatusCode::GONE, "expired_approval_link")
+}
+
 /// Only callers may do this.
 pub(super) fn not_signed_in() -> Trouble {
     page(StatusCode::UNAUTHORIZED, "not_signed_in").button(SIGN_IN)
@@ -221,8 +231,8 @@ fn connect_shape(error: &ConnectError) -> (StatusCode, Button) {
         E::WrongOrganization { .. } => (S::FORBIDDEN, CHOOSE),
         E::NothingGranted => (S::FORBIDDEN, ASK_AGAIN),
         E::NoRefreshToken => (S::CONFLICT, ASK_AGAIN),
-        E::TooMany => (S::TOO_MANY_REQUESTS, INTEGRATIONS),
         E::StillLeaving => (S::CONFLICT, INTEGRATIONS),
+        E::TooMany | E::OrganizationBusy => (S::TOO_MANY_REQUESTS, INTEGRATIONS),
         E::NotConnected => (S::NOT_FOUND, INTEGRATIONS),
         E::Operator { .. } => (S::SERVICE_UNAVAILABLE, INTEGRATIONS),
         E::GoogleTrouble { .. } | E::Unexpected { .. } => (S::BAD_GATEWAY, CONNECT),
@@ -340,9 +350,14 @@ fn reference(web: &Web) -> String {
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
 
+/// What stands in the log for an address that is itself a proof.
+const APPROVAL_PATH: &str = "/approve/";
+
 /// The one place that logs requests: method and path, never the query, which may carry codes and states.
 pub(super) async fn log(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let path = request.uri().path();
+    let path = if path.starts_with(APPROVAL_PATH) { APPROVAL_PATH } else { path }.to_owned();
+    let method = request.method().clone();
     let response = next.run(request).await;
     let status = response.status().as_u16();
     match response.extensions().get::<Explained>() {
@@ -401,6 +416,7 @@ mod tests {
             E::NoRefreshToken,
             E::TooMany,
             E::StillLeaving,
+            E::OrganizationBusy,
             E::NotConnected,
             E::Operator("secret".to_owned()),
             E::GoogleTrouble("secret".into()),
@@ -433,6 +449,7 @@ mod tests {
         told.extend(sign_in_errors().into_iter().map(Trouble::from));
         told.extend([no_such_page(), no_such_method(), panicked(), not_signed_in(), unknown_key(), foreign_form()]);
         told.extend([wrong_field("Wrong."), last_administrator(), sign_in_flood(), link_over()]);
+        told.extend([unknown_approval_link(), expired_approval_link()]);
         told.extend([stale_form(), form_too_large(), administrators_only(), not_there("label"), too_many("Many.")]);
         let internal = STORIES.get("page/internal").copied().unwrap_or_default()[0];
         for Trouble(facts) in told {

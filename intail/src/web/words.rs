@@ -49,6 +49,10 @@ impl When {
     pub(super) fn day(at: Timestamp) -> Self {
         Self { at, style: Style::Day }
     }
+    /// The day in plain text, for what isn't a page.
+    pub(super) fn plain(self) -> String {
+        self.at.to_zoned(TimeZone::UTC).strftime("%-d %B %Y").to_string()
+    }
     /// As short as a list allows: the time today, else the day.
     pub(super) fn brief(at: Timestamp) -> Self {
         Self { at, style: Style::Brief }

@@ -77,7 +77,9 @@ pub(crate) fn location(answer: &Response<Body>) -> Option<String> {
 }
 
 fn path_of(route: &Route) -> String {
-    route.path.replace("{id}", "nothing").replace("{message_id}", "nothing").replace("{name}", "nothing")
+    ["{id}", "{message_id}", "{name}", "{token}"]
+        .iter()
+        .fold(route.path.to_owned(), |path, it| path.replace(it, "nothing"))
 }
 
 /// Whether an answer says "you may not".

@@ -4,6 +4,7 @@ mod harness;
 
 mod access;
 mod cli;
+mod concierge;
 mod config;
 mod connect;
 mod emulator_path;

@@ -25,17 +25,17 @@ fn generated_api_description_is_true() {
 }
 
 /// A browser: it keeps cookies and sends forms as pages made them.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     app: &'a App,
     cookies: Vec<(String, String)>,
 }
 
 impl<'a> Browser<'a> {
-    fn new(app: &'a App) -> Self {
+    pub(crate) fn new(app: &'a App) -> Self {
         Self { app, cookies: Vec::new() }
     }
 
-    async fn send(&mut self, method: &str, address: &str, form: &str) -> Response<Body> {
+    pub(crate) async fn send(&mut self, method: &str, address: &str, form: &str) -> Response<Body> {
         let path = address.strip_prefix("http://127.0.0.1:8080").unwrap_or(address);
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut request = Request::builder().method(method).uri(path).header(header::COOKIE, cookies.join("; "));
@@ -55,18 +55,18 @@ impl<'a> Browser<'a> {
         answer
     }
 
-    async fn page(&mut self, address: &str) -> String {
+    pub(crate) async fn page(&mut self, address: &str) -> String {
         text(self.send("GET", address, "").await).await
     }
 
     /// Sends a page's form, with what it carries and what the person adds.
-    async fn press(&mut self, page: &str, action: &str, more: &str) -> Response<Body> {
+    pub(crate) async fn press(&mut self, page: &str, action: &str, more: &str) -> Response<Body> {
         let token = between(page, "name=\"form_token\" value=\"", "\"").unwrap_or_default();
         self.send("POST", action, &format!("form_token={token}&{more}")).await
     }
 
     /// Signs in by Intail's button and Google's pages.
-    async fn sign_in(&mut self, running: &Running, email: &str) {
+    pub(crate) async fn sign_in(&mut self, running: &Running, email: &str) {
         let answer = self.send("POST", "/signin", "return_to=%2Fsettings%2Fintegrations").await;
         let url = Url::parse(&location(&answer).expect("to the issuer")).expect("an address");
         let back = running.visit(email, url, Ticks::All).await.expect("back");
@@ -75,7 +75,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Presses Connect, walks Google's pages, and comes back.
-    async fn connect(&mut self, running: &Running, email: &str, ticks: Ticks<'_>) -> (Url, Response<Body>) {
+    pub(crate) async fn connect(&mut self, running: &Running, email: &str, ticks: Ticks<'_>) -> (Url, Response<Body>) {
         let page = self.page("/settings/integrations").await;
         let answer = self.press(&page, "/connect/google", "").await;
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
@@ -85,7 +85,7 @@ impl<'a> Browser<'a> {
     }
 }
 
-fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
 }
 
@@ -289,7 +289,7 @@ async fn the_stream_tells_of_a_change_and_ends_when_the_person_leaves() {
 }
 
 /// Reads a stream until it has told something.
-async fn told(stream: &mut axum::body::BodyDataStream, what: &str) -> String {
+pub(crate) async fn told(stream: &mut axum::body::BodyDataStream, what: &str) -> String {
     let mut heard = String::new();
     while let Some(part) = stream.next().await {
         heard.push_str(&String::from_utf8_lossy(&part.expect("the stream goes on")));

@@ -30,7 +30,7 @@ use intail::store::organizations::{self, Approval};
 use intail::store::people::{self, Person, Role, Search};
 use intail::store::quota::{self, Others};
 use intail::store::sign_in_links::{self, SignInLink};
-use intail::store::{Store, StoreError, sessions, sightings, turns};
+use intail::store::{Store, StoreError, approval_waits, sessions, sightings, turns};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -69,6 +69,8 @@ on_both_databases!(
     an_attempt_is_taken_once,
     a_grant_is_one_per_person_and_per_account,
     grants_that_waited_are_reopened,
+    attempts_that_nobody_came_back_from_are_counted,
+    who_waits_for_the_approval_is_known_until_it_works,
     a_mailbox_is_written_whole_under_its_lease,
     promise_2_the_cursor_never_moves_back,
     promise_3_a_notice_during_a_run_leaves_a_dirty_mark,
@@ -206,13 +208,17 @@ async fn an_organization_owns_its_domains(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     organizations::add_domain(&mut tx, &scene.organization, "example.org").await.expect("added");
     organizations::add_domain(&mut tx, &scene.organization, "example.com").await.expect("added");
+    organizations::set_approval(&mut tx, &scene.organization, Approval::Approved, "yes", at(3)).await.expect("set");
     organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "why", at(5)).await.expect("set");
     organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "again", at(9)).await.expect("set");
+    organizations::set_approval_way(&mut tx, &scene.organization, "refresh").await.expect("set");
+    organizations::set_secondary_accounts(&mut tx, &scene.organization, true).await.expect("set");
     tx.commit().await.expect("committed");
     let mut tx = scene.store.read().await.expect("a transaction");
     let found = organizations::by_domain(&mut tx, "example.com").await.expect("read").expect("there");
     assert_eq!((found.approval, found.approval_since), (Approval::Blocked, at(5)));
-    assert_eq!(found.approval_evidence, "again");
+    assert_eq!((found.approval_evidence.as_str(), found.approval_way.as_str()), ("again", "refresh"));
+    assert_eq!((found.approved_at, found.secondary_accounts), (Some(at(3)), true));
     assert_eq!(organizations::by_id(&mut tx, &scene.organization).await.expect("read"), Some(found.clone()));
     assert_eq!(organizations::list(&mut tx, 9).await.expect("read"), [found]);
     let domains = organizations::domains(&mut tx, &scene.organization).await.expect("read");
@@ -245,6 +251,12 @@ async fn people_are_found_by_their_subject(scene: Scene) {
     let found = people::by_subject(&mut tx, "https://issuer.example", "1").await.expect("read").expect("there");
     assert_eq!((found.email.as_str(), found.role), ("new@example.com", Role::Administrator));
     assert_eq!(people::by_subject(&mut tx, "https://other.example", "1").await.expect("read"), None);
+    for (issuer, since, expected) in
+        [("https://issuer.example", 0, true), ("https://issuer.example", 1, false), ("https://other.example", 0, false)]
+    {
+        let found = people::somebody_signed_in_since(&mut tx, &scene.organization, issuer, at(since)).await;
+        assert_eq!(found.expect("read"), expected, "{issuer} {since}");
+    }
     let all = people::list(&mut tx, &scene.organization, None, 10).await.expect("read");
     assert_eq!(all, std::slice::from_ref(&found));
     let rest = people::list(&mut tx, &scene.organization, Some(&found.id), 10).await.expect("read");
@@ -454,6 +466,59 @@ async fn an_attempt_is_taken_once(scene: Scene) {
     assert_eq!(attempts::sweep(&mut tx, at(101)).await.expect("swept"), 1);
 }
 
+async fn attempts_that_nobody_came_back_from_are_counted(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let (of, until) = (&scene.organization, at(100));
+    for (number, begun_at) in [1, 5, 9].into_iter().enumerate() {
+        let attempt = Attempt {
+            state_hash: format!("s{number}"),
+            purpose: Purpose::Connect,
+            browser_hash: "b".into(),
+            person_id: Some(scene.person.id.clone()),
+            nonce: "n".into(),
+            verifier_sealed: "v".into(),
+            return_to: "/".into(),
+            begun_at: at(begun_at),
+            expires_at: at(100),
+            ended_at: None,
+            outcome: None,
+        };
+        attempts::begin(&mut tx, &attempt).await.expect("begun");
+    }
+    let all = attempts::unanswered(&mut tx, of, at(0), until).await.expect("read");
+    assert_eq!((all.attempts, all.people), (3, 1));
+    assert_eq!(attempts::unanswered(&mut tx, of, at(1), at(9)).await.expect("read").attempts, 1);
+    assert_eq!(attempts::count_of_organization_since(&mut tx, of, at(1)).await.expect("counted"), 2);
+    attempts::take(&mut tx, "s1", at(6)).await.expect("taken");
+    assert_eq!(attempts::unanswered(&mut tx, of, at(0), until).await.expect("read").attempts, 1, "somebody came back");
+
+    let other = OrganizationId::new(&scene.random);
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    assert_eq!(attempts::unanswered(&mut tx, &other, at(0), until).await.expect("read").attempts, 0);
+    assert_eq!(attempts::count_of_organization_since(&mut tx, &other, at(0)).await.expect("counted"), 0);
+}
+
+async fn who_waits_for_the_approval_is_known_until_it_works(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let (of, waiting) = (&scene.organization, person(&scene.random, &scene.organization, "2"));
+    people::create(&mut tx, &waiting, at(0)).await.expect("created");
+    assert!(approval_waits::put(&mut tx, &waiting.id, of, at(3)).await.expect("written"));
+    assert!(!approval_waits::put(&mut tx, &waiting.id, of, at(7)).await.expect("it waits already"));
+    approval_waits::put(&mut tx, &scene.person.id, of, at(4)).await.expect("written");
+    assert_eq!(approval_waits::count(&mut tx, of).await.expect("counted"), 2);
+
+    let stands = approval_waits::standing_of(&mut tx, &waiting.id).await.expect("read").expect("there");
+    assert_eq!((stands.waits_since, stands.grant, stands.word().as_str()), (Some(at(3)), None, "unknown.none"));
+    assert_eq!(approval_waits::settle(&mut tx, of).await.expect("settled"), 1, "whose grant works waits no more");
+    let settled = approval_waits::standing_of(&mut tx, &scene.person.id).await.expect("read").expect("there");
+    assert_eq!((settled.waits_since, settled.word().as_str()), (None, "unknown.active"));
+    assert!(settled.is_connected() && !stands.is_connected());
+    approval_waits::delete(&mut tx, &waiting.id).await.expect("deleted");
+    assert_eq!(approval_waits::count(&mut tx, of).await.expect("counted"), 0);
+    let nobody = PersonId::new(&scene.random);
+    assert!(approval_waits::standing_of(&mut tx, &nobody).await.expect("read").is_none());
+}
+
 async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     let id = &scene.grant.id;
@@ -487,9 +552,15 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
 async fn grants_that_waited_are_reopened(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsAdministrator, "blocked", at(4)).await.expect("set");
-    let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, at(5)).await.expect("ran");
+    let waited = GrantState::NeedsAdministrator;
+    let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, &[], at(5)).await.expect("ran");
     assert_eq!(none, 0);
-    let one = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsAdministrator, at(5)).await.expect("ran");
+    grants::set_scopes(&mut tx, &scene.grant.id, &["a".into(), "b".into()]).await.expect("written");
+    grants::reopen(&mut tx, &scene.organization, waited, &["b", "c"], at(4)).await.expect("ran");
+    let part = grants::by_id(&mut tx, &scene.grant.id).await.expect("read").expect("there");
+    assert_eq!((part.state, part.reason.as_str()), (GrantState::Partial, "permission_missing"));
+    grants::set_state(&mut tx, &scene.grant.id, waited, "blocked", at(4)).await.expect("set");
+    let one = grants::reopen(&mut tx, &scene.organization, waited, &["b", "a"], at(5)).await.expect("ran");
     assert_eq!(one, 1);
     let open = grants::by_id(&mut tx, &scene.grant.id).await.expect("read").expect("there");
     assert_eq!((open.state, open.state_since), (GrantState::Active, at(5)));

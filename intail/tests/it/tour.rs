@@ -30,12 +30,21 @@ async fn the_tour_of_two_people_in_two_browsers() {
     employee.open(&live.intail("/")).await;
     employee.screenshot("tour-01-front").await;
     sign_in(&employee, &live, EMPLOYEE).await;
-    ask_before_approval(&employee, &live).await;
+    let guide = ask_before_approval(&employee, &live).await;
+    employee.open(&live.intail("/mail")).await;
+    administrator.open(&guide).await;
+    administrator.see("Approve Intail for").await;
+    administrator.see("Not seen yet").await;
+    administrator.see("1 person waits").await;
+    administrator.screenshot("tour-07-guide").await;
     administrator_approves(&administrator, &live).await;
+    administrator_verifies(&administrator, &live, &guide).await;
     administrator.stop().await;
 
-    employee.open(&live.intail("/settings/integrations")).await;
-    employee.click_text("Connect").await;
+    // The page of whoever waited says so by itself.
+    employee.see("Your administrator has approved Intail.").await;
+    employee.screenshot("tour-12-told").await;
+    employee.click_text("Connect now").await;
     employee.see("Choose what Intail can access").await;
     employee.screenshot("tour-13-consent").await;
     employee.click_css("#select-all").await;
@@ -51,8 +60,9 @@ async fn the_tour_of_two_people_in_two_browsers() {
     live.stop().await;
 }
 
-/// Station 3 of the tour: what the card says before approval, and what happens to whoever connects anyway.
-async fn ask_before_approval(employee: &Browser, live: &Live) {
+/// Station 3 of the tour: what the card says before approval, and what happens to whoever connects anyway. Answers the
+/// link for the administrator.
+async fn ask_before_approval(employee: &Browser, live: &Live) -> String {
     employee.see("Google Workspace Individual").await;
     employee.see("Your administrator has to approve Intail first").await;
     for told in [
@@ -76,7 +86,20 @@ async fn ask_before_approval(employee: &Browser, live: &Live) {
     employee.back().await;
     employee.open(&live.intail("/settings/integrations")).await;
     employee.see("You went to Google and didn’t come back").await;
+    employee.see("You will be told.").await;
     employee.screenshot("tour-06-abandoned").await;
+    let link = employee.find_css("#approval-link").await.attr("value").await;
+    link.expect("an attribute").expect("a link")
+}
+
+/// Station 5: the administrator's own success is the proof, and the guide says so.
+async fn administrator_verifies(administrator: &Browser, live: &Live, guide: &str) {
+    sign_in(administrator, live, ADMINISTRATOR).await;
+    connect(administrator).await;
+    administrator.open(guide).await;
+    administrator.see("Nothing is left to do").await;
+    administrator.screenshot("tour-12-proved").await;
+    quiet(administrator, 0).await;
 }
 
 /// Station 4: the way through the Admin console's menus, as Google describes it.
@@ -445,7 +468,7 @@ async fn a_browser_without_scripts_signs_in_connects_and_reads() {
 async fn every_page_fits_a_phone_browser_in_light_and_dark() {
     let live = Live::approved().await;
     let browser = Browser::start().await;
-    let front = [("front", "/"), ("sign-in", "/signin")];
+    let front = [("front", "/"), ("sign-in", "/signin"), ("abilities", "/what-intail-can-do")];
     for (name, path) in front {
         browser.open(&live.intail(path)).await;
         fits(&browser, name).await;
