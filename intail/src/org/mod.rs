@@ -1,6 +1,7 @@
-//! Organizations and what is theirs: who may join, what is known of the administrator's approval, and the receipts of
-//! what was asked of Google for their people.
+//! Organizations and what is theirs: who may join, what is known of the administrator's approval, what may be kept of
+//! their people's mail, and the receipts of what was asked of Google for them.
 
 pub mod approval;
 pub mod joining;
+pub mod privacy;
 pub mod receipts;

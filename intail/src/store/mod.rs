@@ -8,6 +8,7 @@ pub mod changes;
 pub mod coverage;
 pub mod debts;
 mod dialect;
+pub mod exclusions;
 pub mod fills;
 pub mod gate;
 pub mod gauges;
@@ -21,6 +22,7 @@ pub mod messages;
 pub mod operator_faults;
 pub mod organizations;
 pub mod people;
+pub mod privacy;
 pub mod quota;
 pub mod sessions;
 pub mod sightings;
@@ -44,6 +46,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
+    (13, "privacy", include_str!("../../migrations/0013_privacy.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -22,6 +22,7 @@ mod health;
 mod home;
 mod integrations;
 mod mail;
+mod privacy;
 mod receipt;
 mod streams;
 

@@ -5,7 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, access_keys, activity, administration, api, assets, health, home, integrations, mail, receipt, streams,
+    Web, access_keys, activity, administration, api, assets, health, home, integrations, mail, privacy, receipt,
+    streams,
 };
 use crate::notices;
 
@@ -80,10 +81,18 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
     route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
     route(Post, "/settings/keys/delete", SignedIn, || post(access_keys::delete)),
+    route(Get, "/settings/privacy", SignedIn, || get(privacy::page)),
+    route(Post, "/settings/privacy", SignedIn, || post(privacy::choose)),
+    route(Post, "/settings/privacy/preview", SignedIn, || post(privacy::preview)),
+    route(Post, "/settings/privacy/again", SignedIn, || post(privacy::read_again)),
     route(Get, "/admin", Administrator, || get(administration::page)),
+    route(Get, "/admin/privacy", Administrator, || get(privacy::floor_page)),
+    route(Post, "/admin/privacy", Administrator, || post(privacy::set_floor)),
+    route(Post, "/admin/privacy/preview", Administrator, || post(privacy::preview_floor)),
     route(Get, "/api/v1/openapi.json", Anyone, || get(api::openapi)),
     route(Get, "/api/v1/me", Key, || get(api::me)),
     route(Get, "/api/v1/connection", Key, || get(api::connection)),
+    route(Get, "/api/v1/privacy", Key, || get(api::privacy)),
     route(Get, "/api/v1/mailboxes", Key, || get(api::mailboxes)),
     route(Get, "/api/v1/mailboxes/{id}", Key, || get(api::mailbox)),
     route(Get, "/api/v1/mailboxes/{id}/coverage", Key, || get(api::coverage)),

@@ -19,7 +19,7 @@ use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
 use intail::store::mailboxes::{self, Mailbox, MailboxState};
-use intail::store::messages::{self, After, Message};
+use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
 use intail::store::people::{self, Person, Role};
@@ -163,6 +163,7 @@ fn message(id: &str, received_ms: i64, labels: &[&str]) -> Message {
         history_id: HistoryId(5),
         labels: labels.iter().map(|it| (*it).to_owned()).collect(),
         subject: "Gruß 👋".into(),
+        subject_form: SubjectForm::Plain,
         sender_name: "山田".into(),
         sender_address: "yamada@example.com".into(),
         headers: BTreeMap::from([("to".to_owned(), vec!["a@example.com".to_owned()])]),

@@ -18,7 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["clock", "id", "random"]),
     // The key is proven against a row: without it Intail refuses to start. The store itself never seals.
     ("seal", &["clock", "id", "random", "store"]),
-    ("org", &["clock", "id", "random", "store"]),
+    // An organization's key for hidden subjects is sealed, as tokens are.
+    ("org", &["clock", "id", "random", "seal", "store"]),
     ("feed", &["app", "clock", "id", "store"]),
     ("access", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "store"]),
