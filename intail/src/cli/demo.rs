@@ -12,6 +12,7 @@ use intail_sandbox::accounts::{Identity, OAuthClient as Application, Person as A
 use intail_sandbox::world::World;
 use intail_sandbox::{Options, Sandbox};
 use secrecy::SecretString;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -25,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::{CONNECT_CALLBACK, Config, OAuthClient, SIGNIN_CALLBACK};
 use crate::id::{OrganizationId, PersonId};
 use crate::notices;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::random::Random;
 use crate::store::people::{self, Person, Role as PersonRole};
 use crate::store::{StoreError, organizations};
@@ -281,9 +283,19 @@ async fn settle(app: &App, company: &Company) -> Result<(), StoreError> {
     if let Some((subject, email, name)) = company.administrator.clone() {
         let issuer = company.issuer.clone();
         let role = PersonRole::Administrator;
+        let organization_id = organization_id.clone();
         let person = Person { id: PersonId::new(&app.random), organization_id, issuer, subject, email, name, role };
         people::create(&mut tx, &person, now).await?;
     }
+    let entry = Entry {
+        organization: &organization_id,
+        actor: Actor::Intail,
+        action: "organization.added",
+        about: organization_id.as_str(),
+        origin: Origin::Unknown,
+        detail: json!({"domains": company.domains}),
+    };
+    audit::record(&mut tx, entry, now).await?;
     tx.commit().await
 }
 

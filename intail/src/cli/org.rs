@@ -2,10 +2,12 @@
 //! belongs who signs in, so it belongs to one organization at most.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::table::table;
 use super::{CliError, ConfigFile, Outcome, Surroundings, open_store};
 use crate::id::OrganizationId;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::store::organizations;
 
 /// The most organizations that are listed.
@@ -93,7 +95,8 @@ async fn add(config: &ConfigFile, around: &mut Surroundings, name: &str, domains
     let store = open_store(&config.load(around)?).await?;
     let id = OrganizationId::new(&around.random);
     let mut tx = store.write().await?;
-    organizations::create(&mut tx, &id, name, around.clock.now()).await?;
+    let now = around.clock.now();
+    organizations::create(&mut tx, &id, name, now).await?;
     for (at, domain) in domains.iter().enumerate() {
         if domains.iter().take(at).any(|before| before == domain) {
             continue;
@@ -104,6 +107,15 @@ async fn add(config: &ConfigFile, around: &mut Surroundings, name: &str, domains
         }
         organizations::add_domain(&mut tx, &id, domain).await?;
     }
+    let entry = Entry {
+        organization: &id,
+        actor: Actor::Operator,
+        action: "organization.added",
+        about: id.as_str(),
+        origin: Origin::Cli,
+        detail: json!({"domains": domains}),
+    };
+    audit::record(&mut tx, entry, now).await?;
     tx.commit().await?;
     store.close().await;
     writeln!(around.output, "Added {name} ({id}) with {}.", domains.join(", "))?;

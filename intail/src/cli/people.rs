@@ -1,9 +1,11 @@
 //! `intail people`: who has signed in, and what they may do. The way back in when an organization has no administrator.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::table::table;
 use super::{CliError, ConfigFile, Outcome, Surroundings, open_store};
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::store::people::{Person, Role};
 use crate::store::{StoreError, Tx, organizations, people};
 
@@ -89,6 +91,15 @@ async fn set_role(config: &ConfigFile, around: &mut Surroundings, who: &str, rol
         }
     };
     people::set_role(&mut tx, &person.id, role).await?;
+    let entry = Entry {
+        organization: &person.organization_id,
+        actor: Actor::Operator,
+        action: "role.changed",
+        about: person.id.as_str(),
+        origin: Origin::Cli,
+        detail: json!({"from": person.role.word(), "to": role.word()}),
+    };
+    audit::record(&mut tx, entry, around.clock.now()).await?;
     tx.commit().await?;
     store.close().await;
     writeln!(around.output, "{} is {} now (before: {}).", person.email, role.word(), person.role.word())?;

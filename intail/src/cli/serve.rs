@@ -12,6 +12,7 @@ use super::lifecycle::{self, Part};
 use super::{CliError, ConfigFile, Outcome, Surroundings, assemble};
 use crate::app::App;
 use crate::config::{Config, PubSubMode};
+use crate::org::audit;
 use crate::{connect, notices, sync, web};
 
 /// `intail serve …`
@@ -83,6 +84,11 @@ pub(super) fn parts(
             web::serve(app, listener, shutdown).await.map_err(failed)
         }));
     }
+    let (tidying, ending) = (app.clone(), shutdown.clone());
+    parts.push(Part::new("retention", async move {
+        remove_old(&tidying, ending).await;
+        Ok(())
+    }));
     let (writing, ending) = (app.clone(), shutdown.clone());
     parts.push(Part::new("receipts", async move {
         write_receipts(&writing, ending).await;
@@ -115,6 +121,23 @@ pub(super) fn parts(
         }));
     }
     Ok(parts)
+}
+
+/// How often is looked for what is kept no longer.
+const REMOVE_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Removes what is kept no longer, until `shutdown`. Every process does so: twice is as good as once.
+async fn remove_old(app: &App, shutdown: CancellationToken) {
+    loop {
+        if let Err(error) = audit::remove_old(&app.store, app.clock.now()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "old audit entries can't be removed yet");
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = app.clock.sleep(REMOVE_EVERY) => {}
+        }
+    }
 }
 
 /// How often receipts that wait are written.

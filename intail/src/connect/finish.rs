@@ -13,6 +13,7 @@ use crate::access;
 use crate::app::App;
 use crate::id::{GrantId, MailboxId};
 use crate::org::approval;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::seal::hash_token;
 use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
@@ -32,6 +33,9 @@ pub struct Callback {
     pub iss: Option<String>,
     /// Why there is no code.
     pub error: Option<String>,
+    /// From where it was asked. The address itself can't say that.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// What the confirmation says.
@@ -59,11 +63,35 @@ pub async fn finish(
     let outcome = result.as_ref().map_or_else(ConnectError::word, |_| "connected");
     let mut tx = app.store.write().await?;
     attempts::set_outcome(&mut tx, &state_hash, outcome).await?;
+    let now = app.clock.now();
     if matches!(result, Err(ConnectError::BlockedByAdministrator)) {
-        approval::said_blocked(&mut tx, &person.organization_id, app.clock.now()).await?;
+        approval::said_blocked(&mut tx, &person.organization_id, now).await?;
+    }
+    if let Err(error) = &result {
+        let entry = Entry {
+            organization: &person.organization_id,
+            actor: refused_by(error, person),
+            action: "connection.refused",
+            about: person.id.as_str(),
+            origin: callback.origin,
+            detail: json!({"outcome": outcome}),
+        };
+        audit::record(&mut tx, entry, now).await?;
     }
     tx.commit().await?;
     result
+}
+
+/// Who said no: the person at Google, Google itself, or Intail, which looked at what came back.
+fn refused_by(error: &ConnectError, person: &Person) -> Actor {
+    match error {
+        ConnectError::Denied | ConnectError::NothingGranted => Actor::Person(person.id.clone()),
+        ConnectError::BlockedByAdministrator
+        | ConnectError::AdvancedProtection
+        | ConnectError::Operator(_)
+        | ConnectError::GoogleTrouble(_) => Actor::Google,
+        _ => Actor::Intail,
+    }
 }
 
 /// Takes the attempt that this callback belongs to. Works once.
@@ -117,7 +145,7 @@ async fn finish_taken(
             return Err(error);
         }
     };
-    keep(app, person, tokens, claims, held).await
+    keep(app, person, callback.origin, tokens, claims, held).await
 }
 
 /// Everything that must be true before the tokens are kept.
@@ -180,6 +208,7 @@ async fn check(
 async fn keep(
     app: &App,
     person: &Person,
+    origin: Origin,
     tokens: Tokens,
     claims: IdClaims,
     held: Option<Grant>,
@@ -231,6 +260,15 @@ async fn keep(
     }
     approval::proved(&mut tx, &person.organization_id, now).await?;
     grants::reopen(&mut tx, &person.organization_id, GrantState::NeedsAdministrator, now).await?;
+    let entry = Entry {
+        organization: &person.organization_id,
+        actor: Actor::Person(person.id.clone()),
+        action: "connection.made",
+        about: person.id.as_str(),
+        origin,
+        detail: json!({"again": held.is_some(), "missing": missing.iter().map(|it| it.scope()).collect::<Vec<_>>()}),
+    };
+    audit::record(&mut tx, entry, now).await?;
     tx.commit().await?;
     app.due.ring();
     app.feed.tell(&grant.organization_id);

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ConnectError;
 use crate::access::{self, access_row, refresh_row};
 use crate::app::App;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::people::Person;
@@ -34,8 +35,8 @@ pub struct Left {
     pub rows: u64,
 }
 
-/// Disconnects a person.
-pub async fn leave(app: &App, person: &Person) -> Result<Left, ConnectError> {
+/// Disconnects a person, who asked for it from `origin`.
+pub async fn leave(app: &App, person: &Person, origin: Origin) -> Result<Left, ConnectError> {
     let mut tx = app.store.read().await?;
     let grant = grants::by_person(&mut tx, &person.id).await?.ok_or(ConnectError::NotConnected)?;
     drop(tx);
@@ -45,7 +46,17 @@ pub async fn leave(app: &App, person: &Person) -> Result<Left, ConnectError> {
     }
     let mut tx = app.store.write().await?;
     let grant = grants::by_person(&mut tx, &person.id).await?.ok_or(ConnectError::NotConnected)?;
-    grants::set_state(&mut tx, &grant.id, GrantState::Left, "left", app.clock.now()).await?;
+    let now = app.clock.now();
+    grants::set_state(&mut tx, &grant.id, GrantState::Left, "left", now).await?;
+    let entry = Entry {
+        organization: &person.organization_id,
+        actor: Actor::Person(person.id.clone()),
+        action: "connection.left",
+        about: person.id.as_str(),
+        origin,
+        detail: json!({}),
+    };
+    audit::record(&mut tx, entry, now).await?;
     tx.commit().await?;
     // A task of its own: a browser that goes away must not stop an erasure half way.
     let (app, grant) = (app.clone(), grant);

@@ -1,7 +1,9 @@
 //! Who belongs to which organization: the domain decides, and the issuer vouches for it.
 
 use jiff::Timestamp;
+use serde_json::{Value as Json, json};
 
+use super::audit::{self, Actor, Entry, Origin};
 use crate::id::{OrganizationId, PersonId};
 use crate::random::Random;
 use crate::store::people::{Person, Role};
@@ -33,21 +35,27 @@ pub enum Joined {
 
 /// Finds or adds the person. On an Intail that has no organization yet, the first person to sign in founds theirs and
 /// becomes its administrator: somebody has to be first, and it is the one who set it up.
-pub async fn join(tx: &mut Tx, who: &Vouched, random: &Random, now: Timestamp) -> Result<Joined, StoreError> {
+pub async fn join(
+    tx: &mut Tx,
+    who: &Vouched,
+    origin: Origin,
+    random: &Random,
+    now: Timestamp,
+) -> Result<Joined, StoreError> {
     if let Some(person) = people::by_subject(tx, &who.issuer, &who.subject).await? {
         people::signed_in(tx, &person.id, &who.email, &who.name, now).await?;
         return Ok(Joined::Person(Person { email: who.email.clone(), name: who.name.clone(), ..person }));
     }
-    let (organization_id, role) = match organizations::by_domain(tx, &who.domain).await? {
+    let (organization_id, role, how) = match organizations::by_domain(tx, &who.domain).await? {
         Some(organization) if people::list(tx, &organization.id, None, 1).await?.is_empty() => {
-            (organization.id, Role::Administrator)
+            (organization.id, Role::Administrator, "first")
         }
-        Some(organization) => (organization.id, Role::Member),
+        Some(organization) => (organization.id, Role::Member, "domain"),
         None if organizations::list(tx, 1).await?.is_empty() => {
             let id = OrganizationId::new(random);
             organizations::create(tx, &id, &who.domain, now).await?;
             organizations::add_domain(tx, &id, &who.domain).await?;
-            (id, Role::Administrator)
+            (id, Role::Administrator, "founder")
         }
         None => return Ok(Joined::UnknownOrganization),
     };
@@ -62,5 +70,18 @@ pub async fn join(tx: &mut Tx, who: &Vouched, random: &Random, now: Timestamp) -
     };
     people::create(tx, &person, now).await?;
     people::signed_in(tx, &person.id, &who.email, &who.name, now).await?;
+    let joined = |action: &'static str, detail: Json| Entry {
+        organization: &person.organization_id,
+        actor: Actor::Person(person.id.clone()),
+        action,
+        about: person.id.as_str(),
+        origin,
+        detail,
+    };
+    if how == "founder" {
+        let founded = Entry { about: &who.domain, ..joined("organization.founded", json!({})) };
+        audit::record(tx, founded, now).await?;
+    }
+    audit::record(tx, joined("person.joined", json!({"by": how, "role": role.word()})), now).await?;
     Ok(Joined::Person(person))
 }

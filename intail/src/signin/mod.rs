@@ -8,10 +8,12 @@ use intail_google::oauth::{AuthorizeRequest, OAuthClient, Provider, code_challen
 use intail_google::{ErrorKind, Refusal};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde_json::json;
 use url::Url;
 
 use crate::app::App;
 use crate::config::SIGNIN_CALLBACK;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::joining::{Joined, Vouched, join};
 use crate::seal::{SealError, hash_token};
 use crate::store::StoreError;
@@ -36,6 +38,9 @@ pub struct Callback {
     pub iss: Option<String>,
     /// Why there is no code.
     pub error: Option<String>,
+    /// From where it was asked. The address itself can't say that.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// Somebody signed in.
@@ -214,7 +219,19 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
     })?;
     let who = vouched(app, &provider, claims)?;
     let mut tx = app.store.write().await?;
-    let joined = join(&mut tx, &who, &app.random, app.clock.now()).await?;
+    let now = app.clock.now();
+    let joined = join(&mut tx, &who, callback.origin, &app.random, now).await?;
+    if let Joined::Person(person) = &joined {
+        let entry = Entry {
+            organization: &person.organization_id,
+            actor: Actor::Person(person.id.clone()),
+            action: "person.signed_in",
+            about: person.id.as_str(),
+            origin: callback.origin,
+            detail: json!({}),
+        };
+        audit::record(&mut tx, entry, now).await?;
+    }
     tx.commit().await?;
     match joined {
         Joined::Person(person) => Ok(SignedIn { person, return_to: attempt.return_to.clone() }),

@@ -3,6 +3,7 @@
 
 pub mod access_keys;
 pub mod attempts;
+pub mod audit;
 pub mod call_counts;
 pub mod changes;
 pub mod coverage;
@@ -46,6 +47,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "quota", include_str!("../../migrations/0004_quota.sql")),
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
+    (10, "organization", include_str!("../../migrations/0010_organization.sql")),
     (13, "privacy", include_str!("../../migrations/0013_privacy.sql")),
 ];
 

@@ -21,6 +21,10 @@ pub struct Organization {
     pub approval_since: Timestamp,
     /// What the evidence was, as a sentence for the administrator.
     pub approval_evidence: String,
+    /// Whether people of the organization's domains may join by themselves.
+    pub domain_joining: bool,
+    /// How many days the audit log is kept.
+    pub audit_kept_days: i64,
 }
 
 /// The administrator's approval, as far as evidence shows it.
@@ -62,6 +66,8 @@ fn organization(row: &dyn Columns) -> Result<Organization, StoreError> {
         approval: row.parsed("approval")?,
         approval_since: row.at("approval_since")?,
         approval_evidence: row.text("approval_evidence")?,
+        domain_joining: row.boolean("domain_joining")?,
+        audit_kept_days: row.int("audit_kept_days")?,
     })
 }
 

@@ -88,7 +88,7 @@ pub async fn outlook(
         }
         _ => 0,
     };
-    let usual = if listed.messages == 0 { one } else { listed.units / listed.messages };
+    let usual = listed.units.checked_div(listed.messages).unwrap_or(one);
     let pages = unlisted.div_ceil(LISTED_AT_ONCE) * 2 * u64::from(prices.units("gmail.messages.list"));
     let units_left = listed.units + unlisted * usual + pages;
     let active = u64::try_from(mailboxes::filling(tx).await?).unwrap_or(1).max(1);

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::Web;
 use super::access::{Caller, KEY_PREFIX};
@@ -11,6 +12,7 @@ use super::asked::Sent;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip};
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::seal::hash_token;
 use crate::store::access_keys::{self, AccessKey};
 
@@ -18,6 +20,8 @@ use crate::store::access_keys::{self, AccessKey};
 const KEYS_MAX: i64 = 20;
 /// The longest name of a key, in characters.
 const NAME_MAX: usize = 60;
+/// Characters of a key's fingerprint in the audit log: enough to tell a person's keys apart.
+const FINGERPRINT_SHOWN: usize = 12;
 
 #[derive(Template)]
 #[template(path = "keys.html")]
@@ -82,6 +86,7 @@ pub(super) struct Wanted {
 pub(super) async fn create(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Sent(wanted): Sent<Wanted>,
 ) -> Result<Response, Trouble> {
     let name = match clip(wanted.name.trim(), NAME_MAX) {
@@ -94,9 +99,23 @@ pub(super) async fn create(
     if i64::try_from(held).unwrap_or(i64::MAX) >= KEYS_MAX {
         return Err(trouble::too_many("You have as many access keys as one person can have."));
     }
-    access_keys::create(&mut tx, &hash_token(&key), &caller.person.id, &name, web.app.clock.now()).await?;
+    let (key_hash, now) = (hash_token(&key), web.app.clock.now());
+    access_keys::create(&mut tx, &key_hash, &caller.person.id, &name, now).await?;
+    audit::record(&mut tx, entry(&caller, "access_key.made", &key_hash, origin), now).await?;
     tx.commit().await?;
     show(&web, &caller, Some(Fresh { name, key })).await
+}
+
+/// What the audit log says of a key: whose it is, and the beginning of its fingerprint.
+fn entry<'a>(caller: &'a Caller, action: &'static str, key_hash: &str, origin: Origin) -> Entry<'a> {
+    Entry {
+        organization: &caller.person.organization_id,
+        actor: Actor::Person(caller.person.id.clone()),
+        action,
+        about: caller.person.id.as_str(),
+        origin,
+        detail: json!({"key": key_hash.chars().take(FINGERPRINT_SHOWN).collect::<String>()}),
+    }
 }
 
 /// What a key's Delete button sends.
@@ -110,10 +129,14 @@ pub(super) struct Unwanted {
 pub(super) async fn delete(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Sent(unwanted): Sent<Unwanted>,
 ) -> Result<Response, Trouble> {
     let mut tx = web.app.store.write().await?;
-    access_keys::delete(&mut tx, &caller.person.id, &unwanted.key).await?;
+    if access_keys::delete(&mut tx, &caller.person.id, &unwanted.key).await? {
+        audit::record(&mut tx, entry(&caller, "access_key.deleted", &unwanted.key, origin), web.app.clock.now())
+            .await?;
+    }
     tx.commit().await?;
     Ok(Redirect::to("/settings/keys").into_response())
 }

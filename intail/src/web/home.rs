@@ -12,6 +12,7 @@ use super::page::{Shell, html};
 use super::trouble::Trouble;
 use super::{Web, session};
 use crate::connect::{self, Permission};
+use crate::org::audit::Origin;
 use crate::signin;
 use crate::store::sessions;
 
@@ -83,9 +84,11 @@ pub(super) async fn sign_in(
 pub(super) async fn signed_in(
     State(web): State<Web>,
     headers: HeaderMap,
+    origin: Origin,
     Asked(callback): Asked<signin::Callback>,
 ) -> Result<Response, Trouble> {
     let browser_hash = session::browser_hash(&web, &headers);
+    let callback = signin::Callback { origin, ..callback };
     let signed_in = signin::finish(&web.app, &browser_hash, callback).await?;
     let cookie = session::open(&web, &headers, &signed_in.person).await?;
     Ok((cookie, Redirect::to(session::local(&signed_in.return_to))).into_response())

@@ -16,6 +16,7 @@ use super::trouble::Trouble;
 use super::words::{When, clip, counted, from_ms, grouped, reason};
 use super::{Web, session};
 use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, Push};
+use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::grants::GrantState;
@@ -355,10 +356,12 @@ pub(super) async fn connected(
     State(web): State<Web>,
     caller: Option<Caller>,
     headers: HeaderMap,
+    origin: Origin,
     Asked(callback): Asked<connect::Callback>,
 ) -> Result<Response, Trouble> {
     let browser_hash = session::browser_hash(&web, &headers);
     let person = caller.as_ref().map(|it| &it.person);
+    let callback = connect::Callback { origin, ..callback };
     match connect::finish(&web.app, person, &browser_hash, callback).await {
         Ok(_) => Ok(Redirect::to("/settings/integrations?done=connected").into_response()),
         Err(error) => {
@@ -400,8 +403,8 @@ struct LeftPage {
 }
 
 /// `POST /disconnect/google`: does it, and says what was done.
-pub(super) async fn leave(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
-    let left = connect::leave(&web.app, &caller.person).await?;
+pub(super) async fn leave(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
+    let left = connect::leave(&web.app, &caller.person, origin).await?;
     let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
     html(&LeftPage { shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"), left, rows })
 }

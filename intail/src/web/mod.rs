@@ -8,6 +8,7 @@
 mod access;
 mod asked;
 mod assets;
+mod origin;
 mod routes;
 mod session;
 mod trouble;
@@ -30,6 +31,7 @@ pub mod api;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -118,7 +120,7 @@ fn router_until(app: App, ending: CancellationToken) -> Router {
 /// Serves until `shutdown`: then no new connection is taken, live streams end, and what is under way may finish.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
     let clock = app.clock.clone();
-    let router = router_until(app, shutdown.clone());
+    let router = router_until(app, shutdown.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let ending = shutdown.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move { ending.cancelled().await });
     let too_long = async {

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
+use serde_json::{Value as Json, json};
 
 use super::Web;
 use super::access::Caller;
@@ -15,6 +16,7 @@ use super::asked::{Asked, Sent};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{LabelNames, SHOWN_MAX, When, clip, counted, from_ms, grouped, label_rank, sender, subject};
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::privacy::{self as policy, LABELS_MAX, PARTIES_MAX, Reason, SYSTEM_LABELS};
 use crate::store::exclusions::{self, Count};
 use crate::store::labels::{self, Label, LabelKind};
@@ -232,6 +234,7 @@ pub(super) async fn preview(
 pub(super) async fn choose(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Sent(wanted): Sent<Wanted>,
 ) -> Result<Response, Trouble> {
     let (app, person) = (&web.app, &caller.person);
@@ -245,8 +248,19 @@ pub(super) async fn choose(
         }
     };
     if choice != standing.own {
-        let saved = policy::choose(&mut tx, person, &choice, &app.keyring, &app.random, app.clock.now()).await;
+        let now = app.clock.now();
+        let saved = policy::choose(&mut tx, person, &choice, &app.keyring, &app.random, now).await;
         saved.map_err(trouble::unexpected)?;
+        // What people choose for themselves is nobody else's business.
+        let entry = Entry {
+            organization: &person.organization_id,
+            actor: Actor::Person(person.id.clone()),
+            action: "privacy.chosen",
+            about: person.id.as_str(),
+            origin,
+            detail: json!({}),
+        };
+        audit::record(&mut tx, entry, now).await?;
         tx.commit().await?;
         app.due.ring();
     }
@@ -288,6 +302,7 @@ pub(super) async fn preview_floor(
 pub(super) async fn set_floor(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Sent(wanted): Sent<Wanted>,
 ) -> Result<Response, Trouble> {
     let (app, organization) = (&web.app, &caller.person.organization_id);
@@ -301,12 +316,32 @@ pub(super) async fn set_floor(
         }
     };
     if floor != standing.floor {
-        let saved = policy::set_floor(&mut tx, organization, &floor, &app.keyring, &app.random, app.clock.now()).await;
+        let now = app.clock.now();
+        let saved = policy::set_floor(&mut tx, organization, &floor, &app.keyring, &app.random, now).await;
         saved.map_err(trouble::unexpected)?;
+        let entry = Entry {
+            organization,
+            actor: Actor::Person(caller.person.id.clone()),
+            action: "policy.changed",
+            about: organization.as_str(),
+            origin,
+            detail: json!({"policy": "privacy", "old": in_numbers(&standing.floor), "new": in_numbers(&floor)}),
+        };
+        audit::record(&mut tx, entry, now).await?;
         tx.commit().await?;
         app.due.ring();
     }
     Ok(Redirect::to("/admin/privacy?done=saved").into_response())
+}
+
+/// A policy as the audit log tells of it: nobody's address.
+fn in_numbers(policy: &Policy) -> Json {
+    json!({
+        "subject": policy.subject.word(),
+        "labels": policy.labels.len() + policy.label_names.len(),
+        "addresses": policy.addresses.len(),
+        "domains": policy.domains.len(),
+    })
 }
 
 /// The form again, with what is wrong with it.

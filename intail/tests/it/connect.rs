@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use intail::connect::{self, Callback, ConnectError, Options, Permission};
+use intail::org::audit::Origin;
 use intail::signin::{self, SignInError};
 use intail::store::grants::{self, GrantState};
 use intail::store::organizations::{self, Approval};
@@ -146,8 +147,7 @@ async fn a_callback_works_once_in_its_own_browser_for_its_own_person() {
     let callback = |state: &str, code: &str| Callback {
         code: Some(code.to_owned().into()),
         state: Some(state.to_owned().into()),
-        iss: None,
-        error: None,
+        ..Callback::default()
     };
     let begun = |url: &url::Url| url.query_pairs().find(|(key, _)| key == "state").expect("a state").1.into_owned();
 
@@ -285,11 +285,11 @@ async fn leaving_stops_revokes_and_erases_and_reconnecting_works() {
     running.approve();
     let (one, _) = running.employees();
     let person = running.connected(&one).await;
-    let left = connect::leave(&running.app, &person).await.expect("left");
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
     assert!(left.stopped && left.revoked && left.rows > 0, "{left:?}");
     assert!(grant(&running, &person).await.is_none());
     assert!(running.feed(&person).await.iter().all(|it| it.kind == "mailbox.erased"));
-    let again = connect::leave(&running.app, &person).await;
+    let again = connect::leave(&running.app, &person, Origin::Unknown).await;
     assert!(matches!(again, Err(ConnectError::NotConnected)), "{again:?}");
 
     running.connected(&one).await;
@@ -303,7 +303,7 @@ async fn an_erasure_that_google_s_trouble_interrupted_is_finished_later() {
     let (one, _) = running.employees();
     let person = running.connected(&one).await;
     running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
-    let left = connect::leave(&running.app, &person).await.expect("left");
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
     assert!(!left.revoked && left.rows > 0, "the data is gone at once");
     assert_eq!(grant(&running, &person).await.expect("waits").state, GrantState::Left);
     let shutdown = tokio_util::sync::CancellationToken::new();

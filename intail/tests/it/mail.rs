@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::Request;
 use intail::connect;
 use intail::id::HistoryId;
+use intail::org::audit::Origin;
 use intail::seal::hash_token;
 use intail::store::coverage::{self, Coverage};
 use intail::store::debts;
@@ -90,7 +91,7 @@ async fn mail_is_live_on_postgresql_too() {
     running.act(&email, receive(1));
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
-    connect::leave(&running.app, &person).await.expect("left");
+    connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use futures::StreamExt as _;
 use intail::app::App;
+use intail::org::audit::Origin;
 use intail::web;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::Compose;
@@ -281,7 +282,7 @@ async fn the_stream_tells_of_a_change_and_ends_when_the_person_leaves() {
     let added = told(&mut stream, "event: message.added").await;
     let id = between(&added, "id: ", "\n").expect("a number").to_owned();
 
-    intail::connect::leave(&running.app, &person).await.expect("left");
+    intail::connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
     told(&mut stream, "event: end").await;
     let gone = ask(&running.app, "GET", &format!("/api/v1/changes/stream?after={id}"), &proof, None).await;
     assert_eq!(gone.status(), StatusCode::NOT_FOUND);

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use intail::clock::from_us;
 use intail::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+use intail::org::audit::{Actor, Entry, Origin, Verified, record, remove_old, verify};
 use intail::random::Random;
 use intail::store::access_keys;
 use intail::store::attempts::{self, Attempt, Purpose};
+use intail::store::audit::{self, AuditEntry, Chain, Filter};
 use intail::store::call_counts::{self, CallCount};
 use intail::store::changes::{self, NewChange, Of};
 use intail::store::coverage::{self, Coverage};
@@ -77,6 +79,9 @@ on_both_databases!(
     the_feed_is_numbered_without_gaps,
     calls_are_summed_by_day,
     operator_faults_keep_their_since,
+    an_audit_log_has_no_gap_whoever_writes,
+    what_was_done_to_an_audit_log_shows,
+    old_audit_entries_go_and_the_rest_still_verifies,
     one_process_looks_after_the_heartbeat,
     what_nobody_told_of_is_counted_until_somebody_tells,
     access_keys_belong_to_their_person,
@@ -678,6 +683,110 @@ async fn calls_are_summed_by_day(scene: Scene) {
         [("2026-11-22", 5, 100, 200), ("2026-11-21", 1, 20, 100)]
     );
     assert_eq!(call_counts::erase(&mut tx, &scene.grant.id).await.expect("erased"), 2);
+}
+
+/// Writes so many entries, one second apart, each in a transaction of its own.
+async fn audited(scene: &Scene, seconds: std::ops::Range<i64>) {
+    for second in seconds {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let entry = Entry {
+            organization: &scene.organization,
+            actor: Actor::Person(scene.person.id.clone()),
+            action: "person.signed_in",
+            about: scene.person.id.as_str(),
+            origin: Origin::Address("192.0.2.7".parse().expect("an address")),
+            detail: json!({"second": second}),
+        };
+        record(&mut tx, entry, at(second)).await.expect("recorded");
+        tx.commit().await.expect("committed");
+    }
+}
+
+async fn chain_of(scene: &Scene) -> Chain {
+    let mut tx = scene.store.read().await.expect("a transaction");
+    audit::chain(&mut tx, &scene.organization).await.expect("read")
+}
+
+async fn an_audit_log_has_no_gap_whoever_writes(scene: Scene) {
+    assert_eq!(
+        verify(&scene.store, &scene.organization).await.expect("walked"),
+        Verified::Whole { entries: 0, last_seq: 0, last_hash: String::new() }
+    );
+    futures::join!(audited(&scene, 0..20), audited(&scene, 20..40), audited(&scene, 40..60));
+    {
+        // What isn't committed never happened, and leaves no gap.
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let (seq, _) = audit::next(&mut tx, &scene.organization).await.expect("a number");
+        assert_eq!(seq, 61);
+    }
+    audited(&scene, 60..61).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let all = audit::after(&mut tx, &scene.organization, 0, 100).await.expect("read");
+    assert_eq!(all.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=61).collect::<Vec<_>>());
+    assert_eq!((all[60].origin.as_str(), all[60].detail.as_str()), ("192.0.2.7", "{\"second\":60}"));
+    let filter = Filter { action: "person.".into(), who: scene.person.id.to_string() };
+    let newest = audit::list(&mut tx, &scene.organization, &filter, 61, 2).await.expect("read");
+    assert_eq!(newest.iter().map(|it| it.seq).collect::<Vec<_>>(), [60, 59]);
+    for none in [Filter { action: "policy.".into(), ..filter.clone() }, Filter { who: "operator".into(), ..filter }] {
+        assert_eq!(audit::list(&mut tx, &scene.organization, &none, 61, 2).await.expect("read"), []);
+    }
+    drop(tx);
+    let whole = verify(&scene.store, &scene.organization).await.expect("walked");
+    let last_hash = chain_of(&scene).await.last_hash;
+    assert_eq!(whole, Verified::Whole { entries: 61, last_seq: 61, last_hash });
+}
+
+async fn what_was_done_to_an_audit_log_shows(scene: Scene) {
+    audited(&scene, 0..3).await;
+    // An entry that doesn't hang on the one before, as somebody would write it who has the database alone.
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let (seq, before) = audit::next(&mut tx, &scene.organization).await.expect("a number");
+    assert_eq!((seq, before.len()), (4, 64));
+    let forged = AuditEntry {
+        seq,
+        at: at(3),
+        actor: "operator".into(),
+        action: "role.changed".into(),
+        about: scene.person.id.to_string(),
+        origin: "cli".into(),
+        detail: "{}".into(),
+        hash: before,
+    };
+    audit::append(&mut tx, &scene.organization, &forged).await.expect("appended");
+    tx.commit().await.expect("committed");
+    audited(&scene, 4..6).await;
+    let broken = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert_eq!(broken, Verified::Broken { seq: 4, why: "the entry isn't what was written" });
+    // A number that was taken without an entry: one is missing.
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let other = OrganizationId::new(&scene.random);
+    audit::next(&mut tx, &other).await.expect("a number");
+    tx.commit().await.expect("committed");
+    let broken = verify(&scene.store, &other).await.expect("walked");
+    assert_eq!(broken, Verified::Broken { seq: 1, why: "entries at the new end are missing" });
+}
+
+async fn old_audit_entries_go_and_the_rest_still_verifies(scene: Scene) {
+    const DAY: i64 = 86_400;
+    audited(&scene, 0..5).await;
+    audited(&scene, 100 * DAY..100 * DAY + 4).await;
+    let now = at(400 * DAY + 3);
+    assert_eq!(remove_old(&scene.store, now).await.expect("removed"), 3, "400 days, to the microsecond");
+    assert_eq!(remove_old(&scene.store, now).await.expect("removed"), 0);
+    let chain = chain_of(&scene).await;
+    assert_eq!((chain.removed_seq, chain.last_seq), (3, 9));
+    let last_hash = chain.last_hash.clone();
+    let whole = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert_eq!(whole, Verified::Whole { entries: 6, last_seq: 9, last_hash: last_hash.clone() });
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(audit::remove(&mut tx, &scene.organization, at(90 * DAY), 1).await.expect("removed"), 1, "one at once");
+    tx.commit().await.expect("committed");
+    assert_eq!(remove_old(&scene.store, at(900 * DAY)).await.expect("removed"), 5);
+    let empty = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert_eq!(empty, Verified::Whole { entries: 0, last_seq: 9, last_hash });
+    audited(&scene, 900 * DAY..900 * DAY + 1).await;
+    let whole = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert!(matches!(whole, Verified::Whole { entries: 1, last_seq: 10, .. }), "{whole:?}");
 }
 
 async fn one_process_looks_after_the_heartbeat(scene: Scene) {

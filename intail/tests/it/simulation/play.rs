@@ -17,6 +17,7 @@ use intail::config::Config;
 use intail::connect::{self, Options};
 use intail::feed::Hub;
 use intail::notices::pull;
+use intail::org::audit::Origin;
 use intail::org::receipts::Receipts;
 use intail::random::Random;
 use intail::store::mailboxes::MailboxState;
@@ -438,7 +439,7 @@ impl Play {
                 let Some(app) = self.reception().await else { return };
                 self.count("a person leaves");
                 let leaver = self.people[person].clone();
-                let left = connect::leave(&app, &leaver).await;
+                let left = connect::leave(&app, &leaver, Origin::Unknown).await;
                 self.note(format!("{email} leaves: {}", left.is_ok()));
             }
             _ => {
