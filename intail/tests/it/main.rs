@@ -13,6 +13,7 @@ mod mail;
 mod notices;
 mod pages;
 mod price;
+mod privacy;
 mod simulation;
 mod store;
 mod tidy;
