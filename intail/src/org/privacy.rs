@@ -275,7 +275,9 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn complaint(number: usize, line: &str, wrong: &str) -> String {
-    let mut shown: String = line.chars().filter(|it| !it.is_control()).take(SHOWN_CHARS_MAX).collect();
+    // Without what can't be seen, and without the marks that turn the direction of what follows.
+    let is_shown = |it: &char| !it.is_control() && !matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown: String = line.chars().filter(is_shown).take(SHOWN_CHARS_MAX).collect();
     if line.chars().count() > SHOWN_CHARS_MAX {
         shown.push('…');
     }

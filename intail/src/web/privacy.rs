@@ -240,13 +240,11 @@ pub(super) async fn choose(
     let (app, person) = (&web.app, &caller.person);
     let mut tx = app.store.write().await?;
     let standing = Standing::of(&mut tx, person).await?;
-    let choice = match read(&wanted, &standing, Whose::Own) {
-        Ok(choice) => choice,
-        Err(_) => {
-            drop(tx);
-            return refused(show(&web, &caller, Whose::Own, Some(wanted), None).await?);
-        }
-    };
+    let (choice, complaints) = read(&wanted, &standing, Whose::Own);
+    if !complaints.is_empty() {
+        drop(tx);
+        return refused(show(&web, &caller, Whose::Own, Some(wanted), None).await?);
+    }
     if choice != standing.own {
         let now = app.clock.now();
         let saved = policy::choose(&mut tx, person, &choice, &app.keyring, &app.random, now).await;
@@ -308,13 +306,11 @@ pub(super) async fn set_floor(
     let (app, organization) = (&web.app, &caller.person.organization_id);
     let mut tx = app.store.write().await?;
     let standing = Standing::of(&mut tx, &caller.person).await?;
-    let floor = match read(&wanted, &standing, Whose::Floor) {
-        Ok(floor) => floor,
-        Err(_) => {
-            drop(tx);
-            return refused(show(&web, &caller, Whose::Floor, Some(wanted), None).await?);
-        }
-    };
+    let (floor, complaints) = read(&wanted, &standing, Whose::Floor);
+    if !complaints.is_empty() {
+        drop(tx);
+        return refused(show(&web, &caller, Whose::Floor, Some(wanted), None).await?);
+    }
     if floor != standing.floor {
         let now = app.clock.now();
         let saved = policy::set_floor(&mut tx, organization, &floor, &app.keyring, &app.random, now).await;
@@ -349,8 +345,8 @@ fn refused(page: Response) -> Result<Response, Trouble> {
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
-/// Reads the form.
-fn read(wanted: &Wanted, standing: &Standing, whose: Whose) -> Result<Policy, (Policy, Vec<String>)> {
+/// Reads the form: what of it can be read, and what is wrong with the rest.
+fn read(wanted: &Wanted, standing: &Standing, whose: Whose) -> (Policy, Vec<String>) {
     let can_be_left_out = |id: &&String| is_offered(standing, whose, id);
     let mut read = Policy {
         subject: wanted.subject.parse().unwrap_or_default(),
@@ -359,14 +355,17 @@ fn read(wanted: &Wanted, standing: &Standing, whose: Whose) -> Result<Policy, (P
     };
     let mut complaints = policy::read_parties(&wanted.parties, &mut read).err().unwrap_or_default();
     if whose == Whose::Floor {
-        complaints.extend(policy::read_label_names(&wanted.label_names, &mut read).err().unwrap_or_default());
+        let of_labels = policy::read_label_names(&wanted.label_names, &mut read).err().unwrap_or_default();
+        complaints.extend(of_labels.into_iter().map(|it| format!("Names of labels: {it}")));
     }
-    if complaints.is_empty() { Ok(read) } else { Err((read, complaints)) }
+    (read, complaints)
 }
 
 fn is_offered(standing: &Standing, whose: Whose, id: &str) -> bool {
     let own = |label: &Label| label.kind == LabelKind::User && label.id == id;
-    SYSTEM_LABELS.contains(&id) || (whose == Whose::Own && standing.labels.iter().any(own))
+    // What was chosen before stays a choice while the label can't be seen, as before the next connection.
+    let is_own = || standing.labels.iter().any(own) || standing.own.labels.contains(id);
+    SYSTEM_LABELS.contains(&id) || (whose == Whose::Own && is_own())
 }
 
 async fn show(
@@ -380,10 +379,9 @@ async fn show(
     let last_seq = changes::last_seq(&mut tx, &caller.person.organization_id).await?;
     let standing = Standing::of(&mut tx, &caller.person).await?;
     let set = if whose == Whose::Own { &standing.own } else { &standing.floor };
-    let (candidate, complaints) = match wanted.as_ref().map(|it| read(it, &standing, whose)) {
+    let (candidate, complaints) = match &wanted {
         None => (set.clone(), Vec::new()),
-        Some(Ok(candidate)) => (candidate, Vec::new()),
-        Some(Err(part)) => part,
+        Some(wanted) => read(wanted, &standing, whose),
     };
     let counts = match whose {
         Whose::Own => policy::strictest(&standing.floor, &candidate),
@@ -434,6 +432,11 @@ fn form(standing: &Standing, candidate: &Policy, whose: Whose, complaints: Vec<S
         .collect();
     if whose == Whose::Own {
         offered.extend(standing.labels.iter().filter(|it| it.kind == LabelKind::User).cloned());
+        let unseen = candidate.labels.iter().filter(|id| offered.iter().all(|it| it.id != **id));
+        let unseen: Vec<Label> = unseen
+            .map(|id| Label { id: id.clone(), name: format!("{id} (not in Gmail now)"), kind: LabelKind::User })
+            .collect();
+        offered.extend(unseen);
     }
     offered.sort_by_key(label_rank);
     let of_floor = policy::for_mailbox(floor, &standing.labels);
@@ -456,7 +459,10 @@ fn form(standing: &Standing, candidate: &Policy, whose: Whose, complaints: Vec<S
         labels: offered
             .into_iter()
             .map(|label| LabelChoice {
-                name: names.name(&label.id),
+                name: match label.kind {
+                    LabelKind::System => names.name(&label.id),
+                    LabelKind::User => clip(&label.name, SHOWN_MAX),
+                },
                 chosen: candidate.labels.contains(&label.id),
                 by_floor: of_floor.labels.contains(&label.id),
                 id: label.id,
