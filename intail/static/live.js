@@ -222,12 +222,14 @@ document.addEventListener("click", async (event) => {
 const previewAfterMs = 350; // a word is typed in less than that, letter by letter
 let previewing = 0;
 let previewed;
-document.addEventListener("input", (event) => {
-  const form = event.target.form;
-  if (!form?.dataset.preview) return;
-  clearTimeout(previewing);
-  previewing = setTimeout(() => showPreview(form), previewAfterMs);
-});
+for (const kind of ["input", "change"]) {
+  document.addEventListener(kind, (event) => {
+    const form = event.target.form;
+    if (!form?.dataset.preview) return;
+    clearTimeout(previewing);
+    previewing = setTimeout(() => showPreview(form), previewAfterMs);
+  });
+}
 async function showPreview(form) {
   previewed?.abort();
   previewed = new AbortController();

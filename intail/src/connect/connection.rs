@@ -132,8 +132,8 @@ impl Connection {
         self.stored + self.left_out
     }
 
-    /// Everything that Google shows, and the privacy settings let in, is here: no pass runs, nothing waits, nothing is owed, and the last audit found no
-    /// difference.
+    /// Everything that Google shows, and the privacy settings let in, is here: no pass runs, nothing waits, nothing is
+    /// owed, and the last audit found no difference.
     pub fn is_complete(&self) -> bool {
         let is_live = self.mailbox.as_ref().is_some_and(|it| it.state == MailboxState::Live);
         is_live && self.waiting == 0 && self.debts == 0 && self.coverage.misses == 0

@@ -540,7 +540,8 @@ mod tests {
             let mut policy = Policy::default();
             if read_parties(&text, &mut policy).is_ok() {
                 let mut again = Policy::default();
-                let shown: String = policy.addresses.iter().chain(&policy.domains).map(|it| format!("{it}\n")).collect();
+                let entries = policy.addresses.iter().chain(&policy.domains);
+                let shown: String = entries.map(|it| format!("{it}\n")).collect();
                 prop_assert_eq!(read_parties(&shown, &mut again), Ok(()));
                 prop_assert_eq!(again, policy);
             }

@@ -420,8 +420,8 @@ fn form(standing: &Standing, candidate: &Policy, whose: Whose, complaints: Vec<S
         (
             SubjectForm::Hashed,
             "Hidden",
-            "A short tag stands in its place. Messages with the same subject have the same tag, and nobody can read the \
-             subject from it.",
+            "A short tag stands in its place. Messages with the same subject have the same tag, and nobody can read \
+             the subject from it.",
         ),
         (SubjectForm::Dropped, "Not kept", "Nothing of the subject is stored."),
     ];

@@ -1,5 +1,5 @@
-//! What may be kept of people's mail: nothing else is ever stored, what is stored already follows, and nothing is lost of
-//! what may be kept.
+//! What may be kept of people's mail: nothing else is ever stored, what is stored already follows, and nothing is lost
+//! of what may be kept.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -73,8 +73,8 @@ async fn left_out(running: &Running, person: &Person) -> Count {
     exclusions::count(&mut tx, &mailbox.id).await.expect("counted")
 }
 
-/// Promise 1 under a policy: the rows, and the feed folded from its beginning, equal Google's state without what is left
-/// out, which is exactly what is counted.
+/// Promise 1 under a policy: the rows, and the feed folded from its beginning, equal Google's state without what is
+/// left out, which is exactly what is counted.
 async fn assert_follows(running: &Running, person: &Person, is_left_out: impl Fn(&str, &[String]) -> bool) {
     let mut truth = running.truth(&person.email);
     let whole = truth.len();

@@ -298,7 +298,8 @@ impl MailboxShape {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Coverage)]
 pub(in crate::web) struct CoverageShape {
-    /// Whether everything that Google shows and the privacy settings let in is here: nothing waits, nothing is owed, no difference is known.
+    /// Whether everything that Google shows and the privacy settings let in is here: nothing waits, nothing is owed, no
+    /// difference is known.
     complete: bool,
     /// Back to when every message is here; null when that is the beginning.
     #[schema(value_type = Option<String>, format = DateTime)]
