@@ -17,6 +17,7 @@ use crate::{
 /// The headers that are asked for; Gmail matches them in any case.
 pub const HEADERS: &[&str] = &[
     "From",
+    "Sender",
     "To",
     "Cc",
     "Bcc",

@@ -36,6 +36,11 @@ const LARGE: &[(&str, &str)] = &[
              (SELECT message_id FROM debts WHERE mailbox_id = $1 LIMIT $2)",
     ),
     (
+        "messages left out",
+        "DELETE FROM exclusions WHERE mailbox_id = $1 AND message_id IN
+             (SELECT message_id FROM exclusions WHERE mailbox_id = $1 LIMIT $2)",
+    ),
+    (
         "changes",
         "DELETE FROM changes WHERE organization_id = (SELECT organization_id FROM mailboxes WHERE id = $1) AND seq IN
              (SELECT seq FROM changes WHERE person_id = (SELECT person_id FROM mailboxes WHERE id = $1)
@@ -47,6 +52,7 @@ const LARGE: &[(&str, &str)] = &[
 const OF_MAILBOX: &[(&str, &str)] = &[
     ("proofs of completeness", "DELETE FROM coverage WHERE mailbox_id = $1"),
     ("labels", "DELETE FROM labels WHERE mailbox_id = $1"),
+    ("privacy settings being applied", "DELETE FROM privacy_work WHERE mailbox_id = $1"),
     ("mailboxes", "DELETE FROM mailboxes WHERE id = $1"),
 ];
 
@@ -63,6 +69,8 @@ const OF_PERSON: &[(&str, &str)] = &[
     ("signed-in browsers", "DELETE FROM sessions WHERE person_id = $1"),
     ("access keys", "DELETE FROM access_keys WHERE person_id = $1"),
     ("attempts to connect", "DELETE FROM attempts WHERE person_id = $1"),
+    ("waits for the approval", "DELETE FROM approval_waits WHERE person_id = $1"),
+    ("privacy settings", "DELETE FROM privacy_choices WHERE person_id = $1"),
     (
         "invitations",
         "DELETE FROM invitations WHERE LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
@@ -85,6 +93,8 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
     ("links to sign in", "DELETE FROM sign_in_links WHERE organization_id = $1"),
     ("audit entries", "DELETE FROM audit_entries WHERE organization_id = $1"),
     ("audit chains", "DELETE FROM audit_chains WHERE organization_id = $1"),
+    ("privacy settings", "DELETE FROM privacy_floors WHERE organization_id = $1"),
+    ("keys of hidden subjects", "DELETE FROM privacy_keys WHERE organization_id = $1"),
     ("domains", "DELETE FROM organization_domains WHERE organization_id = $1"),
     ("organizations", "DELETE FROM organizations WHERE id = $1"),
 ];

@@ -318,6 +318,20 @@ pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
     .await
 }
 
+/// Says that a person's mailbox is due now without asking Google anything: what may be kept of it has changed.
+pub async fn due_of_person(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Result<u64, StoreError> {
+    tx.run("UPDATE mailboxes SET dirty = TRUE, due_at = $2 WHERE person_id = $1", args![person, now]).await
+}
+
+/// The same for everybody's of an organization.
+pub async fn due_of_organization(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    tx.run("UPDATE mailboxes SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now]).await
+}
+
 /// How many mailboxes are being backfilled or compared.
 pub async fn filling(tx: &mut Tx) -> Result<i64, StoreError> {
     let count =

@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod debts;
 mod dialect;
 pub mod erasure;
+pub mod exclusions;
 pub mod fills;
 pub mod gate;
 pub mod gauges;
@@ -27,6 +28,7 @@ pub mod messages;
 pub mod operator_faults;
 pub mod organizations;
 pub mod people;
+pub mod privacy;
 pub mod quota;
 pub mod receipts;
 pub mod sessions;
@@ -57,6 +59,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (10, "organization", include_str!("../../migrations/0010_organization.sql")),
     (11, "receipts", include_str!("../../migrations/0011_receipts.sql")),
     (12, "concierge", include_str!("../../migrations/0012_concierge.sql")),
+    (13, "privacy", include_str!("../../migrations/0013_privacy.sql")),
     (14, "passes", include_str!("../../migrations/0014_passes.sql")),
 ];
 

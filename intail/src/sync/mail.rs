@@ -16,6 +16,7 @@ use super::budget::{Budget, Class, Permit};
 use super::coverage::AUDIT_AFTER;
 use super::headers::stored;
 use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_AFTER, is_noticed};
+use super::privacy::{Admitted, Rules, is_resubjected, resubjected};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::id::HistoryId;
@@ -23,6 +24,7 @@ use crate::org::receipts::purpose;
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::coverage;
 use crate::store::debts::{self, Debt};
+use crate::store::exclusions;
 use crate::store::fills::{self, Fill};
 use crate::store::grants::Grant;
 use crate::store::labels::{self, Label, LabelKind};
@@ -68,6 +70,8 @@ pub(super) struct Run<'a> {
     pub(super) mailbox: Mailbox,
     pub(super) grant: Grant,
     pub(super) caller: Caller,
+    /// What may be kept of the mailbox, as of the transaction that is open or was open last.
+    pub(super) rules: Rules,
     pub(super) now: Timestamp,
     /// Whether Google wants no more questions: what was done so far is kept, and the failures go on counting.
     pub(super) stopping: bool,
@@ -151,10 +155,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Opens the transaction of a step's results and proves the lease before anything is written in it.
-    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
+    /// Opens the transaction of a step's results, proves the lease before anything is written in it, and reads what may
+    /// be kept.
+    pub(super) async fn write(&mut self) -> Result<Tx, StoreError> {
         let mut tx = self.app.store.write().await?;
         leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        self.rules = Rules::read(self.app, &mut tx, &self.mailbox).await?;
         Ok(tx)
     }
 
@@ -302,19 +308,27 @@ impl Run<'_> {
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
         let names: BTreeSet<String> =
             labels::list(&mut tx, &self.mailbox.id).await?.into_iter().map(|it| it.id).collect();
+        let left_out = self.exclusions_among(&mut tx, &ids).await?;
         drop(tx);
         let wanted: Vec<Fill> = told
             .values()
             .filter(|it| !known.contains_key(&it.message_id) && !it.is_deleted() && !it.is_draft)
+            .filter(|it| !self.stays_left_out(left_out.get(&it.message_id), it, |label| names.contains(label)))
             .map(Story::as_fill)
             .collect();
         let fetched = self.fetch_within_budget(&wanted).await;
         let labels = told.values().flat_map(Story::labels).chain(fetched.messages.iter().flat_map(|it| &it.labels));
-        let unnamed = labels.into_iter().any(|label| !names.contains(label));
+        let mut unnamed = labels.into_iter().any(|label| !names.contains(label));
+        if unnamed && self.rules.by_name {
+            // What a label is called decides whether its messages may be kept.
+            self.labels().await?;
+            unnamed = false;
+        }
 
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         for story in told.values() {
+            self.follow_left_out(&mut tx, left_out.get(&story.message_id), story).await?;
             match known.get(&story.message_id) {
                 Some(message) => changes.extend(self.retell(&mut tx, message, story).await?),
                 None if story.is_deleted() || story.is_draft => self.strike(&mut tx, &story.message_id).await?,
@@ -345,7 +359,7 @@ impl Run<'_> {
     }
 
     /// Applies to a stored message what history tells of it after the state that is stored.
-    async fn retell(&self, tx: &mut Tx, message: &Message, story: &Story) -> Result<Option<NewChange>, StoreError> {
+    async fn retell(&mut self, tx: &mut Tx, message: &Message, story: &Story) -> Result<Option<NewChange>, StoreError> {
         if story.is_deleted() {
             messages::delete(tx, &self.mailbox.id, message).await?;
             return Ok(Some(deleted(message)));
@@ -363,6 +377,9 @@ impl Run<'_> {
         let after = Message { labels: labels.into_iter().collect(), history_id, ..message.clone() };
         if after.labels == message.labels {
             return Ok(None);
+        }
+        if let Some(change) = self.relabelled(tx, message, &after).await? {
+            return Ok(Some(change));
         }
         self.put(tx, &after, Some(message)).await?;
         Ok(Some(changed(message, &after)))
@@ -396,6 +413,7 @@ impl Run<'_> {
         let change = self.compare_everything();
         let mut tx = self.write().await?;
         self.follow_rename(&mut tx, &profile).await?;
+        exclusions::forget_labelled(&mut tx, &self.mailbox.id).await?;
         self.commit(tx, &[change]).await?;
         // The comparison goes label by label.
         self.labels().await?;
@@ -467,8 +485,13 @@ impl Run<'_> {
         let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
         let mut tx = self.write().await?;
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+        exclusions::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
-        let missing: Vec<Fill> = listed.into_iter().filter(|it| !known.contains_key(&it.message_id)).collect();
+        let left_out = self.exclusions_among(&mut tx, &ids).await?;
+        let missing: Vec<Fill> = listed
+            .into_iter()
+            .filter(|it| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id))
+            .collect();
         fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await?;
         if is_cut {
             let held = messages::count(&mut tx, &self.mailbox.id).await?;
@@ -636,6 +659,7 @@ impl Run<'_> {
             let relist_at = begun.saturating_add(VISIBLE_AFTER).unwrap_or(self.now).max(self.now);
             self.mailbox.relist_at = Some(relist_at);
             let mut tx = self.write().await?;
+            exclusions::forget_unseen(&mut tx, &self.mailbox.id, self.mailbox.listing_pass).await?;
             coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, relist_at).await?;
             self.commit(tx, &[change]).await?;
             return Ok(Done::Step);
@@ -681,8 +705,10 @@ impl Run<'_> {
             let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
             let mut tx = self.app.store.read().await?;
             let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
+            let left_out = self.exclusions_among(&mut tx, &ids).await?;
             drop(tx);
-            missing.extend(listed.into_iter().filter(|it| !known.contains_key(&it.message_id)));
+            let is_new = |it: &Fill| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id);
+            missing.extend(listed.into_iter().filter(is_new));
             page_token = page.next_page_token;
             if page_token.is_none() || known.values().any(|it| it.received_ms < begun_ms - RELIST_MARGIN_MS) {
                 break;
@@ -725,6 +751,7 @@ impl Run<'_> {
                 continue;
             }
             debts::paid(&mut tx, &self.mailbox.id, &gone.message_id).await?;
+            exclusions::forget(&mut tx, &self.mailbox.id, &gone.message_id).await?;
             if let Some(message) = messages::by_id(&mut tx, &self.mailbox.id, &gone.message_id).await? {
                 messages::delete(&mut tx, &self.mailbox.id, &message).await?;
                 changes.push(deleted(&message));
@@ -862,11 +889,16 @@ impl Run<'_> {
     }
 
     /// Writes a message's state unless a newer one is stored; answers the change.
-    async fn upsert(&self, tx: &mut Tx, message: &Message) -> Result<Option<NewChange>, StoreError> {
+    async fn upsert(&mut self, tx: &mut Tx, message: &Message) -> Result<Option<NewChange>, StoreError> {
         let before = messages::by_id(tx, &self.mailbox.id, &message.id).await?;
         if message.labels.iter().any(|it| it == DRAFT) {
             return Ok(None);
         }
+        let message = match self.admit(tx, before.as_ref(), message).await? {
+            Admitted::Kept(kept) => kept,
+            Admitted::LeftOut(change) => return Ok(change),
+        };
+        let message = &message;
         match before {
             // Equal ids with other labels: what was stored had been put together from history while the cursor was
             // lost.
@@ -874,6 +906,10 @@ impl Run<'_> {
                 let ids = [before.id.clone()];
                 messages::seen(tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
                 Ok(None)
+            }
+            Some(before) if is_resubjected(&before, message) => {
+                self.put(tx, message, Some(&before)).await?;
+                Ok(Some(resubjected(message)))
             }
             Some(before) => {
                 self.put(tx, message, Some(&before)).await?;
@@ -947,7 +983,7 @@ fn cheapest(fills: Vec<Fill>, one: u64, whole: u64) -> Vec<Ask> {
 }
 
 /// What a page of history tells of one message.
-struct Story {
+pub(super) struct Story {
     message_id: String,
     thread_id: String,
     /// Added as a draft: not copied.
@@ -965,6 +1001,21 @@ impl Story {
 
     fn labels(&self) -> impl Iterator<Item = &String> {
         self.labelings.iter().map(|(.., label)| label)
+    }
+
+    /// Whether there is nothing to copy any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.deleted || self.is_draft
+    }
+
+    /// The labels that went.
+    pub(super) fn labels_removed(&self) -> impl Iterator<Item = &String> {
+        self.labelings.iter().filter(|(_, add, _)| !add).map(|(.., label)| label)
+    }
+
+    /// Whether the last word about any of these labels is that it came.
+    pub(super) fn last_word_on(&self, labels: &[&str]) -> Option<bool> {
+        self.labelings.iter().rev().find(|(.., label)| labels.contains(&label.as_str())).map(|(_, add, _)| *add)
     }
 
     fn as_fill(&self) -> Fill {
@@ -1040,7 +1091,7 @@ fn changed(before: &Message, after: &Message) -> NewChange {
     }
 }
 
-fn deleted(message: &Message) -> NewChange {
+pub(super) fn deleted(message: &Message) -> NewChange {
     NewChange { kind: "message.deleted", subject_id: message.id.clone(), data: json!({}) }
 }
 

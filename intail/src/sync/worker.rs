@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::mail::Run;
 use super::plan::{Step, Surroundings, plan};
+use super::privacy::{self, CaughtUp};
 use super::shares;
 use crate::access::{self, AccessError};
 use crate::app::App;
@@ -274,6 +275,17 @@ impl Worker {
             self.budget.remember(&grant.google_subject, units, at);
         }
         *known = Some(grant.clone());
+        // What may not be kept goes before anything else, and needs nobody's permission.
+        let rules = match privacy::catch_up(&self.app, &mut tx, &mailbox).await? {
+            CaughtUp::Already(rules) => rules,
+            CaughtUp::Page(grown) => {
+                tx.commit().await?;
+                if grown {
+                    self.tell(&mailbox.organization_id);
+                }
+                return Ok(None);
+            }
+        };
         let (_, next_debt_at) = debts::outlook(&mut tx, &mailbox.id).await?;
         let around = Surroundings {
             fills: fills::next(&mut tx, &mailbox.id, 1).await?.len().try_into().unwrap_or(1),
@@ -301,6 +313,7 @@ impl Worker {
             mailbox,
             grant,
             caller,
+            rules,
             now,
             stopping: false,
         };

@@ -21,8 +21,8 @@ use crate::store::approval_waits::{self, Standing};
 use crate::store::people::{Person, Role};
 use crate::store::{StoreError, access_keys, sessions};
 
-/// The largest form: a few short fields and tokens.
-const FORM_BYTES_MAX: usize = 16 * 1024;
+/// The largest form: two hundred addresses of the longest kind, with what their encoding adds.
+const FORM_BYTES_MAX: usize = 128 * 1024;
 /// The form field that carries the session's token.
 pub(super) const FORM_TOKEN: &str = "form_token";
 /// How an access key begins.

@@ -105,6 +105,8 @@ struct Copying {
     stored: String,
     total: Option<String>,
     done_share: Option<u8>,
+    /// What the privacy settings leave out.
+    left_out: Option<String>,
     waiting: Option<String>,
     complete_to: Option<When>,
     /// Before when nothing is copied, as the organization decided.
@@ -152,7 +154,7 @@ pub(super) async fn page(
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
-    let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.stored))) {
+    let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.settled()))) {
         Some((mailbox, held)) => sync::outlook(&mut tx, mailbox, held, &web.app.config.quota, now).await?,
         None => None,
     };
@@ -268,14 +270,15 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
 
 fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>, now: Timestamp) -> Copying {
     let waits = outlook.and_then(|it| it.waits);
-    let total = mailbox.total_messages.map(|total| total.max(connection.stored));
-    let share = total.map(|total| if total == 0 { 100 } else { connection.stored.saturating_mul(100) / total });
+    let total = mailbox.total_messages.map(|total| total.max(connection.settled()));
+    let share = total.map(|total| if total == 0 { 100 } else { connection.settled().saturating_mul(100) / total });
     let complete = mailbox.state == MailboxState::Live;
     Copying {
         state: mailbox.state.word(),
         stored: grouped(connection.stored),
         total: total.filter(|_| !complete).map(grouped),
         done_share: share.filter(|_| !complete).and_then(|it| u8::try_from(it).ok()),
+        left_out: (connection.left_out > 0).then(|| counted(connection.left_out, "message", "messages")),
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
         complete_to: mailbox.oldest_ms.filter(|_| !complete).map(|ms| When::day(from_ms(ms))),
         copied_from: mailbox.copied_from_ms.map(|ms| When::day(from_ms(ms))),

@@ -31,6 +31,7 @@ mod leaving;
 mod mail;
 mod people;
 mod policy;
+mod privacy;
 mod receipt;
 mod sign_in_link;
 mod streams;

@@ -17,6 +17,8 @@ use crate::store::{Tx, organizations, quota};
 
 /// How much of the day's allowance old mail may take, in percent. 0 would never finish a copy.
 const BACKFILL_PERCENT: std::ops::RangeInclusive<i64> = 5..=100;
+/// How many days before a person connects their mail may be copied from, if not everything is.
+const BACKFILL_DAYS: std::ops::RangeInclusive<i64> = 1..=36_500;
 /// How many days the audit log is kept: a month at least, so that nobody tidies up behind themselves.
 const AUDIT_DAYS: std::ops::RangeInclusive<i64> = 30..=3_650;
 
@@ -31,6 +33,8 @@ pub(super) struct Opened {
 struct Policy {
     domain_joining: bool,
     backfill_percent: i64,
+    /// None copies everything.
+    backfill_days: Option<i64>,
     audit_kept_days: i64,
 }
 
@@ -42,7 +46,9 @@ struct PolicyPage {
     saved: bool,
     domains: String,
     policy: Policy,
+    secondary_accounts: bool,
     backfill: (i64, i64),
+    depth: (i64, i64),
     days: (i64, i64),
 }
 
@@ -56,6 +62,7 @@ pub(super) async fn page(
     let mut tx = web.app.store.read().await?;
     let policy = of(&mut tx, &caller).await?;
     let domains = organizations::domains(&mut tx, id).await?.join(", ");
+    let organization = organizations::by_id(&mut tx, id).await?;
     drop(tx);
     html(&PolicyPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Policy"),
@@ -63,7 +70,9 @@ pub(super) async fn page(
         saved: opened.done.is_some(),
         domains,
         policy,
+        secondary_accounts: organization.is_some_and(|it| it.secondary_accounts),
         backfill: BACKFILL_PERCENT.into_inner(),
+        depth: BACKFILL_DAYS.into_inner(),
         days: AUDIT_DAYS.into_inner(),
     })
 }
@@ -74,6 +83,7 @@ async fn of(tx: &mut Tx, caller: &Caller) -> Result<Policy, Trouble> {
     Ok(Policy {
         domain_joining: organization.domain_joining,
         backfill_percent: quota::backfill_day_percent(tx, id).await?,
+        backfill_days: quota::backfill_days(tx, id).await?,
         audit_kept_days: organization.audit_kept_days,
     })
 }
@@ -84,6 +94,9 @@ pub(super) struct Wanted {
     domain_joining: Option<String>,
     #[serde(default)]
     backfill_percent: String,
+    /// Empty copies everything.
+    #[serde(default)]
+    backfill_days: String,
     #[serde(default)]
     audit_kept_days: String,
 }
@@ -95,9 +108,14 @@ pub(super) async fn change(
     origin: Origin,
     Sent(wanted): Sent<Wanted>,
 ) -> Result<Response, Trouble> {
+    let backfill_days = match wanted.backfill_days.trim() {
+        "" => None,
+        days => Some(number(days, &BACKFILL_DAYS, "How far back old mail is copied", "days; leave it empty for all")?),
+    };
     let to = Policy {
         domain_joining: wanted.domain_joining.is_some(),
         backfill_percent: number(&wanted.backfill_percent, &BACKFILL_PERCENT, "The share for old mail", "percent")?,
+        backfill_days,
         audit_kept_days: number(&wanted.audit_kept_days, &AUDIT_DAYS, "How long the audit log is kept", "days")?,
     };
     let id = &caller.person.organization_id;
@@ -107,6 +125,7 @@ pub(super) async fn change(
     if from != to {
         organizations::set_policy(&mut tx, id, to.domain_joining, to.audit_kept_days).await?;
         quota::set_backfill_day_percent(&mut tx, id, to.backfill_percent).await?;
+        quota::set_backfill_days(&mut tx, id, to.backfill_days).await?;
         let entry = Entry {
             organization: id,
             actor: Actor::Person(caller.person.id.clone()),
@@ -139,6 +158,7 @@ fn difference(from: Policy, to: Policy) -> Json {
     };
     note("domain_joining", json!(from.domain_joining), json!(to.domain_joining));
     note("backfill_percent", json!(from.backfill_percent), json!(to.backfill_percent));
+    note("backfill_days", json!(from.backfill_days), json!(to.backfill_days));
     note("audit_kept_days", json!(from.audit_kept_days), json!(to.audit_kept_days));
     Json::Object(differs)
 }

@@ -6,7 +6,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::{
     Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, health, home,
-    integrations, leaving, mail, people, policy, receipt, sign_in_link, streams,
+    integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -116,6 +116,14 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/receipt/verify", Key, || get(receipt::verify)),
     // Public keys are for everyone who was handed a receipt.
     route(Get, "/api/v1/receipts/key", Anyone, || get(receipt::keys)),
+    route(Get, "/settings/privacy", SignedIn, || get(privacy::page)),
+    route(Post, "/settings/privacy", SignedIn, || post(privacy::choose)),
+    route(Post, "/settings/privacy/preview", SignedIn, || post(privacy::preview)),
+    route(Post, "/settings/privacy/again", SignedIn, || post(privacy::read_again)),
+    route(Get, "/admin/privacy", Administrator, || get(privacy::floor_page)),
+    route(Post, "/admin/privacy", Administrator, || post(privacy::set_floor)),
+    route(Post, "/admin/privacy/preview", Administrator, || post(privacy::preview_floor)),
+    route(Get, "/api/v1/privacy", Key, || get(api::privacy)),
     route(Get, "/api/v1/mailboxes", Key, || get(api::mailboxes)),
     route(Get, "/api/v1/mailboxes/{id}", Key, || get(api::mailbox)),
     route(Get, "/api/v1/mailboxes/{id}/coverage", Key, || get(api::coverage)),

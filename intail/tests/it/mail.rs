@@ -556,10 +556,10 @@ async fn page(running: &Running, person: &Person, path: &str) -> String {
 
 /// What was logged.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("nobody panicked")).into_owned()
     }
 }

@@ -16,6 +16,7 @@ mod notices;
 mod organization;
 mod pages;
 mod price;
+mod privacy;
 mod simulation;
 mod store;
 mod tidy;

@@ -16,6 +16,7 @@ use intail::store::changes::{self, NewChange, Of};
 use intail::store::coverage::{self, Coverage};
 use intail::store::debts::{self, Debt};
 use intail::store::erasure;
+use intail::store::exclusions::{self, Count, Exclusion};
 use intail::store::fills::{self, Fill, Left};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
@@ -24,10 +25,11 @@ use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
 use intail::store::mailboxes::{self, Mailbox, MailboxState};
-use intail::store::messages::{self, After, Message};
+use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
 use intail::store::people::{self, Person, Role, Search};
+use intail::store::privacy::{self, Looser, Policy, Settings, Work};
 use intail::store::quota::{self, Others};
 use intail::store::sign_in_links::{self, SignInLink};
 use intail::store::{Store, StoreError, approval_waits, sessions, sightings, turns};
@@ -87,6 +89,11 @@ on_both_databases!(
     a_day_s_units_add_up,
     labels_are_kept,
     debts_are_due_at_their_time,
+    what_is_left_out_is_counted_and_looked_at_again_by_its_reason,
+    a_subject_can_be_replaced_and_messages_walked_by_id,
+    the_feed_forgets_the_labels_of_what_may_not_be_kept,
+    privacy_settings_are_kept_beside_how_far_they_are_applied,
+    a_mailbox_is_due_without_a_notice_when_its_rules_change,
     an_audit_is_wanted_once_and_a_day_after_the_last,
     labelled_messages_are_counted_once,
     the_feed_is_numbered_without_gaps,
@@ -181,6 +188,7 @@ fn message(id: &str, received_ms: i64, labels: &[&str]) -> Message {
         history_id: HistoryId(5),
         labels: labels.iter().map(|it| (*it).to_owned()).collect(),
         subject: "Gruß 👋".into(),
+        subject_form: SubjectForm::Plain,
         sender_name: "山田".into(),
         sender_address: "yamada@example.com".into(),
         headers: BTreeMap::from([("to".to_owned(), vec!["a@example.com".to_owned()])]),
@@ -1137,6 +1145,110 @@ async fn erasing_leaves_nothing_of_a_mailbox(scene: Scene) {
     assert_eq!(fills::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 0);
     assert!(changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read").is_empty());
     assert!(mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").is_none());
+}
+
+async fn what_is_left_out_is_counted_and_looked_at_again_by_its_reason(scene: Scene) {
+    let id = &scene.mailbox.id;
+    let left_out = |message: &str, by_label, is_aside| Exclusion {
+        message_id: message.into(),
+        history_id: HistoryId(u64::MAX),
+        by_label,
+        is_aside,
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for it in [left_out("a", true, true), left_out("b", true, false), left_out("c", false, false)] {
+        exclusions::put(&mut tx, &scene.organization, id, &it, 1).await.expect("put");
+    }
+    exclusions::put(&mut tx, &scene.organization, id, &left_out("b", true, true), 1).await.expect("put again");
+    assert_eq!(exclusions::count(&mut tx, id).await.expect("counted"), Count { all: 3, by_label: 2, aside: 2 });
+    exclusions::set_aside(&mut tx, id, "a", false).await.expect("set");
+    let asked = ["a".to_owned(), "x".to_owned()];
+    let found = exclusions::by_ids(&mut tx, id, &asked).await.expect("read");
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [left_out("a", true, false)]);
+    assert_eq!(exclusions::page(&mut tx, id, false, 9).await.expect("read"), [left_out("c", false, false)]);
+    assert_eq!(exclusions::page(&mut tx, id, true, 1).await.expect("read").len(), 1);
+    exclusions::seen(&mut tx, id, &asked, 2).await.expect("marked");
+    assert_eq!(exclusions::forget_unseen(&mut tx, id, 2).await.expect("forgotten"), 2);
+    exclusions::put(&mut tx, &scene.organization, id, &left_out("c", false, false), 2).await.expect("put");
+    assert_eq!(exclusions::forget_labelled(&mut tx, id).await.expect("forgotten"), 1);
+    exclusions::forget(&mut tx, id, "c").await.expect("forgotten");
+    assert_eq!(exclusions::count(&mut tx, id).await.expect("counted"), Count::default());
+}
+
+async fn a_subject_can_be_replaced_and_messages_walked_by_id(scene: Scene) {
+    put(&scene, &[message("a", 30, &["INBOX"]), message("b", 20, &[]), message("c", 10, &[])]).await;
+    let id = &scene.mailbox.id;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    messages::set_subject(&mut tx, id, "b", "tag", SubjectForm::Hashed).await.expect("set");
+    messages::set_subject(&mut tx, id, "c", "", SubjectForm::Dropped).await.expect("set");
+    assert_eq!(messages::count_hidden(&mut tx, id).await.expect("counted"), (1, 1));
+    let walked = messages::after_id(&mut tx, id, "a", 9).await.expect("read");
+    let read: Vec<_> = walked.iter().map(|it| (it.id.as_str(), it.subject.as_str(), it.subject_form)).collect();
+    assert_eq!(read, [("b", "tag", SubjectForm::Hashed), ("c", "", SubjectForm::Dropped)]);
+    assert_eq!(messages::after_id(&mut tx, id, "", 2).await.expect("read").len(), 2);
+}
+
+async fn the_feed_forgets_the_labels_of_what_may_not_be_kept(scene: Scene) {
+    let told = |kind, id: &str| NewChange { kind, subject_id: id.into(), data: json!({"labels": ["INBOX"]}) };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let all = [
+        told("message.added", "a"),
+        told("message.changed", "a"),
+        told("label.added", "a"),
+        told("message.added", "b"),
+    ];
+    changes::append(&mut tx, scene.of(), &all, at(1)).await.expect("appended");
+    changes::hush(&mut tx, scene.of(), &["a".to_owned()]).await.expect("hushed");
+    let feed = changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read");
+    let told: Vec<bool> = feed.iter().map(|it| it.data.get("labels").is_some()).collect();
+    assert_eq!(told, [false, false, true, true]);
+}
+
+async fn privacy_settings_are_kept_beside_how_far_they_are_applied(scene: Scene) {
+    let (organization, person, mailbox) = (&scene.organization, &scene.person.id, &scene.mailbox.id);
+    let policy = |label: &str| Policy { labels: [label.to_owned()].into(), ..Policy::default() };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(privacy::of_mailbox(&mut tx, mailbox).await.expect("read"), Settings::default());
+    assert_eq!(privacy::floor(&mut tx, organization).await.expect("read"), Policy::default());
+    assert_eq!(privacy::key(&mut tx, organization).await.expect("read"), None);
+    for label in ["X", "Y"] {
+        privacy::put_floor(&mut tx, organization, &policy(label), at(1)).await.expect("put");
+        privacy::put_choice(&mut tx, organization, person, &policy(label), at(1)).await.expect("put");
+        privacy::put_key(&mut tx, organization, label, at(1)).await.expect("put");
+    }
+    assert!(!privacy::ask_again(&mut tx, mailbox).await.expect("asked"), "nothing was loosened");
+    let looser = Looser { labels: true, ..Looser::default() };
+    let work = Work { applied: policy("Y"), target: None, place: "p".into(), looser, rereading: false };
+    privacy::put_work(&mut tx, organization, mailbox, &Work { target: Some(policy("Z")), ..work.clone() })
+        .await
+        .expect("put");
+    assert!(!privacy::ask_again(&mut tx, mailbox).await.expect("asked"), "first what is stricter");
+    privacy::put_work(&mut tx, organization, mailbox, &work).await.expect("put");
+    assert!(privacy::ask_again(&mut tx, mailbox).await.expect("asked"));
+    assert!(!privacy::ask_again(&mut tx, mailbox).await.expect("asked"), "once is enough");
+    let expected = Settings {
+        floor: policy("Y"),
+        own: policy("Y"),
+        key_sealed: Some("X".into()),
+        work: Work { place: String::new(), rereading: true, ..work },
+        has_exclusions: false,
+    };
+    assert_eq!(privacy::of_mailbox(&mut tx, mailbox).await.expect("read"), expected);
+    assert_eq!(privacy::floor(&mut tx, organization).await.expect("read"), policy("Y"));
+    assert_eq!(privacy::choice(&mut tx, person).await.expect("read"), policy("Y"));
+    assert_eq!(privacy::key(&mut tx, organization).await.expect("read").as_deref(), Some("X"), "the first stays");
+    privacy::forget_choice(&mut tx, person).await.expect("forgotten");
+    assert_eq!(privacy::choice(&mut tx, person).await.expect("read"), Policy::default());
+}
+
+async fn a_mailbox_is_due_without_a_notice_when_its_rules_change(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(mailboxes::due_of_person(&mut tx, &scene.person.id, at(7)).await.expect("due"), 1);
+    let mailbox = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
+    assert_eq!((mailbox.due_at, mailbox.notices), (Some(at(7)), 0));
+    assert_eq!(mailboxes::due_of_organization(&mut tx, &scene.organization, at(9)).await.expect("due"), 1);
+    let mailbox = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
+    assert_eq!((mailbox.due_at, mailbox.notices), (Some(at(9)), 0));
 }
 
 async fn history_ids_up_to_the_last_are_kept(scene: Scene) {

@@ -20,7 +20,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("seal", &["clock", "id", "random", "store"]),
     // Receipts are signed with a key that is kept sealed.
     ("signing", &["random", "seal", "store"]),
-    ("org", &["clock", "id", "random", "store"]),
+    // An organization's key for hidden subjects is sealed, as tokens are.
+    ("org", &["clock", "id", "random", "seal", "store"]),
     ("feed", &["app", "clock", "id", "store"]),
     ("access", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "signing", "store"]),

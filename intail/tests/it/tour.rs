@@ -436,6 +436,43 @@ async fn leaving_and_coming_back_in_a_browser() {
 }
 
 #[tokio::test]
+async fn a_preview_in_the_browser_follows_what_is_typed_and_is_saved_without_scripts_too() {
+    let live = Live::approved().await;
+    let browser = Browser::start().await;
+    sign_in(&browser, &live, EMPLOYEE).await;
+    connect(&browser).await;
+    see_live_card(&browser).await;
+    browser.open(&live.intail("/settings/privacy")).await;
+    browser.see("all would be kept as they are").await;
+    browser.click_css("input[value='hashed']").await;
+    browser.see("Kept, subject hidden").await;
+    browser.fill("#parties", "example.com").await;
+    browser.see("These settings cover your own address").await;
+    browser.fill("#parties", "anna@").await;
+    browser.see("Line 1: “anna@” has nothing behind the @").await;
+    browser.screenshot("privacy-preview").await;
+    browser.fill("#parties", "").await;
+    browser.see_no("has nothing behind the @").await;
+    browser.click_css("#save-privacy").await;
+    browser.see("Saved.").await;
+    browser.see("Everything that is stored follows the settings").await;
+    browser.open(&live.intail("/mail")).await;
+    browser.see("hidden · ").await;
+    browser.screenshot("privacy-hidden").await;
+    quiet(&browser, 0).await;
+
+    browser.javascript(false).await;
+    browser.open(&live.intail("/settings/privacy")).await;
+    browser.click_css("input[value='dropped']").await;
+    browser.click_css("#preview-privacy").await;
+    browser.see("Kept without its subject").await;
+    browser.click_css("#save-privacy").await;
+    browser.see("Saved.").await;
+    browser.stop().await;
+    live.stop().await;
+}
+
+#[tokio::test]
 async fn a_browser_without_scripts_signs_in_connects_and_reads() {
     let live = Live::approved().await;
     let browser = Browser::start().await;
@@ -481,6 +518,7 @@ async fn every_page_fits_a_phone_browser_in_light_and_dark() {
         ("integrations", "/settings/integrations"),
         ("activity", "/activity"),
         ("receipt", "/receipt"),
+        ("privacy", "/settings/privacy"),
         ("keys", "/settings/keys"),
         ("calendar", "/calendar"),
         ("leave", "/settings/integrations/disconnect"),

@@ -1,7 +1,7 @@
 //! What the API answers, field by field. Instants are ISO 8601 in UTC; ids and Google's history ids are text.
 //! A reader must not remove or rename a field within v1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,9 +14,11 @@ use crate::store::call_counts::CallCount;
 use crate::store::changes::Change;
 use crate::store::labels::Label;
 use crate::store::mailboxes::{Mailbox, MailboxState};
-use crate::store::messages::Message;
+use crate::store::messages::{Message, SubjectForm};
 use crate::store::people::Person;
+use crate::store::privacy::Policy;
 use crate::sync::{Outlook, Waits};
+use crate::web::privacy::Standing;
 use crate::web::words::from_ms;
 
 /// Who asks.
@@ -66,6 +68,69 @@ pub(in crate::web) struct ConnectionShape {
     permissions: Vec<PermissionShape>,
     /// The mailbox, once mail is permitted.
     mailbox: Option<MailboxShape>,
+}
+
+/// What may be kept of the person's mail.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Privacy)]
+pub(in crate::web) struct PrivacyShape {
+    /// The person's own choice.
+    own: PolicyShape,
+    /// What the organization asks for at least.
+    floor: PolicyShape,
+    /// What counts: the stricter of both.
+    effective: PolicyShape,
+    /// Whether everything that is stored follows it.
+    applied: bool,
+    /// Messages that are left out: counted, not held.
+    messages_left_out: i64,
+    /// Stored messages with a tag in the place of their subject.
+    subjects_hashed: i64,
+    /// Stored messages whose subject isn't kept.
+    subjects_dropped: i64,
+}
+
+/// What may be kept. What isn't named may.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Policy)]
+pub(in crate::web) struct PolicyShape {
+    /// How subjects are kept: `plain`, `hashed` or `dropped`.
+    subject: &'static str,
+    /// Ids of labels whose messages are left out.
+    label_ids: Vec<String>,
+    /// Names of labels whose messages are left out, with those below them.
+    label_names: Vec<String>,
+    /// Addresses from and to which messages are left out.
+    addresses: Vec<String>,
+    /// Domains from and to which messages are left out, with everything below them.
+    domains: Vec<String>,
+}
+
+impl PrivacyShape {
+    pub(super) fn of(standing: &Standing) -> Self {
+        Self {
+            own: PolicyShape::of(&standing.own),
+            floor: PolicyShape::of(&standing.floor),
+            effective: PolicyShape::of(&standing.effective()),
+            applied: standing.is_applied(),
+            messages_left_out: standing.left_out.all,
+            subjects_hashed: standing.hashed,
+            subjects_dropped: standing.dropped,
+        }
+    }
+}
+
+impl PolicyShape {
+    fn of(policy: &Policy) -> Self {
+        let list = |it: &BTreeSet<String>| it.iter().cloned().collect();
+        Self {
+            subject: policy.subject.word(),
+            label_ids: list(&policy.labels),
+            label_names: list(&policy.label_names),
+            addresses: list(&policy.addresses),
+            domains: list(&policy.domains),
+        }
+    }
 }
 
 /// A permission that Intail asks for.
@@ -119,6 +184,8 @@ pub(in crate::web) struct MailboxShape {
     as_of: Option<Timestamp>,
     /// Messages that are stored.
     messages_stored: i64,
+    /// Messages that the privacy settings leave out: counted, not held.
+    messages_left_out: i64,
     /// Messages that Google counted when it was last asked.
     messages_total: Option<i64>,
     /// Messages that are known of and not fetched yet.
@@ -217,6 +284,7 @@ impl MailboxShape {
             history_id: mailbox.cursor.map(|it| it.to_string()),
             as_of: mailbox.cursor_at,
             messages_stored: connection.stored,
+            messages_left_out: connection.left_out,
             messages_total: mailbox.total_messages,
             messages_waiting: connection.waiting,
             complete_back_to: mailbox.oldest_ms.map(from_ms),
@@ -232,7 +300,8 @@ impl MailboxShape {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Coverage)]
 pub(in crate::web) struct CoverageShape {
-    /// Whether everything that Google shows is here: nothing waits, nothing is owed, no difference is known.
+    /// Whether everything that Google shows and the privacy settings let in is here: nothing waits, nothing is owed, no
+    /// difference is known.
     complete: bool,
     /// Back to when every message is here: while the copy grows, or because the organization copies no further back. Null
     /// when that is the beginning.
@@ -260,7 +329,8 @@ pub(in crate::web) struct AuditShape {
     agreed_at: Option<Timestamp>,
     /// Google's history id at that time.
     history_id: Option<String>,
-    /// Messages that Google counted when it was last asked, without drafts.
+    /// Messages that Google counted when it was last asked, without drafts and without those that the privacy settings
+    /// leave out.
     counted_by_google: Option<i64>,
     /// Messages that were held at the same time.
     held: Option<i64>,
@@ -351,8 +421,12 @@ pub(in crate::web) struct MessageShape {
     history_id: String,
     /// Its labels' ids.
     label_ids: Vec<String>,
-    /// The subject, decoded; empty when there is none.
+    /// The subject, decoded; empty when there is none, or when `subject_form` isn't `plain`.
     subject: String,
+    /// How the subject is kept under the person's privacy settings: `plain`, `hashed` or `dropped`.
+    subject_form: &'static str,
+    /// What stands for a hashed subject: equal subjects of one organization have equal tags. Null otherwise.
+    subject_tag: Option<String>,
     /// The sender's name, decoded; empty when there is none.
     sender_name: String,
     /// The sender's address; empty when there is none.
@@ -363,6 +437,7 @@ pub(in crate::web) struct MessageShape {
 
 impl MessageShape {
     pub(super) fn of(message: &Message) -> Self {
+        let is_hashed = message.subject_form == SubjectForm::Hashed;
         Self {
             id: message.id.clone(),
             thread_id: message.thread_id.clone(),
@@ -370,7 +445,9 @@ impl MessageShape {
             size_bytes: message.size_bytes,
             history_id: message.history_id.to_string(),
             label_ids: message.labels.clone(),
-            subject: message.subject.clone(),
+            subject: if is_hashed { String::new() } else { message.subject.clone() },
+            subject_form: message.subject_form.word(),
+            subject_tag: is_hashed.then(|| message.subject.clone()),
             sender_name: message.sender_name.clone(),
             sender_address: message.sender_address.clone(),
             headers: message.headers.clone(),
