@@ -49,6 +49,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
     (10, "organization", include_str!("../../migrations/0010_organization.sql")),
+    (14, "passes", include_str!("../../migrations/0014_passes.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::budget::{Budget, Class, Permit};
 use super::coverage::AUDIT_AFTER;
 use super::headers::stored;
-use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, is_noticed};
+use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_AFTER, is_noticed};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::id::HistoryId;
@@ -28,6 +28,7 @@ use crate::store::labels::{self, Label, LabelKind};
 use crate::store::leases::{self, Lease};
 use crate::store::mailboxes::{self, Mailbox, MailboxState};
 use crate::store::messages::{self, Message};
+use crate::store::quota;
 use crate::store::sightings;
 use crate::store::{StoreError, Tx};
 
@@ -39,6 +40,10 @@ const FILL_TIME: Duration = Duration::from_millis(250);
 const HISTORY_PAGES_MAX: usize = 50;
 /// Messages that a complete pass didn't see, compared in one step.
 const SETTLE_MAX: i64 = 50;
+/// Pages that are listed once more after a pass, at most: what arrived since the pass began.
+const RELIST_PAGES_MAX: usize = 20;
+/// How much older than the pass a message must be to end that: the date of a message and its arrival differ.
+const RELIST_MARGIN_MS: i64 = 3_600_000;
 /// Why a message is owed that history named and Google doesn't show: it may come (observed: seconds), or have gone.
 const NOT_READABLE_YET: &str = "not_readable_yet";
 /// How often it is looked for before it counts as gone: after 10 s, a minute and ten minutes.
@@ -96,6 +101,7 @@ impl Run<'_> {
             Step::List => self.list().await,
             Step::Fill => self.fill().await,
             Step::Settle => self.settle().await,
+            Step::Relist => self.relist().await,
             Step::Audit => self.audit().await,
             Step::Rest(_) => Ok(Done::Step),
         }
@@ -163,6 +169,8 @@ impl Run<'_> {
         self.mailbox.cursor = Some(current);
         self.mailbox.total_messages = i64::try_from(profile.messages_total).ok();
         let mut tx = self.write().await?;
+        let days = quota::backfill_days(&mut tx, &self.mailbox.organization_id).await?;
+        self.mailbox.copied_from_ms = days.map(|days| depth_ms(self.now, days));
         self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
@@ -401,6 +409,7 @@ impl Run<'_> {
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
         self.mailbox.listing_label = None;
+        self.mailbox.relist_at = None;
         self.enter(MailboxState::Reconciling)
     }
 
@@ -444,8 +453,14 @@ impl Run<'_> {
             .filter(|it| !drafts.contains(&it.id))
             .map(|it| Fill { message_id: it.id, thread_id: it.thread_id })
             .collect();
-        let is_last = page.next_page_token.is_none();
-        self.mailbox.listing_page = page.next_page_token;
+        let whole = listed.len();
+        let listed = match self.within_depth(listed).await? {
+            Ok(listed) => listed,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        let is_cut = listed.len() < whole;
+        let is_last = is_cut || page.next_page_token.is_none();
+        self.mailbox.listing_page = page.next_page_token.filter(|_| !is_last);
 
         let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
         let mut tx = self.write().await?;
@@ -453,11 +468,42 @@ impl Run<'_> {
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
         let missing: Vec<Fill> = listed.into_iter().filter(|it| !known.contains_key(&it.message_id)).collect();
         fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await?;
+        if is_cut {
+            let held = messages::count(&mut tx, &self.mailbox.id).await?;
+            self.mailbox.total_messages = Some(held + fills::count(&mut tx, &self.mailbox.id).await?);
+        }
         if is_last {
             self.next_label(&mut tx, None).await?;
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// The part of a listed page that the organization's depth leaves, or when to ask again. The listing is newest first
+    /// and shows no dates, and the metadata scope may not search by date (`q` is refused): so the oldest message of a
+    /// page is read, and once it is too old, halving the page finds where the depth ends.
+    async fn within_depth(&self, mut listed: Vec<Fill>) -> Result<Result<Vec<Fill>, Timestamp>, StepError> {
+        let Some(from_ms) = self.mailbox.copied_from_ms else { return Ok(Ok(listed)) };
+        // Everything before `newer` is recent enough; everything from `older` on isn't.
+        let (mut newer, mut older) = (0, listed.len());
+        let mut at = listed.len().saturating_sub(1);
+        while newer < older {
+            if let Err(until) = self.bulk().and_then(|class| self.take(self.price("gmail.messages.get"), class)) {
+                return Ok(Err(until));
+            }
+            match self.app.google.gmail(&self.caller).message(&listed[at].message_id).await {
+                Ok(message) => match stored(message).received_ms < from_ms {
+                    true => older = at,
+                    false => newer = at + 1,
+                },
+                // It went meanwhile: whoever is listed after it says as much.
+                Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => newer = at + 1,
+                Err(error) => return Err(error.into()),
+            }
+            at = usize::midpoint(newer, older);
+        }
+        listed.truncate(older);
+        Ok(Ok(listed))
     }
 
     /// Lists a page of the messages with one label. When the list is complete, every message is fetched whose label
@@ -584,8 +630,11 @@ impl Run<'_> {
         drop(tx);
         if unseen.is_empty() {
             let change = self.enter(MailboxState::Live);
+            let begun = self.mailbox.filling_since.unwrap_or(self.now);
+            let relist_at = begun.saturating_add(VISIBLE_AFTER).unwrap_or(self.now).max(self.now);
+            self.mailbox.relist_at = Some(relist_at);
             let mut tx = self.write().await?;
-            coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, self.now).await?;
+            coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, relist_at).await?;
             self.commit(tx, &[change]).await?;
             return Ok(Done::Step);
         }
@@ -610,6 +659,41 @@ impl Run<'_> {
         let fetched = Fetched { gone: Vec::new(), ..fetched };
         self.keep(&mut tx, fetched, &mut changes).await?;
         self.commit(tx, &changes).await?;
+        Ok(Done::Step)
+    }
+
+    /// Lists the newest messages once more, back to before the pass began. What came just before the pass's history id
+    /// was taken is in no history after it, and may not have been listed yet.
+    async fn relist(&mut self) -> Result<Done, StepError> {
+        let begun_ms = self.mailbox.filling_since.unwrap_or(self.now).as_millisecond();
+        let (mut page_token, mut missing) = (None, Vec::new());
+        for _ in 0..RELIST_PAGES_MAX {
+            if let Err(until) = self.take(2 * self.price("gmail.messages.list"), Class::Repair) {
+                return Ok(Done::Wait(until));
+            }
+            let gmail = self.app.google.gmail(&self.caller);
+            let page = gmail.messages(page_token.as_deref(), &[], true).await?;
+            let drafts = gmail.messages(None, &[DRAFT], true).await?.refs;
+            let listed = page.refs.into_iter().filter(|it| drafts.iter().all(|draft| draft.id != it.id));
+            let listed: Vec<Fill> = listed.map(|it| Fill { message_id: it.id, thread_id: it.thread_id }).collect();
+            let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
+            let mut tx = self.app.store.read().await?;
+            let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
+            drop(tx);
+            missing.extend(listed.into_iter().filter(|it| !known.contains_key(&it.message_id)));
+            page_token = page.next_page_token;
+            if page_token.is_none() || known.values().any(|it| it.received_ms < begun_ms - RELIST_MARGIN_MS) {
+                break;
+            }
+        }
+        let missing = match self.within_depth(missing).await? {
+            Ok(missing) => missing,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        self.mailbox.relist_at = None;
+        let mut tx = self.write().await?;
+        fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await?;
+        self.commit(tx, &[]).await?;
         Ok(Done::Step)
     }
 
@@ -708,7 +792,9 @@ impl Run<'_> {
                     let missing = wanted.into_iter().filter(|it| found.iter().all(|there| there.id != it.message_id));
                     // What a thread doesn't show is asked for by itself: only a 404 of its own says that it has gone.
                     fetched.failed.extend(missing.map(|it| (it, "not_in_its_thread")));
-                    fetched.messages.extend(found);
+                    // A thread may reach further back than the organization's depth.
+                    let is_deep = |it: &Message| self.mailbox.copied_from_ms.is_some_and(|from| it.received_ms < from);
+                    fetched.messages.extend(found.into_iter().filter(|it| !is_thread || !is_deep(it)));
                 }
                 Some(Err(error)) if error.kind == ErrorKind::Refused(Refusal::NotFound) && is_thread => {
                     fetched.failed.extend(wanted.into_iter().map(|it| (it, "not_in_its_thread")));
@@ -906,6 +992,11 @@ fn digest(records: &[HistoryRecord]) -> BTreeMap<String, Story> {
         }
     }
     told
+}
+
+/// So many days before `now`, in milliseconds since 1970.
+fn depth_ms(now: Timestamp, days: i64) -> i64 {
+    now.as_millisecond().saturating_sub(days.saturating_mul(24 * 3600 * 1000))
 }
 
 /// Whether Google refuses the question itself: it names something that isn't there.

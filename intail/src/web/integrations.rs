@@ -118,6 +118,8 @@ struct Copying {
     done_share: Option<u8>,
     waiting: Option<String>,
     complete_to: Option<When>,
+    /// Before when nothing is copied, as the organization decided.
+    copied_from: Option<When>,
     as_of: Option<When>,
     /// Whether all that Google shows is here.
     is_complete: bool,
@@ -293,6 +295,7 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
         done_share: share.filter(|_| !complete).and_then(|it| u8::try_from(it).ok()),
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
         complete_to: mailbox.oldest_ms.filter(|_| !complete).map(|ms| When::day(from_ms(ms))),
+        copied_from: mailbox.copied_from_ms.map(|ms| When::day(from_ms(ms))),
         as_of: mailbox.cursor_at.map(When::full),
         is_complete: connection.is_complete(),
         agreed_at: connection.coverage.audited_at.map(When::full),

@@ -96,12 +96,13 @@ async fn administrator_approves(administrator: &Browser, live: &Live) {
     administrator.screenshot("tour-09-search").await;
     administrator.fill("#q", live.client_id()).await;
     administrator.click_css("#search").await;
+    administrator.wait_for_address(live.client_id()).await;
     administrator.click_text("Configure").await;
     administrator.click_css("#continue").await;
     administrator.click_css("#level-specific").await;
     administrator.screenshot("tour-10-access").await;
     administrator.click_css("#continue").await;
-    administrator.see("gmail.metadata").await;
+    administrator.find_css("#step-review").await;
     administrator.screenshot("tour-11-review").await;
     administrator.click_css("#finish").await;
     administrator.find_css("#access-level.level-specific").await;
@@ -302,6 +303,7 @@ async fn wrong_turns_in_a_browser_say_what_happened_and_lead_back() {
     // An account that isn't the signed-in person's.
     browser.open(&live.google("/accounts")).await;
     browser.click_css("#sign-out-all").await;
+    browser.see("Signed out.").await;
     browser.open(&live.intail("/settings/integrations")).await;
     browser.click_text("Connect").await;
     browser.click_css(&account(COLLEAGUE)).await;

@@ -232,7 +232,8 @@ impl MailboxShape {
 pub(in crate::web) struct CoverageShape {
     /// Whether everything that Google shows is here: nothing waits, nothing is owed, no difference is known.
     complete: bool,
-    /// Back to when every message is here; null when that is the beginning.
+    /// Back to when every message is here: while the copy grows, or because the organization copies no further back. Null
+    /// when that is the beginning.
     #[schema(value_type = Option<String>, format = DateTime)]
     complete_from: Option<Timestamp>,
     /// Up to when: the history was last read to its end then. Null before the first reading, and after a lost cursor.
@@ -280,7 +281,7 @@ impl CoverageShape {
         let is_growing = mailbox.state == MailboxState::Backfilling;
         Some(Self {
             complete: connection.is_complete(),
-            complete_from: mailbox.oldest_ms.filter(|_| is_growing).map(from_ms),
+            complete_from: mailbox.oldest_ms.filter(|_| is_growing).or(mailbox.copied_from_ms).map(from_ms),
             complete_to: mailbox.cursor_at,
             history_id: mailbox.cursor.map(|it| it.to_string()),
             messages_waiting: connection.waiting,
