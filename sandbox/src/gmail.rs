@@ -39,14 +39,7 @@ const TOKEN_FREE: [&str; 2] = ["pageToken", "maxResults"];
 const DOUBLED_EVERY: u64 = 5;
 
 pub(crate) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/gmail/v1/users/{*rest}", any(answer))
-        .route("/batch/{*rest}", any(not_here))
-        .route("/batch", any(not_here))
-}
-
-async fn not_here() -> Response {
-    ApiError::not_found().into_response()
+    Router::new().route("/gmail/v1/users/{*rest}", any(answer))
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, request: Request) -> Response {

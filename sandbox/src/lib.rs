@@ -36,6 +36,7 @@ mod state_file;
 pub mod world_file;
 
 mod api_error;
+mod batch;
 pub mod calendar;
 pub mod channels;
 mod console;
@@ -296,7 +297,7 @@ impl Shared {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+    let calls = Router::new()
         .merge(gmail::routes())
         .merge(directory::routes())
         .merge(calendar::routes())
@@ -310,7 +311,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(pages::routes())
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn_with_state(shared.clone(), gate::pass))
-        .with_state(shared)
+        .with_state(shared);
+    batch::before(calls)
 }
 
 fn first_world(source: WorldSource, state_file: Option<&Path>, clock: &Clock, seed: u64) -> Result<World, StartError> {

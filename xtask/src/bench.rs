@@ -1,9 +1,16 @@
 //! `cargo xtask bench NAME`: runs `intail/benches/NAME.rs` in release mode. A benchmark is a program of its own
 //! (`harness = false`) that prints a table; there is nothing to register here.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use anyhow::bail;
 
-use crate::{cargo, finish, root};
+use crate::{cargo, finish, root, test};
+
+/// The benchmark that is compared with Google's own Python client, and what that needs.
+const WITH_PYTHON: &str = "backfill";
+const PYTHON_PACKAGE: &str = "google-api-python-client==2.202.0";
 
 /// Runs one benchmark with the remaining words as its arguments.
 pub(crate) fn run(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
@@ -11,7 +18,23 @@ pub(crate) fn run(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     if !names.iter().any(|known| known == name) {
         bail!("there is no benchmark `{name}`; there are: {}", names.join(", "));
     }
-    finish(cargo().args(["bench", "--package", "intail", "--bench", name, "--"]).args(arguments))
+    let mut command = cargo();
+    command.args(["bench", "--package", "intail", "--bench", name, "--"]).args(arguments);
+    if name == WITH_PYTHON {
+        return test::with_services(command.env("INTAIL_BENCH_PYTHON", python()?));
+    }
+    finish(&mut command)
+}
+
+/// A Python of its own with Google's client.
+fn python() -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/bench-python");
+    let python = folder.join("bin/python3");
+    if !python.is_file() {
+        finish(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    finish(Command::new(&python).args(["-m", "pip", "install", "--quiet", PYTHON_PACKAGE]))?;
+    Ok(python)
 }
 
 fn names() -> anyhow::Result<Vec<String>> {

@@ -2,7 +2,11 @@
 
 #[path = "../../tests/it/harness/inward.rs"]
 pub(crate) mod inward;
+#[path = "../../tests/it/harness/program.rs"]
+pub(crate) mod program;
 pub(crate) mod virtual_time;
+#[path = "../../tests/it/harness/written.rs"]
+pub(crate) mod written;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -15,11 +19,14 @@ use intail::store::grants::{Grant, GrantState};
 use intail::store::mailboxes::{Mailbox, MailboxState};
 use intail::store::people::{Person, Role};
 use intail::store::{access_keys, grants, mailboxes, organizations, people};
+use intail::sync::Worker;
 use intail_google::oauth::scope;
 use intail_sandbox::Sandbox;
 use intail_sandbox::access::AccessLevel;
 use secrecy::SecretString;
 
+/// Rounds of the engine before a bench that hangs ends.
+const ROUNDS_MAX: usize = 10_000;
 /// A bench that hangs ends.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(300);
 
@@ -106,6 +113,21 @@ pub(crate) async fn copied(app: &App) -> Result<(), Failure> {
         }
         app.clock.sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Lets the engine copy everything, in a time that `pass` moves.
+pub(crate) async fn copied_by(worker: &Worker, app: &App, pass: impl Fn(Duration)) -> Result<(), Failure> {
+    for _ in 0..ROUNDS_MAX {
+        worker.tick().await?;
+        let mut tx = app.store.read().await?;
+        let filling = mailboxes::filling(&mut tx).await?;
+        drop(tx);
+        if filling == 0 {
+            return Ok(());
+        }
+        pass(Duration::from_secs(20));
+    }
+    Err("the backfill didn't end".into())
 }
 
 /// A message arrives in somebody's mailbox; answers its id.

@@ -1,5 +1,5 @@
-//! `intail org`: which organizations use this Intail, which domains are theirs, and how one is removed. A domain decides
-//! to whom a person belongs who signs in, so it belongs to one organization at most.
+//! `intail org`: which organizations use this Intail, which domains are theirs, and how one is removed. A domain
+//! decides to whom a person belongs who signs in, so it belongs to one organization at most.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;

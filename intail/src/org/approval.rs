@@ -1,6 +1,6 @@
 //! The administrator's approval, by evidence only: a grant that succeeded approves, Google's refusal blocks. Whoever
-//! wanted to connect before is remembered, so that they can be told. Which setting keeps Intail out is never known; what
-//! is most likely is said as such.
+//! wanted to connect before is remembered, so that they can be told. Which setting keeps Intail out is never known;
+//! what is most likely is said as such.
 
 use intail_google::Endpoints;
 use intail_google::oauth::scope;
@@ -55,8 +55,8 @@ impl Way {
     }
 }
 
-/// Somebody is on the way to Google, or asked to be told. Says so unless more is known already, and remembers who waits.
-/// Call it last before the commit, like the others here: they write to the audit log.
+/// Somebody is on the way to Google, or asked to be told. Says so unless more is known already, and remembers who
+/// waits. Call it last before the commit, like the others here: they write to the audit log.
 pub async fn asked(tx: &mut Tx, person: &Person, origin: Origin, now: Timestamp) -> Result<(), StoreError> {
     let organization = &person.organization_id;
     let known = organizations::by_id(tx, organization).await?.map(|it| it.approval);
@@ -168,8 +168,8 @@ const SIGN_IN_ONLY: Likely = Likely {
 };
 /// It worked, and then it was changed.
 const CHANGED: Likely = Likely {
-    setting: "Intail worked before, so its access was changed: to “Blocked” or “Limited”, or a scope was taken from its \
-              “Specific Google data”, or a service was set to “Restricted”.",
+    setting: "Intail worked before, so its access was changed: to “Blocked” or “Limited”, or a scope was taken from \
+              its “Specific Google data”, or a service was set to “Restricted”.",
     to_do: "Open Intail among the configured apps and choose “Specific Google data” with all six scopes again.",
 };
 /// It worked, signing in still does.
@@ -196,8 +196,8 @@ fn likely(organization: &Organization, sign_in_works: bool) -> Likely {
     }
 }
 
-/// What is known of the approval. `sign_in_issuer` is set when people sign in by the client that has to be approved: then
-/// a sign-in says something about the setting.
+/// What is known of the approval. `sign_in_issuer` is set when people sign in by the client that has to be approved:
+/// then a sign-in says something about the setting.
 pub async fn outlook(
     tx: &mut Tx,
     organization: &Organization,
@@ -241,8 +241,8 @@ pub struct Console {
 /// Where Google's own Admin console is.
 const GOOGLES_CONSOLE: &str = "https://admin.google.com";
 
-/// Where the administrator decides: at Google's console, or at that of whatever stands in for Google, which has it beside
-/// the page that asks for consent.
+/// Where the administrator decides: at Google's console, or at that of whatever stands in for Google, which has it
+/// beside the page that asks for consent.
 pub fn console(endpoints: &Endpoints) -> Console {
     let is_google = endpoints.issuer == Endpoints::default().issuer;
     let base = if is_google { GOOGLES_CONSOLE.to_owned() } else { origin(&endpoints.authorize) };

@@ -1,5 +1,5 @@
-//! Organizations and what is theirs: who may join, what is known of the administrator's approval, what Intail can ask of
-//! Google at all, what may be kept of people's mail, the audit log, and the receipts of what was asked for them.
+//! Organizations and what is theirs: who may join, what is known of the administrator's approval, what Intail can ask
+//! of Google at all, what may be kept of people's mail, the audit log, and the receipts of what was asked for them.
 
 pub mod abilities;
 pub mod approval;

@@ -96,8 +96,8 @@ impl Db {
         })
     }
 
-    /// Empties the log in which SQLite keeps pages as they were, so that what was erased is in no file any more. Answers
-    /// whether it could: somebody may be reading. PostgreSQL looks after its own files.
+    /// Empties the log in which SQLite keeps pages as they were, so that what was erased is in no file any more.
+    /// Answers whether it could: somebody may be reading. PostgreSQL looks after its own files.
     pub(super) async fn scrub(&self) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite { writer, .. } => {

@@ -78,7 +78,8 @@ const OF_PERSON: &[(&str, &str)] = &[
     ),
     (
         "links to sign in",
-        "DELETE FROM sign_in_links WHERE person_id = $1 OR (LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
+        "DELETE FROM sign_in_links WHERE person_id = $1 OR (
+             LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
              AND organization_id = (SELECT organization_id FROM people WHERE id = $1))",
     ),
     ("changes", "DELETE FROM changes WHERE person_id = $1"),

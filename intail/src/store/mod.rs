@@ -108,7 +108,9 @@ impl Store {
 
     /// Takes what was erased out of the files, too, as far as Intail can; answers whether nobody stood in the way.
     pub async fn scrub(&self) -> Result<bool, StoreError> {
-        self.db.scrub().await
+        let scrubbed = through(self.gate.as_ref(), Act::BeginWrite, self.db.scrub()).await?;
+        drop(self.ending(true));
+        Ok(scrubbed)
     }
 
     /// Closes every connection.

@@ -1,5 +1,5 @@
-//! The project's quota as all processes share it: who takes part, what was spent on each day, until when Google wants no
-//! more questions, and how much of it all an organization leaves to backfill.
+//! The project's quota as all processes share it: who takes part, what was spent on each day, until when Google wants
+//! no more questions, and how much of it all an organization leaves to backfill.
 
 use jiff::Timestamp;
 

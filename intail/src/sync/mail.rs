@@ -504,9 +504,9 @@ impl Run<'_> {
         Ok(Done::Step)
     }
 
-    /// The part of a listed page that the organization's depth leaves, or when to ask again. The listing is newest first
-    /// and shows no dates, and the metadata scope may not search by date (`q` is refused): so the oldest message of a
-    /// page is read, and once it is too old, halving the page finds where the depth ends.
+    /// The part of a listed page that the organization's depth leaves, or when to ask again. The listing is newest
+    /// first and shows no dates, and the metadata scope may not search by date (`q` is refused): so the oldest message
+    /// of a page is read, and once it is too old, halving the page finds where the depth ends.
     async fn within_depth(&self, mut listed: Vec<Fill>) -> Result<Result<Vec<Fill>, Timestamp>, StepError> {
         let Some(from_ms) = self.mailbox.copied_from_ms else { return Ok(Ok(listed)) };
         // Everything before `newer` is recent enough; everything from `older` on isn't.

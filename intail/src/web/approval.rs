@@ -1,6 +1,6 @@
 //! The guide for the Workspace administrator: a page that needs no account, behind a link that Intail signed for one
-//! organization and that runs out. It holds nothing about any person: what to set, what that lets Intail see, and whether
-//! Google lets Intail in yet.
+//! organization and that runs out. It holds nothing about any person: what to set, what that lets Intail see, and
+//! whether Google lets Intail in yet.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The approval concierge: the guide behind its signed link, who waits and is told, which setting is most likely; consent
-//! in parts and taken back; and whose account may be connected.
+//! The approval concierge: the guide behind its signed link, who waits and is told, which setting is most likely;
+//! consent in parts and taken back; and whose account may be connected.
 
 use std::time::Duration;
 

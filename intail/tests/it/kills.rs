@@ -26,6 +26,7 @@ use url::Url;
 use crate::harness::program::Program;
 use crate::harness::running::read;
 use crate::harness::visit::{self, PRODUCT, Ticks};
+use crate::harness::written::written;
 use crate::harness::{postgres, truth};
 
 /// How often a process is killed in every run of the tests, for each database.
@@ -77,7 +78,7 @@ impl Scene {
         }
         let url = postgres.unwrap_or_else(|| format!("sqlite:{}", directory.path().join("intail.db").display()));
         let configuration = directory.path().join("intail.toml");
-        std::fs::write(&configuration, written(&sandbox, &config, &url)).expect("written");
+        std::fs::write(&configuration, written(&sandbox, &config, &url, "person_minute = 1000000\n")).expect("written");
         let random = Random::seeded(7);
         let app = demo::product(&sandbox, config, Clock::machine(), Random::from_os()).await;
         let app = app.expect("the product starts");
@@ -194,35 +195,6 @@ impl Scene {
             }
         }
     }
-}
-
-/// The configuration as an operator would write it.
-fn written(sandbox: &Sandbox, config: &intail::config::Config, database: &str) -> String {
-    use secrecy::ExposeSecret as _;
-    let google = sandbox.url();
-    let (signin, grants) = (&config.signin.client, &config.google.client);
-    format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"{PRODUCT}\"\n\n[database]\nurl = \"{database}\"\n\n\
-         [keys]\nfile = \"{}\"\n\n\
-         [signin]\nissuer = \"{}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n\n\
-         [google]\nclient_id = \"{}\"\nclient_secret = \"{}\"\nproject = \"{}\"\n\n\
-         [google.endpoints]\nissuer = \"{}\"\nauthorize = \"{google}/o/oauth2/v2/auth\"\ntoken = \"{google}/token\"\n\
-         revoke = \"{google}/revoke\"\nuserinfo = \"{google}/v1/userinfo\"\njwks = \"{google}/oauth2/v3/certs\"\n\
-         gmail = \"{google}\"\ncalendar = \"{google}\"\ndirectory = \"{google}\"\npubsub = \"{google}\"\n\
-         discovery = \"{google}/.well-known/openid-configuration\"\n\n\
-         [pubsub]\nmode = \"pull\"\ntopic = \"{}\"\nsubscription = \"{}\"\n\n\
-         [quota.overrides]\nperson_minute = 1000000\n",
-        config.keys.file.display(),
-        config.signin.issuer,
-        signin.client_id,
-        signin.client_secret.expose_secret(),
-        grants.client_id,
-        grants.client_secret.expose_secret(),
-        config.google.project.as_deref().unwrap_or_default(),
-        config.google.endpoints.issuer,
-        config.pubsub.topic,
-        config.pubsub.subscription,
-    )
 }
 
 /// How often `cargo xtask kill` wants it.

@@ -388,6 +388,7 @@ async fn what_people_do_is_in_the_log_and_an_export_proves_it() {
         [
             "person.joined",
             "person.signed_in",
+            "approval.asked",
             "connection.refused",
             "connection.made",
             "access_key.made",

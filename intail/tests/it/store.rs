@@ -812,6 +812,11 @@ async fn a_day_s_units_add_up(scene: Scene) {
     assert_eq!(quota::backfill_day_percent(&mut tx, organization).await.expect("read"), 80);
     quota::set_backfill_day_percent(&mut tx, organization, 50).await.expect("set");
     assert_eq!(quota::backfill_day_percent(&mut tx, organization).await.expect("read"), 50);
+    assert_eq!(quota::backfill_days(&mut tx, organization).await.expect("read"), None);
+    for days in [Some(90), None] {
+        quota::set_backfill_days(&mut tx, organization, days).await.expect("set");
+        assert_eq!(quota::backfill_days(&mut tx, organization).await.expect("read"), days);
+    }
 }
 
 async fn a_label_is_compared_with_its_sightings(scene: Scene) {

@@ -52,8 +52,8 @@ const EMPTY_NAMES: &[&str] =
 /// The longest line, in characters.
 const COLUMNS_MAX: usize = 120;
 
-/// How many times the store may decide by database: five for a pool (migrate, read, write, scrub, close) and three for a
-/// transaction (execute, fetch, commit). Everything else is one text for both.
+/// How many times the store may decide by database: five for a pool (migrate, read, write, scrub, close) and three for
+/// a transaction (execute, fetch, commit). Everything else is one text for both.
 const DIALECT_MATCHES_MAX: usize = 8;
 
 /// The only files in which the store may decide by database.

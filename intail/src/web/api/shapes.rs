@@ -303,8 +303,8 @@ pub(in crate::web) struct CoverageShape {
     /// Whether everything that Google shows and the privacy settings let in is here: nothing waits, nothing is owed, no
     /// difference is known.
     complete: bool,
-    /// Back to when every message is here: while the copy grows, or because the organization copies no further back. Null
-    /// when that is the beginning.
+    /// Back to when every message is here: while the copy grows, or because the organization copies no further back.
+    /// Null when that is the beginning.
     #[schema(value_type = Option<String>, format = DateTime)]
     complete_from: Option<Timestamp>,
     /// Up to when: the history was last read to its end then. Null before the first reading, and after a lost cursor.

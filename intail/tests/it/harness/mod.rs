@@ -13,6 +13,7 @@ pub(crate) mod program;
 pub(crate) mod running;
 pub(crate) mod truth;
 pub(crate) mod visit;
+pub(crate) mod written;
 
 /// A variable that `cargo xtask test` sets.
 fn variable(name: &str) -> String {

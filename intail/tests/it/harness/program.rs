@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// A running program. Dropping it kills it and waits for its end.
-pub(crate) struct Program(Child);
+pub(crate) struct Program(pub(crate) Child);
 
 /// How long a program may take until it says that it is ready. Java on a busy machine with two cores takes ten seconds.
 const READY_WAIT_MAX: Duration = Duration::from_secs(60);
