@@ -1,5 +1,5 @@
-//! Everything that Intail can ask Google, for people to read: the list that the client itself is held to, in plain types.
-//! It adds and leaves out nothing; `intail calls` prints the same list.
+//! Everything that Intail can ask Google, for people to read: the list that the client itself is held to, in plain
+//! types. It adds and leaves out nothing; `intail calls` prints the same list.
 
 use intail_google::oauth::scope;
 use intail_google::{CALLS, Call};

@@ -1,6 +1,6 @@
 //! The administrator's approval, by evidence only: a grant that succeeded approves, Google's refusal blocks. Whoever
-//! wanted to connect before is remembered, so that they can be told. Which setting keeps Intail out is never known; what
-//! is most likely is said as such.
+//! wanted to connect before is remembered, so that they can be told. Which setting keeps Intail out is never known;
+//! what is most likely is said as such.
 
 use intail_google::Endpoints;
 use intail_google::oauth::scope;
