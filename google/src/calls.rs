@@ -11,6 +11,10 @@ pub enum Api {
     SignIn,
     /// Gmail, with the scope `gmail.metadata` only.
     Gmail,
+    /// Google Calendar, with the scope `calendar.readonly` only.
+    Calendar,
+    /// The Admin SDK's Directory API, with the scope `admin.directory.user.readonly` only.
+    Directory,
     /// Cloud Pub/Sub.
     PubSub,
 }
@@ -25,7 +29,7 @@ pub struct Call {
     pub api: Api,
     /// The HTTP method, in capitals.
     pub method: &'static str,
-    /// The path below the service's base, with at most one `{placeholder}`; for sign-in calls the name of the endpoint.
+    /// The path below the service's base, with `{placeholders}`; for sign-in calls the name of the endpoint.
     pub path: &'static str,
     /// The query parameters that may be sent, besides `fields`.
     pub query: &'static [&'static str],
@@ -43,7 +47,7 @@ const DEADLINE_S: u64 = 30;
 /// How long a long poll may take: Pub/Sub was observed to answer an idle pull after 89 s, so a little longer than that.
 const LONG_POLL_DEADLINE_S: u64 = 100;
 /// The largest answer that is read, in bytes after decompression: a page of 500 ids takes 50 KiB, a long thread with
-/// hostile headers some megabytes.
+/// hostile headers or a page of events with many guests some megabytes.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The same for sign-in answers, which hold a few tokens or keys.
 const SIGN_IN_ANSWER_BYTES_MAX: u64 = 256 * 1024;
@@ -88,7 +92,32 @@ macro_rules! calls {
     };
 }
 
-use Api::{Gmail, PubSub, SignIn};
+/// What is read of an event: nothing that was written into it but its title and place, no comment, no conference code.
+macro_rules! event_fields {
+    () => {
+        "id,etag,status,eventType,summary,location,start,end,endTimeUnspecified,recurrence,recurringEventId,\
+         originalStartTime,iCalUID,sequence,created,updated,visibility,transparency,\
+         organizer(email,displayName,self),creator(email,displayName,self),\
+         attendees(email,displayName,responseStatus,self,organizer,resource,optional,additionalGuests),\
+         attendeesOmitted,guestsCanSeeOtherGuests,hangoutLink,htmlLink,\
+         conferenceData(conferenceSolution/name,entryPoints(entryPointType,uri,label)),\
+         workingLocationProperties,outOfOfficeProperties/autoDeclineMode,\
+         focusTimeProperties(autoDeclineMode,chatStatus),birthdayProperties(type,customTypeName),\
+         eventLabelId,locked,privateCopy"
+    };
+}
+
+/// What is read of a person: no recovery address, no last sign-in, nothing about how they sign in.
+macro_rules! user_fields {
+    () => {
+        "id,etag,primaryEmail,name(fullName,givenName,familyName,displayName),emails,aliases,nonEditableAliases,\
+         organizations,relations,phones,locations,thumbnailPhotoUrl,suspended,suspensionReason,archived,isAdmin,\
+         isDelegatedAdmin,isGuestUser,isMailboxSetup,includeInGlobalAddressList,orgUnitPath,customerId,\
+         creationTime,deletionTime"
+    };
+}
+
+use Api::{Calendar, Directory, Gmail, PubSub, SignIn};
 
 calls! {
     OAUTH_EXCHANGE = Call::new("oauth.exchange", SignIn, "POST", "{token}")
@@ -129,6 +158,37 @@ calls! {
              messages(id,threadId,labelIds,internalDate,sizeEstimate,historyId,payload/headers(name,value))",
         );
 
+    CALENDAR_LIST = Call::new("calendar.calendarList.list", Calendar, "GET", "/calendar/v3/users/me/calendarList")
+        .query(&["maxResults", "pageToken", "syncToken", "showDeleted", "showHidden"])
+        .fields(
+            "items(id,etag,summary,summaryOverride,timeZone,accessRole,primary,selected,hidden,deleted,dataOwner),\
+             nextPageToken,nextSyncToken",
+        );
+    EVENTS = Call::new("calendar.events.list", Calendar, "GET", "/calendar/v3/calendars/{calendarId}/events")
+        .query(&["maxResults", "maxAttendees", "pageToken", "syncToken"])
+        .fields(concat!("items(", event_fields!(), "),nextPageToken,nextSyncToken,timeZone,accessRole"));
+    INSTANCES = Call::new(
+        "calendar.events.instances",
+        Calendar,
+        "GET",
+        "/calendar/v3/calendars/{calendarId}/events/{eventId}/instances",
+    )
+    .query(&["maxResults", "maxAttendees", "pageToken", "timeMin", "timeMax"])
+    .fields(concat!("items(", event_fields!(), "),nextPageToken,timeZone,accessRole"));
+    EVENTS_WATCH =
+        Call::new("calendar.events.watch", Calendar, "POST", "/calendar/v3/calendars/{calendarId}/events/watch")
+            .body(&["id", "type", "address", "token", "params"])
+            .fields("id,resourceId,expiration");
+    CHANNELS_STOP = Call::new("calendar.channels.stop", Calendar, "POST", "/calendar/v3/channels/stop")
+        .body(&["id", "resourceId"]);
+
+    USERS = Call::new("directory.users.list", Directory, "GET", "/admin/directory/v1/users")
+        .query(&["customer", "viewType", "projection", "maxResults", "orderBy", "showDeleted", "pageToken"])
+        .fields(concat!("etag,nextPageToken,users(", user_fields!(), ")"));
+    USER = Call::new("directory.users.get", Directory, "GET", "/admin/directory/v1/users/{userKey}")
+        .query(&["viewType", "projection"])
+        .fields(user_fields!());
+
     TOPIC_CREATE = Call::new("pubsub.topics.create", PubSub, "PUT", "/v1/{name}");
     TOPIC_GET = Call::new("pubsub.topics.get", PubSub, "GET", "/v1/{topic}");
     TOPIC_PUBLISH = Call::new("pubsub.topics.publish", PubSub, "POST", "/v1/{topic}:publish").body(&["messages"]);
@@ -162,12 +222,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_nothing_can_write_mail() {
+    fn names_are_unique_and_nothing_of_a_persons_can_be_written() {
         let names: BTreeSet<_> = CALLS.iter().map(|call| call.name).collect();
         assert_eq!(names.len(), CALLS.len());
-        for call in CALLS.iter().filter(|call| call.api == Gmail) {
-            assert!(call.method == "GET" || matches!(call.name, "gmail.watch" | "gmail.stop"), "{}", call.name);
+        let push = ["gmail.watch", "gmail.stop", "calendar.events.watch", "calendar.channels.stop"];
+        for call in CALLS.iter().filter(|call| is_a_persons(call)) {
+            assert!(call.method == "GET" || push.contains(&call.name), "{}", call.name);
         }
+    }
+
+    fn is_a_persons(call: &Call) -> bool {
+        matches!(call.api, Gmail | Calendar | Directory)
     }
 
     /// Reading is `GET`. What else is sent makes, renews or ends something of Intail's own: an access, a watch, the
@@ -192,13 +257,26 @@ mod tests {
     }
 
     #[test]
-    fn no_mask_asks_for_a_body_or_snippet() {
+    fn no_mask_asks_for_what_somebody_wrote() {
         for call in CALLS {
             let mask = call.fields.unwrap_or_default();
-            for word in ["snippet", "body", "raw", "parts", "*"] {
+            for word in [
+                "snippet",
+                "body",
+                "raw",
+                "parts",
+                "*",
+                "description",
+                "attachments",
+                "comment",
+                "notes",
+                "pin",
+                "recovery",
+            ] {
                 assert!(!mask.contains(word), "{}: {word}", call.name);
             }
-            assert_eq!(call.api == Gmail && call.name != "gmail.stop", call.fields.is_some(), "{}", call.name);
+            let answers = is_a_persons(call) && !call.name.ends_with(".stop");
+            assert_eq!(answers, call.fields.is_some(), "{}", call.name);
         }
     }
 }

@@ -89,6 +89,7 @@ impl Answered<'_> {
             (403, _) => self.forbidden(complaint),
             (404, _) => self.not_found(complaint),
             (409, _) => ErrorKind::Refused(Refusal::Conflict),
+            (410, _) => self.gone(complaint),
             (412, _) => ErrorKind::Refused(Refusal::PreconditionFailed(complaint.message.clone())),
             _ => ErrorKind::NotUnderstood,
         }
@@ -131,6 +132,9 @@ impl Answered<'_> {
         if complaint.is("domainPolicy") {
             return ErrorKind::AdminBlocked(BlockReason::DomainPolicy);
         }
+        if complaint.is("notACalendarUser") {
+            return ErrorKind::NoCalendar;
+        }
         let challenge = self.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         ErrorKind::Refused(if any(&["accessNotConfigured", "SERVICE_DISABLED"]) {
             Refusal::Operator(OperatorFault::ApiDisabled)
@@ -153,6 +157,16 @@ impl Answered<'_> {
         }
     }
 
+    /// Source: the Calendar API's guide on errors. `deleted` is about one thing; the other two end a sync token, and so
+    /// does a 410 without a word, because there is nothing else that a list could have lost.
+    fn gone(&self, complaint: &Complaint) -> ErrorKind {
+        let is_list = self.call.name.ends_with(".list");
+        if is_list && !complaint.is("deleted") {
+            return ErrorKind::CursorGone;
+        }
+        ErrorKind::Refused(Refusal::Deleted)
+    }
+
     /// Whether Gmail failed to publish its test message: a fault of the topic, not of the person.
     fn is_watch_test(&self, complaint: &Complaint) -> bool {
         self.call.name == "gmail.watch" && complaint.says("error sending test message")
@@ -164,7 +178,8 @@ impl Answered<'_> {
         ErrorKind::SlowDown { until, scope: self.slow_scope(complaint) }
     }
 
-    /// Google says `rateLimitExceeded` for people and projects alike (observed), so the sentence decides.
+    /// Google says `rateLimitExceeded` for people and projects alike (observed), so the sentence decides. By everything
+    /// but `userRateLimitExceeded` the Directory API means an organization's concurrent calls (its page on limits).
     fn slow_scope(&self, complaint: &Complaint) -> SlowScope {
         let says = |words: &str| complaint.says(words);
         if says("concurrent") {
@@ -173,10 +188,14 @@ impl Answered<'_> {
             SlowScope::Day
         } else if complaint.is("userRateLimitExceeded") || says("per user") || says("user-rate") {
             SlowScope::Person
-        } else if self.call.api != Api::Gmail || says("per minute") || says("per project") {
+        } else if says("per minute") || says("per project") {
             SlowScope::Project
         } else {
-            SlowScope::Person
+            match self.call.api {
+                Api::Gmail | Api::Calendar => SlowScope::Person,
+                Api::Directory => SlowScope::Concurrency,
+                Api::PubSub | Api::SignIn => SlowScope::Project,
+            }
         }
     }
 
@@ -385,6 +404,61 @@ mod tests {
         }
         let elsewhere = api("gmail.messages.get", 403, "forbidden", "", &forbidden);
         assert_eq!(elsewhere, ErrorKind::Refused(Refusal::Forbidden));
+    }
+
+    #[test]
+    fn calendar() {
+        use ErrorKind::{AdminBlocked, CursorGone, NoCalendar, Refused, Transient};
+        let limit = "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute";
+        let (person, project) = (format!("{limit} per user' of service"), format!("{limit}' of service"));
+        let rows = [
+            (410, "fullSyncRequired", "Sync token is no longer valid, a full sync is required.", CursorGone),
+            (410, "updatedMinTooLongAgo", "The requested minimum modification time lies too far.", CursorGone),
+            (410, "deleted", "Resource has been deleted", Refused(Refusal::Deleted)),
+            (410, "", "", CursorGone),
+            (400, "badRequest", "Sync token cannot be used with timeMin.", Refused(Refusal::Invalid)),
+            (403, "rateLimitExceeded", "Rate Limit Exceeded", slow(SlowScope::Person)),
+            (403, "rateLimitExceeded", project.as_str(), slow(SlowScope::Project)),
+            (403, "rateLimitExceeded", person.as_str(), slow(SlowScope::Person)),
+            (403, "userRateLimitExceeded", "User Rate Limit Exceeded", slow(SlowScope::Person)),
+            (403, "quotaExceeded", "Calendar usage limits exceeded.", slow(SlowScope::Person)),
+            (403, "dailyLimitExceeded", "Daily Limit Exceeded", slow(SlowScope::Day)),
+            (429, "rateLimitExceeded", "Too Many Requests", slow(SlowScope::Person)),
+            (403, "insufficientPermissions", "Insufficient Permission", Refused(Refusal::ScopeMissing)),
+            (403, "accessNotConfigured", "", operator(OperatorFault::ApiDisabled)),
+            (403, "domainPolicy", "", AdminBlocked(BlockReason::DomainPolicy)),
+            (403, "notACalendarUser", "The user must be signed up for Google Calendar.", NoCalendar),
+            (403, "requiredAccessLevel", "", Refused(Refusal::Forbidden)),
+            (404, "notFound", "Not Found", Refused(Refusal::NotFound)),
+            (412, "conditionNotMet", "Else", Refused(Refusal::PreconditionFailed("Else".to_owned()))),
+            (503, "backendError", "Backend Error", Transient),
+        ];
+        for (status, reason, message, expected) in rows {
+            assert_eq!(
+                api("calendar.events.list", status, reason, "", message),
+                expected,
+                "{status} {reason} {message}"
+            );
+        }
+        let instances = api("calendar.events.instances", 410, "", "", "");
+        assert_eq!(instances, Refused(Refusal::Deleted), "no cursor is behind that call");
+    }
+
+    #[test]
+    fn directory() {
+        let forbidden = "Not Authorized to access this resource/api";
+        let rows = [
+            (403, "forbidden", forbidden, ErrorKind::Refused(Refusal::Forbidden)),
+            (403, "userRateLimitExceeded", "", slow(SlowScope::Person)),
+            (403, "quotaExceeded", "", slow(SlowScope::Concurrency)),
+            (429, "rateLimitExceeded", "", slow(SlowScope::Concurrency)),
+            (400, "badRequest", "Bad Request", ErrorKind::Refused(Refusal::Invalid)),
+            (404, "notFound", "Resource Not Found: userKey", ErrorKind::Refused(Refusal::NotFound)),
+            (503, "backendError", "", ErrorKind::Transient),
+        ];
+        for (status, reason, message, expected) in rows {
+            assert_eq!(api("directory.users.list", status, reason, "", message), expected, "{status} {reason}");
+        }
     }
 
     #[test]

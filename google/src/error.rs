@@ -38,10 +38,15 @@ pub enum ErrorKind {
         /// Who has to slow down.
         scope: SlowScope,
     },
-    /// The history that was asked for is gone: compare everything once.
+    /// The history, sync token or page that was asked for is gone: compare everything once. [`Error::reason`] has
+    /// Google's word for why (Calendar's `fullSyncRequired` or `updatedMinTooLongAgo`).
     CursorGone,
     /// The account has no Gmail mailbox (no licence, or the service is off).
     NoMailbox,
+    /// The account has no calendars (no licence, or the service is off).
+    NoCalendar,
+    /// The account belongs to no organization, or to one whose directory it may not see.
+    NoDirectory,
     /// It may work in a moment: network, 5xx. Never a reason to give a grant up.
     Transient,
     /// An answer that this client cannot read. Trying again soon won't help; somebody should look.
@@ -72,15 +77,17 @@ pub enum BlockReason {
     OrgInternal,
     /// `policy_enforced`: the account is in Google's Advanced Protection Program; only the person can change that.
     AdvancedProtection,
-    /// `domainPolicy`: the administrator has switched Gmail off for apps.
+    /// `domainPolicy`: the administrator has switched the service off for apps.
     DomainPolicy,
 }
 
 /// Why this one request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// 404: there is no such thing (any more).
+    /// 404: there is no such thing (any more), or this person may not know of it (any more).
     NotFound,
+    /// 410 `deleted`: this one thing is gone already. Nothing has to be done, least of all a full comparison.
+    Deleted,
     /// 401: the access token is not accepted. Refresh it once.
     Unauthorized,
     /// The grant lacks the scope.
@@ -127,7 +134,7 @@ pub enum OperatorFault {
 /// Who has to slow down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowScope {
-    /// Too many calls at the same time for one mailbox; other apps count too.
+    /// Too many calls at the same time for one mailbox, or for one organization's directory; other apps count too.
     Concurrency,
     /// One person's quota per minute.
     Person,
@@ -147,6 +154,8 @@ impl ErrorKind {
             Self::SlowDown { .. } => "slow_down",
             Self::CursorGone => "cursor_gone",
             Self::NoMailbox => "no_mailbox",
+            Self::NoCalendar => "no_calendar",
+            Self::NoDirectory => "no_directory",
             Self::Transient => "transient",
             Self::NotUnderstood => "not_understood",
         }
@@ -220,6 +229,8 @@ impl fmt::Display for ErrorKind {
             Self::SlowDown { until: None, scope } => scope.sentence(),
             Self::CursorGone => "the history from this point is gone; everything has to be compared once",
             Self::NoMailbox => "the account has no Gmail mailbox; its administrator can switch Gmail on for it",
+            Self::NoCalendar => "the account has no calendars; its administrator can switch Google Calendar on for it",
+            Self::NoDirectory => "the account belongs to no organization, or may not see its directory",
             Self::Transient => "no answer, or Google had trouble; it may work in a moment",
             Self::NotUnderstood => "the answer cannot be understood; please report it if it stays",
         };
@@ -238,7 +249,7 @@ impl fmt::Display for BlockReason {
             Self::AdvancedProtection => {
                 "the account is in Google's Advanced Protection Program, which keeps apps out; the person can leave it"
             }
-            Self::DomainPolicy => "the organization's administrator has switched Gmail off for apps",
+            Self::DomainPolicy => "the organization's administrator has switched this service off for apps",
         })
     }
 }
@@ -246,7 +257,7 @@ impl fmt::Display for BlockReason {
 impl SlowScope {
     fn sentence(self) -> &'static str {
         match self {
-            Self::Concurrency => "too many calls at the same time for this mailbox; send fewer in parallel",
+            Self::Concurrency => "too many calls at the same time; send fewer in parallel",
             Self::Person => "this person's quota is used up for now; slow down",
             Self::Project => "the project's quota is used up for now; everybody has to slow down",
             Self::Day => "the project's quota of the day is used up; the operator can raise the cap or wait",
@@ -258,6 +269,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NotFound => "there is no such thing, or no longer",
+            Self::Deleted => "it is deleted already; nothing has to be done",
             Self::Unauthorized => "the access token is not accepted; refresh it once",
             Self::ScopeMissing => {
                 "the grant lacks the permission for this; the person has to connect again and tick its box"

@@ -17,6 +17,7 @@ use crate::{
 /// The headers that are asked for; Gmail matches them in any case.
 pub const HEADERS: &[&str] = &[
     "From",
+    "Sender",
     "To",
     "Cc",
     "Bcc",
@@ -289,7 +290,7 @@ impl Client {
 impl<'a> Gmail<'a> {
     fn request(self, call: &'static Call) -> Request<'a> {
         let request = Request::new(call, &self.client.inner.endpoints.gmail);
-        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf)
+        request.bearer(&self.caller.access_token).on_behalf(&self.caller.on_behalf, self.caller.purpose)
     }
 
     /// The mailbox: whose it is, how much it has, where its history is.

@@ -280,22 +280,23 @@ impl Client {
         client: &OAuthClient,
         refresh_token: &SecretString,
         on_behalf: &str,
+        purpose: &'static str,
     ) -> Result<Tokens, Error> {
         let request = Request::new(&calls::OAUTH_REFRESH, &provider.token_endpoint)
             .field("grant_type", "refresh_token")
             .secret_field("refresh_token", refresh_token)
             .field("client_id", &client.client_id)
             .secret_field("client_secret", &client.client_secret)
-            .on_behalf(on_behalf);
+            .on_behalf(on_behalf, purpose);
         self.read::<WireTokens>(request).await.map(Tokens::from)
     }
 
     /// Ends a grant, by its refresh or access token, at Google (not at another sign-in issuer). A token that is not
     /// good any more is a success. It ends everything that this person granted to the Cloud project, by any client of
     /// it.
-    pub async fn revoke(&self, token: &SecretString, on_behalf: &str) -> Result<(), Error> {
+    pub async fn revoke(&self, token: &SecretString, on_behalf: &str, purpose: &'static str) -> Result<(), Error> {
         let request = Request::new(&calls::OAUTH_REVOKE, &self.inner.endpoints.revoke);
-        let request = request.secret_field("token", token).on_behalf(on_behalf);
+        let request = request.secret_field("token", token).on_behalf(on_behalf, purpose);
         match self.send(request).await {
             Err(error) if error.status == Some(400) && error.reason.as_deref() == Some("invalid_token") => Ok(()),
             result => result,

@@ -1,12 +1,15 @@
 //! What a call costs at Google: tables as data, each with its source and date.
 //!
-//! Google charges quota units per Gmail call; sign-in and Pub/Sub calls cost none of them. A reader must not derive
+//! Google charges quota units per Gmail call, and counts requests to Calendar and the Directory ([`Requests`]); sign-in
+//! and Pub/Sub calls cost neither. A reader must not derive
 //! anything from these numbers in code: which table counts is the operator's configuration, because it depends on the
 //! age of their Cloud project.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::calls::Api;
 
 /// Which price list the Cloud project falls under. Written `2026-05` or `before-2026-05` in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,34 @@ pub struct Limits {
     pub project_day: u64,
     /// Calls at the same time per mailbox. Google publishes no number; five is what others found safe.
     pub concurrent_per_mailbox: u32,
+}
+
+/// How many requests a project may send to a service that counts them instead of pricing them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requests {
+    /// Per person and minute within one project.
+    pub person_minute: u64,
+    /// Per project and minute; `None` where Google names no limit.
+    pub project_minute: Option<u64>,
+    /// Per project and day; `None` where Google names no limit. Calendar's is announced to cost money beyond it.
+    pub project_day: Option<u64>,
+}
+
+/// Source: the Calendar API's page on quotas, for projects made on or after 1 May 2026. Older projects keep theirs,
+/// which are as large or larger.
+const CALENDAR: Requests = Requests { person_minute: 600, project_minute: Some(10_000), project_day: Some(1_000_000) };
+
+/// Source: the Directory API's page on limits, April 2026. Beside it, an organization has a limit of calls at the same
+/// time that is not published.
+const DIRECTORY: Requests = Requests { person_minute: 2_400, project_minute: None, project_day: None };
+
+/// What a project may send to a service; `None` where requests are not counted.
+pub fn requests(api: Api) -> Option<Requests> {
+    match api {
+        Api::Calendar => Some(CALENDAR),
+        Api::Directory => Some(DIRECTORY),
+        Api::SignIn | Api::Gmail | Api::PubSub => None,
+    }
 }
 
 /// Name of the call, units under [`Table::May2026`], units under [`Table::BeforeMay2026`].
@@ -95,7 +126,7 @@ impl FromStr for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calls::{Api, CALLS};
+    use crate::calls::CALLS;
 
     #[test]
     fn the_tables_hold_googles_numbers() {
@@ -117,6 +148,17 @@ mod tests {
         gmail.sort_unstable();
         priced.sort_unstable();
         assert_eq!(gmail, priced);
+    }
+
+    #[test]
+    fn requests_are_counted_where_nothing_is_priced() {
+        let calendar = requests(Api::Calendar).unwrap();
+        assert_eq!((calendar.person_minute, calendar.project_minute), (600, Some(10_000)));
+        assert_eq!(requests(Api::Directory).unwrap().person_minute, 2_400);
+        assert_eq!(requests(Api::Gmail), None);
+        for call in CALLS.iter().filter(|call| requests(call.api).is_some()) {
+            assert_eq!(Table::May2026.units(call.name), 0, "{}", call.name);
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct CallRecord {
     pub call: &'static str,
     /// The opaque id of the grant, for calls that are made for a person.
     pub on_behalf: Option<String>,
+    /// Why it was made, in the caller's word; empty for calls that are made for nobody.
+    pub purpose: &'static str,
     /// When it started.
     pub at: Timestamp,
     /// How long it took.
@@ -76,6 +78,8 @@ pub struct Caller {
     pub access_token: SecretString,
     /// The opaque id of the grant; it appears in receipts and traces.
     pub on_behalf: String,
+    /// Why calls are made, in one word of the caller's; it appears in receipts.
+    pub purpose: &'static str,
 }
 
 /// Sends calls to Google. Cheap to clone; clones share connections and cached keys.
@@ -105,13 +109,18 @@ const KEEP_ALIVE_ANSWER_S: u64 = 10;
 pub(crate) struct Request<'a> {
     call: &'static Call,
     base: &'a Url,
-    argument: Option<&'a str>,
+    arguments: Vec<&'a str>,
     query: Vec<(&'static str, Cow<'a, str>)>,
     body: Body<'a>,
     bearer: Option<&'a SecretString>,
     secrets: Vec<&'a SecretString>,
     on_behalf: Option<&'a str>,
+    sort: Option<Sort>,
+    purpose: &'static str,
 }
+
+/// Sorts a refusal again by what only the maker of the request knows.
+type Sort = fn(ErrorKind) -> ErrorKind;
 
 enum Body<'a> {
     None,
@@ -131,18 +140,21 @@ impl<'a> Request<'a> {
         Self {
             call,
             base,
-            argument: None,
+            arguments: Vec::new(),
             query: Vec::new(),
             body: Body::None,
             bearer: None,
             secrets: Vec::new(),
             on_behalf: None,
+            sort: None,
+            purpose: "",
         }
     }
 
-    /// What stands for the placeholder in the path.
-    pub(crate) fn argument(self, argument: &'a str) -> Self {
-        Self { argument: Some(argument), ..self }
+    /// What stands for the next placeholder in the path.
+    pub(crate) fn argument(mut self, argument: &'a str) -> Self {
+        self.arguments.push(argument);
+        self
     }
 
     /// One query parameter.
@@ -171,15 +183,26 @@ impl<'a> Request<'a> {
         self.field(name, value.expose_secret())
     }
 
+    /// Something in the body that must not be seen.
+    pub(crate) fn hiding(mut self, secret: &'a SecretString) -> Self {
+        self.secrets.push(secret);
+        self
+    }
+
+    /// Sorts a refusal again by what only the maker of the request knows.
+    pub(crate) fn sorting(self, sort: Sort) -> Self {
+        Self { sort: Some(sort), ..self }
+    }
+
     /// The access token.
     pub(crate) fn bearer(mut self, token: &'a SecretString) -> Self {
         self.secrets.push(token);
         Self { bearer: Some(token), ..self }
     }
 
-    /// The grant that the receipt names.
-    pub(crate) fn on_behalf(self, grant: &'a str) -> Self {
-        Self { on_behalf: Some(grant), ..self }
+    /// The grant that the receipt names, and why the call is made.
+    pub(crate) fn on_behalf(self, grant: &'a str, purpose: &'static str) -> Self {
+        Self { on_behalf: Some(grant), purpose, ..self }
     }
 
     /// The error for a request that must not be sent.
@@ -211,19 +234,10 @@ impl<'a> Request<'a> {
 
     fn url(&self) -> Result<Url, Error> {
         let refuse = |why: &str| self.refused(why);
-        let mut url = match (self.call.api, self.call.path.split_once('{'), self.argument) {
-            (Api::SignIn, ..) => self.base.clone(),
-            (_, None, None) => below(self.base, self.call.path).ok_or_else(|| refuse("the address is not valid"))?,
-            (api, Some((before, rest)), Some(argument)) => {
-                let after = rest.split_once('}').map_or("", |(_, after)| after);
-                let accepted = if api == Api::Gmail { is_gmail_id(argument) } else { is_resource_name(argument) };
-                if !accepted {
-                    return Err(refuse("the id or name has characters that do not belong there"));
-                }
-                let path = format!("{before}{}{after}", argument.replace('%', "%25"));
-                below(self.base, &path).ok_or_else(|| refuse("the address is not valid"))?
-            }
-            _ => return Err(refuse("the path and its argument do not fit")),
+        let mut url = if self.call.api == Api::SignIn {
+            self.base.clone()
+        } else {
+            below(self.base, &self.path()?).ok_or_else(|| refuse("the address is not valid"))?
         };
         if !self.query.is_empty() || self.call.fields.is_some() {
             let mut pairs = url.query_pairs_mut();
@@ -231,6 +245,31 @@ impl<'a> Request<'a> {
             pairs.extend_pairs(self.call.fields.map(|mask| ("fields", mask)));
         }
         Ok(url)
+    }
+
+    /// The call's path with the arguments in it.
+    fn path(&self) -> Result<String, Error> {
+        let (mut path, mut rest) = (String::new(), self.call.path);
+        for argument in &self.arguments {
+            let Some((before, (_, after))) =
+                rest.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+            else {
+                return Err(self.refused("the path and its arguments do not fit"));
+            };
+            let segment = match self.call.api {
+                Api::Gmail => is_gmail_id(argument).then(|| (*argument).to_owned()),
+                Api::Calendar | Api::Directory => as_segment(argument),
+                Api::PubSub | Api::SignIn => is_resource_name(argument).then(|| argument.replace('%', "%25")),
+            };
+            let refused = || self.refused("the id or name has characters that do not belong there");
+            path += before;
+            path += &segment.ok_or_else(refused)?;
+            rest = after;
+        }
+        if rest.contains('{') {
+            return Err(self.refused("the path and its arguments do not fit"));
+        }
+        Ok(path + rest)
     }
 }
 
@@ -246,6 +285,22 @@ const ID_LENGTH_MAX: usize = 256;
 pub(crate) fn is_gmail_id(id: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(good)
+}
+
+/// The longest id of a calendar, an event or a person that is sent: Google's event ids may have 1,024 characters.
+const SEGMENT_LENGTH_MAX: usize = 1024;
+
+/// The id of a calendar, an event or a person as one part of a path. They are addresses or nearly anything else
+/// (`en.uk#holiday@group.v.calendar.google.com`), so they are escaped instead of compared with a list.
+fn as_segment(id: &str) -> Option<String> {
+    let dots = id.bytes().all(|byte| byte == b'.');
+    if dots || id.len() > SEGMENT_LENGTH_MAX || id.chars().any(char::is_control) {
+        return None;
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~@".contains(&byte);
+    Some(id.bytes().fold(String::new(), |text, byte| {
+        if plain(byte) { text + char::from(byte).encode_utf8(&mut [0; 4]) } else { text + &format!("%{byte:02X}") }
+    }))
 }
 
 /// Whether this can be the name of a topic or subscription: `projects/P/topics/T`, with Pub/Sub's letters.
@@ -384,7 +439,11 @@ impl Client {
         }
         let refused =
             classify::Answered { call, status: status.as_u16(), headers: &headers, body: &body, now: self.now() };
-        Err(refused.error(&request.secrets))
+        let mut error = refused.error(&request.secrets);
+        if let Some(sort) = request.sort {
+            error.kind = sort(error.kind);
+        }
+        Err(error)
     }
 }
 
@@ -411,6 +470,7 @@ impl<'a> Receipt<'a> {
         let record = CallRecord {
             call,
             on_behalf: request.on_behalf.map(str::to_owned),
+            purpose: request.purpose,
             at: (inner.now)(),
             took_ms: 0,
             status: None,
@@ -465,6 +525,23 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::Refused(Refusal::Invalid), "{bad}");
             assert!(bad.is_empty() || !error.to_string().contains(bad), "{error}");
         }
+    }
+
+    #[test]
+    fn ids_of_calendars_are_one_part_of_a_path_whatever_they_are() {
+        let base = Url::parse("https://a.example/x").unwrap();
+        let url = |calendar, series| {
+            let request = Request::new(&calls::INSTANCES, &base).argument(calendar).argument(series);
+            request.url().map(|url| url.path().to_owned())
+        };
+        let path = url("en.uk#holiday@group.v.calendar.example", "a/../b?c%2f_20260101T090000Z").unwrap();
+        let ids = ["en.uk%23holiday@group.v.calendar.example", "a%2F..%2Fb%3Fc%252f_20260101T090000Z"];
+        assert_eq!(path, format!("/x/calendar/v3/calendars/{}/events/{}/instances", ids[0], ids[1]));
+        for bad in ["", ".", "..", "a\nb", &"a".repeat(1025)] {
+            assert!(url("primary", bad).is_err() && url(bad, "a").is_err(), "{bad}");
+        }
+        let one = Request::new(&calls::INSTANCES, &base).argument("primary");
+        assert!(one.url().is_err() && one.argument("a").argument("b").url().is_err());
     }
 
     #[test]

@@ -77,6 +77,12 @@ pub(crate) fn instant_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp
     Timestamp::from_millisecond(whole(from)?).map_err(|_| de::Error::custom("not an instant in range"))
 }
 
+/// As [`instant_ms`], or nothing. To be used with `#[serde(default)]`.
+pub(crate) fn maybe_instant_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let instant = |ms| Timestamp::from_millisecond(ms).map_err(|_| de::Error::custom("not an instant in range"));
+    maybe_whole(from)?.map(instant).transpose()
+}
+
 /// A truth value, written as such or as a string (OpenID providers differ). To be used with `#[serde(default)]`.
 pub(crate) fn truth<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     let value = serde_json::Value::deserialize(from)?;

@@ -114,7 +114,8 @@ struct Bare {
 impl Bare {
     async fn start(sandbox: &Sandbox, app: &App) -> Result<Self, Failure> {
         let (_, access, _) = grant_at_google(sandbox, app, BARE)?;
-        let caller = Caller { access_token: SecretString::from(access), on_behalf: "bare".to_owned() };
+        let caller =
+            Caller { access_token: SecretString::from(access), on_behalf: "bare".to_owned(), purpose: "bench" };
         let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), &Credentials::anonymous());
         let subscription = format!("{}-bare", app.config.pubsub.subscription);
         let spec = SubscriptionSpec {

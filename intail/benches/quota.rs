@@ -46,12 +46,14 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const MESSAGES: usize = 50_000;
 /// The mailboxes of the second part, and what each holds.
 const MAILBOXES: usize = 200;
-const MESSAGES_EACH: usize = 1_200;
+const MESSAGES_EACH: usize = 2_400;
 /// The part of the backfill after which its end is foretold, in percent.
 const FORETOLD_AFTER: u64 = 5;
 /// Live changes while nothing else happens, and during the backfill: one every so often.
 const CHANGES: usize = 150;
 const CHANGE_EVERY: Duration = Duration::from_millis(700);
+/// Minutes that are measured.
+const MINUTES_MEASURED: i64 = 3;
 /// How often a change is looked for: what latencies are rounded to.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -327,15 +329,17 @@ async fn one(scene: &Scene, mail: usize) -> Result<(), Failure> {
 async fn many(scene: &Arc<Scene>) -> Result<(), Failure> {
     let begun = scene.clock.now();
     let engine = scene.start();
-    // The first minute fills Google's minute; the second and third are measured.
+    // The first minute fills Google's minute; those after it are measured.
     scene.clock.sleep(Duration::from_secs(65)).await;
     let busy = scene.changes().await?;
-    let measured_to = scene.clock.now();
+    let from = begun + SignedDuration::from_secs(60);
+    // Whole minutes: in Google's sliding minute, units come in bursts a minute apart.
+    let measured_to = from + SignedDuration::from_mins(MINUTES_MEASURED);
+    scene.clock.sleep_until(measured_to).await;
     let fairness = scene.tally(|it| {
         let units = || it.by_person.values();
         *units().min().unwrap_or(&0) as f64 / *units().max().unwrap_or(&1) as f64
     });
-    let from = begun + SignedDuration::from_secs(60);
     let used = scene.tally(|it| {
         let within = |at: &i64| (from.as_second()..measured_to.as_second()).contains(at);
         it.spent.iter().filter(|(at, _)| within(at)).map(|(_, units)| units).sum::<u64>()
@@ -350,7 +354,7 @@ async fn many(scene: &Arc<Scene>) -> Result<(), Failure> {
     let refused = scene.tally(|it| it.refused);
     let at = |all: &[Duration], percent: usize| all[(all.len() * percent / 100).min(all.len() - 1)].as_millis();
     println!("\n{} mailboxes, {:.1} minutes of Google's\n", scene.people.len(), minutes(begun, ended));
-    line("share of the project's minute used, minutes 2 to 3", format!("{share:.3}"));
+    line("share of the project's minute used, minutes 2 to 4", format!("{share:.3}"));
     line("fairness: least ÷ most units by then", format!("{fairness:.3}"));
     line("answers 403 and 429", refused);
     for percent in [50, 99] {

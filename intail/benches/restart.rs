@@ -147,7 +147,7 @@ async fn bare(sandbox: &Sandbox, app: &App, cursors: &[u64]) -> Result<Duration,
     let callers: Result<Vec<Caller>, Failure> = (0..cursors.len())
         .map(|number| {
             let (_, access, _) = grant_at_google(sandbox, app, &email(number))?;
-            Ok(Caller { access_token: SecretString::from(access), on_behalf: "bare".to_owned() })
+            Ok(Caller { access_token: SecretString::from(access), on_behalf: "bare".to_owned(), purpose: "bench" })
         })
         .collect();
     let callers = callers?;

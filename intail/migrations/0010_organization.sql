@@ -53,7 +53,7 @@ CREATE TABLE sign_in_links (
     token_hash TEXT PRIMARY KEY,
     organization_id TEXT NOT NULL REFERENCES organizations (id),
     -- Who is signed in; null: the organization's first administrator, who is added then.
-    person_id TEXT REFERENCES people (id),
+    person_id TEXT REFERENCES people (id) ON DELETE CASCADE,
     email TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL

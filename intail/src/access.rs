@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::config::CONNECT_CALLBACK;
 use crate::id::GrantId;
 use crate::org::approval::{self, Way};
+use crate::org::receipts::purpose;
 use crate::seal::SealError;
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::{StoreError, Tx, operator_faults};
@@ -104,7 +105,7 @@ fn kept(app: &App, grant: &Grant) -> Result<Option<Caller>, AccessError> {
         return Ok(None);
     }
     let access_token = app.keyring.open_text(sealed, &access_row(&grant.id))?;
-    Ok(Some(Caller { access_token, on_behalf: grant.id.to_string() }))
+    Ok(Some(Caller { access_token, on_behalf: grant.id.to_string(), purpose: purpose::UNSTATED }))
 }
 
 async fn refresh(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
@@ -113,7 +114,7 @@ async fn refresh(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
     };
     let token = app.keyring.open_text(sealed, &refresh_row(&grant.id))?;
     let provider = Provider::google(app.google.endpoints());
-    match app.google.refresh(&provider, &client(app), &token, grant.id.as_str()).await {
+    match app.google.refresh(&provider, &client(app), &token, grant.id.as_str(), purpose::TOKEN).await {
         Ok(tokens) => keep(app, grant, tokens).await,
         Err(error) => match verdict(&error.kind) {
             None => Err(AccessError::Google(error)),
@@ -149,7 +150,7 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, Access
     if !state.works() {
         return Err(AccessError::Closed { state, reason: reason.to_owned() });
     }
-    Ok(Caller { access_token: tokens.access_token, on_behalf: grant.id.to_string() })
+    Ok(Caller { access_token: tokens.access_token, on_behalf: grant.id.to_string(), purpose: purpose::UNSTATED })
 }
 
 /// The three permissions.

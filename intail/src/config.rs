@@ -183,6 +183,8 @@ pub const CONNECT_CALLBACK: &str = "/connect/google/callback";
 
 /// The path below the public address to which the sign-in provider sends people back.
 pub const SIGNIN_CALLBACK: &str = "/signin/callback";
+/// Where a one-time sign-in link leads.
+pub const SIGN_IN_LINK: &str = "/signin/link";
 
 /// The path below the public address that receives Pub/Sub's pushes.
 pub const PUBSUB_PUSH: &str = "/notices/pubsub";

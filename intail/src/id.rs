@@ -51,6 +51,10 @@ ids! {
     GrantId = "gra";
     /// One person's copied mailbox.
     MailboxId = "mbx";
+    /// An invitation to join an organization.
+    InvitationId = "inv";
+    /// A receipt of leaving, and the leaving that ends in it.
+    ReceiptId = "rec";
 }
 
 /// The text isn't an id of the kind that was wanted.

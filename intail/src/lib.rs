@@ -8,6 +8,7 @@ pub mod clock;
 pub mod id;
 pub mod random;
 pub mod seal;
+pub mod signing;
 
 pub mod config;
 pub mod store;

@@ -21,6 +21,8 @@ use crate::store::{Store, StoreError, key_proofs};
 const KEY_LENGTH: usize = 32;
 /// A key file larger than this is some other file.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a tag that are kept: two different texts have the same one with a chance that nobody will see.
+const TAG_LENGTH: usize = 16;
 const PROOF: &str = "this key sealed this database";
 
 /// The keys, newest last. The newest seals, all of them open.
@@ -231,6 +233,14 @@ fn create(path: &Path, random: &Random) -> std::io::Result<Zeroizing<String>> {
 /// The hash under which a token is kept or looked up: base64url of SHA-256. Tokens are 256 random bits, so no salt.
 pub fn hash_token(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()))
+}
+
+/// What stands for a text that may not be kept: equal texts have equal tags, and without the key nobody can try which
+/// text it was (HMAC-SHA-256, its first 16 bytes in hexadecimal).
+pub fn tag(key: &SecretString, text: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret().as_bytes());
+    let whole = hmac::sign(&key, text.as_bytes());
+    whole.as_ref().iter().take(TAG_LENGTH).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -218,6 +218,36 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = label), 2000);
 });
 
+// A preview of what a form would do follows what is typed; without scripts, its Preview button shows the same.
+const previewAfterMs = 350; // a word is typed in less than that, letter by letter
+let previewing = 0;
+let previewed;
+for (const kind of ["input", "change"]) {
+  document.addEventListener(kind, (event) => {
+    const form = event.target.form;
+    if (!form?.dataset.preview) return;
+    clearTimeout(previewing);
+    previewing = setTimeout(() => showPreview(form), previewAfterMs);
+  });
+}
+async function showPreview(form) {
+  previewed?.abort();
+  previewed = new AbortController();
+  try {
+    const body = new URLSearchParams(new FormData(form));
+    const answer = await fetch(form.dataset.preview, { method: "POST", body, signal: previewed.signal, credentials: "same-origin" });
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    localise(fresh);
+    for (const id of ["preview", "complaints"]) {
+      const [old, next] = [document.getElementById(id), fresh.getElementById(id)];
+      if (old && next) merge(old, next);
+    }
+  } catch {
+    // Out of reach, or something newer was typed.
+  }
+}
+
 // j and k move through a list of mail, as in many mail programs.
 function listLinks() {
   return [...document.querySelectorAll(".rows a")];

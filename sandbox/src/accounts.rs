@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::access::AccessPolicy;
 use crate::consent::Transaction;
 use crate::grants::Grants;
+use crate::profile::Profile;
 use crate::signing::SigningKeys;
 
 /// Browsers remembered at most; the one unused for longest is forgotten first.
@@ -69,6 +70,9 @@ pub struct Person {
     /// When the password was last changed.
     #[serde(default)]
     pub password_changed_at: Option<Timestamp>,
+    /// What the directory says beside the name.
+    #[serde(default)]
+    pub profile: Profile,
 }
 
 fn yes() -> bool {
@@ -92,7 +96,14 @@ impl Person {
             advanced_protection: false,
             under_18: false,
             password_changed_at: None,
+            profile: Profile::default(),
         }
+    }
+
+    /// Whether an address leads to the account: its own or one of its aliases, without regard to case.
+    pub fn has_address(&self, address: &str) -> bool {
+        let aliases = self.profile.aliases.iter();
+        aliases.chain([&self.email]).any(|own| own.eq_ignore_ascii_case(address))
     }
 
     /// Whether the account can sign in and hold tokens.
@@ -335,9 +346,10 @@ impl Identity {
         self.issuer.as_deref().unwrap_or(&self.public_url)
     }
 
-    /// The account with this address, deleted ones included. Addresses are compared without regard to case.
+    /// The account with this address or alias, deleted ones included. Addresses are compared without regard to case.
     pub fn person_by_email(&self, email: &str) -> Option<&Person> {
-        self.people.values().find(|person| person.email.eq_ignore_ascii_case(email))
+        let own = self.people.values().find(|person| person.email.eq_ignore_ascii_case(email));
+        own.or_else(|| self.people.values().find(|person| person.has_address(email)))
     }
 
     /// Whether the account belongs to the company, so that its administrators' policy applies.
@@ -380,7 +392,10 @@ impl Identity {
         match switch {
             PersonSwitch::Suspend => person.suspended = true,
             PersonSwitch::Restore => person.suspended = false,
-            PersonSwitch::Delete => person.deleted = true,
+            PersonSwitch::Delete => {
+                person.deleted = true;
+                person.profile.deleted_at = Some(now);
+            }
             PersonSwitch::Undelete => person.deleted = false,
             PersonSwitch::ChangePassword => person.password_changed_at = Some(now),
             PersonSwitch::AdvancedProtectionOn => person.advanced_protection = true,

@@ -153,6 +153,52 @@ impl ApiError {
         ApiError { domain: "usageLimits", ..error }
     }
 
+    /// 403 because a person's requests of a minute are used up (Calendar and Directory).
+    pub(crate) fn requests_of_person() -> ApiError {
+        let error = ApiError::new(403, "PERMISSION_DENIED", "userRateLimitExceeded", "User Rate Limit Exceeded");
+        ApiError { domain: "usageLimits", ..error }
+    }
+
+    /// 403 because a project's requests of a minute are used up (Calendar).
+    pub(crate) fn requests_of_project(service: &str, project_number: u64) -> ApiError {
+        let message = format!(
+            "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute' of service '{service}' \
+             for consumer 'project_number:{project_number}'."
+        );
+        ApiError { domain: "usageLimits", ..ApiError::new(403, "PERMISSION_DENIED", "rateLimitExceeded", message) }
+    }
+
+    /// 410 with the reason words of Calendar's guide on errors, and `deleted` for everything else that is gone.
+    pub(crate) fn gone(reason: &str) -> ApiError {
+        let (reason, domain, message) = match reason {
+            "fullSyncRequired" => {
+                ("fullSyncRequired", "calendar", "Sync token is no longer valid, a full sync is required.")
+            }
+            "updatedMinTooLongAgo" => (
+                "updatedMinTooLongAgo",
+                "calendar",
+                "The requested minimum modification time lies too far in the past.",
+            ),
+            _ => ("deleted", "global", "Resource has been deleted"),
+        };
+        ApiError { domain, ..ApiError::new(410, "GONE", reason, message) }
+    }
+
+    /// 400 with the reason that Calendar and the Directory give.
+    pub(crate) fn bad_request(message: impl Into<String>) -> ApiError {
+        ApiError { reason: "badRequest", ..ApiError::invalid_argument(message) }
+    }
+
+    /// 400 for a channel that can't be opened.
+    pub(crate) fn of_channel(reason: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { reason, ..ApiError::invalid_argument(message) }
+    }
+
+    /// 501 for what Google can and this sandbox can't.
+    pub(crate) fn not_here(message: impl Into<String>) -> ApiError {
+        ApiError::new(501, "UNIMPLEMENTED", "notImplemented", message)
+    }
+
     /// 429 that names the instant from which to try again.
     pub(crate) fn quota_until(until: Timestamp) -> ApiError {
         let message = format!("User-rate limit exceeded.  Retry after {}", milliseconds(until));
@@ -188,6 +234,7 @@ impl ApiError {
             (403, _) => ApiError::forbidden("The caller does not have permission"),
             (404, _) => ApiError::not_found(),
             (409, _) => ApiError::aborted("The operation was aborted."),
+            (410, reason) => ApiError::gone(reason.unwrap_or("fullSyncRequired")),
             (429, Some("userRateLimitExceeded")) => {
                 ApiError::quota_until(now.saturating_add(jiff::SignedDuration::from_mins(15)).unwrap_or(now))
             }

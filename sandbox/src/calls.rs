@@ -38,6 +38,12 @@ pub(crate) fn name_of(method: &Method, path: &str) -> Option<Name> {
             if let Some(rest) = path.strip_prefix("/gmail/v1/users/") {
                 return gmail(get, rest);
             }
+            if let Some(rest) = path.strip_prefix("/calendar/") {
+                return Some(calendar(method, rest.strip_prefix("v3/").unwrap_or_default()));
+            }
+            if let Some(rest) = path.strip_prefix("/admin/") {
+                return Some(directory(get, rest));
+            }
             if path.starts_with("/gmail/") || path.starts_with("/batch") {
                 return Some(name("gmail.other", "/gmail/…"));
             }
@@ -66,6 +72,39 @@ fn gmail(get: bool, rest: &str) -> Option<Name> {
         }
         _ => name("gmail.other", "/gmail/…"),
     })
+}
+
+fn calendar(method: &Method, rest: &str) -> Name {
+    let parts: Vec<&str> = rest.split('/').collect();
+    match (method.as_str(), parts.as_slice()) {
+        ("GET", ["users", "me", "calendarList"]) => {
+            name("calendar.calendarList.list", "/calendar/v3/users/me/calendarList")
+        }
+        ("GET", ["calendars", _, "events"]) => {
+            name("calendar.events.list", "/calendar/v3/calendars/{calendarId}/events")
+        }
+        ("GET", ["calendars", _, "events", _]) => {
+            name("calendar.events.get", "/calendar/v3/calendars/{calendarId}/events/{eventId}")
+        }
+        ("GET", ["calendars", _, "events", _, "instances"]) => {
+            name("calendar.events.instances", "/calendar/v3/calendars/{calendarId}/events/{eventId}/instances")
+        }
+        ("POST", ["calendars", _, "events", "watch"]) => {
+            name("calendar.events.watch", "/calendar/v3/calendars/{calendarId}/events/watch")
+        }
+        ("POST", ["channels", "stop"]) => name("calendar.channels.stop", "/calendar/v3/channels/stop"),
+        _ => name("calendar.other", "/calendar/…"),
+    }
+}
+
+fn directory(get: bool, rest: &str) -> Name {
+    match (get, rest.strip_prefix("directory/v1/users")) {
+        (true, Some("")) => name("directory.users.list", "/admin/directory/v1/users"),
+        (true, Some(key)) if key.starts_with('/') && !key[1..].contains('/') => {
+            name("directory.users.get", "/admin/directory/v1/users/{userKey}")
+        }
+        _ => name("directory.other", "/admin/…"),
+    }
 }
 
 fn pubsub(method: &Method, rest: &str) -> Option<Name> {
@@ -175,6 +214,15 @@ mod tests {
         assert_eq!(named(Method::POST, "/gmail/v1/users/me/messages/send"), Some("gmail.other"));
         assert_eq!(named(Method::POST, "/v1/projects/p/subscriptions/s:pull"), Some("pubsub.pull"));
         assert_eq!(named(Method::PUT, "/v1/projects/p/topics/t"), Some("pubsub.topics.create"));
+        let events = "/calendar/v3/calendars/a@b.c/events";
+        assert_eq!(named(Method::GET, events), Some("calendar.events.list"));
+        assert_eq!(named(Method::POST, events), Some("calendar.other"));
+        assert_eq!(named(Method::GET, &format!("{events}/x/instances")), Some("calendar.events.instances"));
+        assert_eq!(named(Method::GET, "/calendar"), None, "that is a page");
+        assert_eq!(named(Method::GET, "/admin/directory/v1/users"), Some("directory.users.list"));
+        assert_eq!(named(Method::GET, "/admin/directory/v1/users/a@b.c"), Some("directory.users.get"));
+        assert_eq!(named(Method::GET, "/admin/directory/v1/users/a/aliases"), Some("directory.other"));
+        assert_eq!(named(Method::DELETE, "/admin/directory/v1/users/a"), Some("directory.other"));
         assert_eq!(named(Method::POST, "/token"), Some("oauth.token"));
         assert_eq!(named(Method::GET, "/mailbox"), None);
         assert_eq!(named(Method::GET, "/sandbox/v1/calls"), None);

@@ -32,13 +32,24 @@ pub struct Generate {
     pub days: u32,
     /// Whether the odd cases are among them.
     pub odd_cases: bool,
+    /// Events for each person who can sign in; none when zero.
+    pub events_per_person: usize,
+    /// Whether posts, managers and telephone numbers are invented where a profile says nothing.
+    pub profiles: bool,
     /// Length of the one very long `References` header in the first mailbox, in bytes.
     pub long_references_bytes: usize,
 }
 
 impl Default for Generate {
     fn default() -> Generate {
-        Generate { mail_per_person: 0, days: 120, odd_cases: true, long_references_bytes: 0 }
+        Generate {
+            mail_per_person: 0,
+            days: 120,
+            odd_cases: true,
+            events_per_person: 0,
+            profiles: false,
+            long_references_bytes: 0,
+        }
     }
 }
 

@@ -7,13 +7,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::Shared;
 use crate::accounts::Caller;
@@ -22,6 +19,7 @@ use crate::calls;
 use crate::gate::Units;
 use crate::history::{Kind, Record, What};
 use crate::mail::{Label, Mailbox, Message, is_id};
+use crate::query::{PageToken, Query, authorization, decode, unknown_value};
 use crate::selector::{Field, Selector, leaf, nest};
 use crate::watch::WatchRequest;
 use crate::world::World;
@@ -35,9 +33,8 @@ const PAGE_MAX: usize = 500;
 const ESTIMATE_MAX: usize = 201;
 /// Longest body of `watch`.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Parameters that every method of Google's APIs has.
-const GLOBAL_PARAMETERS: [&str; 8] =
-    ["alt", "fields", "key", "prettyPrint", "quotaUser", "userIp", "$.xgafv", "uploadType"];
+/// Parameters that may differ from page to page.
+const TOKEN_FREE: [&str; 2] = ["pageToken", "maxResults"];
 /// One in so many history records names its message twice in `messages`, as Gmail's sometimes do.
 const DOUBLED_EVERY: u64 = 5;
 
@@ -78,10 +75,6 @@ async fn answer(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, re
     };
     response.extensions_mut().insert(Units(answered.1));
     response
-}
-
-fn authorization(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())
 }
 
 /// Before a watch on an outside topic is set, the topic is tried there.
@@ -156,10 +149,6 @@ fn call(
     query.select(name.call, value).map(Some)
 }
 
-fn decode(segment: &str) -> String {
-    url::form_urlencoded::parse(segment.replace('+', "%2B").as_bytes()).map(|(text, _)| text.into_owned()).collect()
-}
-
 fn check_user(world: &World, caller: &Caller, user: &str) -> Result<(), ApiError> {
     let own = world.identity.people.get(&caller.sub).map(|person| person.email.as_str()).unwrap_or_default();
     let user = decode(user);
@@ -195,7 +184,7 @@ fn history(world: &mut World, caller: &Caller, query: &Query) -> Result<Value, A
         query.all("historyTypes").map(|word| Kind::parse(word).ok_or_else(|| unknown_value("history_types", word)));
     let types: Vec<Kind> = types.collect::<Result<_, _>>()?;
     let size = query.page_size(world)?;
-    let purpose = query.purpose("history");
+    let purpose = query.purpose("history", &TOKEN_FREE);
     let (after, was_empty) = match query.one("pageToken") {
         Some(token) => {
             let place = PageToken::read(token, &purpose)?;
@@ -337,7 +326,7 @@ impl<'a> Listing<'a> {
         if let Some(unknown) = label_ids.iter().find(|id| mailbox.label(id).is_none_or(|label| label.id != **id)) {
             return Err(ApiError::invalid_argument(format!("Invalid label: {unknown}")));
         }
-        let purpose = query.purpose(kind);
+        let purpose = query.purpose(kind, &TOKEN_FREE);
         let named = label_ids.iter().any(|id| ["SPAM", "TRASH"].contains(id));
         Ok(Listing {
             mailbox,
@@ -448,53 +437,7 @@ impl<'a> Shape<'a> {
 
 // Parameters ----------------------------------------------------------------------------------------------------------
 
-/// The query of a request.
-struct Query {
-    pairs: Vec<(String, String)>,
-}
-
 impl Query {
-    fn parse(text: Option<&str>) -> Query {
-        let pairs = url::form_urlencoded::parse(text.unwrap_or_default().as_bytes());
-        Query { pairs: pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect() }
-    }
-
-    /// Refuses parameters that the method doesn't have, and answers that are not JSON.
-    fn allow(&self, names: &[&str]) -> Result<(), ApiError> {
-        let known = |name: &str| names.contains(&name) || GLOBAL_PARAMETERS.contains(&name);
-        if let Some((unknown, _)) = self.pairs.iter().find(|(name, _)| !known(name)) {
-            return Err(ApiError::unknown_parameter(unknown));
-        }
-        match self.one("alt") {
-            None | Some("json") => Ok(()),
-            Some(other) => Err(unknown_value("alt", other)),
-        }
-    }
-
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pairs.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn one<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        self.all(name).last()
-    }
-
-    fn number(&self, name: &str, field: &str, kind: &str) -> Result<Option<u64>, ApiError> {
-        let parse = |text: &str| {
-            text.parse()
-                .map_err(|_| ApiError::invalid_argument(format!("Invalid value at '{field}' ({kind}), \"{text}\"")))
-        };
-        self.one(name).map(parse).transpose()
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, ApiError> {
-        match self.one(name) {
-            None | Some("false" | "0") => Ok(false),
-            Some("true" | "1") => Ok(true),
-            Some(other) => Err(unknown_value(name, other)),
-        }
-    }
-
     fn page_size(&self, world: &World) -> Result<usize, ApiError> {
         let wanted = self.number("maxResults", "max_results", "TYPE_UINT32")?.unwrap_or(0);
         if wanted > u64::from(u32::MAX) {
@@ -512,52 +455,10 @@ impl Query {
         })
     }
 
-    /// What a page token is good for: the method and every parameter that shapes its list.
-    fn purpose(&self, kind: &str) -> String {
-        let mut hash = Sha256::new();
-        hash.update(kind);
-        for (name, value) in &self.pairs {
-            if !["pageToken", "maxResults"].contains(&name.as_str()) && !GLOBAL_PARAMETERS.contains(&name.as_str()) {
-                hash.update(format!("\n{name}={value}"));
-            }
-        }
-        URL_SAFE_NO_PAD.encode(&hash.finalize()[..9])
-    }
-
     fn select(&self, call: &str, value: Value) -> Result<Value, ApiError> {
         match self.one("fields") {
             None => Ok(value),
             Some(text) => Ok(Selector::parse(text, schema(call))?.apply(value)),
-        }
-    }
-}
-
-fn unknown_value(field: &str, value: &str) -> ApiError {
-    let shown: String = value.chars().take(100).collect();
-    ApiError::invalid_argument(format!("Invalid value at '{field}', \"{shown}\""))
-}
-
-/// Where the next page begins. Opaque to callers, and of no use for another list.
-struct PageToken {
-    number: i64,
-    word: String,
-}
-
-impl PageToken {
-    fn write(&self, purpose: &str) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{purpose}|{}|{}", self.number, self.word))
-    }
-
-    fn read(token: &str, purpose: &str) -> Result<PageToken, ApiError> {
-        let invalid = || ApiError::invalid_argument("Invalid pageToken");
-        let text =
-            URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(invalid)?;
-        let mut parts = text.splitn(3, '|');
-        let fits = parts.next() == Some(purpose);
-        let number = parts.next().and_then(|number| number.parse().ok());
-        match (fits, number, parts.next()) {
-            (true, Some(number), Some(word)) => Ok(PageToken { number, word: word.to_owned() }),
-            _ => Err(invalid()),
         }
     }
 }

@@ -416,6 +416,14 @@ impl Identity {
         self.grants = grants;
     }
 
+    /// Whether anything that the person gave to the project is still good.
+    pub(crate) fn holds_any_token(&self, now: Timestamp, project: &str, sub: &str) -> bool {
+        let of_pair = |holding: &Holding| holding.is_of(project, sub) && !holding.has_ended(now);
+        let access = |token: &AccessToken| of_pair(&token.holding) && token.expires_at > now;
+        let active = self.people.get(sub).is_some_and(Person::is_active);
+        active && (self.grants.has_live_refresh(now, project, sub) || self.grants.access.values().any(access))
+    }
+
     /// Whether the caller's client holds a live refresh token of the person.
     pub(crate) fn holds_refresh_token(&self, now: Timestamp, caller: &Caller) -> bool {
         self.grants.has_live_refresh(now, &caller.project, &caller.sub)

@@ -12,14 +12,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Shared;
 use crate::access::AccessLevel;
 use crate::accounts::PersonSwitch;
 use crate::action::MailAction;
+use crate::agenda::CalendarAction;
 use crate::faults::{RULES_MAX, Rule};
 use crate::pages;
+use crate::profile::DirectoryAction;
 use crate::quota::{Limits, Refusal, Table};
 use crate::script::{INTERVAL_MS, Script};
 use crate::world::{Settings, World};
@@ -39,6 +42,8 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/sandbox/v1/faults", get(read_faults).post(add_fault).delete(clear_faults))
         .route("/sandbox/v1/calls", get(read_calls).delete(clear_calls))
         .route("/sandbox/v1/mail", post(act))
+        .route("/sandbox/v1/calendar", post(plan))
+        .route("/sandbox/v1/directory", post(edit_directory))
         .route("/sandbox/v1/people", get(read_people))
         .route("/sandbox/v1/people/{email}", post(switch_person))
         .route("/sandbox/v1/access", post(set_access))
@@ -224,16 +229,36 @@ async fn clear_calls(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({}))
 }
 
-/// `{"person": "ines@example.com", "action": "star", "id": "…"}`
-async fn act(State(shared): State<Arc<Shared>>, body: Body<Value>) -> Answer {
+/// Whose things an action is about, and the action.
+fn person_and<T: DeserializeOwned>(body: Body<Value>) -> Result<(String, T), Refused> {
     let Json(mut body) = body?;
     let person = body.as_object_mut().and_then(|fields| fields.remove("person"));
     let Some(Value::String(person)) = person else {
         return Err(bad("`person` must be an address of this world"));
     };
-    let action: MailAction = serde_json::from_value(body).map_err(|error| bad(error.to_string()))?;
+    let action = serde_json::from_value(body).map_err(|error| bad(error.to_string()))?;
+    Ok((person, action))
+}
+
+/// `{"person": "ines@example.com", "action": "star", "id": "…"}`
+async fn act(State(shared): State<Arc<Shared>>, body: Body<Value>) -> Answer {
+    let (person, action) = person_and::<MailAction>(body)?;
     let done = shared.with_world(|world| world.act(&person, &action)).map_err(|error| bad(error.to_string()))?;
     Ok(Json(json!(done)))
+}
+
+/// `{"person": "ines@example.com", "action": "delete", "id": "…"}`
+async fn plan(State(shared): State<Arc<Shared>>, body: Body<Value>) -> Answer {
+    let (person, action) = person_and::<CalendarAction>(body)?;
+    let done = shared.with_world(|world| world.plan(&person, &action));
+    Ok(Json(json!({"id": done.map_err(|error| bad(error.to_string()))?})))
+}
+
+/// `{"person": "ines@example.com", "action": "rename", "email": "ines.prado@example.com"}`
+async fn edit_directory(State(shared): State<Arc<Shared>>, body: Body<Value>) -> Answer {
+    let (person, action) = person_and::<DirectoryAction>(body)?;
+    let done = shared.with_world(|world| world.edit_directory(&person, &action));
+    Ok(Json(json!(done.map_err(|error| bad(error.to_string()))?)))
 }
 
 async fn read_people(State(shared): State<Arc<Shared>>) -> Json<Value> {

@@ -20,11 +20,15 @@ pub mod world;
 
 pub mod access;
 pub mod accounts;
+pub mod agenda;
 mod consent;
 mod grants;
+pub mod profile;
+pub mod recurrence;
 pub mod signing;
 
 pub mod action;
+mod appointments;
 pub mod generator;
 mod phrases;
 pub mod script;
@@ -32,15 +36,20 @@ mod state_file;
 pub mod world_file;
 
 mod api_error;
+pub mod calendar;
+pub mod channels;
 mod console;
+pub mod directory;
 mod gate;
 mod gmail;
 mod inspector;
 mod mailbox;
 mod oauth;
 mod pages;
+mod planner;
 mod pubsub;
 mod push;
+mod query;
 mod selector;
 mod token;
 
@@ -188,6 +197,7 @@ impl Sandbox {
         tasks.spawn(push::deliver(shared.clone()));
         tasks.spawn(script::play(shared.clone()));
         tasks.spawn(push::forward(shared.clone()));
+        tasks.spawn(channels::speak(shared.clone()));
         tasks.spawn(save_now_and_then(shared.clone()));
         Ok(Sandbox { shared, router, tasks })
     }
@@ -288,9 +298,12 @@ impl Shared {
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .merge(gmail::routes())
+        .merge(directory::routes())
+        .merge(calendar::routes())
         .merge(pubsub::routes())
         .merge(inspector::routes())
         .merge(mailbox::routes())
+        .merge(planner::routes())
         .merge(oauth::routes())
         .merge(token::routes())
         .merge(console::routes())

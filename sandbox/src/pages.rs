@@ -32,7 +32,8 @@ const BROWSER_COOKIE: &str = "sandbox_browser";
 pub(crate) struct Frame {
     /// Title of the page.
     pub(crate) title: String,
-    /// Which entry of the top navigation is the present one: `start`, `accounts`, `console`, `mailbox`, or empty.
+    /// Which entry of the top navigation is the present one: `start`, `accounts`, `console`, `mailbox`,
+    /// `calendar` or empty.
     pub(crate) area: &'static str,
     /// Address of the person whose page this is.
     pub(crate) person: Option<String>,

@@ -30,7 +30,7 @@ const OUTSIDE_RETRY: Duration = Duration::from_millis(500);
     reason = "the sandbox is the caller here, not the product; it uses nothing of ours"
 )]
 pub(crate) fn client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder().timeout(timeout).build()
+    reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()
 }
 
 /// Delivers to push subscriptions until the sandbox stops.

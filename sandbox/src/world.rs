@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::accounts::Identity;
+use crate::agenda::Agenda;
+use crate::calendar::CalendarSettings;
 use crate::calls::CallLog;
+use crate::channels::{Channel, ChannelSettings, Message};
 use crate::clock::Clock;
 use crate::compose::{self, Compose, Earlier};
 use crate::dice::Dice;
+use crate::directory::DirectorySettings;
 use crate::faults::Faults;
 use crate::grants::Code;
 use crate::mail::{Label, Letter, MailError, Mailbox};
@@ -38,6 +42,12 @@ pub struct World {
     pub identity: Identity,
     /// Mailboxes by `sub`.
     pub mail: BTreeMap<String, Mailbox>,
+    /// Calendars and events.
+    #[serde(default)]
+    pub agenda: Agenda,
+    /// Push channels of calendars, by id.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Channel>,
     /// Topics and subscriptions.
     pub pubsub: PubSub,
     /// Gmail's limits and what was spent.
@@ -58,6 +68,9 @@ pub struct World {
     /// Notices on their way to a Pub/Sub outside; not saved.
     #[serde(skip)]
     pub(crate) outgoing: VecDeque<Outgoing>,
+    /// Messages on their way to channels; not saved.
+    #[serde(skip)]
+    pub(crate) messages: VecDeque<Message>,
     /// Whether notices leave the sandbox.
     #[serde(skip)]
     pub(crate) publishes_outside: bool,
@@ -78,6 +91,12 @@ pub struct Settings {
     pub page_max: usize,
     /// How notices are written and delivered.
     pub notices: NoticeSettings,
+    /// What happens to the messages of push channels.
+    pub channels: ChannelSettings,
+    /// What the calendars do where Google's documents are silent.
+    pub calendar: CalendarSettings,
+    /// What the directory answers where Google's documents are silent.
+    pub directory: DirectorySettings,
     /// Pub/Sub may be called without an `Authorization` header, as with Google's emulator.
     pub pubsub_anonymous: bool,
     /// How long a pull that finds nothing is held, in milliseconds of the machine's time.
@@ -92,6 +111,9 @@ impl Default for Settings {
             empty_history_page_percent: 0,
             page_max: 0,
             notices: NoticeSettings::default(),
+            channels: ChannelSettings::default(),
+            calendar: CalendarSettings::default(),
+            directory: DirectorySettings::default(),
             pubsub_anonymous: true,
             pull_wait_ms: 20_000,
         }
@@ -105,6 +127,8 @@ impl World {
             clock,
             identity,
             mail: BTreeMap::new(),
+            agenda: Agenda::default(),
+            channels: BTreeMap::new(),
             pubsub: PubSub::default(),
             quota: Quota::default(),
             faults: Faults::default(),
@@ -114,6 +138,7 @@ impl World {
             dice: Dice::new(seed),
             calls: CallLog::default(),
             outgoing: VecDeque::new(),
+            messages: VecDeque::new(),
             publishes_outside: false,
         };
         world.open_mailboxes();

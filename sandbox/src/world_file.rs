@@ -10,10 +10,13 @@ use serde::Deserialize;
 
 use crate::access::AccessPolicy;
 use crate::accounts::{ClientState, Customer, Identity, IdentitySwitches, OAuthClient, Person, UserType};
+use crate::agenda::{CalendarAction, EventEntry};
+use crate::appointments::EVENTS_PER_PERSON_MAX;
 use crate::clock::Clock;
 use crate::compose::{self, Compose};
 use crate::generator::{Generate, MAIL_PER_PERSON_MAX};
 use crate::mail::{Header, LABEL_NAME_BYTES_MAX};
+use crate::profile::Profile;
 use crate::quota::{Limits, Refusal, Table};
 use crate::topics::SubscriptionSettings;
 use crate::world::{Settings, World};
@@ -121,6 +124,15 @@ pub struct PersonEntry {
     /// Mail that is not invented.
     #[serde(default)]
     pub messages: Vec<MessageEntry>,
+    /// What the directory says.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Suspended by an administrator.
+    #[serde(default)]
+    pub suspended: bool,
+    /// Events that are not invented.
+    #[serde(default)]
+    pub events: Vec<EventEntry>,
 }
 
 fn yes() -> bool {
@@ -223,13 +235,20 @@ impl WorldFile {
         if self.generate.mail_per_person > MAIL_PER_PERSON_MAX {
             return Err(wrong("generate.mail_per_person", format!("at most {MAIL_PER_PERSON_MAX} messages")));
         }
+        if self.generate.events_per_person > EVENTS_PER_PERSON_MAX {
+            return Err(wrong("generate.events_per_person", format!("at most {EVENTS_PER_PERSON_MAX} events")));
+        }
         let mut emails = BTreeSet::new();
         let mut subs = BTreeSet::new();
         for (index, person) in self.people.iter().enumerate() {
             let place = format!("people[{index}] (`{}`)", person.email);
             person.check(&place)?;
-            if !emails.insert(person.email.to_ascii_lowercase()) {
-                return Err(wrong(place, "`email` is given twice; give each person an address of their own"));
+            let aliases = person.profile.aliases.iter().map(|alias| alias.to_ascii_lowercase());
+            if ![person.email.to_ascii_lowercase()].into_iter().chain(aliases).all(|email| emails.insert(email)) {
+                return Err(wrong(
+                    place,
+                    "`email` or an alias is given twice; give each person addresses of their own",
+                ));
             }
             if !subs.insert(person.sub()) {
                 return Err(wrong(place, "`sub` is given twice; leave it out to have one made from the address"));
@@ -266,6 +285,7 @@ impl WorldFile {
             self.clients.iter().map(|client| (client.client_id.clone(), client.redirect_uris.clone())).collect();
         self.fill_pubsub(&mut world)?;
         self.fill_mail(&mut world)?;
+        self.fill_calendars(&mut world)?;
         Ok(world)
     }
 
@@ -281,6 +301,21 @@ impl WorldFile {
             let made = pubsub.create_subscription(name, SubscriptionSettings::on(topic), now);
             made.map_err(|error| wrong(format!("pubsub.subscriptions (`{name}`)"), error.to_string()))?;
         }
+        Ok(())
+    }
+
+    fn fill_calendars(&self, world: &mut World) -> Result<(), WorldFileError> {
+        if self.generate.profiles {
+            world.generate_profiles();
+        }
+        for (index, person) in self.people.iter().enumerate() {
+            for (number, event) in person.events.iter().enumerate() {
+                let place = format!("people[{index}] (`{}`).events[{number}]", person.email);
+                let made = CalendarAction::Create { calendar: None, event: Box::new(event.clone()) };
+                world.plan(&person.email, &made).map_err(|error| wrong(place, error.to_string()))?;
+            }
+        }
+        world.generate_calendars(self.generate.events_per_person);
         Ok(())
     }
 
@@ -336,6 +371,8 @@ impl PersonEntry {
             is_admin: self.administrator,
             has_mailbox: self.mailbox,
             advanced_protection: self.advanced_protection,
+            profile: self.profile.clone(),
+            suspended: self.suspended,
             ..person
         }
     }
@@ -462,6 +499,18 @@ mod tests {
         assert!(email.contains("not an address"), "{email}");
         let mail = error(&SMALL.replace("labels = [\"Travel\"]", "mailbox = false"));
         assert!(mail.contains("no mailbox"), "{mail}");
+    }
+
+    #[test]
+    fn events_are_in_the_calendar_and_a_rule_that_is_not_understood_stays_at_the_door() {
+        let series = "[[people.events]]\ntitle = \"Tea\"\nstart = \"2026-11-09T16:00\"\nrule = \"FREQ=WEEKLY\"";
+        let text = format!("{SMALL}\n{series}");
+        assert_eq!(built(&text).agenda.events.len(), 1);
+        let refused = error(&text.replace("FREQ=WEEKLY", "FREQ=WEEKLY;BYSETPOS=1"));
+        assert!(
+            refused.contains("people[0]") && refused.contains("events[0]") && refused.contains("BYSETPOS"),
+            "{refused}"
+        );
     }
 
     #[test]

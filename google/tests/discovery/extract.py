@@ -11,7 +11,11 @@ METHODS = {
     "pubsub.v1": """projects.topics.create projects.topics.get projects.topics.publish projects.topics.getIamPolicy
         projects.topics.setIamPolicy projects.subscriptions.create projects.subscriptions.get projects.subscriptions.pull
         projects.subscriptions.acknowledge projects.subscriptions.modifyAckDeadline""",
+    "calendar.v3": "calendarList.list events.list events.instances events.watch channels.stop",
+    "admin.directory_v1": "users.list users.get",
 }
+# Types that no property names, because the documents call those properties "any".
+SCHEMAS = {"admin.directory_v1": "UserEmail UserOrganization UserRelation UserPhone UserLocation"}
 
 
 def methods(node):
@@ -20,14 +24,19 @@ def methods(node):
     yield from node.get("methods", {}).values()
 
 
-def shape(property):
-    """The schema that a property holds, or its bare type."""
+def shape(property, place, inline):
+    """The schema that a property holds, or its bare type. A schema without a name is called after its place."""
     if "$ref" in property:
         return property["$ref"]
-    return shape(property["items"]) if "items" in property else property["type"]
+    if "items" in property:
+        return shape(property["items"], place, inline)
+    if "properties" in property:
+        inline[place] = property
+        return place
+    return property["type"]
 
 
-def extract(document, wanted):
+def extract(document, wanted, more):
     used = {}
     for method in methods(document):
         if method["id"].partition(".")[2] in wanted:
@@ -39,13 +48,14 @@ def extract(document, wanted):
                 "response": method.get("response", {}).get("$ref"),
                 "scopes": sorted(method["scopes"]),
             }
-    schemas, open_names = {}, [m[key] for m in used.values() for key in ("request", "response") if m[key]]
+    known, schemas = dict(document["schemas"]), {}
+    open_names = more + [m[key] for m in used.values() for key in ("request", "response") if m[key]]
     while open_names:
         name = open_names.pop()
         if name not in schemas:
-            properties = document["schemas"][name].get("properties", {})
-            schemas[name] = {key: shape(value) for key, value in sorted(properties.items())}
-            open_names += [kind for kind in schemas[name].values() if kind in document["schemas"]]
+            properties = sorted(known[name].get("properties", {}).items())
+            schemas[name] = {key: shape(value, f"{name}.{key}", known) for key, value in properties}
+            open_names += [kind for kind in schemas[name].values() if kind in known]
     return {
         "revision": document["revision"],
         "rootUrl": document["rootUrl"],
@@ -59,5 +69,5 @@ def extract(document, wanted):
 source, here = pathlib.Path(sys.argv[1]), pathlib.Path(__file__).parent
 for name, wanted in METHODS.items():
     document = json.loads((source / f"{name}.json").read_text())
-    facts = extract(document, set(wanted.split()))
+    facts = extract(document, set(wanted.split()), SCHEMAS.get(name, "").split())
     (here / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")

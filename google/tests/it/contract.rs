@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use intail_google::{
     CALLS, Call,
     calls::Api,
-    oauth::scope::{GMAIL_METADATA, REQUESTED},
+    oauth::scope::{CALENDAR_READONLY, DIRECTORY_USER_READONLY, GMAIL_METADATA, REQUESTED},
 };
 use serde::Deserialize;
 
@@ -35,13 +35,22 @@ fn document(api: Api) -> Option<Document> {
         Api::SignIn => return None,
         Api::Gmail => include_str!("../discovery/gmail.v1.json"),
         Api::PubSub => include_str!("../discovery/pubsub.v1.json"),
+        Api::Calendar => include_str!("../discovery/calendar.v3.json"),
+        Api::Directory => include_str!("../discovery/admin.directory_v1.json"),
     };
     Some(serde_json::from_str(text).expect("the extracts are committed"))
 }
 
 /// `gmail.messages.get` is `gmail.users.messages.get` at Google; `pubsub.topics.get` is `pubsub.projects.topics.get`.
+/// The others have the same name here and there.
 fn method<'a>(document: &'a Document, call: &Call) -> &'a Method {
-    let parent = if call.api == Api::Gmail { "gmail.users." } else { "pubsub.projects." };
+    let parent = match call.api {
+        Api::Gmail => "gmail.users.",
+        Api::PubSub => "pubsub.projects.",
+        Api::Calendar => "calendar.",
+        Api::Directory => "directory.",
+        Api::SignIn => panic!("sign-in has no document"),
+    };
     let (_, name) = call.name.split_once('.').expect("names have a service");
     let name = format!("{parent}{name}");
     document.methods.get(&name).unwrap_or_else(|| panic!("Google knows no method {name}"))
@@ -70,6 +79,8 @@ fn every_base_is_googles() {
     let endpoints = intail_google::Endpoints::default();
     assert_eq!(document(Api::Gmail).unwrap().root_url, endpoints.gmail.as_str());
     assert_eq!(document(Api::PubSub).unwrap().root_url, endpoints.pubsub.as_str());
+    assert_eq!(document(Api::Calendar).unwrap().root_url, endpoints.calendar.as_str());
+    assert_eq!(document(Api::Directory).unwrap().root_url, endpoints.directory.as_str());
 }
 
 #[test]
@@ -109,6 +120,38 @@ fn what_is_read_and_nested_in_bodies_is_googles() {
     }
 }
 
+/// What is read below the properties that have no mask of their own: those of the directory, because Google's document
+/// calls them "any", and those of events that are asked for as a whole.
+#[test]
+fn what_is_read_below_a_mask_is_googles() {
+    let directory = document(Api::Directory).unwrap();
+    for (schema, mask) in [
+        ("UserEmail", "address,type,primary"),
+        ("UserOrganization", "name,title,department,location,costCenter,primary"),
+        ("UserRelation", "type,value"),
+        ("UserPhone", "value,type,primary"),
+        ("UserLocation", "type,area,buildingId,floorName,floorSection,deskCode"),
+    ] {
+        check_mask(&directory, schema, mask);
+    }
+    let calendar = document(Api::Calendar).unwrap();
+    check_mask(&calendar, "EventDateTime", "date,dateTime,timeZone");
+    let places = "type,customLocation/label,officeLocation(label,buildingId,floorId,deskId)";
+    check_mask(&calendar, "EventWorkingLocationProperties", places);
+    check_mask(&calendar, "Channel", "id,type,address,token,params,resourceId,expiration");
+}
+
+/// A sync token forbids these beside it (the guide on synchronization), and must have had the same others before; the
+/// call that lists events can't send one of them at all.
+#[test]
+fn nothing_that_a_sync_token_forbids_can_be_sent() {
+    let call = CALLS.iter().find(|call| call.name == "calendar.events.list").expect("it is listed");
+    let forbidden = ["iCalUID", "orderBy", "privateExtendedProperty", "q", "sharedExtendedProperty", "showDeleted"];
+    for name in forbidden.into_iter().chain(["timeMin", "timeMax", "updatedMin", "singleEvents"]) {
+        assert!(!call.query.contains(&name), "{name}");
+    }
+}
+
 #[test]
 fn a_wrong_mask_is_found() {
     let gmail = document(Api::Gmail).unwrap();
@@ -118,10 +161,17 @@ fn a_wrong_mask_is_found() {
 }
 
 #[test]
-fn the_metadata_scope_is_enough_and_nothing_wider_is_asked() {
-    for (call, document) in discovered().filter(|(call, _)| call.api == Api::Gmail) {
+fn the_scopes_are_enough_and_nothing_wider_is_asked() {
+    for (call, document) in discovered() {
+        let enough = match call.api {
+            Api::Gmail => GMAIL_METADATA,
+            Api::Calendar => CALENDAR_READONLY,
+            Api::Directory => DIRECTORY_USER_READONLY,
+            Api::PubSub | Api::SignIn => continue,
+        };
         let scopes = &method(&document, call).scopes;
-        assert!(scopes.iter().any(|own| own == GMAIL_METADATA), "{}", call.name);
+        assert!(scopes.iter().any(|own| own == enough), "{}", call.name);
+        assert!(REQUESTED.contains(&enough), "{enough}");
     }
     assert_eq!(REQUESTED.iter().filter(|scope| scope.contains("gmail")).count(), 1);
 }

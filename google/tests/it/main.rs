@@ -5,3 +5,4 @@ mod contract;
 mod id_token;
 mod sending;
 mod server;
+mod streams;

@@ -156,7 +156,7 @@ async fn answers_are_compressed_and_measured_after_that() {
     let (client, report) = server.client();
     let refresh = async || {
         let provider = Provider::google(client.endpoints());
-        client.refresh(&provider, &oauth_client(), &"1//hush".into(), "grant_1").await
+        client.refresh(&provider, &oauth_client(), &"1//hush".into(), "grant_1", "why").await
     };
     refresh().await.unwrap();
     size.store(257 * 1024, Ordering::Relaxed);
@@ -171,7 +171,7 @@ async fn answers_are_compressed_and_measured_after_that() {
 #[tokio::test]
 async fn a_huge_page_of_trouble_is_still_trouble() {
     let server = Server::start(|_| json(500, " ".repeat(300 * 1024))).await;
-    let error = server.client().0.revoke(&"t".into(), "grant_1").await.unwrap_err();
+    let error = server.client().0.revoke(&"t".into(), "grant_1", "why").await.unwrap_err();
     assert_eq!((error.kind, error.status), (ErrorKind::Transient, Some(500)));
 }
 
@@ -198,7 +198,7 @@ async fn what_is_secret_is_never_shown() {
         let caller = caller();
         let errors = [
             client.exchange_code(&provider, &oauth, &code, &verifier).await.map(drop).unwrap_err(),
-            client.refresh(&provider, &oauth, &refresh, "grant_1").await.map(drop).unwrap_err(),
+            client.refresh(&provider, &oauth, &refresh, "grant_1", "why").await.map(drop).unwrap_err(),
             client.gmail(&caller).labels().await.map(drop).unwrap_err(),
         ];
         for error in errors {
@@ -243,7 +243,9 @@ async fn each_call_gives_one_receipt() {
         ("gmail.messages.get", Some(404), 0, 20, "refused"),
     ];
     assert_eq!(told, expected);
-    assert!(records.iter().all(|one| one.on_behalf.as_deref() == Some("grant_1") && one.at.as_second() == START));
+    assert!(records.iter().all(|one| one.on_behalf.as_deref() == Some("grant_1")
+        && one.purpose == "live"
+        && one.at.as_second() == START));
 }
 
 #[tokio::test]
@@ -280,8 +282,8 @@ async fn codes_and_tokens_travel_in_forms() {
     let exchanged = client.exchange_code(&provider, &oauth, &"4/c".into(), &"v".into()).await.unwrap();
     assert_eq!(exchanged.scopes, ["https://www.googleapis.com/auth/userinfo.email", "openid"]);
     assert!(exchanged.refresh_token.is_some() && exchanged.id_token.is_none());
-    client.refresh(&provider, &oauth, &"1//r".into(), "grant_1").await.unwrap();
-    client.revoke(&"1//r".into(), "grant_1").await.unwrap();
+    client.refresh(&provider, &oauth, &"1//r".into(), "grant_1", "why").await.unwrap();
+    client.revoke(&"1//r".into(), "grant_1", "why").await.unwrap();
     let expected = [
         ("/token", "client_id=client client_secret=hush-client code=4/c code_verifier=v grant_type=authorization_code"),
         ("/token", "client_id=client client_secret=hush-client grant_type=refresh_token refresh_token=1//r"),
@@ -303,9 +305,9 @@ async fn codes_and_tokens_travel_in_forms() {
 #[tokio::test]
 async fn revoking_what_is_over_is_done() {
     let server = Server::start(|_| json(400, r#"{"error":"invalid_token"}"#)).await;
-    server.client().0.revoke(&"old".into(), "grant_1").await.unwrap();
+    server.client().0.revoke(&"old".into(), "grant_1", "why").await.unwrap();
     let server = Server::start(|_| json(500, r#"{"error":"invalid_token"}"#)).await;
-    let error = server.client().0.revoke(&"old".into(), "grant_1").await.unwrap_err();
+    let error = server.client().0.revoke(&"old".into(), "grant_1", "why").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient);
 }
 

@@ -160,5 +160,5 @@ pub(crate) fn client(endpoints: Endpoints) -> (Client, Report) {
 pub(crate) const TOKEN: &str = "ya29.hush-access";
 
 pub(crate) fn caller() -> Caller {
-    Caller { access_token: TOKEN.into(), on_behalf: "grant_1".to_owned() }
+    Caller { access_token: TOKEN.into(), on_behalf: "grant_1".to_owned(), purpose: "live" }
 }

@@ -32,9 +32,14 @@ pub(super) fn run(arguments: &CallsArguments, output: &mut dyn Write) -> Result<
 }
 
 /// The services in the order of the list, with a heading each.
-const SERVICES: [(Api, &str); 3] = [
+const SERVICES: [(Api, &str); 5] = [
     (Api::SignIn, "Sign-in and grants, at the addresses of [google.endpoints]"),
     (Api::Gmail, "Gmail, with the scope gmail.metadata: no call can read a body or change a message"),
+    (
+        Api::Calendar,
+        "Google Calendar, with the scope calendar.readonly: no call can change an event or read its description",
+    ),
+    (Api::Directory, "The organization's directory, with the scope admin.directory.user.readonly"),
     (Api::PubSub, "Cloud Pub/Sub, in your own project"),
 ];
 
@@ -96,6 +101,8 @@ fn as_json(call: &Call) -> Value {
         "service": match call.api {
             Api::SignIn => "sign-in",
             Api::Gmail => "gmail",
+            Api::Calendar => "calendar",
+            Api::Directory => "directory",
             Api::PubSub => "pubsub",
         },
         "method": call.method,

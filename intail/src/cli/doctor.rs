@@ -258,7 +258,7 @@ async fn known(
     section: &str,
 ) -> Finding {
     let nobody = SecretString::from("1//intail-doctor");
-    match google.refresh(provider, client, &nobody, "doctor").await {
+    match google.refresh(provider, client, &nobody, "doctor", "doctor").await {
         Err(error) if !matches!(error.kind, ErrorKind::GrantDead(_)) => {
             let remedy = remedy(&error, &format!("Correct {section}.client_id and {section}.client_secret."));
             Finding::problem(check, spoken(&error), remedy)

@@ -58,7 +58,7 @@ enum Command {
     Config(config::ConfigArguments),
     /// Brings the database's schema up to date
     Migrate(ConfigFile),
-    /// Lists or adds organizations
+    /// Lists, adds or removes organizations
     Org(org::OrgArguments),
     /// Lists people, or changes what they may do
     People(people::PeopleArguments),

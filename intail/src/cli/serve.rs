@@ -150,7 +150,7 @@ async fn write_receipts(app: &App, shutdown: CancellationToken) {
             () = shutdown.cancelled() => true,
             () = app.clock.sleep(RECEIPTS_EVERY) => false,
         };
-        if let Err(error) = app.receipts.write(&app.store).await {
+        if let Err(error) = app.receipts.write(&app.store, app.clock.now()).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "receipts can't be written yet");
         }
         if ending {

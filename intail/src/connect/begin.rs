@@ -6,7 +6,7 @@ use intail_google::oauth::{AuthorizeRequest, Provider, code_challenge, scope};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::ConnectError;
+use super::{ConnectError, leave};
 use crate::access;
 use crate::app::App;
 use crate::org::approval;
@@ -49,6 +49,9 @@ pub async fn begin(app: &App, person: &Person, browser_hash: &str, options: Opti
     let since = now.saturating_sub(FLOOD_WINDOW).unwrap_or(now);
     if attempts::count_since(&mut tx, &person.id, since).await? >= ATTEMPTS_MAX {
         return Err(ConnectError::TooMany);
+    }
+    if leave::is_leaving(&mut tx, &person.id).await? {
+        return Err(ConnectError::StillLeaving);
     }
     let organization = &person.organization_id;
     if attempts::count_of_organization_since(&mut tx, organization, since).await? >= ORGANIZATION_ATTEMPTS_MAX {

@@ -6,7 +6,7 @@ use crate::id::PersonId;
 use crate::store::coverage::Coverage;
 use crate::store::grants::{self, Grant};
 use crate::store::mailboxes::{self, Mailbox, MailboxState};
-use crate::store::{StoreError, Tx, attempts, coverage, debts, fills, messages};
+use crate::store::{StoreError, Tx, attempts, coverage, debts, exclusions, fills, messages};
 
 /// A permission that Intail asks for beyond knowing who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,8 @@ pub struct Connection {
     pub push: Push,
     /// Messages that are stored.
     pub stored: i64,
+    /// Messages that the privacy settings leave out: counted, not held.
+    pub left_out: i64,
     /// Messages that are known of and not fetched yet.
     pub waiting: i64,
     /// Items that failed and are retried.
@@ -130,8 +132,13 @@ const ABANDONED_AFTER: SignedDuration = SignedDuration::from_secs(3);
 const ABANDONED_UNTIL: SignedDuration = SignedDuration::from_hours(24);
 
 impl Connection {
-    /// Everything that Google shows is here: no pass runs, nothing waits, nothing is owed, and the last audit found no
-    /// difference.
+    /// Messages that nothing is to be done about any more: stored, or left out.
+    pub fn settled(&self) -> i64 {
+        self.stored + self.left_out
+    }
+
+    /// Everything that Google shows, and the privacy settings let in, is here: no pass runs, nothing waits, nothing is
+    /// owed, and the last audit found no difference.
     pub fn is_complete(&self) -> bool {
         let is_live = self.mailbox.as_ref().is_some_and(|it| it.state == MailboxState::Live) && self.reads_mail();
         is_live && self.waiting == 0 && self.debts == 0 && self.coverage.misses == 0
@@ -162,10 +169,11 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
     let (granted, missing): (Vec<Permission>, Vec<Permission>) =
         Permission::ALL.into_iter().partition(|it| it.is_in(&grant.scopes));
     let reads_mail = grant.state.works() && granted.contains(&Permission::Mail);
-    let (mut stored, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, None);
+    let (mut stored, mut left_out, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, 0, None);
     let mut proved = Coverage::default();
     if let Some(mailbox) = &mailbox {
         stored = messages::count(tx, &mailbox.id).await?;
+        left_out = exclusions::count(tx, &mailbox.id).await?.all;
         waiting = fills::count(tx, &mailbox.id).await?;
         (owed, next_debt_at) = debts::outlook(tx, &mailbox.id).await?;
         proved = coverage::of_mailbox(tx, &mailbox.id).await?;
@@ -185,6 +193,7 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         missing,
         push,
         stored,
+        left_out,
         waiting,
         debts: owed,
         next_debt_at,

@@ -8,12 +8,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ConnectError, Permission};
+use super::{ConnectError, Permission, leave};
 use crate::access;
 use crate::app::App;
 use crate::id::{GrantId, MailboxId};
 use crate::org::approval::{self, Way};
 use crate::org::audit::{self, Actor, Entry, Origin};
+use crate::org::receipts::purpose;
 use crate::seal::hash_token;
 use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
@@ -270,6 +271,10 @@ async fn keep(
         true => ConnectError::AccountTaken { came: grant.email.clone() },
         false => ConnectError::Store(error),
     })?;
+    // Asked once the grant's row is held: a leaving that begins now finds this grant, and one that began is seen.
+    if leave::is_leaving(&mut tx, &person.id).await? {
+        return Err(ConnectError::StillLeaving);
+    }
     if !missing.contains(&Permission::Mail) {
         let mailbox = match mailboxes::by_person(&mut tx, &person.id).await? {
             Some(mailbox) => {
@@ -322,7 +327,7 @@ async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> R
 /// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.
 async fn revoke_unkept(app: &App, tokens: &Tokens) {
     let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
-    if let Err(error) = app.google.revoke(token, "unkept").await {
+    if let Err(error) = app.google.revoke(token, "unkept", purpose::LEAVING).await {
         tracing::warn!(%error, "a token that is not kept couldn't be revoked");
     }
 }

@@ -1,7 +1,7 @@
 //! Connecting a person's Google Workspace account. The story, in the order of its files: `begin` sends the person to
 //! Google with an attempt that works once; `finish` takes the callback, checks who came back and what they permitted,
 //! and leaves a mailbox that is due; `connection` says, from evidence, how things stand; `leave` stops the pushes,
-//! revokes and erases. The engine in `sync/` is never called from here: it finds the due row.
+//! revokes, erases and issues a receipt. The engine in `sync/` is never called from here: it finds the due row.
 
 mod ask;
 mod begin;
@@ -13,7 +13,7 @@ pub use ask::wait_for_approval;
 pub use begin::{ORGANIZATION_ATTEMPTS_MAX, Options, begin};
 pub use connection::{Connection, Missing, Permission, Push, abandoned, connection};
 pub use finish::{Callback, Connected, finish};
-pub use leave::{Left, leave, resume_leaving};
+pub use leave::{Left, Wish, document, leave, let_go, remove_organization, resume_leaving};
 
 use crate::store::StoreError;
 
@@ -79,6 +79,9 @@ pub enum ConnectError {
     /// Too many attempts in a short time.
     #[error("too many attempts in a short time")]
     TooMany,
+    /// What was copied before is still being erased.
+    #[error("the erasure that was begun isn't finished")]
+    StillLeaving,
     /// Too many attempts of one organization in a short time.
     #[error("too many attempts of one organization in a short time")]
     OrganizationBusy,
@@ -122,6 +125,7 @@ impl ConnectError {
             Self::NothingGranted => "nothing_granted",
             Self::NoRefreshToken => "no_refresh_token",
             Self::TooMany => "too_many",
+            Self::StillLeaving => "still_leaving",
             Self::OrganizationBusy => "organization_busy",
             Self::NotConnected => "not_connected",
             Self::Operator(_) => "operator",

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::config::SIGNIN_CALLBACK;
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::joining::{Joined, Vouched, join};
+use crate::org::names;
 use crate::seal::{SealError, hash_token};
 use crate::store::StoreError;
 use crate::store::attempts::{self, Attempt, Purpose};
@@ -24,8 +25,8 @@ use crate::store::people::Person;
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// Ended attempts are remembered this long, so that a replay gets its own sentence.
 const ATTEMPT_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Names longer than this are cut: they are the issuer's text.
-const NAME_LENGTH_MAX: usize = 120;
+/// Domains in which nobody but Google gives out addresses: there it vouches for an address alone.
+const GOOGLES_OWN_DOMAINS: [&str; 2] = ["gmail.com", "googlemail.com"];
 
 /// What the callback's address carries. Everything else in it is ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -85,6 +86,12 @@ pub enum SignInError {
         /// The domain.
         domain: String,
     },
+    /// The organization lets in whom it invites, and hasn't invited this person.
+    #[error("the organization of {domain} hasn't invited the person")]
+    NotInvited {
+        /// The domain.
+        domain: String,
+    },
     /// The sign-in client is wrong: the operator must mend it.
     #[error("the sign-in client is refused: {0}")]
     Operator(String),
@@ -115,6 +122,7 @@ impl SignInError {
             Self::Denied => "denied",
             Self::NotVerified => "not_verified",
             Self::UnknownOrganization { .. } => "unknown_organization",
+            Self::NotInvited { .. } => "not_invited",
             Self::Operator(_) => "operator",
             Self::IssuerTrouble(_) => "issuer_trouble",
             Self::Unexpected(_) => "unexpected",
@@ -235,23 +243,33 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
     tx.commit().await?;
     match joined {
         Joined::Person(person) => Ok(SignedIn { person, return_to: attempt.return_to.clone() }),
-        Joined::UnknownOrganization => Err(SignInError::UnknownOrganization { domain: who.domain }),
+        Joined::UnknownOrganization => Err(SignInError::UnknownOrganization { domain: shown_domain(&who) }),
+        Joined::NotInvited => Err(SignInError::NotInvited { domain: shown_domain(&who) }),
     }
 }
 
 /// Whom the issuer vouches for. Google vouches for a domain in `hd` only; an address at Google proves nothing about its
-/// domain. Another issuer was chosen by the operator, who so trusts it for the domains of the addresses it has
-/// verified.
+/// domain, unless the domain is Google's own. Another issuer was chosen by the operator, who so trusts it for the
+/// domains of the addresses it has verified.
 fn vouched(app: &App, provider: &Provider, claims: IdClaims) -> Result<Vouched, SignInError> {
-    let email = claims.email.filter(|_| claims.email_verified).ok_or(SignInError::NotVerified)?;
+    let email = claims.email.filter(|_| claims.email_verified).and_then(|it| names::address(&it));
+    let email = email.ok_or(SignInError::NotVerified)?;
     let is_google = app.config.signin.issuer == app.google.endpoints().issuer;
+    let of_address = names::domain_of(&email).ok_or(SignInError::NotVerified)?;
     let domain = match claims.hd {
-        Some(domain) => domain,
-        None if is_google => return Err(SignInError::NotVerified),
-        None => email.rsplit_once('@').map(|(_, domain)| domain.to_owned()).ok_or(SignInError::NotVerified)?,
+        Some(domain) => Some(names::domain(&domain).ok_or(SignInError::NotVerified)?),
+        None if !is_google => Some(of_address),
+        None if GOOGLES_OWN_DOMAINS.contains(&of_address.as_str()) => None,
+        None => return Err(SignInError::NotVerified),
     };
-    let name = claims.name.unwrap_or_else(|| email.clone()).chars().take(NAME_LENGTH_MAX).collect();
-    Ok(Vouched { issuer: provider.issuer.clone(), subject: claims.sub, email, name, domain: domain.to_lowercase() })
+    let name = names::name(claims.name.as_deref().unwrap_or_default());
+    let name = if name.is_empty() { email.clone() } else { name };
+    Ok(Vouched { issuer: provider.issuer.clone(), subject: claims.sub, email, name, domain })
+}
+
+/// The domain that a refusal names.
+fn shown_domain(who: &Vouched) -> String {
+    who.domain.clone().or_else(|| names::domain_of(&who.email)).unwrap_or_default()
 }
 
 fn client(app: &App) -> OAuthClient {

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, args};
+use super::leavings::CallSums;
+use super::sql::{Columns, Tx, args, places};
 use crate::id::{GrantId, OrganizationId};
 
 /// What was asked of Google for one grant on one day by one kind of call.
@@ -37,20 +38,30 @@ fn call_count(row: &dyn Columns) -> Result<CallCount, StoreError> {
     })
 }
 
-/// Adds to a count.
+/// Values of one row.
+const ROW_VALUES: usize = 9;
+
+/// Adds to a grant's counts. No two of them may be of the same day, call and outcome.
 pub async fn add(
     tx: &mut Tx,
     organization: &OrganizationId,
     grant: &GrantId,
-    count: &CallCount,
+    counts: &[CallCount],
 ) -> Result<(), StoreError> {
-    tx.run(
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
         "INSERT INTO call_counts (organization_id, grant_id, day, call, outcome, calls, units, bytes, last_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         VALUES {}
          ON CONFLICT (grant_id, day, call, outcome) DO UPDATE SET calls = call_counts.calls + excluded.calls,
              units = call_counts.units + excluded.units, bytes = call_counts.bytes + excluded.bytes,
              last_at = excluded.last_at",
-        args![
+        places(counts.len(), ROW_VALUES)
+    );
+    let mut values = Vec::with_capacity(counts.len() * ROW_VALUES);
+    for count in counts {
+        values.extend(args![
             organization,
             grant,
             &count.day,
@@ -60,9 +71,9 @@ pub async fn add(
             count.units,
             count.bytes,
             count.last_at
-        ],
-    )
-    .await?;
+        ]);
+    }
+    tx.run_built(sql, values).await?;
     Ok(())
 }
 
@@ -76,7 +87,30 @@ pub async fn of_grant(tx: &mut Tx, grant: &GrantId, limit: i64) -> Result<Vec<Ca
     .await
 }
 
-/// Deletes the counts of a grant whose person left.
-pub async fn erase(tx: &mut Tx, grant: &GrantId) -> Result<u64, StoreError> {
-    tx.run("DELETE FROM call_counts WHERE grant_id = $1", args![grant]).await
+/// The sums of a grant: calls, units, bytes, and the first and the last day.
+pub async fn sums(tx: &mut Tx, grant: &GrantId) -> Result<CallSums, StoreError> {
+    let sums = tx
+        .one(
+            "SELECT CAST(COALESCE(SUM(calls), 0) AS BIGINT) AS calls, CAST(COALESCE(SUM(units), 0) AS BIGINT) AS units,
+                 CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, MIN(day) AS first_day, MAX(day) AS last_day
+             FROM call_counts WHERE grant_id = $1",
+            args![grant],
+            |row| {
+                Ok(CallSums {
+                    calls: row.int("calls")?,
+                    units: row.int("units")?,
+                    bytes: row.int("bytes")?,
+                    first_day: row.text_or_null("first_day")?,
+                    last_day: row.text_or_null("last_day")?,
+                    ..CallSums::default()
+                })
+            },
+        )
+        .await?;
+    Ok(sums.unwrap_or_default())
+}
+
+/// Deletes a grant's counts of the days before `day`.
+pub async fn forget(tx: &mut Tx, grant: &GrantId, day: &str) -> Result<u64, StoreError> {
+    tx.run("DELETE FROM call_counts WHERE grant_id = $1 AND day < $2", args![grant, day]).await
 }

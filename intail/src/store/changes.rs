@@ -134,6 +134,24 @@ pub async fn newest_of_person(
     tx.all_built(sql, args![person, before, limit], change).await
 }
 
+/// Takes the labels out of what the feed told of messages that may not be kept; that there was something, and that it
+/// has gone, stays. A reader who folds the feed ends with the same.
+pub async fn hush(tx: &mut Tx, of: Of<'_>, message_ids: &[String]) -> Result<(), StoreError> {
+    for chunk in message_ids.chunks(ROWS_MAX) {
+        let places: Vec<String> = (3..chunk.len() + 3).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "UPDATE changes SET data = '{{}}'
+             WHERE person_id = $1 AND mailbox_id = $2 AND kind IN ('message.added', 'message.changed')
+                 AND subject_id IN ({})",
+            places.join(",")
+        );
+        let mut values = args![of.person, of.mailbox];
+        values.extend(chunk.iter().map(Value::from));
+        tx.run_built(sql, values).await?;
+    }
+    Ok(())
+}
+
 /// The last number that an organization's feed has given.
 pub async fn last_seq(tx: &mut Tx, organization: &OrganizationId) -> Result<i64, StoreError> {
     let last = tx

@@ -19,7 +19,7 @@ pub struct Coverage {
     pub audited_at: Option<Timestamp>,
     /// Google's history id at that time.
     pub history_id: Option<HistoryId>,
-    /// Messages that Google counted when it was last asked, without drafts.
+    /// Messages that Google counted when it was last asked, without drafts and those that are left out.
     pub google_count: Option<i64>,
     /// Messages that were held at the same time.
     pub held_count: Option<i64>,

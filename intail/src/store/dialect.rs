@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, Row as _, SqliteConnection, SqlitePool};
 
 use super::sql::On;
 use super::{StoreError, migrator};
@@ -16,6 +16,9 @@ const SQLITE_READERS_MAX: u32 = 4;
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 /// How long a transaction may wait for its turn before it is an error that is retried.
 const BUSY_MS_MAX: u64 = 10_000;
+
+/// How long readers are waited for when the log is emptied.
+const SCRUB_MS_MAX: u64 = 250;
 
 /// The open database.
 #[derive(Clone, Debug)]
@@ -93,6 +96,22 @@ impl Db {
         })
     }
 
+    /// Empties the log in which SQLite keeps pages as they were, so that what was erased is in no file any more. Answers
+    /// whether it could: somebody may be reading. PostgreSQL looks after its own files.
+    pub(super) async fn scrub(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite { writer, .. } => {
+                let mut writer = writer.acquire().await?;
+                // Whoever wants to write waits meanwhile: not for as long as for a turn.
+                busy_timeout(&mut writer, SCRUB_MS_MAX).await?;
+                let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writer).await;
+                busy_timeout(&mut writer, BUSY_MS_MAX).await?;
+                Ok(row?.try_get::<i64, _>(0)? == 0)
+            }
+            Self::Postgres(_) => Ok(true),
+        }
+    }
+
     /// Closes every connection, so that the files are whole and may be copied or deleted.
     pub(super) async fn close(&self) {
         match self {
@@ -103,4 +122,9 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+async fn busy_timeout(connection: &mut SqliteConnection, ms: u64) -> Result<(), StoreError> {
+    sqlx::query(AssertSqlSafe(format!("PRAGMA busy_timeout = {ms}"))).execute(connection).await?;
+    Ok(())
 }

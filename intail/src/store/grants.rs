@@ -201,21 +201,10 @@ pub async fn set_scopes(tx: &mut Tx, id: &GrantId, scopes: &[String]) -> Result<
     Ok(())
 }
 
-/// Grants whose erasure isn't finished; `limit` bounds it.
-pub async fn leaving(tx: &mut Tx, limit: i64) -> Result<Vec<Grant>, StoreError> {
-    tx.all("SELECT * FROM grants WHERE state = 'left' ORDER BY state_since LIMIT $1", args![limit], grant).await
-}
-
 /// The grants of an organization, in order of id; `limit` bounds it.
 pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Result<Vec<Grant>, StoreError> {
     tx.all("SELECT * FROM grants WHERE organization_id = $1 ORDER BY id LIMIT $2", args![organization, limit], grant)
         .await
-}
-
-/// Deletes a grant: the last row of a person who left.
-pub async fn delete(tx: &mut Tx, id: &GrantId) -> Result<(), StoreError> {
-    tx.run("DELETE FROM grants WHERE id = $1", args![id]).await?;
-    Ok(())
 }
 
 /// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Those

@@ -15,6 +15,8 @@ pub struct Lease {
     pub mailbox_id: MailboxId,
     /// The number that fences out earlier holders.
     pub number: i64,
+    /// Whether the run before broke off: its lease was never given back.
+    pub after_a_break: bool,
 }
 
 /// Which mailboxes are claimed.
@@ -45,7 +47,9 @@ pub async fn claim(
         args![owner, now, until, limit, wanted == Wanted::Due],
         |row| {
             let mailbox = mailbox(row)?;
-            let lease = Lease { mailbox_id: mailbox.id.clone(), number: row.int("lease_number")? };
+            let number = row.int("lease_number")?;
+            let after_a_break = row.int("released_number")? != number - 1;
+            let lease = Lease { mailbox_id: mailbox.id.clone(), number, after_a_break };
             Ok((mailbox, lease))
         },
     )
@@ -77,6 +81,7 @@ pub async fn release(
     let released = tx
         .run(
             "UPDATE mailboxes SET lease_owner = NULL, lease_until = NULL, spent_units = $5, spent_at = $4,
+                 released_number = lease_number,
                  due_at = CASE WHEN dirty THEN $4 ELSE $3 END
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![&lease.mailbox_id, lease.number, next, now, spent],

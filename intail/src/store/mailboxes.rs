@@ -67,6 +67,11 @@ pub struct Mailbox {
     pub filled_units: i64,
     /// See [`Mailbox::filled_units`].
     pub filling_since: Option<Timestamp>,
+    /// What was received before this isn't copied, by the organization's policy when the mailbox was first read
+    /// (milliseconds since 1970); none where everything is.
+    pub copied_from_ms: Option<i64>,
+    /// When its newest page is listed once more after a pass.
+    pub relist_at: Option<Timestamp>,
     /// Whether every page of the present pass was listed.
     pub listing_done: bool,
     /// The number of the present pass over the whole mailbox: 1 is the backfill, each reconcile is one more.
@@ -147,6 +152,8 @@ impl Mailbox {
             spent_at: None,
             filled_units: 0,
             filling_since: None,
+            copied_from_ms: None,
+            relist_at: None,
             listing_done: false,
             listing_pass: 1,
             pinned: None,
@@ -200,6 +207,8 @@ pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         spent_at: row.at_or_null("spent_at")?,
         filled_units: row.int("filled_units")?,
         filling_since: row.at_or_null("filling_since")?,
+        copied_from_ms: row.int_or_null("copied_from_ms")?,
+        relist_at: row.at_or_null("relist_at")?,
         listing_done: row.boolean("listing_done")?,
         listing_pass: row.int("listing_pass")?,
         pinned: row.parsed_or_null("pinned")?,
@@ -309,6 +318,20 @@ pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
     .await
 }
 
+/// Says that a person's mailbox is due now without asking Google anything: what may be kept of it has changed.
+pub async fn due_of_person(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Result<u64, StoreError> {
+    tx.run("UPDATE mailboxes SET dirty = TRUE, due_at = $2 WHERE person_id = $1", args![person, now]).await
+}
+
+/// The same for everybody's of an organization.
+pub async fn due_of_organization(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    tx.run("UPDATE mailboxes SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now]).await
+}
+
 /// How many mailboxes are being backfilled or compared.
 pub async fn filling(tx: &mut Tx) -> Result<i64, StoreError> {
     let count =
@@ -362,7 +385,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  watch_problem = $12, listing_page = $13, listing_done = $14, listing_pass = $15, pinned = $16,
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
                  watch_set_at = $22, notices_read = $23, listing_label = $24,
-                 filled_units = $25, filling_since = $26
+                 filled_units = $25, filling_since = $26, copied_from_ms = $27,
+                 relist_at = $28
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -390,34 +414,11 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.notices_read,
                 mailbox.listing_label.as_deref(),
                 mailbox.filled_units,
-                mailbox.filling_since
+                mailbox.filling_since,
+                mailbox.copied_from_ms,
+                mailbox.relist_at
             ],
         )
         .await?;
     if written == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
-}
-
-/// Deletes everything that was copied for a mailbox, and the mailbox; answers how many rows went, for the receipt.
-pub async fn erase(tx: &mut Tx, id: &MailboxId) -> Result<u64, StoreError> {
-    // The lease first: an engine that is about to commit waits here, and then finds that it has lost it.
-    tx.run(
-        "UPDATE mailboxes SET lease_number = lease_number + 1, lease_owner = NULL, lease_until = NULL WHERE id = $1",
-        args![id],
-    )
-    .await?;
-    let mut rows = 0;
-    for statement in [
-        "DELETE FROM message_labels WHERE mailbox_id = $1",
-        "DELETE FROM messages WHERE mailbox_id = $1",
-        "DELETE FROM fills WHERE mailbox_id = $1",
-        "DELETE FROM sightings WHERE mailbox_id = $1",
-        "DELETE FROM debts WHERE mailbox_id = $1",
-        "DELETE FROM coverage WHERE mailbox_id = $1",
-        "DELETE FROM labels WHERE mailbox_id = $1",
-        "DELETE FROM changes WHERE mailbox_id = $1",
-        "DELETE FROM mailboxes WHERE id = $1",
-    ] {
-        rows += tx.run(statement, args![id]).await?;
-    }
-    Ok(rows)
 }

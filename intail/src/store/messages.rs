@@ -1,6 +1,9 @@
 //! Messages as Google shows them under the metadata scope: headers, labels, dates, sizes. There is no place for a body.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::sql::{Columns, Tx, Value, args};
@@ -24,14 +27,50 @@ pub struct Message {
     pub history_id: HistoryId,
     /// Its labels' ids, in order.
     pub labels: Vec<String>,
-    /// The subject, decoded; empty when there is none.
+    /// The subject, decoded; empty when there is none. See [`Message::subject_form`].
     pub subject: String,
+    /// What `subject` holds: the subject itself, a tag in its place, or nothing.
+    pub subject_form: SubjectForm,
     /// The sender's name, decoded; empty when there is none.
     pub sender_name: String,
     /// The sender's address; empty when there is none.
     pub sender_address: String,
     /// The other headers that Intail asks for, decoded and bounded: name in lower case → values in order.
     pub headers: BTreeMap<String, Vec<String>>,
+}
+
+/// How a subject is kept, the strictest last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectForm {
+    /// As it is.
+    #[default]
+    Plain,
+    /// As a tag: equal subjects have equal tags, and nobody reads the subject from it.
+    Hashed,
+    /// Not at all.
+    Dropped,
+}
+
+impl SubjectForm {
+    /// All of them, the strictest last.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Hashed, Self::Dropped];
+
+    /// The column's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Hashed => "hashed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl FromStr for SubjectForm {
+    type Err = ();
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|it| it.word() == word).ok_or(())
+    }
 }
 
 pub(super) fn message(row: &dyn Columns) -> Result<Message, StoreError> {
@@ -43,6 +82,7 @@ pub(super) fn message(row: &dyn Columns) -> Result<Message, StoreError> {
         history_id: row.parsed("history_id")?,
         labels: json(row, "labels")?,
         subject: row.text("subject")?,
+        subject_form: row.parsed("subject_form")?,
         sender_name: row.text("sender_name")?,
         sender_address: row.text("sender_address")?,
         headers: json(row, "headers")?,
@@ -87,13 +127,13 @@ pub async fn put(
 ) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO messages (organization_id, mailbox_id, message_id, thread_id, received_ms, size_bytes, history_id,
-             labels, subject, sender_name, sender_address, headers, listing_pass)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             labels, subject, sender_name, sender_address, headers, listing_pass, subject_form)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (mailbox_id, message_id) DO UPDATE SET thread_id = excluded.thread_id,
              received_ms = excluded.received_ms, size_bytes = excluded.size_bytes, history_id = excluded.history_id,
              labels = excluded.labels, subject = excluded.subject, sender_name = excluded.sender_name,
              sender_address = excluded.sender_address, headers = excluded.headers,
-             listing_pass = excluded.listing_pass",
+             listing_pass = excluded.listing_pass, subject_form = excluded.subject_form",
         args![
             organization,
             mailbox,
@@ -107,7 +147,8 @@ pub async fn put(
             &message.sender_name,
             &message.sender_address,
             to_json(&message.headers),
-            pass
+            pass,
+            message.subject_form.word()
         ],
     )
     .await?;
@@ -129,6 +170,22 @@ pub async fn put(
         )
         .await?;
     }
+    Ok(())
+}
+
+/// Puts a tag, or nothing, in the place of a stored subject.
+pub async fn set_subject(
+    tx: &mut Tx,
+    mailbox: &MailboxId,
+    id: &str,
+    subject: &str,
+    form: SubjectForm,
+) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE messages SET subject = $3, subject_form = $4 WHERE mailbox_id = $1 AND message_id = $2",
+        args![mailbox, id, subject, form.word()],
+    )
+    .await?;
     Ok(())
 }
 
@@ -170,6 +227,30 @@ pub async fn unseen(tx: &mut Tx, mailbox: &MailboxId, pass: i64, limit: i64) -> 
         message,
     )
     .await
+}
+
+/// Messages in order of their ids, from behind this one. `limit` bounds it.
+pub async fn after_id(tx: &mut Tx, mailbox: &MailboxId, id: &str, limit: i64) -> Result<Vec<Message>, StoreError> {
+    tx.all(
+        "SELECT * FROM messages WHERE mailbox_id = $1 AND message_id > $2 ORDER BY message_id LIMIT $3",
+        args![mailbox, id, limit],
+        message,
+    )
+    .await
+}
+
+/// How many messages don't hold their subject, by what they hold in its place.
+pub async fn count_hidden(tx: &mut Tx, mailbox: &MailboxId) -> Result<(i64, i64), StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(CASE WHEN subject_form = 'hashed' THEN 1 END) AS hashed,
+                 COUNT(CASE WHEN subject_form = 'dropped' THEN 1 END) AS dropped
+             FROM messages WHERE mailbox_id = $1",
+            args![mailbox],
+            |row| Ok((row.int("hashed")?, row.int("dropped")?)),
+        )
+        .await?;
+    Ok(count.unwrap_or((0, 0)))
 }
 
 /// How many messages are stored.

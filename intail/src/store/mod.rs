@@ -10,23 +10,33 @@ pub mod changes;
 pub mod coverage;
 pub mod debts;
 mod dialect;
+pub mod erasure;
+pub mod exclusions;
 pub mod fills;
 pub mod gate;
 pub mod gauges;
 pub mod grants;
 pub mod heartbeat;
+pub mod invitations;
 pub mod key_proofs;
 pub mod labels;
 pub mod leases;
+pub mod leaving_receipts;
+pub mod leavings;
 pub mod mailboxes;
 pub mod messages;
 pub mod operator_faults;
 pub mod organizations;
 pub mod people;
+pub mod privacy;
 pub mod quota;
+pub mod receipts;
 pub mod sessions;
 pub mod sightings;
+pub mod sign_in_links;
+pub mod signing_keys;
 pub(crate) mod sql;
+pub mod turns;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -47,7 +57,10 @@ const STEPS: &[(i64, &str, &str)] = &[
     (7, "heartbeat", include_str!("../../migrations/0007_heartbeat.sql")),
     (9, "sightings", include_str!("../../migrations/0009_sightings.sql")),
     (10, "organization", include_str!("../../migrations/0010_organization.sql")),
+    (11, "receipts", include_str!("../../migrations/0011_receipts.sql")),
     (12, "concierge", include_str!("../../migrations/0012_concierge.sql")),
+    (13, "privacy", include_str!("../../migrations/0013_privacy.sql")),
+    (14, "passes", include_str!("../../migrations/0014_passes.sql")),
 ];
 
 fn migrator() -> Migrator {
@@ -91,6 +104,11 @@ impl Store {
 
     fn ending(&self, writes: bool) -> Option<Ending> {
         self.gate.clone().map(|gate| Ending { gate, writes })
+    }
+
+    /// Takes what was erased out of the files, too, as far as Intail can; answers whether nobody stood in the way.
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        self.db.scrub().await
     }
 
     /// Closes every connection.

@@ -97,6 +97,47 @@ pub async fn add_domain(tx: &mut Tx, id: &OrganizationId, domain: &str) -> Resul
     Ok(())
 }
 
+/// Changes what people call an organization.
+pub async fn rename(tx: &mut Tx, id: &OrganizationId, name: &str) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET name = $2 WHERE id = $1", args![id, name]).await?;
+    Ok(())
+}
+
+/// Takes a domain from an organization; answers whether it was theirs.
+pub async fn remove_domain(tx: &mut Tx, id: &OrganizationId, domain: &str) -> Result<bool, StoreError> {
+    let removed = tx
+        .run("DELETE FROM organization_domains WHERE organization_id = $1 AND domain = $2", args![id, domain])
+        .await?;
+    Ok(removed == 1)
+}
+
+/// Changes who may join, and how long the audit log is kept.
+pub async fn set_policy(
+    tx: &mut Tx,
+    id: &OrganizationId,
+    domain_joining: bool,
+    audit_kept_days: i64,
+) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE organizations SET domain_joining = $2, audit_kept_days = $3 WHERE id = $1",
+        args![id, domain_joining, audit_kept_days],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Holds an organization until the commit: what is counted of it from here on stays as it is. One transaction at a time
+/// may decide who its administrators are.
+pub async fn hold(tx: &mut Tx, id: &OrganizationId) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET name = name WHERE id = $1", args![id]).await?;
+    Ok(())
+}
+
+/// Takes every domain from an organization; answers how many there were.
+pub async fn drop_domains(tx: &mut Tx, id: &OrganizationId) -> Result<u64, StoreError> {
+    tx.run("DELETE FROM organization_domains WHERE organization_id = $1", args![id]).await
+}
+
 /// The organization with this id.
 pub async fn by_id(tx: &mut Tx, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
     tx.one("SELECT * FROM organizations WHERE id = $1", args![id], organization).await

@@ -27,6 +27,13 @@ pub struct Person {
     pub role: Role,
 }
 
+impl Person {
+    /// Whether they read everything about the system.
+    pub fn oversees(&self) -> bool {
+        matches!(self.role, Role::Administrator | Role::Auditor)
+    }
+}
+
 /// What a person may do in their organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -39,6 +46,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Member, Self::Auditor, Self::Administrator];
+
     /// The column's word.
     pub fn word(self) -> &'static str {
         match self {
@@ -68,11 +78,16 @@ pub(super) fn person(row: &dyn Columns) -> Result<Person, StoreError> {
     })
 }
 
+/// Name and address as a search compares them.
+fn folded(name: &str, email: &str) -> String {
+    format!("{name} {email}").to_lowercase()
+}
+
 /// Adds a person.
 pub async fn create(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<(), StoreError> {
     tx.run(
-        "INSERT INTO people (id, organization_id, issuer, subject, email, name, role, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO people (id, organization_id, issuer, subject, email, name, role, created_at, folded)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         args![
             &person.id,
             &person.organization_id,
@@ -81,7 +96,8 @@ pub async fn create(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<(), 
             &person.email,
             &person.name,
             person.role.word(),
-            now
+            now,
+            folded(&person.name, &person.email)
         ],
     )
     .await?;
@@ -100,8 +116,11 @@ pub async fn by_id(tx: &mut Tx, id: &PersonId) -> Result<Option<Person>, StoreEr
 
 /// Records a sign-in and what the issuer now says of the person.
 pub async fn signed_in(tx: &mut Tx, id: &PersonId, email: &str, name: &str, now: Timestamp) -> Result<(), StoreError> {
-    tx.run("UPDATE people SET email = $2, name = $3, signed_in_at = $4 WHERE id = $1", args![id, email, name, now])
-        .await?;
+    tx.run(
+        "UPDATE people SET email = $2, name = $3, signed_in_at = $4, folded = $5 WHERE id = $1",
+        args![id, email, name, now, folded(name, email)],
+    )
+    .await?;
     Ok(())
 }
 
@@ -141,4 +160,120 @@ pub async fn list(
         person,
     )
     .await
+}
+
+/// How many administrators an organization has.
+pub async fn administrators(tx: &mut Tx, organization: &OrganizationId) -> Result<i64, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM people WHERE organization_id = $1 AND role = 'administrator'",
+            args![organization],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0))
+}
+
+/// The person whom the operator let in by this address (lower-case) and for whom no issuer has vouched yet.
+pub async fn unvouched(tx: &mut Tx, email: &str) -> Result<Option<Person>, StoreError> {
+    tx.one("SELECT * FROM people WHERE issuer = '' AND LOWER(email) = $1 ORDER BY id LIMIT 1", args![email], person)
+        .await
+}
+
+/// From now on this issuer knows the person by this subject.
+pub async fn vouch(tx: &mut Tx, id: &PersonId, issuer: &str, subject: &str) -> Result<(), StoreError> {
+    tx.run("UPDATE people SET issuer = $2, subject = $3 WHERE id = $1", args![id, issuer, subject]).await?;
+    Ok(())
+}
+
+/// People with this address (lower-case), wherever they belong. `limit` bounds it.
+pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person>, StoreError> {
+    tx.all("SELECT * FROM people WHERE LOWER(email) = $1 ORDER BY id LIMIT $2", args![email, limit], person).await
+}
+
+/// How a person's connection stands, in a word for lists: the grant's state if somebody has to act, else the mailbox's.
+const STANDING: &str = "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
+         WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
+         WHEN m.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail' ELSE m.state END";
+
+/// People with what is known of their connection.
+const CONNECTED: &str = "people p LEFT JOIN grants g ON g.person_id = p.id LEFT JOIN mailboxes m ON m.grant_id = g.id";
+
+/// A person as lists show them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The person.
+    pub person: Person,
+    /// When they were let in.
+    pub created_at: Timestamp,
+    /// When they signed in last.
+    pub signed_in_at: Option<Timestamp>,
+    /// How the connection stands: `not_connected`, `no_mail`, a state of the grant or of the mailbox.
+    pub standing: String,
+    /// Since when the grant is as it is.
+    pub since: Option<Timestamp>,
+}
+
+fn listed(row: &dyn Columns) -> Result<Listed, StoreError> {
+    Ok(Listed {
+        person: person(row)?,
+        created_at: row.at("created_at")?,
+        signed_in_at: row.at_or_null("signed_in_at")?,
+        standing: row.text("standing")?,
+        since: row.at_or_null("since")?,
+    })
+}
+
+/// Whom a search looks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// A part of the name or address, in any case; empty for everybody.
+    pub words: String,
+    /// How the connection stands; empty for all.
+    pub standing: String,
+}
+
+/// The people of an organization who fit, in order of name, after the person `after`. `limit` bounds it.
+pub async fn search(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    search: &Search,
+    after: Option<&PersonId>,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    let words: String = search.words.to_lowercase().chars().flat_map(escaped).collect();
+    let sql = format!(
+        "SELECT p.*, g.state_since AS since, {STANDING} AS standing FROM {CONNECTED}
+         WHERE p.organization_id = $1 AND p.folded LIKE $2 ESCAPE '!' AND ($3 = '' OR {STANDING} = $3)
+             AND ($4 = '' OR (p.folded, p.id) >
+                 (SELECT a.folded, a.id FROM people a WHERE a.id = $4 AND a.organization_id = $1))
+         ORDER BY p.folded, p.id LIMIT $5"
+    );
+    let after = after.map_or("", PersonId::as_str);
+    tx.all_built(sql, args![organization, format!("%{words}%"), &search.standing, after, limit], listed).await
+}
+
+/// A letter as LIKE takes it for itself.
+fn escaped(letter: char) -> impl Iterator<Item = char> {
+    let mark = ['%', '_', '!'].contains(&letter).then_some('!');
+    mark.into_iter().chain([letter])
+}
+
+/// A person of an organization, with how their connection stands.
+pub async fn one(tx: &mut Tx, organization: &OrganizationId, id: &PersonId) -> Result<Option<Listed>, StoreError> {
+    let sql = format!(
+        "SELECT p.*, g.state_since AS since, {STANDING} AS standing FROM {CONNECTED}
+         WHERE p.organization_id = $1 AND p.id = $2"
+    );
+    Ok(tx.all_built(sql, args![organization, id], listed).await?.pop())
+}
+
+/// How many people of an organization stand how.
+pub async fn count_by_standing(tx: &mut Tx, organization: &OrganizationId) -> Result<Vec<(String, i64)>, StoreError> {
+    let sql = format!(
+        "SELECT standing, COUNT(*) AS n FROM
+             (SELECT {STANDING} AS standing FROM {CONNECTED} WHERE p.organization_id = $1) s
+         GROUP BY standing ORDER BY standing"
+    );
+    tx.all_built(sql, args![organization], |row| Ok((row.text("standing")?, row.int("n")?))).await
 }

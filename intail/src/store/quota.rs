@@ -1,5 +1,5 @@
-//! The project's quota as all processes share it: who takes part, what was spent on each day, and until when Google
-//! wants no more questions.
+//! The project's quota as all processes share it: who takes part, what was spent on each day, until when Google wants no
+//! more questions, and how much of it all an organization leaves to backfill.
 
 use jiff::Timestamp;
 
@@ -105,5 +105,25 @@ pub async fn set_backfill_day_percent(
     percent: i64,
 ) -> Result<(), StoreError> {
     tx.run("UPDATE organizations SET backfill_day_percent = $2 WHERE id = $1", args![organization, percent]).await?;
+    Ok(())
+}
+
+/// How many days before a person connects their mail is copied from; none copies everything.
+pub async fn backfill_days(tx: &mut Tx, organization: &OrganizationId) -> Result<Option<i64>, StoreError> {
+    let days = tx
+        .one("SELECT backfill_days FROM organizations WHERE id = $1", args![organization], |row| {
+            row.int_or_null("backfill_days")
+        })
+        .await?;
+    Ok(days.flatten())
+}
+
+/// Sets it, for those who connect from now on.
+pub async fn set_backfill_days(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    days: Option<i64>,
+) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET backfill_days = $2 WHERE id = $1", args![organization, days]).await?;
     Ok(())
 }

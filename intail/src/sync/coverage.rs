@@ -9,11 +9,12 @@ use jiff::Timestamp;
 
 use super::budget::Class;
 use super::mail::{DRAFT, Run};
+use super::privacy::ASIDE;
 use super::worker::{Done, StepError};
 use crate::id::HistoryId;
 use crate::store::coverage::{self, Coverage};
 use crate::store::mailboxes::MailboxState;
-use crate::store::messages;
+use crate::store::{exclusions, messages};
 
 /// How long after activity: later than the probe, so that what Google drops or delays is read first.
 pub(super) const AUDIT_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -23,16 +24,13 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 const MISSES_MAX: i64 = 2;
 /// The least time between two repairs of a mailbox: what a pass over everything doesn't mend, another one won't.
 const REPAIR_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// Gmail's labels whose messages its count may leave out: the reference doesn't say.
-const ASIDE: [&str; 2] = ["SPAM", "TRASH"];
-
 /// What was counted at the same time.
 struct Counts {
-    /// At Google, without drafts.
+    /// At Google, without drafts and without what the privacy settings leave out.
     counted: i64,
     /// Here.
     held: i64,
-    /// Here, in the spam or the trash.
+    /// Here or left out, in the spam or the trash.
     aside: i64,
 }
 
@@ -74,6 +72,15 @@ fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverag
 impl Run<'_> {
     /// Counts at Google and here, twice at Google, so that a change in between is noticed.
     pub(super) async fn audit(&mut self) -> Result<Done, StepError> {
+        if self.mailbox.copied_from_ms.is_some() {
+            // Google's counts say nothing about a part of a mailbox.
+            let mut tx = self.write().await?;
+            let known = coverage::of_mailbox(&mut tx, &self.mailbox.id).await?;
+            let known = Coverage { due_at: None, ..known };
+            coverage::put(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &known).await?;
+            self.commit(tx, &[]).await?;
+            return Ok(Done::Step);
+        }
         let units = 2 * self.price("gmail.getProfile") + self.price("gmail.labels.get");
         if let Err(until) = self.take(units, Class::Backfill) {
             return Ok(Done::Wait(until));
@@ -95,7 +102,9 @@ impl Run<'_> {
         let known = coverage::of_mailbox(&mut tx, &self.mailbox.id).await?;
         let held = messages::count(&mut tx, &self.mailbox.id).await?;
         let aside = messages::count_labelled(&mut tx, &self.mailbox.id, &ASIDE).await?;
-        let counted = i64::try_from(before.messages_total.saturating_sub(drafts)).unwrap_or(i64::MAX);
+        let left_out = exclusions::count(&mut tx, &self.mailbox.id).await?;
+        let aside = aside + left_out.aside;
+        let counted = i64::try_from(before.messages_total.saturating_sub(drafts)).unwrap_or(i64::MAX) - left_out.all;
         let mut changes = Vec::new();
         let now_known = if !is_still || is_behind {
             if is_behind {

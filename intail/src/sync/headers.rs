@@ -9,7 +9,8 @@ use mail_parser::HeaderValue;
 use mail_parser::parsers::MessageStream;
 
 use crate::id::HistoryId;
-use crate::store::messages::Message;
+use crate::org::privacy::{CUT, PARTIES};
+use crate::store::messages::{Message, SubjectForm};
 
 /// Bytes of one header value that are looked at: the longest that mail servers let through is about this.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
@@ -21,9 +22,6 @@ const VALUES_MAX: usize = 8;
 const LABELS_MAX: usize = 1_000;
 /// Characters of a subject or a sender that are kept.
 const LINE_CHARS_MAX: usize = 1_000;
-
-/// Headers that are decoded as lists of addresses.
-const ADDRESSES: &[&str] = &["from", "to", "cc", "bcc", "reply-to"];
 
 /// The message to store.
 pub(super) fn stored(message: gmail::Message) -> Message {
@@ -37,12 +35,15 @@ pub(super) fn stored(message: gmail::Message) -> Message {
             _ => {}
         }
         let value = match () {
-            () if ADDRESSES.contains(&name.as_str()) => addresses(&header.value),
+            () if PARTIES.contains(&name.as_str()) => addresses(&header.value),
             () => text(&header.value, VALUE_CHARS_MAX),
         };
+        let is_party = PARTIES.contains(&name.as_str());
         let values = headers.entry(name).or_default();
         if values.len() < VALUES_MAX {
             values.push(value);
+        } else if is_party && let Some(last) = values.last_mut().filter(|it| !it.ends_with(CUT)) {
+            last.push(CUT);
         }
     }
     headers.remove("subject");
@@ -59,6 +60,7 @@ pub(super) fn stored(message: gmail::Message) -> Message {
         history_id: HistoryId(message.history_id),
         labels,
         subject: subject.unwrap_or_default(),
+        subject_form: SubjectForm::Plain,
         sender_name,
         sender_address,
         headers,
@@ -94,12 +96,16 @@ fn address(value: &str) -> (String, String) {
     }
 }
 
-/// All addresses of a value, decoded, as people write them.
+/// All addresses of a value, decoded, as people write them. A list of which only the beginning is kept says so at its
+/// end, and no other does: who else is on it decides whether the message may be kept.
 fn addresses(value: &str) -> String {
     let line = as_line(value);
+    let mut is_cut = value.len() > VALUE_BYTES_MAX;
     let parsed = MessageStream::new(line.as_bytes()).parse_address();
     let Some(list) = parsed.as_address() else {
-        return text(value, VALUE_CHARS_MAX);
+        let whole = text(value, usize::MAX);
+        is_cut |= whole.chars().count() > VALUE_CHARS_MAX;
+        return marked(clean(&whole, VALUE_CHARS_MAX), is_cut);
     };
     let mut whole = String::new();
     for it in list.iter() {
@@ -109,6 +115,7 @@ fn addresses(value: &str) -> String {
             (None, None) => continue,
         };
         if whole.len() + one.len() > VALUE_CHARS_MAX {
+            is_cut = true;
             break;
         }
         if !whole.is_empty() {
@@ -116,7 +123,12 @@ fn addresses(value: &str) -> String {
         }
         whole.push_str(&one);
     }
-    clean(&whole, VALUE_CHARS_MAX)
+    marked(clean(&whole, VALUE_CHARS_MAX), is_cut)
+}
+
+fn marked(list: String, is_cut: bool) -> String {
+    let list = list.trim_end_matches(|it: char| it == CUT || it.is_whitespace());
+    if is_cut { format!("{list}, {CUT}") } else { list.to_owned() }
 }
 
 /// One line that ends, as the parser needs it.
@@ -181,6 +193,20 @@ mod tests {
         let it = stored(message(&[("References", &long), ("Subject", "a\r\n\0b\u{202e}c")]));
         assert!(it.headers["references"][0].chars().count() <= VALUE_CHARS_MAX);
         assert!(it.subject.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{:?}", it.subject);
+    }
+
+    #[test]
+    fn a_list_of_recipients_that_is_cut_says_so_and_no_other_does() {
+        let list =
+            |count: usize| -> String { (0..count).map(|n| format!("Person {n} <p{n}@example.com>, ")).collect() };
+        let to = |value: &str| stored(message(&[("To", value)])).headers["to"][0].clone();
+        assert!(!to(&list(50)).ends_with(CUT));
+        assert!(to(&list(200)).ends_with(CUT) && to(&list(200)).chars().count() <= VALUE_CHARS_MAX + 3);
+        assert!(to(&list(2_000)).ends_with(CUT));
+        assert!(to(&"nonsense ".repeat(1_000)).ends_with(CUT));
+        assert!(!to("a@example.com, so on …").ends_with(CUT));
+        let many: Vec<(&str, &str)> = (0..20).map(|_| ("Cc", "a@example.com")).collect();
+        assert!(stored(message(&many)).headers["cc"].last().expect("values").ends_with(CUT));
     }
 
     #[test]

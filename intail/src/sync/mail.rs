@@ -15,19 +15,23 @@ use serde_json::json;
 use super::budget::{Budget, Class, Permit};
 use super::coverage::AUDIT_AFTER;
 use super::headers::stored;
-use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, is_noticed};
+use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_AFTER, is_noticed};
+use super::privacy::{Admitted, Rules, is_resubjected, resubjected};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::id::HistoryId;
+use crate::org::receipts::purpose;
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::coverage;
 use crate::store::debts::{self, Debt};
+use crate::store::exclusions;
 use crate::store::fills::{self, Fill};
 use crate::store::grants::Grant;
 use crate::store::labels::{self, Label, LabelKind};
 use crate::store::leases::{self, Lease};
 use crate::store::mailboxes::{self, Mailbox, MailboxState};
 use crate::store::messages::{self, Message};
+use crate::store::quota;
 use crate::store::sightings;
 use crate::store::{StoreError, Tx};
 
@@ -39,6 +43,10 @@ const FILL_TIME: Duration = Duration::from_millis(250);
 const HISTORY_PAGES_MAX: usize = 50;
 /// Messages that a complete pass didn't see, compared in one step.
 const SETTLE_MAX: i64 = 50;
+/// Pages that are listed once more after a pass, at most: what arrived since the pass began.
+const RELIST_PAGES_MAX: usize = 20;
+/// How much older than the pass a message must be to end that: the date of a message and its arrival differ.
+const RELIST_MARGIN_MS: i64 = 3_600_000;
 /// Why a message is owed that history named and Google doesn't show: it may come (observed: seconds), or have gone.
 const NOT_READABLE_YET: &str = "not_readable_yet";
 /// How often it is looked for before it counts as gone: after 10 s, a minute and ten minutes.
@@ -62,6 +70,8 @@ pub(super) struct Run<'a> {
     pub(super) mailbox: Mailbox,
     pub(super) grant: Grant,
     pub(super) caller: Caller,
+    /// What may be kept of the mailbox, as of the transaction that is open or was open last.
+    pub(super) rules: Rules,
     pub(super) now: Timestamp,
     /// Whether Google wants no more questions: what was done so far is kept, and the failures go on counting.
     pub(super) stopping: bool,
@@ -87,6 +97,7 @@ struct Fetched {
 impl Run<'_> {
     /// Does one step.
     pub(super) async fn step(&mut self, step: Step) -> Result<Done, StepError> {
+        self.caller.purpose = purpose_of(step, self.mailbox.state);
         match step {
             Step::Pin => self.pin().await,
             Step::Watch => self.watch().await,
@@ -96,6 +107,7 @@ impl Run<'_> {
             Step::List => self.list().await,
             Step::Fill => self.fill().await,
             Step::Settle => self.settle().await,
+            Step::Relist => self.relist().await,
             Step::Audit => self.audit().await,
             Step::Rest(_) => Ok(Done::Step),
         }
@@ -143,10 +155,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Opens the transaction of a step's results and proves the lease before anything is written in it.
-    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
+    /// Opens the transaction of a step's results, proves the lease before anything is written in it, and reads what may
+    /// be kept.
+    pub(super) async fn write(&mut self) -> Result<Tx, StoreError> {
         let mut tx = self.app.store.write().await?;
         leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        self.rules = Rules::read(self.app, &mut tx, &self.mailbox).await?;
         Ok(tx)
     }
 
@@ -163,6 +177,8 @@ impl Run<'_> {
         self.mailbox.cursor = Some(current);
         self.mailbox.total_messages = i64::try_from(profile.messages_total).ok();
         let mut tx = self.write().await?;
+        let days = quota::backfill_days(&mut tx, &self.mailbox.organization_id).await?;
+        self.mailbox.copied_from_ms = days.map(|days| depth_ms(self.now, days));
         self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
@@ -292,19 +308,27 @@ impl Run<'_> {
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
         let names: BTreeSet<String> =
             labels::list(&mut tx, &self.mailbox.id).await?.into_iter().map(|it| it.id).collect();
+        let left_out = self.exclusions_among(&mut tx, &ids).await?;
         drop(tx);
         let wanted: Vec<Fill> = told
             .values()
             .filter(|it| !known.contains_key(&it.message_id) && !it.is_deleted() && !it.is_draft)
+            .filter(|it| !self.stays_left_out(left_out.get(&it.message_id), it, |label| names.contains(label)))
             .map(Story::as_fill)
             .collect();
         let fetched = self.fetch_within_budget(&wanted).await;
         let labels = told.values().flat_map(Story::labels).chain(fetched.messages.iter().flat_map(|it| &it.labels));
-        let unnamed = labels.into_iter().any(|label| !names.contains(label));
+        let mut unnamed = labels.into_iter().any(|label| !names.contains(label));
+        if unnamed && self.rules.by_name {
+            // What a label is called decides whether its messages may be kept.
+            self.labels().await?;
+            unnamed = false;
+        }
 
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         for story in told.values() {
+            self.follow_left_out(&mut tx, left_out.get(&story.message_id), story).await?;
             match known.get(&story.message_id) {
                 Some(message) => changes.extend(self.retell(&mut tx, message, story).await?),
                 None if story.is_deleted() || story.is_draft => self.strike(&mut tx, &story.message_id).await?,
@@ -335,7 +359,7 @@ impl Run<'_> {
     }
 
     /// Applies to a stored message what history tells of it after the state that is stored.
-    async fn retell(&self, tx: &mut Tx, message: &Message, story: &Story) -> Result<Option<NewChange>, StoreError> {
+    async fn retell(&mut self, tx: &mut Tx, message: &Message, story: &Story) -> Result<Option<NewChange>, StoreError> {
         if story.is_deleted() {
             messages::delete(tx, &self.mailbox.id, message).await?;
             return Ok(Some(deleted(message)));
@@ -353,6 +377,9 @@ impl Run<'_> {
         let after = Message { labels: labels.into_iter().collect(), history_id, ..message.clone() };
         if after.labels == message.labels {
             return Ok(None);
+        }
+        if let Some(change) = self.relabelled(tx, message, &after).await? {
+            return Ok(Some(change));
         }
         self.put(tx, &after, Some(message)).await?;
         Ok(Some(changed(message, &after)))
@@ -386,6 +413,7 @@ impl Run<'_> {
         let change = self.compare_everything();
         let mut tx = self.write().await?;
         self.follow_rename(&mut tx, &profile).await?;
+        exclusions::forget_labelled(&mut tx, &self.mailbox.id).await?;
         self.commit(tx, &[change]).await?;
         // The comparison goes label by label.
         self.labels().await?;
@@ -401,6 +429,7 @@ impl Run<'_> {
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
         self.mailbox.listing_label = None;
+        self.mailbox.relist_at = None;
         self.enter(MailboxState::Reconciling)
     }
 
@@ -444,20 +473,62 @@ impl Run<'_> {
             .filter(|it| !drafts.contains(&it.id))
             .map(|it| Fill { message_id: it.id, thread_id: it.thread_id })
             .collect();
-        let is_last = page.next_page_token.is_none();
-        self.mailbox.listing_page = page.next_page_token;
+        let whole = listed.len();
+        let listed = match self.within_depth(listed).await? {
+            Ok(listed) => listed,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        let is_cut = listed.len() < whole;
+        let is_last = is_cut || page.next_page_token.is_none();
+        self.mailbox.listing_page = page.next_page_token.filter(|_| !is_last);
 
         let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
         let mut tx = self.write().await?;
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+        exclusions::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
-        let missing: Vec<Fill> = listed.into_iter().filter(|it| !known.contains_key(&it.message_id)).collect();
+        let left_out = self.exclusions_among(&mut tx, &ids).await?;
+        let missing: Vec<Fill> = listed
+            .into_iter()
+            .filter(|it| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id))
+            .collect();
         fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await?;
+        if is_cut {
+            let held = messages::count(&mut tx, &self.mailbox.id).await?;
+            self.mailbox.total_messages = Some(held + fills::count(&mut tx, &self.mailbox.id).await?);
+        }
         if is_last {
             self.next_label(&mut tx, None).await?;
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// The part of a listed page that the organization's depth leaves, or when to ask again. The listing is newest first
+    /// and shows no dates, and the metadata scope may not search by date (`q` is refused): so the oldest message of a
+    /// page is read, and once it is too old, halving the page finds where the depth ends.
+    async fn within_depth(&self, mut listed: Vec<Fill>) -> Result<Result<Vec<Fill>, Timestamp>, StepError> {
+        let Some(from_ms) = self.mailbox.copied_from_ms else { return Ok(Ok(listed)) };
+        // Everything before `newer` is recent enough; everything from `older` on isn't.
+        let (mut newer, mut older) = (0, listed.len());
+        let mut at = listed.len().saturating_sub(1);
+        while newer < older {
+            if let Err(until) = self.bulk().and_then(|class| self.take(self.price("gmail.messages.get"), class)) {
+                return Ok(Err(until));
+            }
+            match self.app.google.gmail(&self.caller).message(&listed[at].message_id).await {
+                Ok(message) => match stored(message).received_ms < from_ms {
+                    true => older = at,
+                    false => newer = at + 1,
+                },
+                // It went meanwhile: whoever is listed after it says as much.
+                Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => newer = at + 1,
+                Err(error) => return Err(error.into()),
+            }
+            at = usize::midpoint(newer, older);
+        }
+        listed.truncate(older);
+        Ok(Ok(listed))
     }
 
     /// Lists a page of the messages with one label. When the list is complete, every message is fetched whose label
@@ -584,8 +655,12 @@ impl Run<'_> {
         drop(tx);
         if unseen.is_empty() {
             let change = self.enter(MailboxState::Live);
+            let begun = self.mailbox.filling_since.unwrap_or(self.now);
+            let relist_at = begun.saturating_add(VISIBLE_AFTER).unwrap_or(self.now).max(self.now);
+            self.mailbox.relist_at = Some(relist_at);
             let mut tx = self.write().await?;
-            coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, self.now).await?;
+            exclusions::forget_unseen(&mut tx, &self.mailbox.id, self.mailbox.listing_pass).await?;
+            coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, relist_at).await?;
             self.commit(tx, &[change]).await?;
             return Ok(Done::Step);
         }
@@ -610,6 +685,43 @@ impl Run<'_> {
         let fetched = Fetched { gone: Vec::new(), ..fetched };
         self.keep(&mut tx, fetched, &mut changes).await?;
         self.commit(tx, &changes).await?;
+        Ok(Done::Step)
+    }
+
+    /// Lists the newest messages once more, back to before the pass began. What came just before the pass's history id
+    /// was taken is in no history after it, and may not have been listed yet.
+    async fn relist(&mut self) -> Result<Done, StepError> {
+        let begun_ms = self.mailbox.filling_since.unwrap_or(self.now).as_millisecond();
+        let (mut page_token, mut missing) = (None, Vec::new());
+        for _ in 0..RELIST_PAGES_MAX {
+            if let Err(until) = self.take(2 * self.price("gmail.messages.list"), Class::Repair) {
+                return Ok(Done::Wait(until));
+            }
+            let gmail = self.app.google.gmail(&self.caller);
+            let page = gmail.messages(page_token.as_deref(), &[], true).await?;
+            let drafts = gmail.messages(None, &[DRAFT], true).await?.refs;
+            let listed = page.refs.into_iter().filter(|it| drafts.iter().all(|draft| draft.id != it.id));
+            let listed: Vec<Fill> = listed.map(|it| Fill { message_id: it.id, thread_id: it.thread_id }).collect();
+            let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
+            let mut tx = self.app.store.read().await?;
+            let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
+            let left_out = self.exclusions_among(&mut tx, &ids).await?;
+            drop(tx);
+            let is_new = |it: &Fill| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id);
+            missing.extend(listed.into_iter().filter(is_new));
+            page_token = page.next_page_token;
+            if page_token.is_none() || known.values().any(|it| it.received_ms < begun_ms - RELIST_MARGIN_MS) {
+                break;
+            }
+        }
+        let missing = match self.within_depth(missing).await? {
+            Ok(missing) => missing,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        self.mailbox.relist_at = None;
+        let mut tx = self.write().await?;
+        fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await?;
+        self.commit(tx, &[]).await?;
         Ok(Done::Step)
     }
 
@@ -639,6 +751,7 @@ impl Run<'_> {
                 continue;
             }
             debts::paid(&mut tx, &self.mailbox.id, &gone.message_id).await?;
+            exclusions::forget(&mut tx, &self.mailbox.id, &gone.message_id).await?;
             if let Some(message) = messages::by_id(&mut tx, &self.mailbox.id, &gone.message_id).await? {
                 messages::delete(&mut tx, &self.mailbox.id, &message).await?;
                 changes.push(deleted(&message));
@@ -708,7 +821,9 @@ impl Run<'_> {
                     let missing = wanted.into_iter().filter(|it| found.iter().all(|there| there.id != it.message_id));
                     // What a thread doesn't show is asked for by itself: only a 404 of its own says that it has gone.
                     fetched.failed.extend(missing.map(|it| (it, "not_in_its_thread")));
-                    fetched.messages.extend(found);
+                    // A thread may reach further back than the organization's depth.
+                    let is_deep = |it: &Message| self.mailbox.copied_from_ms.is_some_and(|from| it.received_ms < from);
+                    fetched.messages.extend(found.into_iter().filter(|it| !is_thread || !is_deep(it)));
                 }
                 Some(Err(error)) if error.kind == ErrorKind::Refused(Refusal::NotFound) && is_thread => {
                     fetched.failed.extend(wanted.into_iter().map(|it| (it, "not_in_its_thread")));
@@ -774,11 +889,16 @@ impl Run<'_> {
     }
 
     /// Writes a message's state unless a newer one is stored; answers the change.
-    async fn upsert(&self, tx: &mut Tx, message: &Message) -> Result<Option<NewChange>, StoreError> {
+    async fn upsert(&mut self, tx: &mut Tx, message: &Message) -> Result<Option<NewChange>, StoreError> {
         let before = messages::by_id(tx, &self.mailbox.id, &message.id).await?;
         if message.labels.iter().any(|it| it == DRAFT) {
             return Ok(None);
         }
+        let message = match self.admit(tx, before.as_ref(), message).await? {
+            Admitted::Kept(kept) => kept,
+            Admitted::LeftOut(change) => return Ok(change),
+        };
+        let message = &message;
         match before {
             // Equal ids with other labels: what was stored had been put together from history while the cursor was
             // lost.
@@ -786,6 +906,10 @@ impl Run<'_> {
                 let ids = [before.id.clone()];
                 messages::seen(tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
                 Ok(None)
+            }
+            Some(before) if is_resubjected(&before, message) => {
+                self.put(tx, message, Some(&before)).await?;
+                Ok(Some(resubjected(message)))
             }
             Some(before) => {
                 self.put(tx, message, Some(&before)).await?;
@@ -802,6 +926,22 @@ impl Run<'_> {
     async fn put(&self, tx: &mut Tx, message: &Message, before: Option<&Message>) -> Result<(), StoreError> {
         let mailbox = &self.mailbox;
         messages::put(tx, &mailbox.organization_id, &mailbox.id, message, before, mailbox.listing_pass).await
+    }
+}
+
+/// Why a step asks Google, for the person's receipt.
+fn purpose_of(step: Step, state: MailboxState) -> &'static str {
+    match step {
+        Step::Pin => purpose::CONNECT,
+        Step::Watch => purpose::WATCH,
+        Step::History => purpose::LIVE,
+        Step::Probe => purpose::CHECK,
+        Step::Debts => purpose::RETRY,
+        Step::Relist => purpose::REPAIR,
+        Step::List | Step::Fill | Step::Settle if state == MailboxState::Reconciling => purpose::REPAIR,
+        Step::List | Step::Fill | Step::Settle => purpose::BACKFILL,
+        Step::Audit => purpose::AUDIT,
+        Step::Rest(_) => purpose::UNSTATED,
     }
 }
 
@@ -843,7 +983,7 @@ fn cheapest(fills: Vec<Fill>, one: u64, whole: u64) -> Vec<Ask> {
 }
 
 /// What a page of history tells of one message.
-struct Story {
+pub(super) struct Story {
     message_id: String,
     thread_id: String,
     /// Added as a draft: not copied.
@@ -861,6 +1001,21 @@ impl Story {
 
     fn labels(&self) -> impl Iterator<Item = &String> {
         self.labelings.iter().map(|(.., label)| label)
+    }
+
+    /// Whether there is nothing to copy any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.deleted || self.is_draft
+    }
+
+    /// The labels that went.
+    pub(super) fn labels_removed(&self) -> impl Iterator<Item = &String> {
+        self.labelings.iter().filter(|(_, add, _)| !add).map(|(.., label)| label)
+    }
+
+    /// Whether the last word about any of these labels is that it came.
+    pub(super) fn last_word_on(&self, labels: &[&str]) -> Option<bool> {
+        self.labelings.iter().rev().find(|(.., label)| labels.contains(&label.as_str())).map(|(_, add, _)| *add)
     }
 
     fn as_fill(&self) -> Fill {
@@ -908,6 +1063,11 @@ fn digest(records: &[HistoryRecord]) -> BTreeMap<String, Story> {
     told
 }
 
+/// So many days before `now`, in milliseconds since 1970.
+fn depth_ms(now: Timestamp, days: i64) -> i64 {
+    now.as_millisecond().saturating_sub(days.saturating_mul(24 * 3600 * 1000))
+}
+
 /// Whether Google refuses the question itself: it names something that isn't there.
 fn is_refused(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Refused(Refusal::Invalid | Refusal::NotFound))
@@ -931,7 +1091,7 @@ fn changed(before: &Message, after: &Message) -> NewChange {
     }
 }
 
-fn deleted(message: &Message) -> NewChange {
+pub(super) fn deleted(message: &Message) -> NewChange {
     NewChange { kind: "message.deleted", subject_id: message.id.clone(), data: json!({}) }
 }
 

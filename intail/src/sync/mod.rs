@@ -2,8 +2,9 @@
 //! covers are committed together; an item that fails becomes a debt; a notice only says "look again".
 //!
 //! `plan` decides, from a mailbox's row and the time alone, what to do next; `mail` and `watch` do one bounded step of
-//! it; `worker` claims mailboxes that are due and does steps until they may rest. No step holds a transaction open
-//! while it asks Google, and every commit proves first that the lease still holds.
+//! it; `privacy` decides what of it may be kept; `worker` claims mailboxes that are due and does steps until they may
+//! rest. No step holds a transaction open while it asks Google, and every commit proves first that the lease still
+//! holds.
 
 mod budget;
 mod coverage;
@@ -11,6 +12,7 @@ mod headers;
 mod mail;
 mod outlook;
 pub mod plan;
+mod privacy;
 mod shares;
 mod watch;
 mod worker;

@@ -12,6 +12,8 @@ pub const TRAILING_LOOK: Duration = Duration::from_secs(5);
 /// How long after activity to compare with Google: notices above one a second are dropped silently (Google's push
 /// guide).
 pub const PROBE_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How long it may take until everything can be read that Google's present history id counts (observed: seconds).
+pub const VISIBLE_AFTER: Duration = Duration::from_secs(15);
 /// How often to compare while Google doesn't push: the only way to notice changes then.
 pub const PROBE_WITHOUT_PUSH: Duration = Duration::from_secs(10 * 60);
 
@@ -34,6 +36,8 @@ pub enum Step {
     Fill,
     /// Close the pass: compare what it didn't see, and go live.
     Settle,
+    /// List the newest page once more: what the pass's first history id counted may not have been listed yet.
+    Relist,
     /// Count the copy against Google's own count.
     Audit,
     /// Nothing now; due again then.
@@ -80,17 +84,28 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
         return Step::Fill;
     }
     if !mailbox.listing_done {
-        return Step::List;
+        // A comparison that listed what isn't readable yet would keep what is gone. A backfill needn't wait: the newest
+        // page is listed again after it.
+        let readable_at = mailbox.state_since.saturating_add(VISIBLE_AFTER).unwrap_or(now);
+        return if mailbox.state == MailboxState::Reconciling && readable_at > now {
+            Step::Rest([Some(readable_at), Some(mailbox.watch_due_at), mailbox.look_at].into_iter().flatten().min())
+        } else {
+            Step::List
+        };
     }
     if mailbox.state != MailboxState::Live {
         return Step::Settle;
+    }
+    if reached(mailbox.relist_at) {
+        return Step::Relist;
     }
     // While something is owed, the counts can't agree.
     let audit_at = around.audit_at.filter(|_| around.next_debt_at.is_none());
     if reached(audit_at) {
         return Step::Audit;
     }
-    let wakes = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at, audit_at];
+    let (watch_at, look_at, probe_at) = (Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at);
+    let wakes = [watch_at, look_at, probe_at, around.next_debt_at, mailbox.relist_at, audit_at];
     Step::Rest(wakes.into_iter().flatten().min())
 }
 
@@ -202,6 +217,21 @@ mod tests {
         let paused = Mailbox { paused_until: Some(at(101)), notices: 1, ..live() };
         assert_eq!(next(&paused), Step::Rest(Some(at(101))));
         assert_eq!(plan(&paused, Surroundings::default(), at(101)), Step::History);
+    }
+
+    #[test]
+    fn a_comparison_begins_when_what_its_history_id_counts_can_be_read() {
+        let begun = Mailbox { state: MailboxState::Reconciling, state_since: at(95), listing_done: false, ..live() };
+        assert_eq!(next(&begun), Step::Rest(Some(at(110))));
+        assert_eq!(next(&Mailbox { state: MailboxState::Backfilling, ..begun }), Step::List);
+    }
+
+    #[test]
+    fn after_a_pass_the_newest_page_is_listed_once_more_before_anything_is_counted() {
+        let around = Surroundings { audit_at: Some(at(50)), connected_at: Some(at(0)), ..Surroundings::default() };
+        let after = Mailbox { relist_at: Some(at(100)), ..live() };
+        assert_eq!(plan(&after, around, at(100)), Step::Relist);
+        assert_eq!(next(&Mailbox { relist_at: Some(at(101)), ..live() }), Step::Rest(Some(at(101))));
     }
 
     #[test]

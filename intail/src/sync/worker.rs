@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::mail::Run;
 use super::plan::{Step, Surroundings, plan};
+use super::privacy::{self, CaughtUp};
 use super::shares;
 use crate::access::{self, AccessError};
 use crate::app::App;
 use crate::id::{MailboxId, OrganizationId};
+use crate::org::receipts::Taken;
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::leases::{self, Lease, Wanted};
 use crate::store::mailboxes::{self, Mailbox};
@@ -145,7 +147,7 @@ impl Worker {
                 claimed.into_iter().map(|(mailbox, lease)| self.work(mailbox, lease)).collect();
             while running.next().await.is_some() {}
         }
-        self.app.receipts.write(&self.app.store).await?;
+        self.app.receipts.write(&self.app.store, self.app.clock.now()).await?;
         let mut tx = self.app.store.read().await?;
         mailboxes::next_due(&mut tx).await
     }
@@ -178,6 +180,9 @@ impl Worker {
             }
         }
         tx.commit().await?;
+        for (mailbox, _) in claimed.iter().filter(|(_, lease)| lease.after_a_break) {
+            self.app.receipts.broke_off(&mailbox.grant_id, now);
+        }
         Ok(claimed)
     }
 
@@ -198,8 +203,8 @@ impl Worker {
             next = self.steps(&mailbox, &lease) => next,
             () = self.prolong(&lease) => None,
         };
-        let Some((next, spent)) = next else { return };
-        if let Err(error) = self.release(&lease, next, spent).await
+        let Some((next, grant)) = next else { return };
+        if let Err(error) = self.release(&lease, next, grant.as_ref()).await
             && !matches!(error, StoreError::LeaseLost)
         {
             let error = &error as &dyn std::error::Error;
@@ -226,12 +231,12 @@ impl Worker {
         }
     }
 
-    /// Does steps until the mailbox may rest, fails, or others want their turn; answers when it is due next and what it
-    /// cost within the last minute, or nothing if the lease is lost.
-    async fn steps(&self, mailbox: &Mailbox, lease: &Lease) -> Option<(Option<Timestamp>, u64)> {
+    /// Does steps until the mailbox may rest, fails, or others want their turn; answers when it is due next and its
+    /// grant, or nothing if the lease is lost.
+    async fn steps(&self, mailbox: &Mailbox, lease: &Lease) -> Option<(Option<Timestamp>, Option<Grant>)> {
         let mut grant = None;
         let next = self.steps_until(mailbox, lease, &mut grant).await?;
-        Some((next, grant.map_or(0, |it| self.budget.spent_on(&it.google_subject))))
+        Some((next, grant))
     }
 
     async fn steps_until(
@@ -270,6 +275,17 @@ impl Worker {
             self.budget.remember(&grant.google_subject, units, at);
         }
         *known = Some(grant.clone());
+        // What may not be kept goes before anything else, and needs nobody's permission.
+        let rules = match privacy::catch_up(&self.app, &mut tx, &mailbox).await? {
+            CaughtUp::Already(rules) => rules,
+            CaughtUp::Page(grown) => {
+                tx.commit().await?;
+                if grown {
+                    self.tell(&mailbox.organization_id);
+                }
+                return Ok(None);
+            }
+        };
         let (_, next_debt_at) = debts::outlook(&mut tx, &mailbox.id).await?;
         let around = Surroundings {
             fills: fills::next(&mut tx, &mailbox.id, 1).await?.len().try_into().unwrap_or(1),
@@ -297,6 +313,7 @@ impl Worker {
             mailbox,
             grant,
             caller,
+            rules,
             now,
             stopping: false,
         };
@@ -415,11 +432,20 @@ impl Worker {
         now.saturating_add(Duration::from_millis(wait_s * 1000 + jitter_ms)).unwrap_or(now)
     }
 
-    async fn release(&self, lease: &Lease, next: Option<Timestamp>, spent: u64) -> Result<(), StoreError> {
+    /// Gives a mailbox back, and writes down in the same commit what was asked for it: a run that ended in good order
+    /// has told everything, and one that broke off shows by its lease.
+    async fn release(&self, lease: &Lease, next: Option<Timestamp>, grant: Option<&Grant>) -> Result<(), StoreError> {
+        let now = self.app.clock.now();
+        let spent = grant.map_or(0, |it| self.budget.spent_on(&it.google_subject));
         let mut tx = self.app.store.write().await?;
-        let spent = i64::try_from(spent).unwrap_or(i64::MAX);
-        leases::release(&mut tx, lease, next, spent, self.app.clock.now()).await?;
-        tx.commit().await
+        leases::release(&mut tx, lease, next, i64::try_from(spent).unwrap_or(i64::MAX), now).await?;
+        let taken = grant.map(|it| self.app.receipts.take(&it.id));
+        if let Some((taken, grant)) = taken.as_ref().zip(grant) {
+            taken.put(&mut tx, &grant.organization_id, now).await?;
+        }
+        tx.commit().await?;
+        taken.into_iter().for_each(Taken::written);
+        Ok(())
     }
 
     fn tell(&self, organization: &OrganizationId) {

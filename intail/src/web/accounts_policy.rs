@@ -1,4 +1,4 @@
-//! Which of their Google accounts people may connect: the administrator's choice, as a part of the administrator's page.
+//! Which of their Google accounts people may connect: the administrator's choice, as a part of the page Policy.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -46,5 +46,5 @@ pub(super) async fn set(
         audit::record(&mut tx, entry, web.app.clock.now()).await?;
     }
     tx.commit().await?;
-    Ok(Redirect::to("/admin#accounts").into_response())
+    Ok(Redirect::to("/admin/policy?done=saved#accounts").into_response())
 }

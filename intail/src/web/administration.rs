@@ -1,37 +1,28 @@
-//! The administrator's page: the approval with its evidence, how everybody's connection stands, and what the operator
-//! has to mend. States and counts only: no message, sender or subject can appear here.
-
-use std::collections::BTreeMap;
+//! Administration → Overview: the approval with its evidence, how connections stand, and what the operator has to mend.
+//! States and counts only: no message, sender or subject can appear here.
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
 
 use super::Web;
 use super::access::Caller;
 use super::approval::Way;
-use super::asked::Asked;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
-use super::words::{When, counted, grouped};
+use super::words::{When, clip, counted, grouped};
 use crate::connect::{self, Connection, Push};
-use crate::id::PersonId;
-use crate::store::grants::GrantState;
-use crate::store::mailboxes::MailboxState;
 use crate::store::operator_faults::{self, OperatorFault};
 use crate::store::organizations::{self, Approval};
-use crate::store::people;
+use crate::store::people::{self, Search};
 use crate::sync::{self, DayUse};
 
-/// People on a page.
-const PAGE_PEOPLE: i64 = 100;
-
-/// Which part of the list.
-#[derive(Deserialize)]
-pub(super) struct Part {
-    after: Option<String>,
-}
+/// People whom the overview shows; the page People shows all.
+const PEOPLE_SHOWN: i64 = 25;
+/// The longest name that is shown.
+const NAME_SHOWN_MAX: usize = 120;
+/// How the connection of somebody stands who hasn't connected.
+pub(super) const NOT_CONNECTED: &str = "not_connected";
 
 #[derive(Template)]
 #[template(path = "administration.html")]
@@ -40,10 +31,9 @@ struct AdministrationPage {
     organization: String,
     domains: String,
     way: Way,
-    secondary_accounts: bool,
-    counts: Vec<(String, i64)>,
+    counts: Vec<Count>,
     people: Vec<PersonLine>,
-    next: Option<String>,
+    more: bool,
     faults: Vec<Fault>,
     today: Today,
 }
@@ -57,12 +47,25 @@ struct Today {
     turns_at: When,
 }
 
+/// How many people stand how.
+struct Count {
+    word: String,
+    text: &'static str,
+    count: String,
+}
+
+/// How a connection stands, in words, with its colour.
+pub(super) struct Standing {
+    pub(super) tone: &'static str,
+    pub(super) text: &'static str,
+}
+
 struct PersonLine {
+    id: String,
     name: String,
     email: String,
     role: &'static str,
-    tone: &'static str,
-    state: &'static str,
+    standing: Standing,
     since: Option<When>,
     push: &'static str,
     missing: String,
@@ -77,37 +80,32 @@ struct Fault {
 }
 
 /// `GET /admin`
-pub(super) async fn page(
-    State(web): State<Web>,
-    caller: Caller,
-    Asked(part): Asked<Part>,
-) -> Result<Response, Trouble> {
+pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
     let (id, now) = (&caller.person.organization_id, web.app.clock.now());
     let mut tx = web.app.store.read().await?;
     let organization = organizations::by_id(&mut tx, id).await?;
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
     let domains = organizations::domains(&mut tx, id).await?;
-    let after = part.after.and_then(|it| it.parse::<PersonId>().ok());
-    let found = people::list(&mut tx, id, after.as_ref(), PAGE_PEOPLE + 1).await?;
+    let counts = people::count_by_standing(&mut tx, id).await?;
+    let found = people::search(&mut tx, id, &Search::default(), None, PEOPLE_SHOWN + 1).await?;
     let faults = operator_faults::list(&mut tx).await?;
     let today = sync::day_use(&mut tx, id, &web.app.config.quota, now).await?;
-    let shown = usize::try_from(PAGE_PEOPLE).unwrap_or(usize::MAX).min(found.len());
+    let shown = usize::try_from(PEOPLE_SHOWN).unwrap_or(usize::MAX).min(found.len());
     let mut lines = Vec::with_capacity(shown);
-    for person in &found[..shown] {
-        let connection = connect::connection(&mut tx, &person.id, now).await?;
-        lines.push(line(person, connection.as_ref()));
+    for listed in &found[..shown] {
+        let connection = connect::connection(&mut tx, &listed.person.id, now).await?;
+        lines.push(line(listed, connection.as_ref()));
     }
     drop(tx);
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),
         domains: domains.join(", "),
         way,
-        secondary_accounts: organization.secondary_accounts,
         organization: organization.name,
-        counts: counts(&lines),
+        counts: counts.into_iter().map(count).collect(),
         people: lines,
-        next: found.get(shown.saturating_sub(1)).filter(|_| found.len() > shown).map(|it| it.id.to_string()),
+        more: found.len() > shown,
         faults: faults.into_iter().map(fault).collect(),
         today: words_of(&today),
     })
@@ -124,24 +122,20 @@ fn words_of(today: &DayUse) -> Today {
     }
 }
 
-fn counts(lines: &[PersonLine]) -> Vec<(String, i64)> {
-    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    for line in lines {
-        *counts.entry(line.state).or_default() += 1;
-    }
-    counts.into_iter().map(|(state, count)| (state.to_owned(), count)).collect()
+fn count((word, count): (String, i64)) -> Count {
+    Count { text: standing(&word).text, count: grouped(count), word }
 }
 
-fn line(person: &people::Person, connection: Option<&Connection>) -> PersonLine {
-    let (tone, state) = state(connection);
+fn line(listed: &people::Listed, connection: Option<&Connection>) -> PersonLine {
+    let person = &listed.person;
     let missing = connection.map_or_else(Vec::new, |it| it.missing.iter().map(|it| it.title()).collect());
     PersonLine {
-        name: person.name.clone(),
-        email: person.email.clone(),
+        id: person.id.to_string(),
+        name: clip(&person.name, NAME_SHOWN_MAX),
+        email: clip(&person.email, NAME_SHOWN_MAX),
         role: person.role.word(),
-        tone,
-        state,
-        since: connection.map(|it| When::full(it.grant.state_since)),
+        standing: standing(&listed.standing),
+        since: listed.since.map(When::full),
         push: match connection.map(|it| &it.push) {
             None => "",
             Some(Push::Live { .. }) => "Live",
@@ -153,24 +147,19 @@ fn line(person: &people::Person, connection: Option<&Connection>) -> PersonLine 
     }
 }
 
-fn state(connection: Option<&Connection>) -> (&'static str, &'static str) {
-    let Some(connection) = connection else {
-        return ("quiet", "Not connected");
+/// The words for how a connection stands, from the word that lists have.
+pub(super) fn standing(word: &str) -> Standing {
+    let (tone, text) = match word {
+        "needs_person" => ("act", "Needs the person"),
+        "needs_administrator" => ("act", "Needs an administrator"),
+        "needs_operator" => ("act", "Needs the operator"),
+        "no_mail" => ("busy", "Mail not permitted"),
+        "live" => ("good", "Live"),
+        "backfilling" => ("busy", "Copying"),
+        "reconciling" => ("busy", "Comparing"),
+        _ => ("quiet", "Not connected"),
     };
-    match connection.grant.state {
-        GrantState::NeedsPerson => ("act", "Needs the person"),
-        GrantState::NeedsAdministrator => ("act", "Needs you"),
-        GrantState::NeedsOperator => ("act", "Needs the operator"),
-        GrantState::Active | GrantState::Partial | GrantState::Left => match connection.mailbox.as_ref() {
-            _ if !connection.reads_mail() => ("busy", "Mail not permitted"),
-            None => ("busy", "Mail not permitted"),
-            Some(mailbox) => match mailbox.state {
-                MailboxState::Live => ("good", "Live"),
-                MailboxState::Backfilling => ("busy", "Copying"),
-                MailboxState::Reconciling => ("busy", "Comparing"),
-            },
-        },
-    }
+    Standing { tone, text }
 }
 
 fn fault(fault: OperatorFault) -> Fault {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::access::{Caller, Via};
 use super::asked::{Asked, Sent};
 use super::page::{Shell, html};
-use super::trouble::Trouble;
+use super::trouble::{self, Trouble};
 use super::{Web, session};
 use crate::connect::{self, Permission};
 use crate::org::audit::Origin;
@@ -72,8 +72,12 @@ pub(super) async fn sign_in_page(
 pub(super) async fn sign_in(
     State(web): State<Web>,
     headers: HeaderMap,
+    origin: Origin,
     Sent(going): Sent<Going>,
 ) -> Result<Response, Trouble> {
+    if !web.floods.admits(origin, web.app.clock.now()) {
+        return Err(trouble::sign_in_flood());
+    }
     let return_to = session::local(going.return_to.as_deref().unwrap_or("/"));
     let (browser_hash, cookie) = session::recognize_browser(&web, &headers);
     let url = signin::begin(&web.app, &browser_hash, return_to, going.hint.as_deref()).await?;

@@ -21,6 +21,7 @@ use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::grants::GrantState;
+use crate::store::leavings::Revocation;
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::Role;
@@ -104,8 +105,12 @@ struct Copying {
     stored: String,
     total: Option<String>,
     done_share: Option<u8>,
+    /// What the privacy settings leave out.
+    left_out: Option<String>,
     waiting: Option<String>,
     complete_to: Option<When>,
+    /// Before when nothing is copied, as the organization decided.
+    copied_from: Option<When>,
     as_of: Option<When>,
     /// Whether all that Google shows is here.
     is_complete: bool,
@@ -149,7 +154,7 @@ pub(super) async fn page(
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
-    let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.stored))) {
+    let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.settled()))) {
         Some((mailbox, held)) => sync::outlook(&mut tx, mailbox, held, &web.app.config.quota, now).await?,
         None => None,
     };
@@ -265,16 +270,18 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
 
 fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>, now: Timestamp) -> Copying {
     let waits = outlook.and_then(|it| it.waits);
-    let total = mailbox.total_messages.map(|total| total.max(connection.stored));
-    let share = total.map(|total| if total == 0 { 100 } else { connection.stored.saturating_mul(100) / total });
+    let total = mailbox.total_messages.map(|total| total.max(connection.settled()));
+    let share = total.map(|total| if total == 0 { 100 } else { connection.settled().saturating_mul(100) / total });
     let complete = mailbox.state == MailboxState::Live;
     Copying {
         state: mailbox.state.word(),
         stored: grouped(connection.stored),
         total: total.filter(|_| !complete).map(grouped),
         done_share: share.filter(|_| !complete).and_then(|it| u8::try_from(it).ok()),
+        left_out: (connection.left_out > 0).then(|| counted(connection.left_out, "message", "messages")),
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
         complete_to: mailbox.oldest_ms.filter(|_| !complete).map(|ms| When::day(from_ms(ms))),
+        copied_from: mailbox.copied_from_ms.map(|ms| When::day(from_ms(ms))),
         as_of: mailbox.cursor_at.map(When::full),
         is_complete: connection.is_complete(),
         agreed_at: connection.coverage.audited_at.map(When::full),
@@ -366,6 +373,7 @@ struct LeavePage {
     shell: Shell,
     email: String,
     stored: String,
+    project: String,
 }
 
 /// `GET /settings/integrations/disconnect`: says what would happen.
@@ -377,7 +385,13 @@ pub(super) async fn leave_page(State(web): State<Web>, caller: Caller) -> Result
         shell: Shell::new(&web, Some(&caller), "integrations", "Disconnect"),
         email: connection.grant.email.clone(),
         stored: counted(connection.stored, "message", "messages"),
+        project: project(&web),
     })
+}
+
+/// The Cloud project whose permissions end with a revocation, as far as it is known here.
+pub(super) fn project(web: &Web) -> String {
+    web.app.config.google.project.clone().unwrap_or_default()
 }
 
 #[derive(Template)]

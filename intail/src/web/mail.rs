@@ -279,6 +279,7 @@ mod tests {
 
     use super::*;
     use crate::id::HistoryId;
+    use crate::store::messages::SubjectForm;
 
     fn message(id: &str, subject: &str) -> Message {
         Message {
@@ -289,6 +290,7 @@ mod tests {
             history_id: HistoryId(1),
             labels: vec!["INBOX".to_owned(), "UNREAD".to_owned()],
             subject: subject.to_owned(),
+            subject_form: SubjectForm::Plain,
             sender_name: "\"><script>alert(1)</script>".to_owned(),
             sender_address: String::new(),
             headers: BTreeMap::new(),

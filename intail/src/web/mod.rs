@@ -8,6 +8,7 @@
 mod access;
 mod asked;
 mod assets;
+mod floods;
 mod origin;
 mod routes;
 mod session;
@@ -22,11 +23,17 @@ mod accounts_policy;
 mod activity;
 mod administration;
 mod approval;
+mod audit;
 mod health;
 mod home;
 mod integrations;
+mod leaving;
 mod mail;
+mod people;
+mod policy;
+mod privacy;
 mod receipt;
+mod sign_in_link;
 mod streams;
 
 pub mod api;
@@ -74,6 +81,8 @@ pub(crate) struct Parts {
     seats: streams::Seats,
     /// When the use of an access key was last written down.
     keys_used: Mutex<BTreeMap<String, Timestamp>>,
+    /// Who begins to sign in, and how often.
+    floods: floods::Floods,
     /// Ends when Intail stops.
     ending: CancellationToken,
 }
@@ -99,8 +108,14 @@ pub fn router(app: App) -> Router {
 /// The same; live streams end when `ending` is cancelled.
 fn router_until(app: App, ending: CancellationToken) -> Router {
     let guards = page::guards(&app.config);
-    let web =
-        Web(Arc::new(Parts { app, guards, seats: streams::Seats::default(), keys_used: Mutex::default(), ending }));
+    let web = Web(Arc::new(Parts {
+        app,
+        guards,
+        seats: streams::Seats::default(),
+        keys_used: Mutex::default(),
+        floods: floods::Floods::default(),
+        ending,
+    }));
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
         let check = from_fn_with_state((web.clone(), route.who), access::check);
         router.route(route.path, (route.handler)().route_layer(check))

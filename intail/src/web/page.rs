@@ -43,7 +43,8 @@ pub(super) struct Shell {
 pub(super) struct Signed {
     pub(super) name: String,
     pub(super) email: String,
-    pub(super) administrator: bool,
+    /// Whether the pages of the administration are theirs to read.
+    pub(super) oversees: bool,
 }
 
 /// Google keeps Intail out, and this person is an administrator: whoever can mend it is asked, on every page.
@@ -77,7 +78,7 @@ impl Shell {
             person: caller.map(|it| Signed {
                 name: if it.person.name.is_empty() { it.person.email.clone() } else { it.person.name.clone() },
                 email: it.person.email.clone(),
-                administrator: it.person.role == Role::Administrator,
+                oversees: it.person.oversees(),
             }),
             form_token,
             stream: caller.and_then(stream_of_waiting),

@@ -5,8 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, health, home,
-    integrations, mail, receipt, streams,
+    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, health, home,
+    integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -37,6 +37,8 @@ pub enum Who {
     Anyone,
     /// A person who is signed in.
     SignedIn,
+    /// An administrator or auditor who is signed in: reads, and changes nothing.
+    Overseer,
     /// An administrator who is signed in.
     Administrator,
     /// A person who is signed in, or a program with a person's access key.
@@ -57,7 +59,7 @@ const fn route(method: Method, path: &'static str, who: Who, handler: fn() -> Me
 }
 
 use Method::{Get, Post};
-use Who::{Administrator, Anyone, Key, SignedIn};
+use Who::{Administrator, Anyone, Key, Overseer, SignedIn};
 
 /// All addresses.
 pub const ROUTES: &[Route] = &[
@@ -65,6 +67,9 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/signin", Anyone, || get(home::sign_in_page)),
     route(Post, "/signin", Anyone, || post(home::sign_in)),
     route(Get, "/signin/callback", Anyone, || get(home::signed_in)),
+    route(Get, "/signin/link", Anyone, || get(sign_in_link::page)),
+    // The link is the proof.
+    route(Post, "/signin/link", Anyone, || post(sign_in_link::enter)),
     // The link carries its own proof: Intail signed it for one organization, and it runs out.
     route(Get, "/approve/{token}", Anyone, || get(approval::guide)),
     route(Get, "/what-intail-can-do", Anyone, || get(abilities::page)),
@@ -80,16 +85,45 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/mail/thread/{id}", SignedIn, || get(mail::thread)),
     route(Get, "/activity", SignedIn, || get(activity::page)),
     route(Get, "/receipt", SignedIn, || get(receipt::page)),
+    route(Get, "/receipt/export.jsonl", SignedIn, || get(receipt::export)),
+    route(Get, "/receipt/left", SignedIn, || get(leaving::own)),
+    route(Get, "/receipt/left/{id}", SignedIn, || get(leaving::download_own)),
     route(Get, "/calendar", SignedIn, || get(integrations::calendar)),
     route(Get, "/directory", SignedIn, || get(integrations::directory)),
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
     route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
     route(Post, "/settings/keys/delete", SignedIn, || post(access_keys::delete)),
-    route(Get, "/admin", Administrator, || get(administration::page)),
+    route(Get, "/admin", Overseer, || get(administration::page)),
+    route(Get, "/admin/people", Overseer, || get(people::page)),
+    route(Get, "/admin/people/{id}", Overseer, || get(people::person)),
+    route(Post, "/admin/people/{id}/role", Administrator, || post(people::set_role)),
+    route(Post, "/admin/people/{id}/sign-out", Administrator, || post(people::sign_out)),
+    route(Post, "/admin/invitations", Administrator, || post(people::invite)),
+    route(Post, "/admin/invitations/{id}/withdraw", Administrator, || post(people::withdraw)),
+    route(Get, "/admin/policy", Overseer, || get(policy::page)),
+    route(Post, "/admin/policy", Administrator, || post(policy::change)),
+    route(Get, "/admin/audit", Overseer, || get(audit::page)),
+    route(Get, "/admin/audit.jsonl", Overseer, || get(audit::export)),
+    route(Get, "/admin/people/{id}/disconnect", Administrator, || get(leaving::disconnect_page)),
+    route(Post, "/admin/people/{id}/disconnect", Administrator, || post(leaving::disconnect)),
+    route(Get, "/admin/receipts", Overseer, || get(leaving::of_organization)),
+    route(Get, "/admin/receipts/{id}", Overseer, || get(leaving::download_of_organization)),
     route(Post, "/admin/policy/accounts", Administrator, || post(accounts_policy::set)),
     route(Get, "/api/v1/openapi.json", Anyone, || get(api::openapi)),
     route(Get, "/api/v1/me", Key, || get(api::me)),
     route(Get, "/api/v1/connection", Key, || get(api::connection)),
+    route(Get, "/api/v1/receipt", Key, || get(receipt::receipt)),
+    route(Get, "/api/v1/receipt/verify", Key, || get(receipt::verify)),
+    // Public keys are for everyone who was handed a receipt.
+    route(Get, "/api/v1/receipts/key", Anyone, || get(receipt::keys)),
+    route(Get, "/settings/privacy", SignedIn, || get(privacy::page)),
+    route(Post, "/settings/privacy", SignedIn, || post(privacy::choose)),
+    route(Post, "/settings/privacy/preview", SignedIn, || post(privacy::preview)),
+    route(Post, "/settings/privacy/again", SignedIn, || post(privacy::read_again)),
+    route(Get, "/admin/privacy", Administrator, || get(privacy::floor_page)),
+    route(Post, "/admin/privacy", Administrator, || post(privacy::set_floor)),
+    route(Post, "/admin/privacy/preview", Administrator, || post(privacy::preview_floor)),
+    route(Get, "/api/v1/privacy", Key, || get(api::privacy)),
     route(Get, "/api/v1/mailboxes", Key, || get(api::mailboxes)),
     route(Get, "/api/v1/mailboxes/{id}", Key, || get(api::mailbox)),
     route(Get, "/api/v1/mailboxes/{id}/coverage", Key, || get(api::coverage)),

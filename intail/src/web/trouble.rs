@@ -45,6 +45,7 @@ enum Button {
 
 const INTEGRATIONS: Button = Button::Link { label: "Open Integrations", href: "/settings/integrations" };
 const SIGN_IN: Button = Button::Link { label: "Sign in", href: "/signin" };
+const PEOPLE: Button = Button::Link { label: "Open People", href: "/admin/people" };
 const HOME: Button = Button::Link { label: "Go to the start page", href: "/" };
 const CONNECT: Button = Button::Connect { label: "Connect again", choose_account: false, ask_again: false };
 const CHOOSE: Button = Button::Connect { label: "Choose another account", choose_account: true, ask_again: false };
@@ -169,6 +170,26 @@ pub(super) fn not_there(what: &str) -> Trouble {
     Trouble::told(StatusCode::NOT_FOUND, "page", "not_there", &[("what", what)])
 }
 
+/// A field of a form says what it can't.
+pub(super) fn wrong_field(what: &str) -> Trouble {
+    Trouble::told(StatusCode::BAD_REQUEST, "page", "wrong_field", &[("what", what)])
+}
+
+/// The organization would have no administrator.
+pub(super) fn last_administrator() -> Trouble {
+    page(StatusCode::CONFLICT, "last_administrator").button(PEOPLE)
+}
+
+/// Many sign-ins were begun within a minute.
+pub(super) fn sign_in_flood() -> Trouble {
+    Trouble::told(StatusCode::TOO_MANY_REQUESTS, "sign_in", "flood", &[]).button(SIGN_IN)
+}
+
+/// The sign-in link was used, is too old, or was never made: nobody is told which.
+pub(super) fn link_over() -> Trouble {
+    Trouble::told(StatusCode::GONE, "sign_in", "link_over", &[]).button(SIGN_IN)
+}
+
 /// Too much of something at once.
 pub(super) fn too_many(what: &str) -> Trouble {
     Trouble::told(StatusCode::TOO_MANY_REQUESTS, "page", "too_many", &[("what", what)])
@@ -210,6 +231,7 @@ fn connect_shape(error: &ConnectError) -> (StatusCode, Button) {
         E::WrongOrganization { .. } => (S::FORBIDDEN, CHOOSE),
         E::NothingGranted => (S::FORBIDDEN, ASK_AGAIN),
         E::NoRefreshToken => (S::CONFLICT, ASK_AGAIN),
+        E::StillLeaving => (S::CONFLICT, INTEGRATIONS),
         E::TooMany | E::OrganizationBusy => (S::TOO_MANY_REQUESTS, INTEGRATIONS),
         E::NotConnected => (S::NOT_FOUND, INTEGRATIONS),
         E::Operator { .. } => (S::SERVICE_UNAVAILABLE, INTEGRATIONS),
@@ -221,7 +243,7 @@ fn connect_shape(error: &ConnectError) -> (StatusCode, Button) {
 impl From<SignInError> for Trouble {
     fn from(error: SignInError) -> Self {
         let domain = match &error {
-            SignInError::UnknownOrganization { domain } => domain.as_str(),
+            SignInError::UnknownOrganization { domain } | SignInError::NotInvited { domain } => domain.as_str(),
             _ => "",
         };
         let told = Self::told(sign_in_status(&error), "sign_in", error.word(), &[("domain", domain)]);
@@ -233,7 +255,8 @@ fn sign_in_status(error: &SignInError) -> StatusCode {
     use {SignInError as E, StatusCode as S};
     match error {
         E::Incomplete { .. } | E::UnknownState | E::ForeignIssuer => S::BAD_REQUEST,
-        E::ForeignState | E::Denied | E::UnknownOrganization { .. } | E::NotVerified => S::FORBIDDEN,
+        E::ForeignState | E::Denied | E::NotVerified => S::FORBIDDEN,
+        E::UnknownOrganization { .. } | E::NotInvited { .. } => S::FORBIDDEN,
         E::Expired => S::GONE,
         E::Replayed => S::CONFLICT,
         E::IssuerTrouble { .. } | E::Unexpected { .. } => S::BAD_GATEWAY,
@@ -392,6 +415,7 @@ mod tests {
             E::NothingGranted,
             E::NoRefreshToken,
             E::TooMany,
+            E::StillLeaving,
             E::OrganizationBusy,
             E::NotConnected,
             E::Operator("secret".to_owned()),
@@ -412,6 +436,7 @@ mod tests {
             E::Denied,
             E::NotVerified,
             E::UnknownOrganization { domain: "example.net".to_owned() },
+            E::NotInvited { domain: "example.net".to_owned() },
             E::Operator("secret".to_owned()),
             E::IssuerTrouble("secret".into()),
             E::Unexpected("secret".into()),
@@ -423,6 +448,7 @@ mod tests {
         let mut told: Vec<Trouble> = connect_errors().into_iter().map(Trouble::from).collect();
         told.extend(sign_in_errors().into_iter().map(Trouble::from));
         told.extend([no_such_page(), no_such_method(), panicked(), not_signed_in(), unknown_key(), foreign_form()]);
+        told.extend([wrong_field("Wrong."), last_administrator(), sign_in_flood(), link_over()]);
         told.extend([unknown_approval_link(), expired_approval_link()]);
         told.extend([stale_form(), form_too_large(), administrators_only(), not_there("label"), too_many("Many.")]);
         let internal = STORIES.get("page/internal").copied().unwrap_or_default()[0];

@@ -13,7 +13,7 @@ use crate::clock::from_us;
 use crate::store::changes::Change;
 use crate::store::grants::{Grant, GrantState};
 use crate::store::labels::{Label, LabelKind};
-use crate::store::messages::Message;
+use crate::store::messages::{Message, SubjectForm};
 
 /// The longest text of a stranger's that a page shows in one place, in characters.
 pub(super) const SHOWN_MAX: usize = 300;
@@ -118,8 +118,18 @@ pub(super) fn clip(text: &str, characters_max: usize) -> String {
     shown
 }
 
+/// Characters of a hidden subject's tag that pages show: enough to see which are equal.
+const TAG_SHOWN: usize = 6;
+
 /// A subject as pages show it.
 pub(super) fn subject(message: &Message) -> String {
+    match message.subject_form {
+        SubjectForm::Plain => {}
+        SubjectForm::Hashed => {
+            return format!("hidden · {}", message.subject.chars().take(TAG_SHOWN).collect::<String>());
+        }
+        SubjectForm::Dropped => return "(subject not kept)".to_owned(),
+    }
     match clip(&message.subject, SHOWN_MAX).trim() {
         "" => "(no subject)".to_owned(),
         subject => subject.to_owned(),
@@ -205,6 +215,9 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
             Some(message) => told("added", format!("New message from {}", sender(message))),
             None => told("added", "A message arrived; it has gone since".to_owned()),
         },
+        "message.deleted" if change.data.get("reason").and_then(Json::as_str) == Some("privacy") => {
+            told("deleted", "A message was left out, by your privacy settings".to_owned())
+        }
         "message.deleted" => told("deleted", "A message was deleted for good".to_owned()),
         "mailbox.connected" => told("mailbox", "Your account was connected".to_owned()),
         kind if kind.starts_with("message.") => told("moved", labels_moved(&change.data, names)),
@@ -251,6 +264,11 @@ fn labels_moved(data: &Json, names: &LabelNames) -> String {
             "INBOX" => "Moved to Inbox".to_owned(),
             id => format!("Label {} added", names.name(id)),
         });
+    }
+    match data.get("subject_form").and_then(Json::as_str) {
+        Some("plain") => words.push("Subject shown again, by your privacy settings".to_owned()),
+        Some(_) => words.push("Subject hidden, by your privacy settings".to_owned()),
+        None => {}
     }
     let trashed = words.iter().any(|it| it == "Moved to Trash" || it == "Reported as spam");
     for id in ids("labels_removed") {
@@ -330,7 +348,33 @@ pub(super) fn call(name: &str) -> &'static str {
         "oauth.exchange" => "Finished connecting",
         "oauth.refresh" => "Renewed the access that you gave",
         "oauth.revoke" => "Gave the access back",
+        "gap" => "Calls that were only counted",
         _ => "Asked Google",
+    }
+}
+
+/// Why a call was made, in words. The words are those of `org::receipts::purpose`.
+pub(super) fn purpose(word: &str) -> &'static str {
+    match word {
+        "connect" => "You connected",
+        "live" => "Something changed",
+        "backfill" => "Copying what was there before",
+        "repair" => "Comparing everything",
+        "watch" => "To be told of changes",
+        "check" => "To see whether anything was missed",
+        "retry" => "Trying again what failed",
+        "audit" => "Counting against Google",
+        "token" => "To keep access",
+        "leaving" => "You disconnected",
+        _ => "Not said",
+    }
+}
+
+/// A gap in the log of calls, in words.
+pub(super) fn gap(kind: &str, count: &str) -> String {
+    match kind {
+        "not_kept" => format!("{count} calls were made that couldn’t be written down one by one"),
+        _ => "A run broke off before this: its last calls may be missing".to_owned(),
     }
 }
 

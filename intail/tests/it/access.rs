@@ -4,9 +4,14 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use intail::app::App;
+use intail::id::{OrganizationId, PersonId};
+use intail::org::audit::Origin;
+use intail::org::invitations::{self as inviting, Invited};
+use intail::org::roles::By;
 use intail::seal::hash_token;
+use intail::store::invitations::{self, Invitation};
 use intail::store::people::{self, Person, Role};
-use intail::store::{access_keys, sessions};
+use intail::store::{access_keys, organizations, sessions};
 use intail::web::{self, Method, ROUTES, Route, Who};
 use tower::ServiceExt as _;
 
@@ -89,14 +94,17 @@ async fn every_route_answers_each_as_the_table_says() {
     let app = &running.app;
     let administrator = running.sign_in(ADMIN).await;
     let member = running.sign_in("bjorn@example.com").await;
+    let auditor = running.sign_in("ines@example.com").await;
     set_role(app, &administrator, Role::Administrator).await;
     set_role(app, &member, Role::Member).await;
+    set_role(app, &auditor, Role::Auditor).await;
     let proofs = [
         ("nobody", Proof::Nothing),
         ("a stranger", Proof::Session("forged".to_owned())),
         ("a forged key", Proof::Key("intail_forged".to_owned())),
         ("a member's key", access_key(app, &member).await),
         ("a member", session(app, &member).await),
+        ("an auditor", session(app, &auditor).await),
         ("an administrator", session(app, &administrator).await),
     ];
     for route in ROUTES.iter().filter(|it| it.method == Method::Get) {
@@ -105,14 +113,103 @@ async fn every_route_answers_each_as_the_table_says() {
             let may = matches!(
                 (route.who, *name),
                 (Who::Anyone, _)
-                    | (Who::Key, "a member's key" | "a member" | "an administrator")
-                    | (Who::SignedIn, "a member" | "an administrator")
+                    | (Who::Key, "a member's key" | "a member" | "an auditor" | "an administrator")
+                    | (Who::SignedIn, "a member" | "an auditor" | "an administrator")
+                    | (Who::Overseer, "an auditor" | "an administrator")
                     | (Who::Administrator, "an administrator")
             );
             assert_eq!(!is_turned_away(&answer), may, "{name} at GET {}: {}", route.path, answer.status());
             assert!(!answer.status().is_server_error(), "{name} at GET {}: {}", route.path, answer.status());
         }
     }
+}
+
+#[tokio::test]
+async fn only_administrators_change_what_is_everybody_s() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let member = running.sign_in("bjorn@example.com").await;
+    let auditor = running.sign_in("ines@example.com").await;
+    set_role(app, &auditor, Role::Auditor).await;
+    let routes = || ROUTES.iter().filter(|it| it.method == Method::Post && it.who == Who::Administrator);
+    assert!(routes().count() >= 5, "the table names them");
+    for (name, person) in [("a member", &member), ("an auditor", &auditor)] {
+        let proof = session(app, person).await;
+        let token = form_token(app, &proof).await;
+        for route in routes() {
+            let form = format!("form_token={token}");
+            let answer = ask(app, "POST", &path_of(route), &proof, Some(&form)).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{name} at POST {}", route.path);
+        }
+    }
+}
+
+/// What a session's forms carry, as its pages show it.
+pub(crate) async fn form_token(app: &App, proof: &Proof) -> String {
+    let page = text(ask(app, "GET", "/settings/keys", proof, None).await).await;
+    let (_, rest) = page.split_once("name=\"form_token\" value=\"").expect("a form");
+    rest.split_once('"').expect("a value").0.to_owned()
+}
+
+#[tokio::test]
+async fn an_administrator_of_one_organization_can_do_nothing_to_another() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let ours = running.sign_in(ADMIN).await;
+    let (theirs, invitation) = another_organization(app).await;
+    let proof = session(app, &ours).await;
+    let token = form_token(app, &proof).await;
+    for (path, form) in [
+        (format!("/admin/people/{}/role", theirs.id), "role=member"),
+        (format!("/admin/people/{}/sign-out", theirs.id), ""),
+        (format!("/admin/invitations/{}/withdraw", invitation.id), ""),
+    ] {
+        let form = format!("form_token={token}&{form}");
+        let answer = ask(app, "POST", &path, &proof, Some(&form)).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    let person = format!("/admin/people/{}", theirs.id);
+    assert_eq!(ask(app, "GET", &person, &proof, None).await.status(), StatusCode::NOT_FOUND);
+    let who = format!("/admin/audit?who={}", theirs.id);
+    let queries = ["/admin", "/admin/people", "/admin/people?q=olga", "/admin/audit", "/admin/audit.jsonl", &who];
+    for path in queries {
+        let page = text(ask(app, "GET", path, &proof, None).await).await;
+        for secret in ["olga@other.example", "guest@firm.example", "Other", invitation.id.as_str()] {
+            assert!(!page.contains(secret), "{secret} of another organization is in {path}");
+        }
+    }
+    let after = format!("/admin/people?after={}", theirs.id);
+    assert!(text(ask(app, "GET", &after, &proof, None).await).await.contains("Nobody fits."));
+    // Their session and invitation stand.
+    let mut tx = app.store.read().await.expect("a transaction");
+    let them = people::by_id(&mut tx, &theirs.id).await.expect("read").expect("there");
+    assert_eq!(them.role, Role::Administrator);
+    let waiting = invitations::of_organization(&mut tx, &theirs.organization_id, app.clock.now(), 9).await;
+    assert_eq!(waiting.expect("read"), [invitation]);
+}
+
+/// Another organization on the same Intail: its administrator, and an invitation that waits.
+async fn another_organization(app: &App) -> (Person, Invitation) {
+    let now = app.clock.now();
+    let id = OrganizationId::new(&app.random);
+    let theirs = Person {
+        id: PersonId::new(&app.random),
+        organization_id: id.clone(),
+        issuer: app.config.signin.issuer.clone(),
+        subject: "theirs".to_owned(),
+        email: "olga@other.example".to_owned(),
+        name: "Olga Other".to_owned(),
+        role: Role::Administrator,
+    };
+    let mut tx = app.store.write().await.expect("a transaction");
+    organizations::create(&mut tx, &id, "Other", now).await.expect("created");
+    organizations::add_domain(&mut tx, &id, "other.example").await.expect("added");
+    people::create(&mut tx, &theirs, now).await.expect("created");
+    let by = By::person(&theirs, Origin::Unknown);
+    let invited = inviting::invite(&mut tx, &id, "guest@firm.example", Role::Member, by, &app.random, now).await;
+    let Ok(Invited::Invitation(invitation)) = invited else { panic!("{invited:?}") };
+    tx.commit().await.expect("committed");
+    (theirs, invitation)
 }
 
 #[tokio::test]

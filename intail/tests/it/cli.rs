@@ -12,7 +12,10 @@ use futures::future::join;
 use futures::stream;
 use intail::cli::{self, Arguments, CliError, Outcome, Surroundings};
 use intail::clock::Clock;
+use intail::id::PersonId;
 use intail::random::Random;
+use intail::store::people::{self, Person, Role};
+use intail::store::{Store, organizations};
 use intail_sandbox::{Options, Sandbox};
 use tokio::sync::{mpsc, oneshot};
 
@@ -249,11 +252,92 @@ async fn a_role_is_changed_by_address() {
     let config = "[google]\nclient_id = \"a\"\nclient_secret = \"b\"\nproject = \"intail-demo\"\n";
     std::fs::write(directory.path().join("intail.toml"), config).expect("written");
     let run = async |line: &str| run(directory.path(), line).await;
-    let set = "intail people set-role --config intail.toml ADA.admin@example.com auditor";
-    let (_, text) = run(set).await.expect("changed");
+    let set = "intail people set-role --config intail.toml";
+    let last = run(&format!("{set} ada.admin@example.com auditor")).await.expect_err("the last administrator");
+    assert_eq!(last.to_string(), "ada.admin@example.com is the only administrator of their organization.");
+    add_person(directory.path(), "bo@example.com").await;
+    let (_, text) = run(&format!("{set} bo@example.com administrator")).await.expect("changed");
+    assert_eq!(text, "bo@example.com is administrator now (before: member).\n");
+    let (_, text) = run(&format!("{set} ADA.admin@example.com auditor")).await.expect("changed");
     assert_eq!(text, "ada.admin@example.com is auditor now (before: administrator).\n");
     let (_, text) = run("intail people list --config intail.toml").await.expect("listed");
     assert!(text.contains("auditor"), "{text}");
+}
+
+/// Adds a member to the one organization of a demo.
+async fn add_person(directory: &Path, email: &str) {
+    let url = format!("sqlite:{}", directory.join("intail.db").display());
+    let store = Store::open(&url).await.expect("the store opens");
+    let mut tx = store.write().await.expect("a transaction");
+    let organization = organizations::list(&mut tx, 1).await.expect("read").remove(0);
+    let person = Person {
+        id: PersonId::new(&Random::seeded(99)),
+        organization_id: organization.id,
+        issuer: "https://issuer.example".to_owned(),
+        subject: email.to_owned(),
+        email: email.to_owned(),
+        name: email.to_owned(),
+        role: Role::Member,
+    };
+    people::create(&mut tx, &person, "2026-11-22T09:00:00Z".parse().expect("a time")).await.expect("created");
+    tx.commit().await.expect("committed");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn domains_and_names_of_an_organization_change_by_command() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let config = "[google]\nclient_id = \"a\"\nclient_secret = \"b\"\nproject = \"intail-demo\"\n";
+    std::fs::write(directory.path().join("intail.toml"), config).expect("written");
+    let run = async |line: &str| run(directory.path(), line).await;
+    let org = |command: &str, rest: &str| format!("intail org {command} --config intail.toml {rest}");
+    run(&org("add", "--name Example --domain example.com")).await.expect("added");
+    run(&org("add", "--name Other --domain other.example")).await.expect("added");
+    let (_, text) = run(&org("add-domain", "Example example.org")).await.expect("added");
+    assert_eq!(text, "example.org belongs to Example now.\n");
+    let taken = run(&org("add-domain", "other.example example.org")).await.expect_err("taken");
+    assert_eq!(taken.to_string(), "The domain example.org belongs to Example already.");
+    let (_, text) = run(&org("remove-domain", "example.com example.org")).await.expect("removed");
+    assert!(text.starts_with("example.org is no domain of Example any more."), "{text}");
+    let last = run(&org("remove-domain", "Example example.com")).await.expect_err("the last");
+    assert_eq!(last.to_string(), "example.com is the only domain of Example.");
+    let none = run(&org("remove-domain", "Example other.example")).await.expect_err("another's");
+    assert_eq!(none.to_string(), "other.example is no domain of Example.");
+    let (_, text) = run(&org("rename", "example.com Renamed")).await.expect("renamed");
+    assert_eq!(text, "Example is called Renamed now.\n");
+    let unknown = run(&org("rename", "Example Again")).await.expect_err("nobody is called so");
+    assert_eq!(unknown.to_string(), "No organization here is called Example.");
+    let look_alike = Arguments::try_parse_from(["intail", "org", "add-domain", "x", "ex\u{430}mple.com"]);
+    assert!(look_alike.expect_err("another script").to_string().contains("write it as xn--"), "its DNS form is told");
+    let (_, text) = run("intail org list --config intail.toml").await.expect("listed");
+    assert!(text.contains("Renamed  example.com") && !text.contains("example.org"), "{text}");
+}
+
+#[tokio::test]
+async fn the_operator_invites_and_makes_links() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let config = "[google]\nclient_id = \"a\"\nclient_secret = \"b\"\nproject = \"intail-demo\"\n";
+    std::fs::write(directory.path().join("intail.toml"), config).expect("written");
+    let run = async |line: &str| run(directory.path(), line).await;
+    let people = |command: &str, rest: &str| format!("intail people {command} --config intail.toml {rest}");
+    run("intail org add --config intail.toml --name Example --domain example.com").await.expect("added");
+    let (_, text) = run(&people("link", "First@example.com")).await.expect("made");
+    assert!(text.starts_with("This link signs in First@example.com, the first administrator of Example."), "{text}");
+    assert!(text.contains("/signin/link?token="), "{text}");
+    let nobody = run(&people("link", "first@other.example")).await.expect_err("no organization");
+    assert_eq!(nobody.to_string(), "No organization here owns other.example.");
+    let (_, text) =
+        run(&people("invite", "audit@firm.example --role auditor --organization Example")).await.expect("ok");
+    assert!(text.starts_with("audit@firm.example may join Example as auditor until "), "{text}");
+    let wrong = run(&people("invite", "nonsense --organization Example")).await.expect_err("no address");
+    assert_eq!(wrong.to_string(), "nonsense is no e-mail address.");
+    add_person(directory.path(), "bo@example.com").await;
+    let (_, text) = run(&people("link", "bo@example.com")).await.expect("made");
+    assert!(text.starts_with("This link signs in bo@example.com. It works once, for 15 minutes"), "{text}");
+    let late = run(&people("link", "first@example.com")).await.expect_err("somebody is there");
+    assert_eq!(late.to_string(), "Nobody in Example is called first@example.com.");
+    let here = run(&people("invite", "BO@example.com")).await.expect_err("they are here");
+    assert_eq!(here.to_string(), "BO@example.com is in Example already.");
 }
 
 #[tokio::test]
@@ -311,4 +395,32 @@ async fn the_false_google_alone() {
     let error = run(directory.path(), "intail simulate --listen 127.0.0.1:0 --world world.toml").await;
     let error = shown(&error.expect_err("not a world"), directory.path());
     assert!(error.starts_with("error: The world file DIR/world.toml"), "{error}");
+}
+
+#[tokio::test]
+async fn an_organization_is_removed_by_its_name_and_the_receipt_is_printed_again() {
+    let (directory, sandbox) = (tempfile::tempdir().expect("a folder"), sandbox().await);
+    configure(directory.path(), &sandbox);
+    let run = async |line: &str| run(directory.path(), line).await;
+    let (_, added) =
+        run("intail org add --config intail.toml --name Example --domain example.com").await.expect("added");
+    let id = added.split(['(', ')']).nth(1).expect("an id").to_owned();
+    let remove =
+        |id: &str, name: &str| format!("intail org remove --config intail.toml --organization {id} --confirm {name}");
+    let error = run(&remove(&id, "Exampel")).await.expect_err("another name");
+    assert_eq!(error.to_string(), format!("{id} is called Example, not Exampel. Nothing was done."));
+    for unknown in ["org_0000000000000000", "nonsense"] {
+        let error = run(&remove(unknown, "Example")).await.expect_err("unknown");
+        assert_eq!(error.to_string(), format!("There is no organization {unknown}."));
+    }
+    let (outcome, receipt) = run(&remove(&id, "Example")).await.expect("removed");
+    assert_eq!(outcome, Outcome::Done);
+    let document: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
+    let text = |key: &str| document[key].as_str().expect("text").to_owned();
+    assert!(intail::signing::is_signed(&text("public_key"), &text("statement"), &text("signature")), "{receipt}");
+    assert!(text("statement").contains("\"organization.removed\"") && !receipt.contains("example.com"), "{receipt}");
+    let (_, list) = run("intail org list --config intail.toml").await.expect("listed");
+    assert!(list.starts_with("There is no organization"), "{list}");
+    let (_, again) = run(&remove(&id, "Example")).await.expect("printed again");
+    assert_eq!(again, receipt);
 }

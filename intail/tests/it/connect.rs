@@ -7,6 +7,8 @@ use intail::connect::{self, Callback, ConnectError, Options, Permission};
 use intail::org::audit::Origin;
 use intail::signin::{self, SignInError};
 use intail::store::grants::{self, GrantState};
+use intail::store::leaving_receipts;
+use intail::store::leavings::{self, Revocation};
 use intail::store::organizations::{self, Approval};
 use intail_google::oauth::scope;
 use intail_sandbox::access::AccessLevel;
@@ -286,7 +288,7 @@ async fn leaving_stops_revokes_and_erases_and_reconnecting_works() {
     let (one, _) = running.employees();
     let person = running.connected(&one).await;
     let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
-    assert!(left.stopped && left.revoked && left.rows > 0, "{left:?}");
+    assert!(left.stopped && left.revocation == Revocation::Confirmed && left.rows > 0, "{left:?}");
     assert!(grant(&running, &person).await.is_none());
     assert!(running.feed(&person).await.iter().all(|it| it.kind == "mailbox.erased"));
     let again = connect::leave(&running.app, &person, Origin::Unknown).await;
@@ -304,12 +306,17 @@ async fn an_erasure_that_google_s_trouble_interrupted_is_finished_later() {
     let person = running.connected(&one).await;
     running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
     let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
-    assert!(!left.revoked && left.rows > 0, "the data is gone at once");
-    assert_eq!(grant(&running, &person).await.expect("waits").state, GrantState::Left);
+    assert!(left.revocation == Revocation::Open && left.rows > 0, "the data is gone at once");
+    assert!(grant(&running, &person).await.is_none(), "only the sealed token waits");
+    running.pass(Duration::from_secs(61));
     let shutdown = tokio_util::sync::CancellationToken::new();
     shutdown.cancel();
     connect::resume_leaving(&running.app, shutdown).await;
-    assert!(grant(&running, &person).await.is_none(), "revoked and forgotten");
+    assert_eq!(running.calls("oauth.revoke"), 2);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let receipt = leaving_receipts::by_id(&mut tx, &left.receipt).await.expect("read").expect("a receipt");
+    assert!(receipt.statement.contains(r#""permission_given_back":"confirmed""#), "{}", receipt.statement);
+    assert!(leavings::by_id(&mut tx, &left.receipt).await.expect("read").is_none(), "nothing waits any more");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Mail stays live, and nothing is lost: the engine against the false Google, with a time that the test owns.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -246,6 +247,48 @@ async fn a_reconcile_costs_listings_and_what_differs_and_no_more() {
     running.assert_nothing_is_lost(&person).await;
     let fetched = running.calls("gmail.users.messages.get") + running.calls("gmail.users.threads.get");
     assert_eq!(fetched, 3, "the two that differ and the new one, of {held}");
+}
+
+#[tokio::test]
+async fn an_organization_s_depth_bounds_the_copy_and_a_lost_cursor_keeps_it() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    quota::set_backfill_days(&mut tx, &person.organization_id, Some(20)).await.expect("set");
+    tx.commit().await.expect("committed");
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    let from_ms = running.mailbox(&person).await.copied_from_ms.expect("a depth");
+    let dates: BTreeMap<String, i64> = running.world(|world| {
+        let all = world.mailbox(&email).expect("a mailbox").newest_first().filter(|it| !it.has("DRAFT"));
+        all.map(|it| (it.id.clone(), it.internal_date_ms)).collect()
+    });
+    let recent: BTreeSet<&String> = dates.iter().filter(|(_, at)| **at >= from_ms).map(|(id, _)| id).collect();
+    let held = running.stored(&person).await;
+    assert!((5..dates.len() - 5).contains(&recent.len()), "some are older: {} of {}", recent.len(), dates.len());
+    assert_eq!(held.keys().collect::<BTreeSet<_>>(), recent);
+    assert_eq!(running.mailbox(&person).await.total_messages, i64::try_from(held.len()).ok());
+
+    // An older message of which something is heard is copied from then on; what lies around it isn't.
+    let old = dates.iter().find(|(_, at)| **at < from_ms).expect("an old one").0.clone();
+    running.act(&email, MailAction::Star(one(&old)));
+    running.settle().await;
+    let with_old: BTreeSet<&String> = recent.iter().copied().chain([&old]).collect();
+    assert_eq!(running.stored(&person).await.keys().collect::<BTreeSet<_>>(), with_old);
+
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&email, MailAction::Unstar(one(&old)));
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.pass(Duration::from_secs(2));
+    let new = running.act(&email, receive(1)).ids.remove(0);
+    running.settle().await;
+    let held = running.stored(&person).await;
+    assert_eq!(held.keys().collect::<BTreeSet<_>>(), with_old.into_iter().chain([&new]).collect());
+    assert!(!held[&old].labels.iter().any(|it| it == "STARRED"), "what differed was found");
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
 }
 
 #[tokio::test]
@@ -513,10 +556,10 @@ async fn page(running: &Running, person: &Person, path: &str) -> String {
 
 /// What was logged.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("nobody panicked")).into_owned()
     }
 }

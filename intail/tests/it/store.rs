@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use intail::clock::from_us;
-use intail::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
+use intail::id::{GrantId, HistoryId, InvitationId, MailboxId, OrganizationId, PersonId};
 use intail::org::audit::{Actor, Entry, Origin, Verified, record, remove_old, verify};
+use intail::org::roles::{self, By, RoleChange};
 use intail::random::Random;
 use intail::store::access_keys;
 use intail::store::attempts::{self, Attempt, Purpose};
@@ -14,19 +15,24 @@ use intail::store::call_counts::{self, CallCount};
 use intail::store::changes::{self, NewChange, Of};
 use intail::store::coverage::{self, Coverage};
 use intail::store::debts::{self, Debt};
+use intail::store::erasure;
+use intail::store::exclusions::{self, Count, Exclusion};
 use intail::store::fills::{self, Fill, Left};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
+use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
 use intail::store::mailboxes::{self, Mailbox, MailboxState};
-use intail::store::messages::{self, After, Message};
+use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
-use intail::store::people::{self, Person, Role};
+use intail::store::people::{self, Person, Role, Search};
+use intail::store::privacy::{self, Looser, Policy, Settings, Work};
 use intail::store::quota::{self, Others};
-use intail::store::{Store, StoreError, approval_waits, sessions, sightings};
+use intail::store::sign_in_links::{self, SignInLink};
+use intail::store::{Store, StoreError, approval_waits, sessions, sightings, turns};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -50,10 +56,17 @@ macro_rules! on_both_databases {
     };
 }
 
+mod leaving;
+
 on_both_databases!(
     migrating_twice_changes_nothing,
     an_organization_owns_its_domains,
     people_are_found_by_their_subject,
+    people_are_searched_in_pages_and_counted_by_state,
+    the_last_administrator_stays_whoever_asks_at_once,
+    an_invitation_is_used_by_one,
+    a_sign_in_link_works_once_and_in_time,
+    an_issuer_vouches_for_whom_the_operator_let_in,
     a_session_ends_at_its_time,
     an_attempt_is_taken_once,
     a_grant_is_one_per_person_and_per_account,
@@ -76,6 +89,11 @@ on_both_databases!(
     a_day_s_units_add_up,
     labels_are_kept,
     debts_are_due_at_their_time,
+    what_is_left_out_is_counted_and_looked_at_again_by_its_reason,
+    a_subject_can_be_replaced_and_messages_walked_by_id,
+    the_feed_forgets_the_labels_of_what_may_not_be_kept,
+    privacy_settings_are_kept_beside_how_far_they_are_applied,
+    a_mailbox_is_due_without_a_notice_when_its_rules_change,
     an_audit_is_wanted_once_and_a_day_after_the_last,
     labelled_messages_are_counted_once,
     the_feed_is_numbered_without_gaps,
@@ -170,6 +188,7 @@ fn message(id: &str, received_ms: i64, labels: &[&str]) -> Message {
         history_id: HistoryId(5),
         labels: labels.iter().map(|it| (*it).to_owned()).collect(),
         subject: "Gruß 👋".into(),
+        subject_form: SubjectForm::Plain,
         sender_name: "山田".into(),
         sender_address: "yamada@example.com".into(),
         headers: BTreeMap::from([("to".to_owned(), vec!["a@example.com".to_owned()])]),
@@ -219,6 +238,18 @@ async fn an_organization_owns_its_domains(scene: Scene) {
     organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
     let taken = organizations::add_domain(&mut tx, &other, "example.com").await.expect_err("it is taken");
     assert!(taken.is_unique_violation(), "{taken:?}");
+    drop(tx);
+
+    let mut tx = scene.store.write().await.expect("a transaction");
+    turns::hold_founding(&mut tx).await.expect("held");
+    organizations::hold(&mut tx, &scene.organization).await.expect("held");
+    organizations::rename(&mut tx, &scene.organization, "Renamed").await.expect("renamed");
+    organizations::set_policy(&mut tx, &scene.organization, false, 30).await.expect("set");
+    assert!(!organizations::remove_domain(&mut tx, &other, "example.org").await.expect("not theirs"));
+    assert!(organizations::remove_domain(&mut tx, &scene.organization, "example.org").await.expect("removed"));
+    let now = organizations::by_id(&mut tx, &scene.organization).await.expect("read").expect("there");
+    assert_eq!((now.name.as_str(), now.domain_joining, now.audit_kept_days), ("Renamed", false, 30));
+    assert_eq!(organizations::domains(&mut tx, &scene.organization).await.expect("read"), ["example.com"]);
 }
 
 async fn people_are_found_by_their_subject(scene: Scene) {
@@ -238,6 +269,167 @@ async fn people_are_found_by_their_subject(scene: Scene) {
     assert_eq!(all, std::slice::from_ref(&found));
     let rest = people::list(&mut tx, &scene.organization, Some(&found.id), 10).await.expect("read");
     assert_eq!(rest, []);
+}
+
+async fn people_are_searched_in_pages_and_counted_by_state(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let names = ["Zoë 100%", "ada", "Ämilie", "ada"];
+    let mut ids = Vec::new();
+    for (at_, name) in names.iter().enumerate() {
+        let it = Person { name: (*name).into(), ..person(&scene.random, &scene.organization, &format!("s{at_}")) };
+        people::create(&mut tx, &it, at(1)).await.expect("created");
+        ids.push(it.id);
+    }
+    let other = OrganizationId::new(&scene.random);
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    people::create(&mut tx, &person(&scene.random, &other, "theirs"), at(1)).await.expect("created");
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsPerson, "revoked", at(4)).await.expect("set");
+    people::signed_in(&mut tx, &ids[2], "new@example.com", "ÄMILIE", at(9)).await.expect("written");
+
+    let mut seen = Vec::new();
+    let mut after = None;
+    for _ in 0..4 {
+        let everybody = Search::default();
+        let page = people::search(&mut tx, &scene.organization, &everybody, after.as_ref(), 2).await.expect("read");
+        after = page.last().map(|it| it.person.id.clone());
+        seen.extend(page);
+    }
+    assert_eq!(seen.len(), 5, "each once, and nobody of another organization");
+    let found = async |tx: &mut _, words: &str, standing: &str| {
+        let search = Search { words: words.into(), standing: standing.into() };
+        let found = people::search(tx, &scene.organization, &search, None, 9).await.expect("read");
+        found.into_iter().map(|it| it.person.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&mut tx, "ÄMIL", "").await, [ids[2].clone()], "whatever the case, in any script");
+    assert_eq!(found(&mut tx, "0%", "").await, [ids[0].clone()]);
+    assert_eq!(found(&mut tx, "_", "").await, [], "a sign of LIKE is itself");
+    assert_eq!(found(&mut tx, "NEW@example", "not_connected").await, [ids[2].clone()]);
+    assert_eq!(found(&mut tx, "", "needs_person").await, std::slice::from_ref(&scene.person.id));
+    let counts = people::count_by_standing(&mut tx, &scene.organization).await.expect("read");
+    assert_eq!(counts, [("needs_person".to_owned(), 1), ("not_connected".to_owned(), 4)]);
+    let one = people::one(&mut tx, &scene.organization, &ids[2]).await.expect("read").expect("there");
+    assert_eq!((one.created_at, one.signed_in_at, one.since), (at(1), Some(at(9)), None));
+    assert_eq!(people::one(&mut tx, &other, &ids[2]).await.expect("read"), None, "not of that organization");
+    let namesakes = people::by_email(&mut tx, "new@example.com", 9).await.expect("read");
+    assert_eq!(namesakes.into_iter().map(|it| it.id).collect::<Vec<_>>(), [ids[2].clone()]);
+}
+
+async fn the_last_administrator_stays_whoever_asks_at_once(scene: Scene) {
+    let two = person(&scene.random, &scene.organization, "2");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::create(&mut tx, &two, at(0)).await.expect("created");
+    for id in [&scene.person.id, &two.id] {
+        people::set_role(&mut tx, id, Role::Administrator).await.expect("set");
+    }
+    tx.commit().await.expect("committed");
+    // Each takes the other's role away, at the same time.
+    let take = async |id: &PersonId| {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let ended = roles::change(&mut tx, &scene.organization, id, Role::Member, By::operator(), at(1)).await;
+        let ended = ended.expect("it ran");
+        tx.commit().await.expect("committed");
+        ended
+    };
+    let ended = futures::join!(take(&scene.person.id), take(&two.id));
+    let done = RoleChange::Done { from: Role::Administrator };
+    let one = [(done, RoleChange::LastAdministrator), (RoleChange::LastAdministrator, done)];
+    assert!(one.contains(&ended), "{ended:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(people::administrators(&mut tx, &scene.organization).await.expect("counted"), 1);
+    let other = OrganizationId::new(&scene.random);
+    organizations::create(&mut tx, &other, "Other", at(0)).await.expect("created");
+    let foreign = roles::change(&mut tx, &other, &two.id, Role::Auditor, By::operator(), at(1)).await.expect("it ran");
+    assert_eq!(foreign, RoleChange::NotThere);
+    let entries = audit::after(&mut tx, &scene.organization, 0, 9).await.expect("read");
+    assert_eq!(entries.iter().map(|it| it.action.as_str()).collect::<Vec<_>>(), ["role.changed"]);
+}
+
+async fn an_invitation_is_used_by_one(scene: Scene) {
+    let invitation = |role, ends| Invitation {
+        id: InvitationId::new(&scene.random),
+        organization_id: scene.organization.clone(),
+        email: "guest@firm.example".into(),
+        role,
+        invited_by: "operator".into(),
+        created_at: at(1),
+        expires_at: at(ends),
+    };
+    let (first, second) = (invitation(Role::Member, 10), invitation(Role::Auditor, 20));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    invitations::put(&mut tx, &first).await.expect("put");
+    invitations::put(&mut tx, &second).await.expect("put in its place");
+    let listed = invitations::of_organization(&mut tx, &scene.organization, at(19), 9).await.expect("read");
+    assert_eq!(listed, std::slice::from_ref(&second));
+    assert_eq!(invitations::by_email(&mut tx, "guest@firm.example", at(19), 9).await.expect("read"), listed);
+    assert_eq!(invitations::by_email(&mut tx, "guest@firm.example", at(20), 9).await.expect("read"), []);
+    let other = OrganizationId::new(&scene.random);
+    assert!(!invitations::delete(&mut tx, &other, &second.id).await.expect("not theirs"));
+    assert!(!invitations::delete(&mut tx, &scene.organization, &first.id).await.expect("it was replaced"));
+    tx.commit().await.expect("committed");
+    let take = async || {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let mine = invitations::delete(&mut tx, &scene.organization, &second.id).await.expect("deleted");
+        tx.commit().await.expect("committed");
+        mine
+    };
+    let taken = futures::join!(take(), take());
+    assert!(taken.0 != taken.1, "{taken:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    invitations::put(&mut tx, &first).await.expect("put");
+    assert_eq!(invitations::sweep(&mut tx, at(10)).await.expect("swept"), 1);
+}
+
+async fn a_sign_in_link_works_once_and_in_time(scene: Scene) {
+    let link = |token: &str, person: Option<PersonId>| SignInLink {
+        token_hash: token.into(),
+        organization_id: scene.organization.clone(),
+        person_id: person,
+        email: "person1@example.com".into(),
+        created_at: at(1),
+        expires_at: at(10),
+    };
+    let (of_person, of_first) = (link("h1", Some(scene.person.id.clone())), link("h2", None));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for it in [&of_person, &of_first, &link("h3", Some(scene.person.id.clone()))] {
+        sign_in_links::create(&mut tx, it).await.expect("created");
+    }
+    tx.commit().await.expect("committed");
+    let take = async || {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let link = sign_in_links::take(&mut tx, "h1", at(9)).await.expect("taken");
+        tx.commit().await.expect("committed");
+        link
+    };
+    let (one, two) = futures::join!(take(), take());
+    assert!(one.is_some() != two.is_some(), "{one:?} {two:?}");
+    assert_eq!(one.or(two), Some(of_person));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"), Some(of_first.clone()));
+    assert_eq!(
+        sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"),
+        Some(of_first),
+        "looking uses nothing"
+    );
+    assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(10)).await.expect("read"), None);
+    assert_eq!(sign_in_links::take(&mut tx, "h2", at(10)).await.expect("too late"), None);
+    assert_eq!(sign_in_links::forget(&mut tx, &scene.person.id).await.expect("forgotten"), 1);
+    assert_eq!(sign_in_links::sweep(&mut tx, at(10)).await.expect("swept"), 1);
+}
+
+async fn an_issuer_vouches_for_whom_the_operator_let_in(scene: Scene) {
+    let let_in = Person {
+        issuer: String::new(),
+        email: "First@example.com".into(),
+        ..person(&scene.random, &scene.organization, "x")
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::create(&mut tx, &let_in, at(0)).await.expect("created");
+    assert_eq!(people::unvouched(&mut tx, "person1@example.com").await.expect("read"), None);
+    assert_eq!(people::unvouched(&mut tx, "first@example.com").await.expect("read"), Some(let_in.clone()));
+    people::vouch(&mut tx, &let_in.id, "https://issuer.example", "9").await.expect("written");
+    assert_eq!(people::unvouched(&mut tx, "first@example.com").await.expect("read"), None);
+    let found = people::by_subject(&mut tx, "https://issuer.example", "9").await.expect("read").expect("there");
+    assert_eq!(found.id, let_in.id);
 }
 
 async fn a_session_ends_at_its_time(scene: Scene) {
@@ -348,7 +540,6 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
     assert_eq!((kept.access_sealed.as_deref(), kept.scopes.as_slice()), (Some("a"), ["x".to_owned()].as_slice()));
     grants::set_state(&mut tx, id, GrantState::Left, "left", at(9)).await.expect("set");
     grants::set_state(&mut tx, id, GrantState::Active, "", at(9)).await.expect("a grant that left stays left");
-    assert_eq!(grants::leaving(&mut tx, 9).await.expect("read").len(), 1);
     assert_eq!(grants::list(&mut tx, &scene.organization, 9).await.expect("read").len(), 1);
     assert!(grants::by_person(&mut tx, &scene.person.id).await.expect("read").is_some());
     tx.commit().await.expect("committed");
@@ -361,8 +552,8 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
     drop(tx);
 
     let mut tx = scene.store.write().await.expect("a transaction");
-    mailboxes::erase(&mut tx, &scene.mailbox.id).await.expect("erased");
-    grants::delete(&mut tx, id).await.expect("deleted");
+    erasure::mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
+    erasure::grant(&mut tx, id).await.expect("erased");
     assert!(grants::by_id(&mut tx, id).await.expect("read").is_none());
 }
 
@@ -744,15 +935,19 @@ async fn calls_are_summed_by_day(scene: Scene) {
         last_at: at(calls),
     };
     let mut tx = scene.store.write().await.expect("a transaction");
-    for it in [count("2026-11-21", 1), count("2026-11-22", 2), count("2026-11-22", 3)] {
-        call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &it).await.expect("added");
+    call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &[]).await.expect("nothing to add");
+    for some in [vec![count("2026-11-21", 1), count("2026-11-22", 2)], vec![count("2026-11-22", 3)]] {
+        call_counts::add(&mut tx, &scene.organization, &scene.grant.id, &some).await.expect("added");
     }
     let all = call_counts::of_grant(&mut tx, &scene.grant.id, 9).await.expect("read");
     assert_eq!(
         all.iter().map(|it| (it.day.as_str(), it.calls, it.units, it.bytes)).collect::<Vec<_>>(),
         [("2026-11-22", 5, 100, 200), ("2026-11-21", 1, 20, 100)]
     );
-    assert_eq!(call_counts::erase(&mut tx, &scene.grant.id).await.expect("erased"), 2);
+    let sums = call_counts::sums(&mut tx, &scene.grant.id).await.expect("read");
+    assert_eq!((sums.calls, sums.units, sums.bytes), (6, 120, 300));
+    assert_eq!((sums.first_day.as_deref(), sums.last_day.as_deref()), (Some("2026-11-21"), Some("2026-11-22")));
+    assert_eq!(call_counts::forget(&mut tx, &scene.grant.id, "2026-11-22").await.expect("forgotten"), 1);
 }
 
 /// Writes so many entries, one second apart, each in a transaction of its own.
@@ -936,12 +1131,124 @@ async fn erasing_leaves_nothing_of_a_mailbox(scene: Scene) {
     fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &[fill]).await.expect("added");
     let change = NewChange { kind: "message.added", subject_id: "a".into(), data: json!({}) };
     changes::append(&mut tx, scene.of(), &[change], at(1)).await.expect("appended");
-    let rows = mailboxes::erase(&mut tx, &scene.mailbox.id).await.expect("erased");
-    assert_eq!(rows, 5, "message, its label, fill, change, mailbox");
+    erasure::take_away(&mut tx, &scene.mailbox.id).await.expect("taken");
+    let mut rows = 0;
+    loop {
+        let some = erasure::some_of_mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
+        let Some((_, count)) = some.first() else { break };
+        rows += count;
+    }
+    assert_eq!(rows, 4, "message, its label, fill, change");
+    let rest = erasure::mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
+    assert_eq!(rest.iter().map(|(_, rows)| rows).sum::<u64>(), 1, "the mailbox: {rest:?}");
     assert_eq!(messages::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 0);
     assert_eq!(fills::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 0);
     assert!(changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read").is_empty());
     assert!(mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").is_none());
+}
+
+async fn what_is_left_out_is_counted_and_looked_at_again_by_its_reason(scene: Scene) {
+    let id = &scene.mailbox.id;
+    let left_out = |message: &str, by_label, is_aside| Exclusion {
+        message_id: message.into(),
+        history_id: HistoryId(u64::MAX),
+        by_label,
+        is_aside,
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for it in [left_out("a", true, true), left_out("b", true, false), left_out("c", false, false)] {
+        exclusions::put(&mut tx, &scene.organization, id, &it, 1).await.expect("put");
+    }
+    exclusions::put(&mut tx, &scene.organization, id, &left_out("b", true, true), 1).await.expect("put again");
+    assert_eq!(exclusions::count(&mut tx, id).await.expect("counted"), Count { all: 3, by_label: 2, aside: 2 });
+    exclusions::set_aside(&mut tx, id, "a", false).await.expect("set");
+    let asked = ["a".to_owned(), "x".to_owned()];
+    let found = exclusions::by_ids(&mut tx, id, &asked).await.expect("read");
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [left_out("a", true, false)]);
+    assert_eq!(exclusions::page(&mut tx, id, false, 9).await.expect("read"), [left_out("c", false, false)]);
+    assert_eq!(exclusions::page(&mut tx, id, true, 1).await.expect("read").len(), 1);
+    exclusions::seen(&mut tx, id, &asked, 2).await.expect("marked");
+    assert_eq!(exclusions::forget_unseen(&mut tx, id, 2).await.expect("forgotten"), 2);
+    exclusions::put(&mut tx, &scene.organization, id, &left_out("c", false, false), 2).await.expect("put");
+    assert_eq!(exclusions::forget_labelled(&mut tx, id).await.expect("forgotten"), 1);
+    exclusions::forget(&mut tx, id, "c").await.expect("forgotten");
+    assert_eq!(exclusions::count(&mut tx, id).await.expect("counted"), Count::default());
+}
+
+async fn a_subject_can_be_replaced_and_messages_walked_by_id(scene: Scene) {
+    put(&scene, &[message("a", 30, &["INBOX"]), message("b", 20, &[]), message("c", 10, &[])]).await;
+    let id = &scene.mailbox.id;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    messages::set_subject(&mut tx, id, "b", "tag", SubjectForm::Hashed).await.expect("set");
+    messages::set_subject(&mut tx, id, "c", "", SubjectForm::Dropped).await.expect("set");
+    assert_eq!(messages::count_hidden(&mut tx, id).await.expect("counted"), (1, 1));
+    let walked = messages::after_id(&mut tx, id, "a", 9).await.expect("read");
+    let read: Vec<_> = walked.iter().map(|it| (it.id.as_str(), it.subject.as_str(), it.subject_form)).collect();
+    assert_eq!(read, [("b", "tag", SubjectForm::Hashed), ("c", "", SubjectForm::Dropped)]);
+    assert_eq!(messages::after_id(&mut tx, id, "", 2).await.expect("read").len(), 2);
+}
+
+async fn the_feed_forgets_the_labels_of_what_may_not_be_kept(scene: Scene) {
+    let told = |kind, id: &str| NewChange { kind, subject_id: id.into(), data: json!({"labels": ["INBOX"]}) };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let all = [
+        told("message.added", "a"),
+        told("message.changed", "a"),
+        told("label.added", "a"),
+        told("message.added", "b"),
+    ];
+    changes::append(&mut tx, scene.of(), &all, at(1)).await.expect("appended");
+    changes::hush(&mut tx, scene.of(), &["a".to_owned()]).await.expect("hushed");
+    let feed = changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read");
+    let told: Vec<bool> = feed.iter().map(|it| it.data.get("labels").is_some()).collect();
+    assert_eq!(told, [false, false, true, true]);
+}
+
+async fn privacy_settings_are_kept_beside_how_far_they_are_applied(scene: Scene) {
+    let (organization, person, mailbox) = (&scene.organization, &scene.person.id, &scene.mailbox.id);
+    let policy = |label: &str| Policy { labels: [label.to_owned()].into(), ..Policy::default() };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(privacy::of_mailbox(&mut tx, mailbox).await.expect("read"), Settings::default());
+    assert_eq!(privacy::floor(&mut tx, organization).await.expect("read"), Policy::default());
+    assert_eq!(privacy::key(&mut tx, organization).await.expect("read"), None);
+    for label in ["X", "Y"] {
+        privacy::put_floor(&mut tx, organization, &policy(label), at(1)).await.expect("put");
+        privacy::put_choice(&mut tx, organization, person, &policy(label), at(1)).await.expect("put");
+        privacy::put_key(&mut tx, organization, label, at(1)).await.expect("put");
+    }
+    assert!(!privacy::ask_again(&mut tx, mailbox).await.expect("asked"), "nothing was loosened");
+    let looser = Looser { labels: true, ..Looser::default() };
+    let work = Work { applied: policy("Y"), target: None, place: "p".into(), looser, rereading: false };
+    privacy::put_work(&mut tx, organization, mailbox, &Work { target: Some(policy("Z")), ..work.clone() })
+        .await
+        .expect("put");
+    assert!(!privacy::ask_again(&mut tx, mailbox).await.expect("asked"), "first what is stricter");
+    privacy::put_work(&mut tx, organization, mailbox, &work).await.expect("put");
+    assert!(privacy::ask_again(&mut tx, mailbox).await.expect("asked"));
+    assert!(!privacy::ask_again(&mut tx, mailbox).await.expect("asked"), "once is enough");
+    let expected = Settings {
+        floor: policy("Y"),
+        own: policy("Y"),
+        key_sealed: Some("X".into()),
+        work: Work { place: String::new(), rereading: true, ..work },
+        has_exclusions: false,
+    };
+    assert_eq!(privacy::of_mailbox(&mut tx, mailbox).await.expect("read"), expected);
+    assert_eq!(privacy::floor(&mut tx, organization).await.expect("read"), policy("Y"));
+    assert_eq!(privacy::choice(&mut tx, person).await.expect("read"), policy("Y"));
+    assert_eq!(privacy::key(&mut tx, organization).await.expect("read").as_deref(), Some("X"), "the first stays");
+    privacy::forget_choice(&mut tx, person).await.expect("forgotten");
+    assert_eq!(privacy::choice(&mut tx, person).await.expect("read"), Policy::default());
+}
+
+async fn a_mailbox_is_due_without_a_notice_when_its_rules_change(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(mailboxes::due_of_person(&mut tx, &scene.person.id, at(7)).await.expect("due"), 1);
+    let mailbox = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
+    assert_eq!((mailbox.due_at, mailbox.notices), (Some(at(7)), 0));
+    assert_eq!(mailboxes::due_of_organization(&mut tx, &scene.organization, at(9)).await.expect("due"), 1);
+    let mailbox = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
+    assert_eq!((mailbox.due_at, mailbox.notices), (Some(at(9)), 0));
 }
 
 async fn history_ids_up_to_the_last_are_kept(scene: Scene) {

@@ -18,10 +18,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["clock", "id", "random"]),
     // The key is proven against a row: without it Intail refuses to start. The store itself never seals.
     ("seal", &["clock", "id", "random", "store"]),
-    ("org", &["clock", "id", "random", "store"]),
+    // Receipts are signed with a key that is kept sealed.
+    ("signing", &["random", "seal", "store"]),
+    // An organization's key for hidden subjects is sealed, as tokens are.
+    ("org", &["clock", "id", "random", "seal", "store"]),
     ("feed", &["app", "clock", "id", "store"]),
     ("access", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
-    ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "store"]),
+    ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "signing", "store"]),
     ("signin", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("notices", &["app", "clock", "config", "id", "org", "random", "store"]),
     ("sync", &["access", "app", "clock", "config", "feed", "id", "org", "random", "seal", "store"]),
@@ -30,8 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "web",
         &[
-            "app", "clock", "config", "connect", "feed", "id", "notices", "org", "random", "seal", "signin", "store",
-            "sync",
+            "app", "clock", "config", "connect", "feed", "id", "notices", "org", "random", "seal", "signin", "signing",
+            "store", "sync",
         ],
     ),
 ];
@@ -49,9 +52,9 @@ const EMPTY_NAMES: &[&str] =
 /// The longest line, in characters.
 const COLUMNS_MAX: usize = 120;
 
-/// How many times the store may decide by database: four for a pool (migrate, read, write, close) and three for a
+/// How many times the store may decide by database: five for a pool (migrate, read, write, scrub, close) and three for a
 /// transaction (execute, fetch, commit). Everything else is one text for both.
-const DIALECT_MATCHES_MAX: usize = 7;
+const DIALECT_MATCHES_MAX: usize = 8;
 
 /// The only files in which the store may decide by database.
 const DIALECT_FILES: &[&str] = &["intail/src/store/dialect.rs", "intail/src/store/sql.rs"];

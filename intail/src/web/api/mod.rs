@@ -14,15 +14,18 @@ use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
 use super::mail::{after_page, read_place};
+use super::privacy::Standing;
 use super::trouble::{self, Problem, Trouble};
 use crate::connect::{self, Connection};
 use crate::store::{StoreError, Tx, changes, labels, messages};
 use crate::sync::{self, Outlook};
 
-pub(super) use shapes::ChangeShape;
+pub(super) use shapes::{
+    CallShape, ChainShape, ChangeShape, CheckedReceiptShape, PublicKeyShape, PublicKeysShape, ReceiptShape, TotalShape,
+};
 use shapes::{
     ChangesShape, ConnectionShape, CoverageShape, LabelShape, LabelsShape, MailboxShape, MailboxesShape, MeShape,
-    MessageShape, MessagesShape,
+    MessageShape, MessagesShape, PrivacyShape,
 };
 
 /// Rows on a page when the caller doesn't say, and at most.
@@ -43,6 +46,7 @@ const ID_LENGTH_MAX: usize = 128;
     paths(
         me,
         connection,
+        privacy,
         mailboxes,
         mailbox,
         coverage,
@@ -50,7 +54,10 @@ const ID_LENGTH_MAX: usize = 128;
         messages,
         message,
         changes,
-        super::streams::stream
+        super::streams::stream,
+        super::receipt::receipt,
+        super::receipt::verify,
+        super::receipt::keys,
     ),
     modifiers(&AccessKeys),
     security(("access_key" = [])),
@@ -102,6 +109,17 @@ pub(super) async fn connection(State(web): State<Web>, caller: Caller) -> Result
     Ok(Json(ConnectionShape::of(connection.as_ref(), outlook.as_ref())))
 }
 
+/// What may be kept of the person's mail: their own choice, the organization's floor, and what counts of both.
+#[utoipa::path(get, path = "/api/v1/privacy", tag = "person", responses(
+    (status = 200, body = PrivacyShape),
+    (status = 401, content_type = "application/problem+json", body = Problem),
+))]
+pub(super) async fn privacy(State(web): State<Web>, caller: Caller) -> Result<Json<PrivacyShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let standing = Standing::of(&mut tx, &caller.person).await?;
+    Ok(Json(PrivacyShape::of(&standing)))
+}
+
 /// The caller's mailboxes.
 #[utoipa::path(get, path = "/api/v1/mailboxes", tag = "mail", responses(
     (status = 200, body = MailboxesShape),
@@ -121,7 +139,7 @@ pub(super) async fn mailboxes(State(web): State<Web>, caller: Caller) -> Result<
 /// How a connection's pass over its mailbox goes on.
 async fn outlook(web: &Web, tx: &mut Tx, connection: &Connection) -> Result<Option<Outlook>, StoreError> {
     let Some(mailbox) = &connection.mailbox else { return Ok(None) };
-    sync::outlook(tx, mailbox, connection.stored, &web.app.config.quota, web.app.clock.now()).await
+    sync::outlook(tx, mailbox, connection.settled(), &web.app.config.quota, web.app.clock.now()).await
 }
 
 /// One mailbox.

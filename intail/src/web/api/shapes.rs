@@ -1,7 +1,7 @@
 //! What the API answers, field by field. Instants are ISO 8601 in UTC; ids and Google's history ids are text.
 //! A reader must not remove or rename a field within v1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,12 +9,16 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use crate::connect::{Connection, Permission, Push};
+use crate::org::receipts::{Chain, Line};
+use crate::store::call_counts::CallCount;
 use crate::store::changes::Change;
 use crate::store::labels::Label;
 use crate::store::mailboxes::{Mailbox, MailboxState};
-use crate::store::messages::Message;
+use crate::store::messages::{Message, SubjectForm};
 use crate::store::people::Person;
+use crate::store::privacy::Policy;
 use crate::sync::{Outlook, Waits};
+use crate::web::privacy::Standing;
 use crate::web::words::from_ms;
 
 /// Who asks.
@@ -64,6 +68,69 @@ pub(in crate::web) struct ConnectionShape {
     permissions: Vec<PermissionShape>,
     /// The mailbox, once mail is permitted.
     mailbox: Option<MailboxShape>,
+}
+
+/// What may be kept of the person's mail.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Privacy)]
+pub(in crate::web) struct PrivacyShape {
+    /// The person's own choice.
+    own: PolicyShape,
+    /// What the organization asks for at least.
+    floor: PolicyShape,
+    /// What counts: the stricter of both.
+    effective: PolicyShape,
+    /// Whether everything that is stored follows it.
+    applied: bool,
+    /// Messages that are left out: counted, not held.
+    messages_left_out: i64,
+    /// Stored messages with a tag in the place of their subject.
+    subjects_hashed: i64,
+    /// Stored messages whose subject isn't kept.
+    subjects_dropped: i64,
+}
+
+/// What may be kept. What isn't named may.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Policy)]
+pub(in crate::web) struct PolicyShape {
+    /// How subjects are kept: `plain`, `hashed` or `dropped`.
+    subject: &'static str,
+    /// Ids of labels whose messages are left out.
+    label_ids: Vec<String>,
+    /// Names of labels whose messages are left out, with those below them.
+    label_names: Vec<String>,
+    /// Addresses from and to which messages are left out.
+    addresses: Vec<String>,
+    /// Domains from and to which messages are left out, with everything below them.
+    domains: Vec<String>,
+}
+
+impl PrivacyShape {
+    pub(super) fn of(standing: &Standing) -> Self {
+        Self {
+            own: PolicyShape::of(&standing.own),
+            floor: PolicyShape::of(&standing.floor),
+            effective: PolicyShape::of(&standing.effective()),
+            applied: standing.is_applied(),
+            messages_left_out: standing.left_out.all,
+            subjects_hashed: standing.hashed,
+            subjects_dropped: standing.dropped,
+        }
+    }
+}
+
+impl PolicyShape {
+    fn of(policy: &Policy) -> Self {
+        let list = |it: &BTreeSet<String>| it.iter().cloned().collect();
+        Self {
+            subject: policy.subject.word(),
+            label_ids: list(&policy.labels),
+            label_names: list(&policy.label_names),
+            addresses: list(&policy.addresses),
+            domains: list(&policy.domains),
+        }
+    }
 }
 
 /// A permission that Intail asks for.
@@ -117,6 +184,8 @@ pub(in crate::web) struct MailboxShape {
     as_of: Option<Timestamp>,
     /// Messages that are stored.
     messages_stored: i64,
+    /// Messages that the privacy settings leave out: counted, not held.
+    messages_left_out: i64,
     /// Messages that Google counted when it was last asked.
     messages_total: Option<i64>,
     /// Messages that are known of and not fetched yet.
@@ -215,6 +284,7 @@ impl MailboxShape {
             history_id: mailbox.cursor.map(|it| it.to_string()),
             as_of: mailbox.cursor_at,
             messages_stored: connection.stored,
+            messages_left_out: connection.left_out,
             messages_total: mailbox.total_messages,
             messages_waiting: connection.waiting,
             complete_back_to: mailbox.oldest_ms.map(from_ms),
@@ -230,9 +300,11 @@ impl MailboxShape {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Coverage)]
 pub(in crate::web) struct CoverageShape {
-    /// Whether everything that Google shows is here: nothing waits, nothing is owed, no difference is known.
+    /// Whether everything that Google shows and the privacy settings let in is here: nothing waits, nothing is owed, no
+    /// difference is known.
     complete: bool,
-    /// Back to when every message is here; null when that is the beginning.
+    /// Back to when every message is here: while the copy grows, or because the organization copies no further back. Null
+    /// when that is the beginning.
     #[schema(value_type = Option<String>, format = DateTime)]
     complete_from: Option<Timestamp>,
     /// Up to when: the history was last read to its end then. Null before the first reading, and after a lost cursor.
@@ -257,7 +329,8 @@ pub(in crate::web) struct AuditShape {
     agreed_at: Option<Timestamp>,
     /// Google's history id at that time.
     history_id: Option<String>,
-    /// Messages that Google counted when it was last asked, without drafts.
+    /// Messages that Google counted when it was last asked, without drafts and without those that the privacy settings
+    /// leave out.
     counted_by_google: Option<i64>,
     /// Messages that were held at the same time.
     held: Option<i64>,
@@ -280,7 +353,7 @@ impl CoverageShape {
         let is_growing = mailbox.state == MailboxState::Backfilling;
         Some(Self {
             complete: connection.is_complete(),
-            complete_from: mailbox.oldest_ms.filter(|_| is_growing).map(from_ms),
+            complete_from: mailbox.oldest_ms.filter(|_| is_growing).or(mailbox.copied_from_ms).map(from_ms),
             complete_to: mailbox.cursor_at,
             history_id: mailbox.cursor.map(|it| it.to_string()),
             messages_waiting: connection.waiting,
@@ -348,8 +421,12 @@ pub(in crate::web) struct MessageShape {
     history_id: String,
     /// Its labels' ids.
     label_ids: Vec<String>,
-    /// The subject, decoded; empty when there is none.
+    /// The subject, decoded; empty when there is none, or when `subject_form` isn't `plain`.
     subject: String,
+    /// How the subject is kept under the person's privacy settings: `plain`, `hashed` or `dropped`.
+    subject_form: &'static str,
+    /// What stands for a hashed subject: equal subjects of one organization have equal tags. Null otherwise.
+    subject_tag: Option<String>,
     /// The sender's name, decoded; empty when there is none.
     sender_name: String,
     /// The sender's address; empty when there is none.
@@ -360,6 +437,7 @@ pub(in crate::web) struct MessageShape {
 
 impl MessageShape {
     pub(super) fn of(message: &Message) -> Self {
+        let is_hashed = message.subject_form == SubjectForm::Hashed;
         Self {
             id: message.id.clone(),
             thread_id: message.thread_id.clone(),
@@ -367,7 +445,9 @@ impl MessageShape {
             size_bytes: message.size_bytes,
             history_id: message.history_id.to_string(),
             label_ids: message.labels.clone(),
-            subject: message.subject.clone(),
+            subject: if is_hashed { String::new() } else { message.subject.clone() },
+            subject_form: message.subject_form.word(),
+            subject_tag: is_hashed.then(|| message.subject.clone()),
             sender_name: message.sender_name.clone(),
             sender_address: message.sender_address.clone(),
             headers: message.headers.clone(),
@@ -444,4 +524,163 @@ pub(in crate::web) struct ChangesShape {
     pub(super) next: i64,
     /// Whether there is more already.
     pub(super) more: bool,
+}
+/// What was asked of Google on the person's behalf.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Receipt)]
+pub(in crate::web) struct ReceiptShape {
+    /// The id of what the person permitted; null when nothing is connected.
+    pub(in crate::web) permission: Option<String>,
+    /// Sums by day, kind of call and outcome, newest day first: about a month.
+    pub(in crate::web) days: Vec<TotalShape>,
+    /// Calls one by one, newest first.
+    pub(in crate::web) calls: Vec<CallShape>,
+    /// Ask for the next page with `before` and this; null when there is none.
+    pub(in crate::web) next: Option<i64>,
+}
+
+/// What was asked on one day by one kind of call with one outcome.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptTotal)]
+pub(in crate::web) struct TotalShape {
+    /// The day in UTC.
+    day: String,
+    /// The call, as `intail calls` lists it.
+    call: String,
+    /// `ok`, or why not, in one word.
+    outcome: String,
+    /// How often.
+    calls: i64,
+    /// Its price in Google's quota units.
+    units: i64,
+    /// Bytes received.
+    bytes: i64,
+}
+
+impl TotalShape {
+    pub(in crate::web) fn of(count: &CallCount) -> Self {
+        Self {
+            day: count.day.clone(),
+            call: count.call.clone(),
+            outcome: count.outcome.clone(),
+            calls: count.calls,
+            units: count.units,
+            bytes: count.bytes,
+        }
+    }
+}
+
+/// One call, or a gap where calls may be missing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptCall)]
+pub(in crate::web) struct CallShape {
+    /// The batch of the chain that holds it.
+    batch: i64,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// The call, as `intail calls` lists it; `gap` for a gap.
+    call: String,
+    /// What kind of thing was asked about.
+    resource: &'static str,
+    /// Why, in one word; of a gap `broken_off` or `not_kept`.
+    why: String,
+    /// `ok`, or why not, in one word; of a gap how many calls are missing, if that is known.
+    outcome: String,
+    /// Its price in Google's quota units.
+    units: i64,
+    /// Bytes received.
+    bytes: i64,
+}
+
+impl CallShape {
+    pub(in crate::web) fn of(batch: i64, line: &Line) -> Self {
+        Self {
+            batch,
+            at: line.at,
+            call: line.call.clone(),
+            resource: line.resource(),
+            why: line.purpose.clone(),
+            outcome: line.outcome.clone(),
+            units: line.units,
+            bytes: line.bytes,
+        }
+    }
+}
+
+/// The chain of calls, as far as it is kept.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptChain)]
+pub(in crate::web) struct ChainShape {
+    /// The batch after which what is kept begins; 0 if nothing was dropped for age or size yet.
+    checkpoint_batch: i64,
+    /// Its hash.
+    checkpoint_hash: String,
+    /// The last batch.
+    last_batch: i64,
+    /// Its hash: a later receipt that doesn't go on from it was written anew.
+    last_hash: String,
+    /// Batches that are kept.
+    batches: i64,
+    /// Calls in them.
+    calls: i64,
+    /// Lines that tell of a gap.
+    gaps: i64,
+    /// When the first call that is kept began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    first_at: Option<Timestamp>,
+    /// The first batch that is missing or isn't what its hash says; null if the chain is whole.
+    broken_at: Option<i64>,
+}
+
+impl ChainShape {
+    pub(in crate::web) fn of(chain: &Chain) -> Self {
+        Self {
+            checkpoint_batch: chain.checkpoint_batch,
+            checkpoint_hash: chain.checkpoint_hash.clone(),
+            last_batch: chain.last_batch,
+            last_hash: chain.last_hash.clone(),
+            batches: chain.batches,
+            calls: chain.calls,
+            gaps: chain.gaps,
+            first_at: chain.first_at,
+            broken_at: chain.broken_at,
+        }
+    }
+}
+
+/// What walking the chain showed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckedReceipt)]
+pub(in crate::web) struct CheckedReceiptShape {
+    /// Whether nothing was changed, taken out or put elsewhere.
+    pub(in crate::web) whole: bool,
+    /// The chain.
+    pub(in crate::web) chain: ChainShape,
+    /// The text that is signed: permission, last batch, last hash and the instant.
+    pub(in crate::web) vouched: String,
+    /// The signature over `vouched`, base64url; null when the chain is broken.
+    pub(in crate::web) signature: Option<String>,
+    /// The key that signed, see `/api/v1/receipts/key`.
+    pub(in crate::web) key: String,
+}
+
+/// The public keys that receipts are signed with.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptKeys)]
+pub(in crate::web) struct PublicKeysShape {
+    /// `Ed25519`.
+    pub(in crate::web) algorithm: &'static str,
+    /// The keys, newest last; none before anything was signed.
+    pub(in crate::web) keys: Vec<PublicKeyShape>,
+}
+
+/// A public key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReceiptKey)]
+pub(in crate::web) struct PublicKeyShape {
+    /// Its id, which receipts name.
+    pub(in crate::web) id: String,
+    /// The key, base64url.
+    pub(in crate::web) public_key: String,
 }

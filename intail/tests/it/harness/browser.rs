@@ -288,6 +288,9 @@ fn capabilities(profile: &TempDir) -> Capabilities {
         format!("--user-data-dir={}", profile.path().display()),
         "--no-sandbox".to_owned(),
         "--disable-gpu".to_owned(),
+        // A picture of the whole page is taken without a scroll bar, which may come back long after: lines break
+        // elsewhere then, and a click that was aimed before misses.
+        "--hide-scrollbars".to_owned(),
         "--disable-quic".to_owned(),
         "--no-first-run".to_owned(),
         "--disable-background-networking".to_owned(),

@@ -712,6 +712,7 @@ impl Play {
 
     fn note(&mut self, what: String) {
         let at = self.clock.now().strftime("%d %H:%M:%S%.3f");
+        tracing::debug!("{at} {what}");
         self.outcome.trace.push(format!("{at} {what}"));
     }
 

@@ -1,0 +1,88 @@
+//! Names, addresses and domains as they come in at the door: issuers, forms and command lines say them, and none is
+//! believed. What could reorder or hide what stands beside it never reaches a row.
+
+use url::Host;
+
+/// The longest name, in characters.
+const NAME_MAX: usize = 120;
+/// The longest address that mail can have (RFC 5321: 64 and 1 and 255, less what a path takes).
+const ADDRESS_MAX: usize = 254;
+/// The longest domain that DNS knows.
+const DOMAIN_MAX: usize = 253;
+
+/// Whether a character shows nothing or turns the direction of what follows. Joiners stay: scripts and emoji need them.
+fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(letter, '\u{e0000}'..='\u{e007f}')
+}
+
+/// A name of a person or an organization, safe to show; empty if nothing is left of it.
+pub fn name(text: &str) -> String {
+    let visible: String =
+        text.chars().map(|it| if it.is_whitespace() { ' ' } else { it }).filter(|it| !is_hidden(*it)).collect();
+    let words: Vec<&str> = visible.split(' ').filter(|it| !it.is_empty()).collect();
+    words.join(" ").chars().take(NAME_MAX).collect::<String>().trim_end().to_owned()
+}
+
+/// An address as it is kept, or nothing if mail could never have it.
+pub fn address(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (local, _) = text.rsplit_once('@')?;
+    let plain =
+        text.chars().all(|it| !is_hidden(it) && !it.is_whitespace() && !matches!(it, '<' | '>' | '"' | ',' | ';'));
+    (plain && !local.is_empty() && !local.contains('@') && text.len() <= ADDRESS_MAX && domain_of(text).is_some())
+        .then(|| text.to_owned())
+}
+
+/// The domain of an address, as [`domain`] writes it.
+pub fn domain_of(address: &str) -> Option<String> {
+    domain(address.rsplit_once('@')?.1)
+}
+
+/// A domain in the form that DNS has, lower-case: other scripts become `xn--`, so that a look-alike looks different.
+pub fn domain(text: &str) -> Option<String> {
+    let Ok(Host::Domain(domain)) = Host::parse(text.trim()) else { return None };
+    let label = |label: &str| {
+        let letters = label.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-');
+        letters && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    (domain.len() <= DOMAIN_MAX && domain.contains('.') && domain.split('.').all(label)).then_some(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_what_hides_or_reorders_and_nothing_else() {
+        assert_eq!(name("  Ünal\u{202e} \u{200b}Øst\r\n "), "Ünal Øst");
+        assert_eq!(name("ada\u{2066}\u{0}admin\u{e0041}"), "adaadmin");
+        assert_eq!(name("می\u{200c}خواهم 👩\u{200d}💻"), "می\u{200c}خواهم 👩\u{200d}💻");
+        assert_eq!(name("\u{202e}\t"), "");
+        assert_eq!(name(&"長".repeat(500)).chars().count(), NAME_MAX);
+    }
+
+    #[test]
+    fn domains_are_written_as_dns_has_them() {
+        assert_eq!(domain(" Example.COM ").as_deref(), Some("example.com"));
+        assert_eq!(domain("bücher.example").as_deref(), Some("xn--bcher-kva.example"));
+        let (latin, cyrillic) = (domain("example.com"), domain("ex\u{430}mple.com"));
+        assert!(cyrillic.as_deref().is_some_and(|it| it.starts_with("xn--")) && latin != cyrillic, "{cyrillic:?}");
+        for wrong in ["", "example", "a..b", ".com", "-a.com", "a@b.com", "exa mple.com", "https://a.de", "10.0.0.1"] {
+            assert_eq!(domain(wrong), None, "{wrong}");
+        }
+        assert_eq!(domain(&format!("{}.com", "a".repeat(64))), None);
+    }
+
+    #[test]
+    fn addresses_are_plain() {
+        assert_eq!(address(" Ada@Example.com ").as_deref(), Some("Ada@Example.com"));
+        for wrong in ["", "ada", "@example.com", "ada@", "a@b@example.com", "a b@example.com", "<a@example.com>"] {
+            assert_eq!(address(wrong), None, "{wrong}");
+        }
+        assert_eq!(address("ada\u{202e}@example.com"), None);
+        assert_eq!(domain_of("ada@Bücher.example").as_deref(), Some("xn--bcher-kva.example"));
+    }
+}

@@ -1,0 +1,170 @@
+//! What is erased when somebody leaves, table by table. A test holds this list against the schema: a table with a
+//! mailbox's, a grant's or a person's id in it is erased here or named there with its reason.
+
+use super::StoreError;
+use super::sql::{Tx, args};
+use crate::id::{GrantId, MailboxId, OrganizationId, PersonId};
+
+/// Rows that one statement deletes: few enough that nobody waits long for the writer.
+const ROWS_AT_ONCE: i64 = 2_000;
+
+/// The large tables of a mailbox: what the receipt calls their rows, and how some of them are deleted.
+const LARGE: &[(&str, &str)] = &[
+    (
+        "labels of messages",
+        "DELETE FROM message_labels WHERE mailbox_id = $1 AND message_id IN
+             (SELECT message_id FROM message_labels WHERE mailbox_id = $1 LIMIT $2)",
+    ),
+    (
+        "messages",
+        "DELETE FROM messages WHERE mailbox_id = $1 AND message_id IN
+             (SELECT message_id FROM messages WHERE mailbox_id = $1 LIMIT $2)",
+    ),
+    (
+        "messages to fetch",
+        "DELETE FROM fills WHERE mailbox_id = $1 AND message_id IN
+             (SELECT message_id FROM fills WHERE mailbox_id = $1 LIMIT $2)",
+    ),
+    (
+        "messages seen by label",
+        "DELETE FROM sightings WHERE mailbox_id = $1 AND message_id IN
+             (SELECT message_id FROM sightings WHERE mailbox_id = $1 LIMIT $2)",
+    ),
+    (
+        "messages owed",
+        "DELETE FROM debts WHERE mailbox_id = $1 AND message_id IN
+             (SELECT message_id FROM debts WHERE mailbox_id = $1 LIMIT $2)",
+    ),
+    (
+        "messages left out",
+        "DELETE FROM exclusions WHERE mailbox_id = $1 AND message_id IN
+             (SELECT message_id FROM exclusions WHERE mailbox_id = $1 LIMIT $2)",
+    ),
+    (
+        "changes",
+        "DELETE FROM changes WHERE organization_id = (SELECT organization_id FROM mailboxes WHERE id = $1) AND seq IN
+             (SELECT seq FROM changes WHERE person_id = (SELECT person_id FROM mailboxes WHERE id = $1)
+                  AND mailbox_id = $1 LIMIT $2)",
+    ),
+];
+
+/// What is left of a mailbox then.
+const OF_MAILBOX: &[(&str, &str)] = &[
+    ("proofs of completeness", "DELETE FROM coverage WHERE mailbox_id = $1"),
+    ("labels", "DELETE FROM labels WHERE mailbox_id = $1"),
+    ("privacy settings being applied", "DELETE FROM privacy_work WHERE mailbox_id = $1"),
+    ("mailboxes", "DELETE FROM mailboxes WHERE id = $1"),
+];
+
+/// What hangs on a grant. The chain's end comes first: who appends to it waits, and then finds nothing.
+const OF_GRANT: &[(&str, &str)] = &[
+    ("ends of call logs", "DELETE FROM receipt_heads WHERE grant_id = $1"),
+    ("call logs", "DELETE FROM receipt_batches WHERE grant_id = $1"),
+    ("call counts", "DELETE FROM call_counts WHERE grant_id = $1"),
+    ("permissions", "DELETE FROM grants WHERE id = $1"),
+];
+
+/// What is a person's own beside their connection, and the person.
+const OF_PERSON: &[(&str, &str)] = &[
+    ("signed-in browsers", "DELETE FROM sessions WHERE person_id = $1"),
+    ("access keys", "DELETE FROM access_keys WHERE person_id = $1"),
+    ("attempts to connect", "DELETE FROM attempts WHERE person_id = $1"),
+    ("waits for the approval", "DELETE FROM approval_waits WHERE person_id = $1"),
+    ("privacy settings", "DELETE FROM privacy_choices WHERE person_id = $1"),
+    (
+        "invitations",
+        "DELETE FROM invitations WHERE LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
+             AND organization_id = (SELECT organization_id FROM people WHERE id = $1)",
+    ),
+    (
+        "links to sign in",
+        "DELETE FROM sign_in_links WHERE person_id = $1 OR (LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
+             AND organization_id = (SELECT organization_id FROM people WHERE id = $1))",
+    ),
+    ("changes", "DELETE FROM changes WHERE person_id = $1"),
+    ("people", "DELETE FROM people WHERE id = $1"),
+];
+
+/// What is an organization's own, once nobody is left in it.
+const OF_ORGANIZATION: &[(&str, &str)] = &[
+    ("changes", "DELETE FROM changes WHERE organization_id = $1"),
+    ("receipts of leaving", "DELETE FROM leaving_receipts WHERE organization_id = $1"),
+    ("invitations", "DELETE FROM invitations WHERE organization_id = $1"),
+    ("links to sign in", "DELETE FROM sign_in_links WHERE organization_id = $1"),
+    ("audit entries", "DELETE FROM audit_entries WHERE organization_id = $1"),
+    ("audit chains", "DELETE FROM audit_chains WHERE organization_id = $1"),
+    ("privacy settings", "DELETE FROM privacy_floors WHERE organization_id = $1"),
+    ("keys of hidden subjects", "DELETE FROM privacy_keys WHERE organization_id = $1"),
+    ("domains", "DELETE FROM organization_domains WHERE organization_id = $1"),
+    ("organizations", "DELETE FROM organizations WHERE id = $1"),
+];
+
+/// How many rows of which kind were deleted.
+pub type Erased = Vec<(&'static str, u64)>;
+
+/// Takes a mailbox away from whoever works on it: an engine that is about to commit waits here, and then finds that it
+/// has lost its lease.
+pub async fn take_away(tx: &mut Tx, mailbox: &MailboxId) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET lease_number = lease_number + 1, lease_owner = NULL, lease_until = NULL, due_at = NULL
+         WHERE id = $1",
+        args![mailbox],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Deletes some of a mailbox's rows; answers which, and nothing once only what [`mailbox`] deletes is left.
+pub async fn some_of_mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Erased, StoreError> {
+    for (kind, statement) in LARGE {
+        let rows = tx.run(statement, args![mailbox, ROWS_AT_ONCE]).await?;
+        if rows > 0 {
+            return Ok(vec![(*kind, rows)]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Deletes what is left of a mailbox, and the mailbox.
+pub async fn mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Erased, StoreError> {
+    take_away(tx, mailbox).await?;
+    let mut erased = Erased::new();
+    for (kind, statement) in LARGE {
+        erased.push((*kind, tx.run(statement, args![mailbox, i64::MAX]).await?));
+    }
+    each(tx, OF_MAILBOX, mailbox.as_str(), &mut erased).await?;
+    Ok(erased)
+}
+
+/// Deletes what hangs on a grant, and the grant.
+pub async fn grant(tx: &mut Tx, grant: &GrantId) -> Result<Erased, StoreError> {
+    let mut erased = Erased::new();
+    each(tx, OF_GRANT, grant.as_str(), &mut erased).await?;
+    Ok(erased)
+}
+
+/// Deletes what is a person's own, and the person. Their connection must have gone before.
+pub async fn person(tx: &mut Tx, person: &PersonId) -> Result<Erased, StoreError> {
+    let mut erased = Erased::new();
+    each(tx, OF_PERSON, person.as_str(), &mut erased).await?;
+    Ok(erased)
+}
+
+/// Deletes an organization in which nobody is left.
+pub async fn organization(tx: &mut Tx, organization: &OrganizationId) -> Result<Erased, StoreError> {
+    let mut erased = Erased::new();
+    each(tx, OF_ORGANIZATION, organization.as_str(), &mut erased).await?;
+    Ok(erased)
+}
+
+async fn each(
+    tx: &mut Tx,
+    parts: &'static [(&'static str, &'static str)],
+    key: &str,
+    erased: &mut Erased,
+) -> Result<(), StoreError> {
+    for (kind, statement) in parts {
+        erased.push((*kind, tx.run(statement, args![key]).await?));
+    }
+    Ok(())
+}

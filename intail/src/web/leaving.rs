@@ -1,0 +1,213 @@
+//! Receipts of leaving, for the person who left and for the administrator, and the administrator's page on which a
+//! person is disconnected. The administrator sees counts and ids, never content.
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Web;
+use super::access::Caller;
+use super::asked::{At, Sent};
+use super::integrations::project;
+use super::page::{Shell, html};
+use super::trouble::{self, Trouble};
+use super::words::{When, counted};
+use crate::connect::{self, Left, Wish};
+use crate::id::{PersonId, ReceiptId};
+use crate::org::audit::{Actor, Origin};
+use crate::signing;
+use crate::store::leaving_receipts::{self, LeavingReceipt};
+use crate::store::leavings::Revocation;
+use crate::store::people::{self, Person};
+use crate::store::{Tx, grants};
+
+/// Receipts on a page.
+const PAGE_RECEIPTS: i64 = 200;
+
+#[derive(Template)]
+#[template(path = "receipts_of_leaving.html")]
+struct ReceiptsPage {
+    shell: Shell,
+    is_administrator: bool,
+    base: &'static str,
+    back: &'static str,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    id: String,
+    issued_at: When,
+    person: String,
+    what: &'static str,
+    rows: String,
+    google: &'static str,
+}
+
+fn line(receipt: &LeavingReceipt) -> Line {
+    let told: Value = serde_json::from_str(&receipt.statement).unwrap_or_default();
+    let rows = told["erased"].as_object().into_iter().flatten().filter_map(|(_, it)| it.as_i64());
+    Line {
+        id: receipt.id.to_string(),
+        issued_at: When::full(receipt.issued_at),
+        person: receipt.person_id.as_ref().map_or_else(String::new, ToString::to_string),
+        what: if told["kind"] == "person.removed" { "Person removed" } else { "Disconnected" },
+        rows: counted(rows.fold(0, i64::saturating_add), "row", "rows"),
+        google: at_google(told["google"]["permission_given_back"].as_str().unwrap_or_default()),
+    }
+}
+
+fn at_google(word: &str) -> &'static str {
+    match word.parse() {
+        Ok(Revocation::Confirmed) => "Google confirmed that the permission is given back",
+        Ok(Revocation::Open) => "Not confirmed yet; Intail keeps trying",
+        Ok(Revocation::Overtaken) => "Connected again before Google answered",
+        Ok(Revocation::Unneeded) => "No permission was held",
+        Ok(Revocation::Refused | Revocation::GivenUp) | Err(()) => "Google never confirmed",
+    }
+}
+
+/// `GET /receipt/left`
+pub(super) async fn own(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let receipts = leaving_receipts::of_person(&mut tx, &caller.person.id, PAGE_RECEIPTS).await?;
+    drop(tx);
+    html(&ReceiptsPage {
+        shell: Shell::new(&web, Some(&caller), "receipt", "What was erased"),
+        is_administrator: false,
+        base: "/receipt/left",
+        back: "/receipt",
+        lines: receipts.iter().map(line).collect(),
+    })
+}
+
+/// `GET /receipt/left/{id}`
+pub(super) async fn download_own(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let receipt = found(&mut tx, &id).await?.filter(|it| it.person_id.as_ref() == Some(&caller.person.id));
+    document(&mut tx, receipt).await
+}
+
+/// `GET /admin/receipts`
+pub(super) async fn of_organization(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let organization = &caller.person.organization_id;
+    let receipts = leaving_receipts::of_organization(&mut tx, organization, PAGE_RECEIPTS).await?;
+    drop(tx);
+    html(&ReceiptsPage {
+        shell: Shell::new(&web, Some(&caller), "administration", "Receipts of leaving"),
+        is_administrator: true,
+        base: "/admin/receipts",
+        back: "/admin",
+        lines: receipts.iter().map(line).collect(),
+    })
+}
+
+/// `GET /admin/receipts/{id}`
+pub(super) async fn download_of_organization(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let receipt = found(&mut tx, &id).await?.filter(|it| it.organization_id == caller.person.organization_id);
+    document(&mut tx, receipt).await
+}
+
+async fn found(tx: &mut Tx, id: &str) -> Result<Option<LeavingReceipt>, Trouble> {
+    match id.parse::<ReceiptId>() {
+        Ok(id) => Ok(leaving_receipts::by_id(tx, &id).await?),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn document(tx: &mut Tx, receipt: Option<LeavingReceipt>) -> Result<Response, Trouble> {
+    let receipt = receipt.ok_or_else(|| trouble::not_there("receipt"))?;
+    let keys = signing::public_keys(tx).await?;
+    let key = keys.into_iter().find(|it| it.id == receipt.key_id).map_or_else(String::new, |it| it.public_key);
+    let name: (HeaderName, String) =
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.json\"", receipt.id));
+    Ok(([name], Json(connect::document(&receipt, &key))).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "disconnect_person.html")]
+struct DisconnectPage {
+    shell: Shell,
+    id: String,
+    name: String,
+    email: String,
+    state: &'static str,
+    project: String,
+    may_remove: bool,
+    done: Option<Left>,
+    rows: String,
+}
+
+/// `GET /admin/people/{id}/disconnect`: says what would happen.
+pub(super) async fn disconnect_page(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Response, Trouble> {
+    let person = colleague(&web, &caller, &id).await?;
+    let mut tx = web.app.store.read().await?;
+    let is_connected = grants::by_person(&mut tx, &person.id).await?.is_some();
+    drop(tx);
+    html(&DisconnectPage {
+        state: if is_connected { "connected" } else { "not connected" },
+        ..disconnect_of(&web, &caller, &person)
+    })
+}
+
+fn disconnect_of(web: &Web, caller: &Caller, person: &Person) -> DisconnectPage {
+    DisconnectPage {
+        shell: Shell::new(web, Some(caller), "administration", "Disconnect a person"),
+        id: person.id.to_string(),
+        name: if person.name.is_empty() { person.email.clone() } else { person.name.clone() },
+        email: person.email.clone(),
+        state: "",
+        project: project(web),
+        may_remove: person.id != caller.person.id,
+        done: None,
+        rows: String::new(),
+    }
+}
+
+/// What the administrator wants.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    remove: Option<String>,
+}
+
+/// `POST /admin/people/{id}/disconnect`: does it. Nobody removes themselves, so an administrator always stays.
+pub(super) async fn disconnect(
+    State(web): State<Web>,
+    caller: Caller,
+    origin: Origin,
+    At(id): At<String>,
+    Sent(wanted): Sent<Wanted>,
+) -> Result<Response, Trouble> {
+    let person = colleague(&web, &caller, &id).await?;
+    let removes_person = wanted.remove.is_some() && person.id != caller.person.id;
+    let wish = Wish { actor: Actor::Person(caller.person.id.clone()), origin, removes_person };
+    let left = connect::let_go(&web.app, &person, &wish).await?;
+    let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
+    html(&DisconnectPage { rows, done: Some(left), ..disconnect_of(&web, &caller, &person) })
+}
+
+/// Somebody of the caller's own organization. Others aren't there, as people who don't exist.
+async fn colleague(web: &Web, caller: &Caller, id: &str) -> Result<Person, Trouble> {
+    let id: PersonId = id.parse().map_err(|_| trouble::not_there("person"))?;
+    let mut tx = web.app.store.read().await?;
+    let person = people::by_id(&mut tx, &id).await?;
+    let person = person.filter(|it| it.organization_id == caller.person.organization_id);
+    person.ok_or_else(|| trouble::not_there("person"))
+}

@@ -1,0 +1,374 @@
+//! Administration → People: who is here, how their connections stand, whom to remind, and who is invited. States and
+//! dates only: nothing of what anybody's account holds can appear here.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Web;
+use super::access::Caller;
+use super::administration::{self, Standing};
+use super::asked::{Asked, At, Sent};
+use super::audit::Line as AuditLine;
+use super::page::{Shell, html};
+use super::trouble::{self, Trouble};
+use super::words::{When, clip, counted};
+use crate::connect::{self, Connection, Push};
+use crate::id::{InvitationId, PersonId};
+use crate::org::audit::{self as log, Actor, Entry, Origin};
+use crate::org::invitations::{self as inviting, Invited};
+use crate::org::roles::{self, By, RoleChange};
+use crate::store::audit::{self, Filter};
+use crate::store::invitations::{self, Invitation};
+use crate::store::people::{self, Listed, Role, Search};
+use crate::store::{sessions, sign_in_links};
+
+/// People on a page.
+const PAGE_PEOPLE: i64 = 50;
+/// Invitations that the page lists.
+const INVITATIONS_SHOWN: i64 = 100;
+/// The longest search, in characters.
+const SEARCH_MAX: usize = 100;
+/// The longest name that is shown.
+const NAME_SHOWN_MAX: usize = 120;
+/// Entries of the audit log on a person's page.
+const ENTRIES_SHOWN: i64 = 20;
+
+/// Whom the page shows, and what was just done.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    q: Option<String>,
+    state: Option<String>,
+    after: Option<String>,
+    done: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "people.html")]
+struct PeoplePage {
+    shell: Shell,
+    may_change: bool,
+    done: Option<&'static str>,
+    q: String,
+    states: Vec<Choice>,
+    people: Vec<Line>,
+    next: Option<String>,
+    reminder: Option<Reminder>,
+    invitations: Vec<Waiting>,
+    roles: [Role; 3],
+}
+
+/// A state to filter by.
+struct Choice {
+    word: String,
+    text: &'static str,
+    count: i64,
+    chosen: bool,
+}
+
+struct Line {
+    id: String,
+    name: String,
+    email: String,
+    role: &'static str,
+    standing: Standing,
+    since: Option<When>,
+    signed_in_at: Option<When>,
+}
+
+/// What to send to those who haven't connected.
+struct Reminder {
+    addresses: String,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "reminder.txt")]
+struct ReminderText<'a> {
+    public_url: &'a str,
+}
+
+struct Waiting {
+    id: String,
+    email: String,
+    role: &'static str,
+    expires_at: When,
+}
+
+/// `GET /admin/people`
+pub(super) async fn page(
+    State(web): State<Web>,
+    caller: Caller,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Response, Trouble> {
+    let (id, now) = (&caller.person.organization_id, web.app.clock.now());
+    let q: String = wanted.q.as_deref().unwrap_or_default().trim().chars().take(SEARCH_MAX).collect();
+    let chosen = wanted.state.unwrap_or_default();
+    let search = Search { words: q.clone(), standing: chosen.clone() };
+    let after = wanted.after.and_then(|it| it.parse::<PersonId>().ok());
+    let mut tx = web.app.store.read().await?;
+    let mut found = people::search(&mut tx, id, &search, after.as_ref(), PAGE_PEOPLE + 1).await?;
+    let counts = people::count_by_standing(&mut tx, id).await?;
+    let waiting = invitations::of_organization(&mut tx, id, now, INVITATIONS_SHOWN).await?;
+    drop(tx);
+    let shown = usize::try_from(PAGE_PEOPLE).unwrap_or(usize::MAX);
+    let more = found.len() > shown;
+    found.truncate(shown);
+    let reminder = (chosen == administration::NOT_CONNECTED && !found.is_empty())
+        .then(|| reminder(web.app.config.server.public_url.as_str(), &found));
+    html(&PeoplePage {
+        shell: Shell::new(&web, Some(&caller), "administration", "People"),
+        may_change: caller.person.role == Role::Administrator,
+        done: done(wanted.done.as_deref()),
+        next: found.last().filter(|_| more).map(|last| address(&q, &chosen, &last.person.id)),
+        states: states(counts, &chosen),
+        q,
+        people: found.into_iter().map(line).collect(),
+        reminder,
+        invitations: waiting.into_iter().map(waiting_words).collect(),
+        roles: Role::ALL,
+    })
+}
+
+fn done(word: Option<&str>) -> Option<&'static str> {
+    match word {
+        Some("invited") => Some("The address may join now. Intail sends no mail: tell them to sign in."),
+        Some("withdrawn") => Some("The invitation is withdrawn."),
+        Some("role") => Some("The role is changed."),
+        Some("signed_out") => Some("They are signed out in every browser."),
+        _ => None,
+    }
+}
+
+fn address(q: &str, state: &str, after: &PersonId) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("q", q)
+        .append_pair("state", state)
+        .append_pair("after", after.as_str())
+        .finish();
+    format!("/admin/people?{query}")
+}
+
+fn states(counts: Vec<(String, i64)>, chosen: &str) -> Vec<Choice> {
+    let known = |word: &String| counts.iter().any(|(it, _)| it == word);
+    let extra = (!chosen.is_empty() && !known(&chosen.to_owned())).then(|| (chosen.to_owned(), 0));
+    let state = |(word, count): (String, i64)| Choice {
+        text: administration::standing(&word).text,
+        chosen: word == chosen,
+        word,
+        count,
+    };
+    counts.iter().cloned().chain(extra).map(state).collect()
+}
+
+fn line(listed: Listed) -> Line {
+    Line {
+        id: listed.person.id.to_string(),
+        name: clip(&listed.person.name, NAME_SHOWN_MAX),
+        email: clip(&listed.person.email, NAME_SHOWN_MAX),
+        role: listed.person.role.word(),
+        standing: administration::standing(&listed.standing),
+        since: listed.since.map(When::full),
+        signed_in_at: listed.signed_in_at.map(When::full),
+    }
+}
+
+fn reminder(public_url: &str, found: &[Listed]) -> Reminder {
+    let addresses: Vec<&str> = found.iter().map(|it| it.person.email.as_str()).collect();
+    // Writing text into memory can't fail; an empty message is better than no page.
+    Reminder { addresses: addresses.join(", "), text: ReminderText { public_url }.render().unwrap_or_default() }
+}
+
+fn waiting_words(invitation: Invitation) -> Waiting {
+    Waiting {
+        id: invitation.id.to_string(),
+        email: invitation.email,
+        role: invitation.role.word(),
+        expires_at: When::full(invitation.expires_at),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "person.html")]
+struct PersonPage {
+    shell: Shell,
+    may_change: bool,
+    done: Option<&'static str>,
+    person: Line,
+    joined_at: When,
+    role: Role,
+    roles: [Role; 3],
+    connection: Option<Facts>,
+    entries: Vec<AuditLine>,
+}
+
+/// What there is to know of somebody's connection.
+struct Facts {
+    account: String,
+    connected_at: When,
+    push: &'static str,
+    missing: String,
+    stored: String,
+}
+
+/// What was just done.
+#[derive(Deserialize)]
+pub(super) struct Opened {
+    done: Option<String>,
+}
+
+/// `GET /admin/people/{id}`
+pub(super) async fn person(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+    Asked(opened): Asked<Opened>,
+) -> Result<Response, Trouble> {
+    let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
+    let mut tx = web.app.store.read().await?;
+    let listed = people::one(&mut tx, organization, &id).await?.ok_or_else(|| trouble::not_there("person"))?;
+    let connection = connect::connection(&mut tx, &id, web.app.clock.now()).await?;
+    let filter = Filter { action: String::new(), who: id.to_string() };
+    let entries = audit::list(&mut tx, organization, &filter, i64::MAX, ENTRIES_SHOWN).await?;
+    let entries = super::audit::lines(&mut tx, organization, entries).await?;
+    drop(tx);
+    html(&PersonPage {
+        shell: Shell::new(&web, Some(&caller), "administration", clip(&listed.person.name, NAME_SHOWN_MAX)),
+        may_change: caller.person.role == Role::Administrator,
+        done: done(opened.done.as_deref()),
+        joined_at: When::full(listed.created_at),
+        role: listed.person.role,
+        roles: Role::ALL,
+        person: line(listed),
+        connection: connection.as_ref().map(facts),
+        entries,
+    })
+}
+
+fn person_id(text: &str) -> Result<PersonId, Trouble> {
+    text.parse().map_err(|_| trouble::not_there("person"))
+}
+
+fn facts(connection: &Connection) -> Facts {
+    let missing: Vec<&str> = connection.missing.iter().map(|it| it.title()).collect();
+    Facts {
+        account: clip(&connection.grant.email, NAME_SHOWN_MAX),
+        connected_at: When::full(connection.grant.connected_at),
+        push: match &connection.push {
+            Push::Live { .. } => "Live",
+            Push::NotYet { .. } => "Not yet",
+            Push::Lapsed { .. } => "Lapsed",
+        },
+        missing: missing.join(", "),
+        stored: counted(connection.stored, "message", "messages"),
+    }
+}
+
+/// Which role the form wants.
+#[derive(Deserialize)]
+pub(super) struct WantedRole {
+    #[serde(default)]
+    role: String,
+}
+
+fn role(word: &str) -> Result<Role, Trouble> {
+    word.parse().map_err(|()| trouble::wrong_field("A role is member, auditor or administrator."))
+}
+
+/// `POST /admin/people/{id}/role`
+pub(super) async fn set_role(
+    State(web): State<Web>,
+    caller: Caller,
+    origin: Origin,
+    At(id): At<String>,
+    Sent(wanted): Sent<WantedRole>,
+) -> Result<Response, Trouble> {
+    let (id, to, now) = (person_id(&id)?, role(&wanted.role)?, web.app.clock.now());
+    let organization = &caller.person.organization_id;
+    let mut tx = web.app.store.write().await?;
+    match roles::change(&mut tx, organization, &id, to, By::person(&caller.person, origin), now).await? {
+        RoleChange::Done { .. } => tx.commit().await?,
+        RoleChange::LastAdministrator => return Err(trouble::last_administrator()),
+        RoleChange::NotThere => return Err(trouble::not_there("person")),
+    }
+    let still_theirs = id != caller.person.id || to == Role::Administrator || to == Role::Auditor;
+    let next = if still_theirs { format!("/admin/people/{id}?done=role") } else { "/".to_owned() };
+    Ok(Redirect::to(&next).into_response())
+}
+
+/// `POST /admin/people/{id}/sign-out`: ends their sessions; their programs' access keys stay.
+pub(super) async fn sign_out(
+    State(web): State<Web>,
+    caller: Caller,
+    origin: Origin,
+    At(id): At<String>,
+) -> Result<Response, Trouble> {
+    let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
+    let mut tx = web.app.store.write().await?;
+    people::one(&mut tx, organization, &id).await?.ok_or_else(|| trouble::not_there("person"))?;
+    sessions::close_all(&mut tx, &id).await?;
+    sign_in_links::forget(&mut tx, &id).await?;
+    let entry = Entry {
+        organization,
+        actor: Actor::Person(caller.person.id.clone()),
+        action: "person.signed_out",
+        about: id.as_str(),
+        origin,
+        detail: json!({"where": "everywhere"}),
+    };
+    log::record(&mut tx, entry, web.app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(Redirect::to(&format!("/admin/people/{id}?done=signed_out")).into_response())
+}
+
+/// Whom the form invites.
+#[derive(Deserialize)]
+pub(super) struct WantedInvitation {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    role: String,
+}
+
+/// `POST /admin/invitations`
+pub(super) async fn invite(
+    State(web): State<Web>,
+    caller: Caller,
+    origin: Origin,
+    Sent(wanted): Sent<WantedInvitation>,
+) -> Result<Response, Trouble> {
+    let (app, to) = (&web.app, role(&wanted.role)?);
+    let (organization, by) = (&caller.person.organization_id, By::person(&caller.person, origin));
+    let mut tx = app.store.write().await?;
+    let invited = inviting::invite(&mut tx, organization, &wanted.email, to, by, &app.random, app.clock.now()).await?;
+    match invited {
+        Invited::Invitation(_) => tx.commit().await?,
+        Invited::NotAnAddress => {
+            return Err(trouble::wrong_field("An address looks like name@example.com."));
+        }
+        Invited::Here => {
+            return Err(trouble::wrong_field("Somebody with this address is here already: see People."));
+        }
+        Invited::TooMany => return Err(trouble::too_many("Your organization has as many invitations as can wait.")),
+    }
+    Ok(Redirect::to("/admin/people?done=invited").into_response())
+}
+
+/// `POST /admin/invitations/{id}/withdraw`
+pub(super) async fn withdraw(
+    State(web): State<Web>,
+    caller: Caller,
+    origin: Origin,
+    At(id): At<String>,
+) -> Result<Response, Trouble> {
+    let id: InvitationId = id.parse().map_err(|_| trouble::not_there("invitation"))?;
+    let (organization, by) = (&caller.person.organization_id, By::person(&caller.person, origin));
+    let mut tx = web.app.store.write().await?;
+    if !inviting::withdraw(&mut tx, organization, &id, by, web.app.clock.now()).await? {
+        return Err(trouble::not_there("invitation"));
+    }
+    tx.commit().await?;
+    Ok(Redirect::to("/admin/people?done=withdrawn").into_response())
+}

@@ -1,0 +1,164 @@
+//! Administration → Policy: what an administrator decides for the organization, and an auditor reads.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::Web;
+use super::access::Caller;
+use super::asked::{Asked, Sent};
+use super::page::{Shell, html};
+use super::trouble::{self, Trouble};
+use crate::org::audit::{self, Actor, Entry, Origin};
+use crate::store::people::Role;
+use crate::store::{Tx, organizations, quota};
+
+/// How much of the day's allowance old mail may take, in percent. 0 would never finish a copy.
+const BACKFILL_PERCENT: std::ops::RangeInclusive<i64> = 5..=100;
+/// How many days before a person connects their mail may be copied from, if not everything is.
+const BACKFILL_DAYS: std::ops::RangeInclusive<i64> = 1..=36_500;
+/// How many days the audit log is kept: a month at least, so that nobody tidies up behind themselves.
+const AUDIT_DAYS: std::ops::RangeInclusive<i64> = 30..=3_650;
+
+/// Why the page was opened.
+#[derive(Deserialize)]
+pub(super) struct Opened {
+    done: Option<String>,
+}
+
+/// What an administrator decides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Policy {
+    domain_joining: bool,
+    backfill_percent: i64,
+    /// None copies everything.
+    backfill_days: Option<i64>,
+    audit_kept_days: i64,
+}
+
+#[derive(Template)]
+#[template(path = "policy.html")]
+struct PolicyPage {
+    shell: Shell,
+    may_change: bool,
+    saved: bool,
+    domains: String,
+    policy: Policy,
+    secondary_accounts: bool,
+    backfill: (i64, i64),
+    depth: (i64, i64),
+    days: (i64, i64),
+}
+
+/// `GET /admin/policy`
+pub(super) async fn page(
+    State(web): State<Web>,
+    caller: Caller,
+    Asked(opened): Asked<Opened>,
+) -> Result<Response, Trouble> {
+    let id = &caller.person.organization_id;
+    let mut tx = web.app.store.read().await?;
+    let policy = of(&mut tx, &caller).await?;
+    let domains = organizations::domains(&mut tx, id).await?.join(", ");
+    let organization = organizations::by_id(&mut tx, id).await?;
+    drop(tx);
+    html(&PolicyPage {
+        shell: Shell::new(&web, Some(&caller), "administration", "Policy"),
+        may_change: caller.person.role == Role::Administrator,
+        saved: opened.done.is_some(),
+        domains,
+        policy,
+        secondary_accounts: organization.is_some_and(|it| it.secondary_accounts),
+        backfill: BACKFILL_PERCENT.into_inner(),
+        depth: BACKFILL_DAYS.into_inner(),
+        days: AUDIT_DAYS.into_inner(),
+    })
+}
+
+async fn of(tx: &mut Tx, caller: &Caller) -> Result<Policy, Trouble> {
+    let id = &caller.person.organization_id;
+    let organization = organizations::by_id(tx, id).await?.ok_or_else(|| trouble::not_there("organization"))?;
+    Ok(Policy {
+        domain_joining: organization.domain_joining,
+        backfill_percent: quota::backfill_day_percent(tx, id).await?,
+        backfill_days: quota::backfill_days(tx, id).await?,
+        audit_kept_days: organization.audit_kept_days,
+    })
+}
+
+/// What the form sends. A box that isn't ticked isn't sent.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    domain_joining: Option<String>,
+    #[serde(default)]
+    backfill_percent: String,
+    /// Empty copies everything.
+    #[serde(default)]
+    backfill_days: String,
+    #[serde(default)]
+    audit_kept_days: String,
+}
+
+/// `POST /admin/policy`
+pub(super) async fn change(
+    State(web): State<Web>,
+    caller: Caller,
+    origin: Origin,
+    Sent(wanted): Sent<Wanted>,
+) -> Result<Response, Trouble> {
+    let backfill_days = match wanted.backfill_days.trim() {
+        "" => None,
+        days => Some(number(days, &BACKFILL_DAYS, "How far back old mail is copied", "days; leave it empty for all")?),
+    };
+    let to = Policy {
+        domain_joining: wanted.domain_joining.is_some(),
+        backfill_percent: number(&wanted.backfill_percent, &BACKFILL_PERCENT, "The share for old mail", "percent")?,
+        backfill_days,
+        audit_kept_days: number(&wanted.audit_kept_days, &AUDIT_DAYS, "How long the audit log is kept", "days")?,
+    };
+    let id = &caller.person.organization_id;
+    let mut tx = web.app.store.write().await?;
+    organizations::hold(&mut tx, id).await?;
+    let from = of(&mut tx, &caller).await?;
+    if from != to {
+        organizations::set_policy(&mut tx, id, to.domain_joining, to.audit_kept_days).await?;
+        quota::set_backfill_day_percent(&mut tx, id, to.backfill_percent).await?;
+        quota::set_backfill_days(&mut tx, id, to.backfill_days).await?;
+        let entry = Entry {
+            organization: id,
+            actor: Actor::Person(caller.person.id.clone()),
+            action: "policy.changed",
+            about: id.as_str(),
+            origin,
+            detail: difference(from, to),
+        };
+        audit::record(&mut tx, entry, web.app.clock.now()).await?;
+    }
+    tx.commit().await?;
+    Ok(Redirect::to("/admin/policy?done=saved").into_response())
+}
+
+fn number(text: &str, range: &std::ops::RangeInclusive<i64>, what: &str, unit: &str) -> Result<i64, Trouble> {
+    let number = text.trim().parse::<i64>().ok().filter(|it| range.contains(it));
+    number.ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        trouble::wrong_field(&format!("{what} is a whole number from {least} to {most}, in {unit}."))
+    })
+}
+
+/// What differs, as it was and as it is.
+fn difference(from: Policy, to: Policy) -> Json {
+    let mut differs = Map::new();
+    let mut note = |name: &str, from: Json, to: Json| {
+        if from != to {
+            differs.insert(name.to_owned(), json!([from, to]));
+        }
+    };
+    note("domain_joining", json!(from.domain_joining), json!(to.domain_joining));
+    note("backfill_percent", json!(from.backfill_percent), json!(to.backfill_percent));
+    note("backfill_days", json!(from.backfill_days), json!(to.backfill_days));
+    note("audit_kept_days", json!(from.audit_kept_days), json!(to.audit_kept_days));
+    Json::Object(differs)
+}

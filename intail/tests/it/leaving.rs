@@ -1,0 +1,619 @@
+//! Leaving, whole: cut at every commit and taken up again, by the person, by an administrator, by the operator for a
+//! whole organization; the receipt that proves it; and that nothing of the person is left, in any file or log.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use intail::app::{App, Parts};
+use intail::connect::{self, ConnectError, Options};
+use intail::org::audit::Origin;
+use intail::signing::is_signed;
+use intail::store::gate::{Act, Gate, Underway};
+use intail::store::leaving_receipts::{self, LeavingReceipt};
+use intail::store::leavings::{self, Revocation};
+use intail::store::people::{self, Person, Role};
+use intail::store::{StoreError, grants, mailboxes, organizations};
+use intail_sandbox::action::MailAction;
+use intail_sandbox::compose::Compose;
+use intail_sandbox::faults::Rule;
+use serde_json::Value as Json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::access::{Proof, access_key, ask, session, text};
+use crate::harness::postgres;
+use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks};
+
+/// Words that stand nowhere else: subject, sender's name and address, a label.
+const WORDS: [&str; 4] = ["Quokkanarwhal", "Zephyrine Vextrup", "zephyrine@vextrup.example", "Tamarisklabel"];
+
+/// Breaks work off at one commit of the database, right before it or right after it.
+#[derive(Debug)]
+struct Cut {
+    at: usize,
+    after: bool,
+    seen: AtomicUsize,
+    reached: Notify,
+}
+
+impl Cut {
+    fn is_here(&self, act: Act, after: bool) -> bool {
+        act == Act::Commit && self.after == after && self.seen.fetch_add(1, Ordering::SeqCst) == self.at
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Cutting(Arc<Cut>);
+
+impl Gate for Cutting {
+    fn before(&self, act: Act) -> BoxFuture<'static, Result<Underway, StoreError>> {
+        let cut = self.0.clone();
+        async move {
+            if cut.is_here(act, false) {
+                cut.reached.notify_one();
+                std::future::pending::<()>().await;
+            }
+            let nothing: Underway = Box::new(());
+            Ok(nothing)
+        }
+        .boxed()
+    }
+
+    fn after(&self, act: Act) -> BoxFuture<'static, Result<(), StoreError>> {
+        let cut = self.0.clone();
+        async move {
+            if cut.is_here(act, true) {
+                cut.reached.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn ended(&self, _: bool) {}
+}
+
+/// The same product behind a gate.
+fn behind(app: &App, cut: &Arc<Cut>) -> App {
+    App::new(Parts {
+        config: app.config.clone(),
+        store: app.store.behind(Arc::new(Cutting(cut.clone()))),
+        clock: app.clock.clone(),
+        random: app.random.clone(),
+        keyring: app.keyring.clone(),
+        google: app.google.clone(),
+        receipts: app.receipts.clone(),
+        turns: app.turns.clone(),
+        due: app.due.clone(),
+        feed: app.feed.clone(),
+    })
+}
+
+async fn resume(running: &Running) {
+    running.pass(Duration::from_secs(180));
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    connect::resume_leaving(&running.app, shutdown).await;
+}
+
+async fn receipts_of(running: &Running, person: &Person) -> Vec<LeavingReceipt> {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    leaving_receipts::of_person(&mut tx, &person.id, 100).await.expect("read")
+}
+
+async fn is_gone(running: &Running, person: &Person) -> bool {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let grant = grants::by_person(&mut tx, &person.id).await.expect("read");
+    let mailbox = mailboxes::by_person(&mut tx, &person.id).await.expect("read");
+    let waiting = leavings::unfinished_of_person(&mut tx, &person.id).await.expect("read");
+    grant.is_none() && mailbox.is_none() && waiting.is_none()
+}
+
+#[tokio::test]
+async fn a_crash_at_any_step_is_taken_up_again_and_ends_in_one_receipt() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let mut receipts = 0;
+    for after in [false, true] {
+        for at in 0.. {
+            let person = running.connected(&email).await;
+            let cut = Arc::new(Cut { at, after, seen: AtomicUsize::new(0), reached: Notify::new() });
+            let app = behind(&running.app, &cut);
+            let is_whole = tokio::select! {
+                left = connect::leave(&app, &person, Origin::Unknown) => left.expect("left").rows > 0,
+                () = cut.reached.notified() => false,
+            };
+            if !is_whole {
+                resume(&running).await;
+                if !is_gone(&running, &person).await {
+                    // Before the first commit nothing had happened.
+                    assert_eq!((at, after), (0, false), "cut {at}, after: {after}");
+                    connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+                }
+            }
+            assert!(is_gone(&running, &person).await, "cut {at}, after: {after}");
+            receipts += 1;
+            let issued = receipts_of(&running, &person).await;
+            assert_eq!(issued.len(), receipts, "cut {at}, after: {after}");
+            assert!(issued[0].statement.contains(r#""permission_given_back":"confirmed""#), "{}", issued[0].statement);
+            assert!(issued[0].statement.contains(r#""messages":"#), "{}", issued[0].statement);
+            if is_whole {
+                assert!(at >= 7, "begin, stop, revoke, erase in turns, receipt: {at}");
+                break;
+            }
+        }
+    }
+    let person = running.connected(&email).await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what_came_since() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let cut = Arc::new(Cut { at: 2, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
+    let app = behind(&running.app, &cut);
+    tokio::select! {
+        left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
+        () = cut.reached.notified() => {}
+    }
+    let refused = connect::begin(&running.app, &person, BROWSER, Options::default()).await;
+    assert!(matches!(refused, Err(ConnectError::StillLeaving)), "{refused:?}");
+    resume(&running).await;
+    assert!(is_gone(&running, &person).await);
+
+    let again = running.connected(&email).await;
+    resume(&running).await;
+    assert_eq!(running.calls("oauth.revoke"), 1, "what was permitted since isn't revoked");
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(grants::by_person(&mut tx, &again.id).await.expect("read").expect("a grant").state.works());
+    let issued = leaving_receipts::of_person(&mut tx, &person.id, 9).await.expect("read");
+    assert!(issued[0].statement.contains(r#""permission_given_back":"overtaken""#), "{}", issued[0].statement);
+}
+
+async fn get(running: &Running, proof: &Proof, path: &str) -> (u16, String) {
+    let answer = ask(&running.app, "GET", path, proof, None).await;
+    (answer.status().as_u16(), text(answer).await)
+}
+
+#[tokio::test]
+async fn a_receipt_of_leaving_is_signed_and_says_nothing_but_counts() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let (person, other) = (running.connected(&one).await, running.sign_in(&two).await);
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    let (mine, theirs) = (session(&running.app, &person).await, session(&running.app, &other).await);
+    let path = format!("/receipt/left/{}", left.receipt);
+    let (status, document) = get(&running, &mine, &path).await;
+    assert_eq!(status, 200);
+    assert_eq!(get(&running, &theirs, &path).await.0, 404, "another's isn't there");
+    let document: Json = serde_json::from_str(&document).expect("JSON");
+    let (_, keys) = get(&running, &Proof::Nothing, "/api/v1/receipts/key").await;
+    let keys: Json = serde_json::from_str(&keys).expect("JSON");
+    assert_eq!(keys["keys"][0]["id"], document["key"]);
+    let of = |key: &str| document[key].as_str().expect("text").to_owned();
+    let key = keys["keys"][0]["public_key"].as_str().expect("a key");
+    assert!(is_signed(key, &of("statement"), &of("signature")));
+    assert!(!is_signed(key, &of("statement").replace("true", "false"), &of("signature")));
+
+    let told: Json = serde_json::from_str(&of("statement")).expect("JSON");
+    assert_eq!((&told["kind"], &told["by"]), (&Json::from("connection.left"), &Json::from("person")));
+    assert_eq!(told["google"]["pushes_stopped"], true);
+    assert!(told["erased"]["messages"].as_u64().expect("a count") > 50, "{told}");
+    assert!(told["calls"]["calls"].as_i64().expect("a count") > 10, "{told}");
+    assert_eq!(told["calls"]["last_hash"].as_str().map(str::len), Some(64));
+    assert!(!of("statement").contains('@'), "no address: {told}");
+    let (_, page) = get(&running, &mine, "/receipt/left").await;
+    assert!(page.contains(left.receipt.as_str()) && page.contains("Google confirmed"), "{page}");
+}
+
+async fn as_administrator(running: &Running, email: &str) -> Person {
+    let person = running.sign_in(email).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &person.id, Role::Administrator).await.expect("written");
+    tx.commit().await.expect("committed");
+    person
+}
+
+/// The form token of a page, as its forms carry it.
+fn form_token(page: &str) -> String {
+    let (_, rest) = page.split_once("name=\"form_token\" value=\"").expect("a form");
+    rest.split_once('"').expect("a value").0.to_owned()
+}
+
+#[tokio::test]
+async fn an_administrator_disconnects_and_removes_people_of_their_own_organization_only() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let (first, second) = (running.connected(&one).await, running.connected(&two).await);
+    let admin = as_administrator(&running, ADMIN).await;
+    let proof = session(&running.app, &admin).await;
+    let path = |person: &Person| format!("/admin/people/{}/disconnect", person.id);
+
+    let (status, page) = get(&running, &proof, &path(&first)).await;
+    assert!(status == 200 && page.contains(&one) && page.contains("What else this ends"), "{page}");
+    let form = format!("form_token={}", form_token(&page));
+    let answer = ask(&running.app, "POST", &path(&first), &proof, Some(&form)).await;
+    assert_eq!(answer.status(), 200);
+    assert!(is_gone(&running, &first).await && !is_gone(&running, &second).await);
+    let issued = receipts_of(&running, &first).await;
+    assert!(issued[0].statement.contains(r#""by":"administrator""#), "{}", issued[0].statement);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(people::by_id(&mut tx, &first.id).await.expect("read").is_some(), "the person stays");
+    drop(tx);
+
+    // The second goes altogether. Nobody removes themselves.
+    let removing = format!("{form}&remove=yes");
+    let answer = ask(&running.app, "POST", &path(&second), &proof, Some(&removing)).await;
+    assert_eq!(answer.status(), 200);
+    let answer = ask(&running.app, "POST", &path(&second), &proof, Some(&removing)).await;
+    assert_eq!(answer.status(), 404, "twice does nothing more");
+    let answer = ask(&running.app, "POST", &path(&admin), &proof, Some(&removing)).await;
+    assert_eq!(answer.status(), 404, "nothing is connected, and nobody is removed");
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(people::by_id(&mut tx, &second.id).await.expect("read").is_none());
+    assert!(people::by_id(&mut tx, &admin.id).await.expect("read").is_some());
+    drop(tx);
+    let (_, list) = get(&running, &proof, "/admin/receipts").await;
+    let gone = receipts_of(&running, &second).await;
+    assert!(list.contains(gone[0].id.as_str()) && list.contains("Person removed") && !list.contains(&two), "{list}");
+    let download = format!("/admin/receipts/{}", gone[0].id);
+    assert_eq!(get(&running, &proof, &download).await.0, 200);
+
+    // An administrator of another organization finds nobody and nothing.
+    let third = running.connected(&one).await;
+    let stranger = {
+        let mut tx = running.app.store.write().await.expect("a transaction");
+        let id = intail::id::OrganizationId::new(&running.app.random);
+        organizations::create(&mut tx, &id, "Other", running.app.clock.now()).await.expect("created");
+        let stranger = Person {
+            id: intail::id::PersonId::new(&running.app.random),
+            organization_id: id,
+            subject: "stranger".to_owned(),
+            email: "boss@other.example".to_owned(),
+            role: Role::Administrator,
+            ..admin.clone()
+        };
+        people::create(&mut tx, &stranger, running.app.clock.now()).await.expect("created");
+        tx.commit().await.expect("committed");
+        stranger
+    };
+    let foreign = session(&running.app, &stranger).await;
+    assert_eq!(get(&running, &foreign, &path(&third)).await.0, 404);
+    assert_eq!(get(&running, &foreign, &download).await.0, 404);
+    let (_, page) = get(&running, &foreign, &path(&stranger)).await;
+    let form = format!("form_token={}&remove=yes", form_token(&page));
+    let answer = ask(&running.app, "POST", &path(&third), &foreign, Some(&form)).await;
+    assert_eq!(answer.status(), 404);
+    assert!(!is_gone(&running, &third).await);
+    let (_, page) = get(&running, &foreign, "/admin/receipts").await;
+    assert!(page.contains("No receipts"), "{page}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    /// Without what the false Google says: it is no part of the product.
+    fn text(&self) -> String {
+        let bytes = self.0.lock().expect("nobody panicked");
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().filter(|line| !line.contains("intail_sandbox")).map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// Somebody with mail that has words of its own; answers what must be gone afterwards.
+async fn with_words(running: &Running, email: &str) -> (Person, Vec<String>) {
+    let person = running.connected(email).await;
+    running.act(
+        email,
+        MailAction::Receive {
+            from: Some(format!("{} <{}>", WORDS[1], WORDS[2])),
+            compose: Some(Compose { to: email.to_owned(), subject: WORDS[0].to_owned(), ..Compose::default() }),
+            headers: None,
+            label_ids: None,
+            thread_id: None,
+            internal_date_ms: None,
+            count: 1,
+        },
+    );
+    running.act(email, MailAction::CreateLabel { name: WORDS[3].to_owned() });
+    running.pass(Duration::from_secs(24 * 3600));
+    running.settle().await;
+    let stored = running.stored(&person).await;
+    assert!(stored.values().any(|it| it.subject == WORDS[0]), "the letter is copied");
+    let mut words: Vec<String> = WORDS.iter().map(|it| (*it).to_owned()).collect();
+    words.extend(stored.into_keys());
+    words.push(running.mailbox(&person).await.id.to_string());
+    (person, words)
+}
+
+/// The bytes of every file of the product, read while it runs.
+fn files(running: &Running) -> String {
+    let mut bytes = Vec::new();
+    for file in std::fs::read_dir(running.directory()).expect("the directory") {
+        bytes.extend(std::fs::read(file.expect("an entry").path()).expect("a file"));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn found<'a>(words: &'a [String], text: &str) -> Vec<&'a String> {
+    words.iter().filter(|word| text.contains(word.as_str())).collect()
+}
+
+#[tokio::test]
+async fn nothing_of_a_person_who_left_is_in_a_file_or_in_the_log() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    // With a single subscriber, tracing asks the thread that comes first whether a place in the code is worth a line.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let stays = running.connected(&two).await;
+    let (person, mut words) = with_words(&running, &one).await;
+    // The mailbox's id stays in the feed's last word about it, and in the log.
+    let mailbox = words.pop().expect("the mailbox");
+    let shared = running.stored(&stays).await;
+    words.retain(|it| !shared.contains_key(it));
+    assert!(words.len() > 50 && found(&words, &files(&running)).len() == words.len(), "they are there before");
+
+    connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    assert_eq!(found(&words, &files(&running)), Vec::<&String>::new(), "in a file of the running product");
+    assert!(files(&running).contains(&mailbox), "the feed says by id that the mailbox was erased");
+
+    // The person goes too: with them the address, the name and Google's id for them.
+    let admin = as_administrator(&running, ADMIN).await;
+    let wish = connect::Wish {
+        actor: intail::org::audit::Actor::Person(admin.id),
+        origin: Origin::Unknown,
+        removes_person: true,
+    };
+    words.extend([person.email.clone(), person.subject.clone()]);
+    words.extend(Some(person.name.clone()).filter(|it| !it.is_empty()));
+    let left = connect::let_go(&running.app, &person, &wish).await.expect("removed");
+    assert_eq!(left.revocation, Revocation::Unneeded);
+    assert_eq!(found(&words, &files(&running)), Vec::<&String>::new(), "in a file, after the person was removed");
+    running.assert_nothing_is_lost(&stays).await;
+
+    let log = log.text();
+    assert!(
+        log.contains("gmail.messages.get") && log.contains("a person leaves"),
+        "there is something to look through"
+    );
+    let told = words.iter().filter_map(|word| log.lines().find(|line| line.contains(word.as_str())));
+    assert_eq!(told.map(|line| line.chars().take(400).collect()).collect::<Vec<String>>(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_of_a_person_who_left_is_in_any_column_of_postgresql() {
+    let url = postgres::database().await;
+    let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
+    running.approve();
+    let (person, mut words) = with_words(&running, &running.employee()).await;
+    let mailbox = words.pop().expect("the mailbox");
+    let mut connection = PgConnection::connect(&url).await.expect("connected");
+    let before = everything(&mut connection).await;
+    assert_eq!(found(&words, &before).len(), words.len(), "they are there before");
+    connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    assert_eq!(found(&words, &everything(&mut connection).await), Vec::<&String>::new());
+    assert!(everything(&mut connection).await.contains(&mailbox), "by id only");
+}
+
+/// Every text of every column of every table.
+async fn everything(connection: &mut PgConnection) -> String {
+    let columns = "SELECT table_name::text, column_name::text FROM information_schema.columns
+                   WHERE table_schema = 'public' AND data_type = 'text' ORDER BY 1, 2";
+    let columns = sqlx::query(columns).fetch_all(&mut *connection).await.expect("the columns");
+    assert!(columns.len() > 60, "{}", columns.len());
+    let mut text = String::new();
+    for column in columns {
+        let (table, name): (String, String) = (column.get(0), column.get(1));
+        let values = format!("SELECT COALESCE(STRING_AGG({name}, ' '), '') FROM {table}");
+        let values = sqlx::query(AssertSqlSafe(values)).fetch_one(&mut *connection).await.expect("the values");
+        text.push_str(values.get(0));
+        text.push('\n');
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let (first, second) = (running.connected(&one).await, running.connected(&two).await);
+    let stranger = intail::id::OrganizationId::new(&running.app.random);
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    organizations::create(&mut tx, &stranger, "Other", running.app.clock.now()).await.expect("created");
+    tx.commit().await.expect("committed");
+    let words = [first.email.clone(), second.email.clone(), first.subject.clone(), first.organization_id.to_string()];
+    let organization = first.organization_id.clone();
+    for at in (0..).step_by(3) {
+        let cut = Arc::new(Cut { at, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+        let app = behind(&running.app, &cut);
+        let is_cut = tokio::select! {
+            removed = connect::remove_organization(&app, &organization) => {
+                removed.expect("nothing fails");
+                false
+            }
+            () = cut.reached.notified() => true,
+        };
+        running.pass(Duration::from_secs(180));
+        if !is_cut {
+            break;
+        }
+    }
+    // Asked once more, it answers the receipt: whoever was cut off while it was printed gets it again.
+    let receipt = connect::remove_organization(&running.app, &organization).await.expect("removed");
+    let receipt = receipt.expect("it is done");
+    let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
+    assert_eq!((&told["kind"], &told["by"]), (&Json::from("organization.removed"), &Json::from("operator")));
+    assert!(told["people"] == 3, "two employees and the administrator: {told}");
+    assert!(told["erased"]["messages"].as_u64().expect("a count") > 100, "{told}");
+    assert!(told["erased"]["organizations"] == 1 && told["erased"]["domains"].as_u64() >= Some(1), "{told}");
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let left = organizations::list(&mut tx, 9).await.expect("read");
+    assert_eq!(left.iter().map(|it| &it.id).collect::<Vec<_>>(), [&stranger], "another organization stays");
+    drop(tx);
+    let found = found(&words, &files(&running)).into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(found, [organization.to_string()], "only the receipt names it, by id");
+    let unknown =
+        connect::remove_organization(&running.app, &intail::id::OrganizationId::new(&running.app.random)).await;
+    assert!(matches!(unknown, Err(ConnectError::NotConnected)), "{unknown:?}");
+    running.connect(&first, Ticks::All).await.expect_err("nobody connects for somebody who has gone");
+}
+
+// ---- the access receipt ----
+
+#[tokio::test]
+async fn a_person_sees_every_call_with_its_reason_and_can_verify_the_export() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let (person, other) = (running.connected(&one).await, running.connected(&two).await);
+    running.act(&one, MailAction::sample());
+    running.settle().await;
+    let (mine, theirs) = (session(&running.app, &person).await, session(&running.app, &other).await);
+
+    let (_, page) = get(&running, &mine, "/receipt?check=yes").await;
+    for words in ["Something changed", "Copying what was there before", "Counting against Google", "Whole", "Export"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let key = access_key(&running.app, &person).await;
+    let mut calls = Vec::new();
+    let mut before = String::new();
+    for _ in 0..100 {
+        let (_, answer) = get(&running, &key, &format!("/api/v1/receipt{before}")).await;
+        let answer: Json = serde_json::from_str(&answer).expect("JSON");
+        calls.extend(answer["calls"].as_array().expect("calls").clone());
+        match answer["next"].as_i64() {
+            Some(next) => before = format!("?before={next}"),
+            None => break,
+        }
+    }
+    let asked = running.world(|world| world.calls.iter().filter(|it| it.call == "gmail.users.messages.get").count());
+    let listed = |export: &[Json], call: &str| export.iter().filter(|it| it["call"] == call).count();
+    assert!(
+        listed(&calls, "gmail.messages.get") > 10 && listed(&calls, "gmail.messages.get") < asked,
+        "their own only"
+    );
+
+    let (_, export) = get(&running, &mine, "/receipt/export.jsonl").await;
+    let lines: Vec<Json> = export.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |kind: &str| lines.iter().filter(|it| it["kind"] == kind).cloned().collect::<Vec<_>>();
+    assert_eq!(of("call").len(), calls.len());
+    let total: i64 = of("total").iter().map(|it| it["calls"].as_i64().expect("a count")).sum();
+    assert_eq!(usize::try_from(total).expect("a count"), calls.len(), "the sums are those of the calls");
+    let first = &lines[0];
+    let mut previous = first["chain"]["checkpoint_hash"].as_str().expect("a hash").to_owned();
+    let grant = first["permission"].as_str().expect("an id").parse().expect("an id");
+    for batch in of("batch") {
+        assert_eq!(batch["previous"], previous.as_str());
+        let (number, text) = (batch["batch"].as_i64().expect("a number"), batch["lines"].as_str().expect("lines"));
+        previous = intail::org::receipts::hash(&previous, &grant, number, text);
+        assert_eq!(batch["hash"], previous.as_str());
+    }
+    assert_eq!(first["chain"]["last_hash"], previous.as_str());
+    let field = |name: &str| first[name].as_str().expect("text").to_owned();
+    assert!(field("vouched").contains(&previous));
+    assert!(is_signed(&field("public_key"), &field("vouched"), &field("signature")));
+    let (_, other) = get(&running, &theirs, "/receipt/export.jsonl").await;
+    assert!(!other.contains(&field("permission")), "nobody sees another's");
+
+    let (_, checked) = get(&running, &key, "/api/v1/receipt/verify").await;
+    let checked: Json = serde_json::from_str(&checked).expect("JSON");
+    assert!(checked["whole"] == true && checked["signature"].is_string(), "{checked}");
+}
+
+#[tokio::test]
+async fn a_batch_that_was_changed_or_taken_out_shows() {
+    let url = postgres::database().await;
+    let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    let key = access_key(&running.app, &person).await;
+    let mut connection = PgConnection::connect(&url).await.expect("connected");
+    let broken_at = async |key: &Proof| {
+        let (_, checked) = get(&running, key, "/api/v1/receipt/verify").await;
+        let checked: Json = serde_json::from_str(&checked).expect("JSON");
+        assert_eq!(checked["whole"] == true, checked["signature"].is_string(), "nobody vouches for a broken chain");
+        checked["chain"]["broken_at"].as_i64()
+    };
+    assert_eq!(broken_at(&key).await, None);
+    for (change, undo) in [
+        (
+            "UPDATE receipt_batches SET lines = lines || ' ' WHERE batch = 2",
+            "UPDATE receipt_batches SET lines = RTRIM(lines) WHERE batch = 2",
+        ),
+        (
+            "UPDATE receipt_batches SET batch = -2 WHERE batch = 2",
+            "UPDATE receipt_batches SET batch = 2 WHERE batch = -2",
+        ),
+    ] {
+        sqlx::query(change).execute(&mut connection).await.expect("changed");
+        assert_eq!(broken_at(&key).await, Some(2), "{change}");
+        sqlx::query(undo).execute(&mut connection).await.expect("undone");
+        assert_eq!(broken_at(&key).await, None, "{undo}");
+    }
+    // The newest one away: the chain's end still tells.
+    let last = "DELETE FROM receipt_batches WHERE batch = (SELECT MAX(batch) FROM receipt_batches)";
+    sqlx::query(last).execute(&mut connection).await.expect("changed");
+    assert!(broken_at(&key).await.is_some());
+    let session = session(&running.app, &person).await;
+    let (_, page) = get(&running, &session, "/receipt?check=yes").await;
+    assert!(page.contains("Broken"), "{page}");
+}
+
+#[tokio::test]
+async fn a_run_that_broke_off_leaves_a_line_of_its_own() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.act(&person.email, MailAction::sample());
+    running.take_notices().await;
+    // Somebody takes the mailbox and never gives it back.
+    let now = running.app.clock.now();
+    let until = now.saturating_add(Duration::from_secs(90)).expect("a time");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let wanted = intail::store::leases::Wanted::Due;
+    let taken = intail::store::leases::claim(&mut tx, "dead", now, until, wanted, 9).await.expect("claimed");
+    assert!(!taken.is_empty() && taken.iter().all(|(_, lease)| !lease.after_a_break), "the run before ended well");
+    tx.commit().await.expect("committed");
+    running.pass(Duration::from_secs(91));
+    running.settle().await;
+    let proof = session(&running.app, &person).await;
+    let (_, page) = get(&running, &proof, "/receipt?check=yes").await;
+    assert!(page.contains("A run broke off before this") && page.contains("1 gap"), "{page}");
+    running.assert_nothing_is_lost(&person).await;
+}
