@@ -123,6 +123,8 @@ async fn administrator_approves(administrator: &Browser, live: &Live) {
     administrator.click_text("Configure").await;
     administrator.click_css("#continue").await;
     administrator.click_css("#level-specific").await;
+    // The list of scopes unfolds and moves what is below.
+    administrator.see("gmail.readonly").await;
     administrator.screenshot("tour-10-access").await;
     administrator.click_css("#continue").await;
     administrator.find_css("#step-review").await;
