@@ -36,6 +36,22 @@ pub struct Limits {
     pub concurrent_per_mailbox: u32,
 }
 
+/// What stands for a limit that Google doesn't name: more than anybody sends.
+const NO_LIMIT: u64 = 1_000_000_000_000;
+
+impl Limits {
+    /// The limits of a service that counts requests instead of pricing them; `None` where requests are not counted.
+    pub fn of_requests(api: Api) -> Option<Self> {
+        let Requests { person_minute, project_minute, project_day } = requests(api)?;
+        Some(Self {
+            person_minute,
+            project_minute: project_minute.unwrap_or(NO_LIMIT),
+            project_day: project_day.unwrap_or(NO_LIMIT),
+            concurrent_per_mailbox: 5,
+        })
+    }
+}
+
 /// How many requests a project may send to a service that counts them instead of pricing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requests {

@@ -12,6 +12,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use intail_google::calls::Api;
 use intail_google::price::{Limits, Table};
 use intail_google::{EndpointError, Endpoints};
 use secrecy::SecretString;
@@ -147,8 +148,12 @@ pub struct Quota {
     pub table: Table,
     /// Prices that differ from the table, in units by the name of the call.
     pub units: BTreeMap<String, u32>,
-    /// What may be spent: the table's limits with the overrides in place.
+    /// What may be spent at Gmail, in units: the table's limits with the overrides in place.
     pub limits: Limits,
+    /// How many requests may go to the calendar, with the overrides in place.
+    pub calendar: Limits,
+    /// How many requests may go to the directory, with the overrides in place.
+    pub directory: Limits,
 }
 
 /// Everything that is wrong with a configuration; its text has one line per problem.
@@ -396,7 +401,10 @@ impl PubSubCredentials {
 impl Quota {
     /// A table without overrides.
     pub fn of(table: Table) -> Self {
-        Self { table, units: BTreeMap::new(), limits: table.limits() }
+        let limits = table.limits();
+        let counted = |api| Limits::of_requests(api).unwrap_or(limits);
+        let (calendar, directory) = (counted(Api::Calendar), counted(Api::Directory));
+        Self { table, units: BTreeMap::new(), limits, calendar, directory }
     }
 
     /// What a call costs here, in units.
@@ -733,6 +741,10 @@ impl Check<'_> {
             ("person_minute", &mut limits.person_minute),
             ("project_minute", &mut limits.project_minute),
             ("project_day", &mut limits.project_day),
+            ("calendar.person_minute", &mut quota.calendar.person_minute),
+            ("calendar.project_minute", &mut quota.calendar.project_minute),
+            ("calendar.project_day", &mut quota.calendar.project_day),
+            ("directory.person_minute", &mut quota.directory.person_minute),
         ] {
             if let Some(number) = self.settings.number(&format!("{}.{name}", keys::OVERRIDES), UNITS_MAX) {
                 *limit = number;

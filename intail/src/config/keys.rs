@@ -236,6 +236,30 @@ pub(super) const SECTIONS: &[Section] = &[
                 WorkedOut("from the table", "5"),
                 "Calls at the same time for one mailbox.",
             ),
+            key(
+                "calendar.person_minute",
+                Number,
+                WorkedOut("from the table", "600"),
+                "Requests to the calendar for one person in one minute.",
+            ),
+            key(
+                "calendar.project_minute",
+                Number,
+                WorkedOut("from the table", "10000"),
+                "Requests to the calendar for the project in one minute.",
+            ),
+            key(
+                "calendar.project_day",
+                Number,
+                WorkedOut("from the table", "1000000"),
+                "Requests to the calendar for the project in one day.",
+            ),
+            key(
+                "directory.person_minute",
+                Number,
+                WorkedOut("from the table", "2400"),
+                "Requests to the directory for one person in one minute.",
+            ),
         ],
     },
 ];

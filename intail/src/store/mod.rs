@@ -61,6 +61,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (12, "concierge", include_str!("../../migrations/0012_concierge.sql")),
     (13, "privacy", include_str!("../../migrations/0013_privacy.sql")),
     (14, "passes", include_str!("../../migrations/0014_passes.sql")),
+    (15, "services", include_str!("../../migrations/0015_services.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -12,8 +12,8 @@ use crate::id::OrganizationId;
 pub struct Others {
     /// Processes that run, as far as is known.
     pub running: i64,
-    /// What processes that ended in good order had spent in their last minute.
-    pub left_spent: i64,
+    /// What processes that ended in good order had spent in their last minute, in thousandths of the project's minute.
+    pub left_thousandths: i64,
 }
 
 /// Says that a process takes part, and answers since when it does without a gap. One that wasn't seen since `gone`
@@ -21,8 +21,8 @@ pub struct Others {
 pub async fn attend(tx: &mut Tx, id: &str, now: Timestamp, gone: Timestamp) -> Result<Timestamp, StoreError> {
     let since = tx
         .one(
-            "INSERT INTO engines (id, since, seen_at, left_spent) VALUES ($1, $2, $2, NULL)
-             ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, left_spent = NULL,
+            "INSERT INTO engines (id, since, seen_at, left_thousandths) VALUES ($1, $2, $2, NULL)
+             ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, left_thousandths = NULL,
                  since = CASE WHEN engines.seen_at <= $3 THEN excluded.since ELSE engines.since END
              RETURNING since",
             args![id, now, gone],
@@ -32,9 +32,9 @@ pub async fn attend(tx: &mut Tx, id: &str, now: Timestamp, gone: Timestamp) -> R
     Ok(since.unwrap_or(now))
 }
 
-/// Says that a process ends, and what it spent in its last minute.
+/// Says that a process ends, and what it spent in its last minute, in thousandths of the project's minute.
 pub async fn leave(tx: &mut Tx, id: &str, spent: i64, now: Timestamp) -> Result<(), StoreError> {
-    tx.run("UPDATE engines SET left_spent = $2, seen_at = $3 WHERE id = $1", args![id, spent, now]).await?;
+    tx.run("UPDATE engines SET left_thousandths = $2, seen_at = $3 WHERE id = $1", args![id, spent, now]).await?;
     Ok(())
 }
 
@@ -43,49 +43,51 @@ pub async fn others(tx: &mut Tx, id: &str, gone: Timestamp) -> Result<Others, St
     tx.run("DELETE FROM engines WHERE seen_at <= $1 AND id <> $2", args![gone, id]).await?;
     let others = tx
         .one(
-            "SELECT COUNT(*) - COUNT(left_spent) AS running, CAST(COALESCE(SUM(left_spent), 0) AS BIGINT) AS left_spent
+            "SELECT COUNT(*) - COUNT(left_thousandths) AS running,
+                 CAST(COALESCE(SUM(left_thousandths), 0) AS BIGINT) AS left_thousandths
              FROM engines WHERE id <> $1",
             args![id],
-            |row| Ok(Others { running: row.int("running")?, left_spent: row.int("left_spent")? }),
+            |row| Ok(Others { running: row.int("running")?, left_thousandths: row.int("left_thousandths")? }),
         )
         .await?;
-    Ok(others.unwrap_or(Others { running: 0, left_spent: 0 }))
+    Ok(others.unwrap_or(Others { running: 0, left_thousandths: 0 }))
 }
 
-/// Adds to what was spent on a day; answers the day's sum.
-pub async fn spend(tx: &mut Tx, day: i64, units: i64) -> Result<i64, StoreError> {
+/// Adds to what was spent at a service on a day; answers the day's sum.
+pub async fn spend(tx: &mut Tx, service: &str, day: i64, units: i64) -> Result<i64, StoreError> {
     let sum = tx
         .one(
-            "INSERT INTO quota_days (day, units) VALUES ($1, $2)
-             ON CONFLICT (day) DO UPDATE SET units = quota_days.units + excluded.units RETURNING units",
-            args![day, units],
+            "INSERT INTO quota_uses (service, day, units) VALUES ($1, $2, $3)
+             ON CONFLICT (service, day) DO UPDATE SET units = quota_uses.units + excluded.units RETURNING units",
+            args![service, day, units],
             |row| row.int("units"),
         )
         .await?;
     Ok(sum.unwrap_or(units))
 }
 
-/// What was spent on a day.
-pub async fn spent(tx: &mut Tx, day: i64) -> Result<i64, StoreError> {
-    let units = tx.one("SELECT units FROM quota_days WHERE day = $1", args![day], |row| row.int("units")).await?;
+/// What was spent at a service on a day.
+pub async fn spent(tx: &mut Tx, service: &str, day: i64) -> Result<i64, StoreError> {
+    let sql = "SELECT units FROM quota_uses WHERE service = $1 AND day = $2";
+    let units = tx.one(sql, args![service, day], |row| row.int("units")).await?;
     Ok(units.unwrap_or(0))
 }
 
-/// Everybody waits until then; an earlier end doesn't shorten a later one.
-pub async fn hold(tx: &mut Tx, until: Timestamp) -> Result<(), StoreError> {
+/// Nobody asks a service before then; an earlier end doesn't shorten a later one.
+pub async fn hold(tx: &mut Tx, service: &str, until: Timestamp) -> Result<(), StoreError> {
     tx.run(
-        "INSERT INTO quota_hold (name, until_at) VALUES ('project', $1)
-         ON CONFLICT (name) DO UPDATE SET until_at = CASE WHEN quota_hold.until_at > excluded.until_at
-             THEN quota_hold.until_at ELSE excluded.until_at END",
-        args![until],
+        "INSERT INTO quota_holds (service, until_at) VALUES ($1, $2)
+         ON CONFLICT (service) DO UPDATE SET until_at = CASE WHEN quota_holds.until_at > excluded.until_at
+             THEN quota_holds.until_at ELSE excluded.until_at END",
+        args![service, until],
     )
     .await?;
     Ok(())
 }
 
-/// Until when everybody waits, if that was said.
-pub async fn held_until(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
-    tx.one("SELECT until_at FROM quota_hold", args![], |row| row.at("until_at")).await
+/// Until when nobody asks a service, if that was said.
+pub async fn held_until(tx: &mut Tx, service: &str) -> Result<Option<Timestamp>, StoreError> {
+    tx.one("SELECT until_at FROM quota_holds WHERE service = $1", args![service], |row| row.at("until_at")).await
 }
 
 /// How much of the project's day an organization leaves to backfill, in percent.

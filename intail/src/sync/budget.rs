@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use intail_google::SlowScope;
+use intail_google::calls::Api;
 use intail_google::price::Limits;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
+use crate::config::Quota;
 
 /// Google's minute.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -47,7 +49,39 @@ pub(super) enum Class {
     Live,
 }
 
-/// The budgets. Cheap to clone.
+/// The budgets of the three services that count, each by its own table. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Budgets([(Api, Budget); 3]);
+
+impl Budgets {
+    /// Budgets within what the configuration says.
+    pub(super) fn new(quota: &Quota, clock: &Clock) -> Self {
+        let services = [(Api::Gmail, quota.limits), (Api::Calendar, quota.calendar), (Api::Directory, quota.directory)];
+        Self(services.map(|(api, limits)| (api, Budget::new(limits, clock.clone()))))
+    }
+
+    /// Gmail's: what has no budget of its own counts as Gmail.
+    pub(super) fn of(&self, api: Api) -> &Budget {
+        let [gmail, others @ ..] = &self.0;
+        others.iter().find(|(of, _)| *of == api).map_or(&gmail.1, |(_, budget)| budget)
+    }
+
+    /// All of them, each with the word for its service.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, &Budget)> {
+        self.0.iter().map(|(api, budget)| (service(*api), budget))
+    }
+}
+
+/// The word for a service whose use is counted.
+pub(super) fn service(api: Api) -> &'static str {
+    match api {
+        Api::Calendar => "calendar",
+        Api::Directory => "directory",
+        _ => "gmail",
+    }
+}
+
+/// The budget of one service. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Budget {
     spent: Arc<Mutex<Spent>>,
@@ -252,10 +286,12 @@ impl Budget {
         }
     }
 
-    /// What was spent in the last minute by this process.
+    /// What was spent in the last minute by this process, in thousandths of the project's minute, rounded up.
     pub(super) fn spent_in_minute(&self) -> u64 {
         let now = self.clock.now();
-        self.lock().project.held(now)
+        let mut spent = self.lock();
+        let limit = spent.limits.project_minute.max(1);
+        (spent.project.held(now) * 1_000).div_ceil(limit)
     }
 
     /// What was spent today that isn't written down yet.
@@ -462,6 +498,26 @@ mod tests {
 
     fn pass(clock: &Clock, seconds: u64) {
         clock.advance(Duration::from_secs(seconds));
+    }
+
+    #[test]
+    fn promise_8_each_service_has_a_budget_of_its_own() {
+        let clock = Clock::owned(at(0));
+        let budgets = Budgets::new(&Quota::of(intail_google::price::Table::May2026), &clock);
+        for (api, minute) in [(Api::Gmail, 6_000), (Api::Calendar, 600), (Api::Directory, 2_400)] {
+            let most = minute * LIVE_MAX / 1_000;
+            drop(budgets.of(api).reserve("1", most, Class::Live).expect("room"));
+            assert_eq!(until(budgets.of(api).reserve("1", 1, Class::Live)), at(60), "{}", service(api));
+            drop(budgets.of(api).reserve("2", 1, Class::Live).expect("another person has their own minute"));
+        }
+        // Ten thousand requests a minute is what the calendar gives everybody together.
+        for person in 3..=18 {
+            drop(budgets.of(Api::Calendar).reserve(&person.to_string(), 580, Class::Live).expect("room"));
+        }
+        until(budgets.of(Api::Calendar).reserve("19", 580, Class::Live));
+        drop(budgets.of(Api::Directory).reserve("19", 580, Class::Live).expect("the directory has its own"));
+        let words: Vec<_> = budgets.each().map(|(word, budget)| (word, budget.unwritten().units > 0)).collect();
+        assert_eq!(words, [("gmail", true), ("calendar", true), ("directory", true)]);
     }
 
     #[test]

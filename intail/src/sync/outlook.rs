@@ -13,6 +13,8 @@ use crate::store::{StoreError, Tx, fills, quota};
 const MEASURED_AFTER: SignedDuration = SignedDuration::from_mins(3);
 /// Messages that the listing gives at once, for its price.
 const LISTED_AT_ONCE: u64 = 500;
+/// Whose day and whose wishes count for mail.
+const GMAIL: &str = "gmail";
 /// Minutes of a day.
 const DAY_MIN: u64 = 24 * 60;
 
@@ -62,7 +64,7 @@ pub async fn day_use(
 ) -> Result<DayUse, StoreError> {
     let (number, turns_at) = day(now);
     Ok(DayUse {
-        units: u64::try_from(quota::spent(tx, number).await?).unwrap_or(0),
+        units: u64::try_from(quota::spent(tx, GMAIL, number).await?).unwrap_or(0),
         limit: prices.limits.project_day,
         backfill_percent: u64::try_from(quota::backfill_day_percent(tx, organization).await?).unwrap_or(0),
         turns_at,
@@ -93,7 +95,7 @@ pub async fn outlook(
     let units_left = listed.units + unlisted * usual + pages;
     let active = u64::try_from(mailboxes::filling(tx).await?).unwrap_or(1).max(1);
     let day_use = day_use(tx, &mailbox.organization_id, prices, now).await?;
-    let held_until = quota::held_until(tx).await?.filter(|until| *until > now);
+    let held_until = quota::held_until(tx, GMAIL).await?.filter(|until| *until > now);
     let model = (prices.limits.person_minute).min(prices.limits.project_minute / active) * BACKFILL_MAX / 1_000;
     let units_minute = measured(mailbox, now).map_or(model, |it| it.min(model)).max(1);
     let day = Day {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::budget::Budget;
+use super::budget::Budgets;
 use crate::app::App;
 use crate::store::{StoreError, quota};
 
@@ -24,40 +24,49 @@ const NEW_FOR: Duration = Duration::from_secs(70);
 const NEW_SHARE: u64 = 10;
 
 /// Says that this process takes part, and sets its share.
-pub(super) async fn attend(app: &App, owner: &str, budget: &Budget) -> Result<(), StoreError> {
+pub(super) async fn attend(app: &App, owner: &str, budgets: &Budgets) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let written = budget.unwritten();
     let gone = now.checked_sub(GONE_AFTER).unwrap_or(now);
     let mut tx = app.store.write().await?;
     let since = quota::attend(&mut tx, owner, now, gone).await?;
     let others = quota::others(&mut tx, owner, gone).await?;
-    let units = i64::try_from(written.unwritten).unwrap_or(i64::MAX);
-    let total = quota::spend(&mut tx, written.number, units).await?;
-    let held_until = match budget.held_until() {
-        Some(until) => {
-            quota::hold(&mut tx, until).await?;
-            Some(until)
-        }
-        None => quota::held_until(&mut tx).await?,
-    };
+    let mut heard = Vec::new();
+    for (service, budget) in budgets.each() {
+        let written = budget.unwritten();
+        let units = i64::try_from(written.unwritten).unwrap_or(i64::MAX);
+        let total = quota::spend(&mut tx, service, written.number, units).await?;
+        let held_until = match budget.held_until() {
+            Some(until) => {
+                quota::hold(&mut tx, service, until).await?;
+                Some(until)
+            }
+            None => quota::held_until(&mut tx, service).await?,
+        };
+        heard.push((budget, written, u64::try_from(total).unwrap_or(0), held_until));
+    }
     tx.commit().await?;
-    let left = u64::try_from(others.left_spent).unwrap_or(0) * 1_000 / app.config.quota.limits.project_minute.max(1);
+    let left = u64::try_from(others.left_thousandths).unwrap_or(0);
     let is_new = now < since.checked_add(NEW_FOR).unwrap_or(now);
-    budget.share(share(others.running, is_new, left), written, u64::try_from(total).unwrap_or(0));
-    if let Some(until) = held_until {
-        budget.hold(until);
+    for (budget, written, total, held_until) in heard {
+        budget.share(share(others.running, is_new, left), written, total);
+        if let Some(until) = held_until {
+            budget.hold(until);
+        }
     }
     Ok(())
 }
 
 /// Says that this process ends.
-pub(super) async fn leave(app: &App, owner: &str, budget: &Budget) -> Result<(), StoreError> {
+pub(super) async fn leave(app: &App, owner: &str, budgets: &Budgets) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let (spent, written) = (budget.spent_in_minute(), budget.unwritten());
     let whole = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
+    let spent = budgets.each().map(|(_, budget)| budget.spent_in_minute()).max().unwrap_or(0);
     let mut tx = app.store.write().await?;
     quota::leave(&mut tx, owner, whole(spent), now).await?;
-    quota::spend(&mut tx, written.number, whole(written.unwritten)).await?;
+    for (service, budget) in budgets.each() {
+        let written = budget.unwritten();
+        quota::spend(&mut tx, service, written.number, whole(written.unwritten)).await?;
+    }
     tx.commit().await
 }
 

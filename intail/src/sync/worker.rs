@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use intail_google::calls::Api;
 use intail_google::oauth::scope;
 use intail_google::{ErrorKind, Refusal};
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
+use super::budget::Budgets;
 use super::mail::Run;
 use super::plan::{Step, Surroundings, plan};
 use super::privacy::{self, CaughtUp};
@@ -72,7 +73,7 @@ pub(super) enum Done {
 pub struct Worker {
     app: App,
     owner: String,
-    budget: Budget,
+    budgets: Budgets,
     /// When this process last said that it takes part in the project's quota.
     attended_at: Mutex<Option<Timestamp>>,
     /// The lease under which this process worked on a mailbox last: if nobody had one since, the budget here knows all
@@ -114,7 +115,7 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
     while let Some(ended) = running.join_next().await {
         report(ended);
     }
-    shares::leave(app, &worker.owner, &worker.budget).await
+    shares::leave(app, &worker.owner, &worker.budgets).await
 }
 
 /// A mailbox whose work panicked is taken up again when its lease has run out; somebody should look all the same.
@@ -130,7 +131,7 @@ impl Worker {
         Self {
             app: app.clone(),
             owner: app.random.token(),
-            budget: Budget::new(app.config.quota.limits, app.clock.clone()),
+            budgets: Budgets::new(&app.config.quota, &app.clock),
             attended_at: Mutex::new(None),
             worked: Mutex::default(),
         }
@@ -190,7 +191,7 @@ impl Worker {
     async fn attend(&self, now: Timestamp) -> Result<(), StoreError> {
         let last = *self.attended_at.lock().unwrap_or_else(PoisonError::into_inner);
         if shares::is_due(last, now) {
-            shares::attend(&self.app, &self.owner, &self.budget).await?;
+            shares::attend(&self.app, &self.owner, &self.budgets).await?;
             *self.attended_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         }
         Ok(())
@@ -272,7 +273,7 @@ impl Worker {
         let grant = grants::by_id(&mut tx, &mailbox.grant_id).await?.ok_or(StoreError::LeaseLost)?;
         if let Some(at) = mailbox.spent_at.filter(|_| known.is_none() && !self.worked_last(lease)) {
             let units = u64::try_from(mailbox.spent_units).unwrap_or(0);
-            self.budget.remember(&grant.google_subject, units, at);
+            self.budgets.of(Api::Gmail).remember(&grant.google_subject, units, at);
         }
         *known = Some(grant.clone());
         // What may not be kept goes before anything else, and needs nobody's permission.
@@ -306,7 +307,7 @@ impl Worker {
         let caller = access::caller(&self.app, &grant.id).await?;
         let mut run = Run {
             app: &self.app,
-            budget: &self.budget,
+            budget: self.budgets.of(Api::Gmail),
             permits: Mutex::default(),
             day_percent: u64::try_from(day_percent).unwrap_or(0),
             lease,
@@ -385,7 +386,7 @@ impl Worker {
         let until = match kind {
             Some(ErrorKind::SlowDown { until, scope }) => {
                 if let Some(grant) = known {
-                    self.budget.refused(&grant.google_subject, scope, until);
+                    self.budgets.of(Api::Gmail).refused(&grant.google_subject, scope, until);
                 }
                 // A time that is past already, by a clock that is ahead of Google's, is no permission to go on at once.
                 let until = until.map_or(backoff, |it| it.max(backoff));
@@ -436,7 +437,7 @@ impl Worker {
     /// has told everything, and one that broke off shows by its lease.
     async fn release(&self, lease: &Lease, next: Option<Timestamp>, grant: Option<&Grant>) -> Result<(), StoreError> {
         let now = self.app.clock.now();
-        let spent = grant.map_or(0, |it| self.budget.spent_on(&it.google_subject));
+        let spent = grant.map_or(0, |it| self.budgets.of(Api::Gmail).spent_on(&it.google_subject));
         let mut tx = self.app.store.write().await?;
         leases::release(&mut tx, lease, next, i64::try_from(spent).unwrap_or(i64::MAX), now).await?;
         let taken = grant.map(|it| self.app.receipts.take(&it.id));

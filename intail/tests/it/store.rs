@@ -787,27 +787,32 @@ async fn a_thread_s_fills_come_together(scene: Scene) {
 async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     assert_eq!(quota::attend(&mut tx, "one", at(100), at(30)).await.expect("attended"), at(100));
-    assert_eq!(quota::others(&mut tx, "one", at(30)).await.expect("read"), Others { running: 0, left_spent: 0 });
+    assert_eq!(quota::others(&mut tx, "one", at(30)).await.expect("read"), Others { running: 0, left_thousandths: 0 });
     quota::attend(&mut tx, "two", at(110), at(40)).await.expect("attended");
     quota::attend(&mut tx, "three", at(110), at(40)).await.expect("attended");
     quota::leave(&mut tx, "three", 700, at(112)).await.expect("left");
-    assert_eq!(quota::others(&mut tx, "one", at(45)).await.expect("read"), Others { running: 1, left_spent: 700 });
+    assert_eq!(
+        quota::others(&mut tx, "one", at(45)).await.expect("read"),
+        Others { running: 1, left_thousandths: 700 }
+    );
     assert_eq!(quota::attend(&mut tx, "one", at(160), at(90)).await.expect("attended"), at(100), "without a gap");
     assert_eq!(quota::attend(&mut tx, "one", at(300), at(230)).await.expect("attended"), at(300), "anew after one");
-    assert_eq!(quota::others(&mut tx, "one", at(230)).await.expect("read"), Others { running: 0, left_spent: 0 });
-    assert_eq!(quota::held_until(&mut tx).await.expect("read"), None);
-    quota::hold(&mut tx, at(500)).await.expect("held");
-    quota::hold(&mut tx, at(400)).await.expect("held");
-    assert_eq!(quota::held_until(&mut tx).await.expect("read"), Some(at(500)));
+    assert_eq!(quota::others(&mut tx, "one", at(230)).await.expect("read"), Others { running: 0, left_thousandths: 0 });
+    assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), None);
+    quota::hold(&mut tx, "gmail", at(500)).await.expect("held");
+    quota::hold(&mut tx, "gmail", at(400)).await.expect("held");
+    assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), Some(at(500)));
+    assert_eq!(quota::held_until(&mut tx, "calendar").await.expect("read"), None);
 }
 
 async fn a_day_s_units_add_up(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    assert_eq!(quota::spent(&mut tx, 7).await.expect("read"), 0);
-    assert_eq!(quota::spend(&mut tx, 7, 100).await.expect("spent"), 100);
-    assert_eq!(quota::spend(&mut tx, 7, 20).await.expect("spent"), 120);
-    assert_eq!(quota::spend(&mut tx, 8, 1).await.expect("spent"), 1);
-    assert_eq!(quota::spent(&mut tx, 7).await.expect("read"), 120);
+    assert_eq!(quota::spent(&mut tx, "gmail", 7).await.expect("read"), 0);
+    assert_eq!(quota::spend(&mut tx, "gmail", 7, 100).await.expect("spent"), 100);
+    assert_eq!(quota::spend(&mut tx, "gmail", 7, 20).await.expect("spent"), 120);
+    assert_eq!(quota::spend(&mut tx, "gmail", 8, 1).await.expect("spent"), 1);
+    assert_eq!(quota::spent(&mut tx, "gmail", 7).await.expect("read"), 120);
+    assert_eq!(quota::spend(&mut tx, "calendar", 7, 3).await.expect("spent"), 3, "each service has its own");
     let organization = &scene.organization;
     assert_eq!(quota::backfill_day_percent(&mut tx, organization).await.expect("read"), 80);
     quota::set_backfill_day_percent(&mut tx, organization, 50).await.expect("set");

@@ -1,5 +1,5 @@
-//! A configuration of the product, written as the file that `intail serve` reads: for those who start it as a program of
-//! its own beside a false Google.
+//! A configuration of the product, written as the file that `intail serve` reads: for those who start it as a program
+//! of its own beside a false Google.
 
 use intail::config::Config;
 use intail_sandbox::Sandbox;
