@@ -100,7 +100,8 @@ pub(super) struct From {
             body = ChangeShape,
             description = "Server-sent events. `event` is the change's kind, `id` its number, `data` the change. \
              Between them comes `event: standing`, without a number, whenever the organization's approval or the \
-             connection's state becomes another one. Ends with `event: end` when the session, the key or the connection is gone."
+             connection's state becomes another one. Ends with `event: end` when the session, the key or the \
+             connection is gone."
         ),
         (status = 404, content_type = "application/problem+json", body = Problem),
         (status = 429, content_type = "application/problem+json", body = Problem),
