@@ -199,6 +199,17 @@ async fn a_notice_before_its_data_is_followed_by_another_look() {
 }
 
 #[tokio::test]
+async fn promise_7_the_daily_renewal_finds_what_no_notice_told_of() {
+    let (running, person) = connected().await;
+    running.settle().await;
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&person.email, receive(1));
+    running.pass(Duration::from_secs(29 * 3600));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
 async fn promise_1_a_lost_cursor_leads_to_one_reconcile_that_emits_the_difference() {
     let (running, person) = connected().await;
     let email = person.email.clone();
