@@ -101,7 +101,8 @@ impl Part {
         if let Some(authorization) = outer.get(header::AUTHORIZATION).filter(|_| !has_own) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        for (name, value) in self.headers.iter().filter(|(name, _)| name != "host") {
+        // The batch is compressed as a whole, if at all.
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != "host" && name != "accept-encoding") {
             request = request.header(name, value);
         }
         let response = match request.body(Body::empty()) {

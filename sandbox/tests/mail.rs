@@ -721,3 +721,33 @@ async fn answers_are_compressed_for_those_who_say_so_twice() {
         assert_eq!(encoding.as_deref(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_batch_answers_each_call_by_itself_and_takes_a_hundred_at_most() {
+    let workspace = Workspace::open(WORLD).await;
+    let send = async |targets: &[&str]| {
+        let part = |(at, target)| {
+            format!(
+                "--part\r\nContent-Type: application/http\r\nContent-ID: <call + {at}>\r\n\r\n\
+                 GET {target} HTTP/1.1\r\nUser-Agent: x (gzip)\r\nAccept-Encoding: gzip\r\n\r\n\r\n"
+            )
+        };
+        let body: String = targets.iter().enumerate().map(part).collect();
+        let answer = workspace
+            .client
+            .post(format!("{}/batch", workspace.sandbox.url()))
+            .bearer_auth(&workspace.token)
+            .header("content-type", "multipart/mixed; boundary=\"part\"")
+            .body(format!("{body}--part--\r\n"));
+        let answer = answer.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let profile = "/gmail/v1/users/me/profile";
+    let (status, text) = send(&[profile, "/gmail/v1/users/me/messages/nothing?format=metadata"]).await;
+    assert_eq!((status, text.matches("HTTP/1.1 ").count()), (200, 2), "{text}");
+    let (first, second) = text.split_once("<response-call + 1>").unwrap();
+    assert!(first.contains("<response-call + 0>") && first.contains("HTTP/1.1 200") && first.contains("messagesTotal"));
+    assert!(!second.contains("HTTP/1.1 200"), "the second failed alone: {second}");
+    assert_eq!(send(&[profile; 101]).await.0, 400);
+    assert_eq!(send(&[]).await.0, 400);
+}
