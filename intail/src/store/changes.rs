@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::StoreError;
 use super::messages::{Message, message};
-use super::sql::{Columns, Tx, Value, args, places};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, places};
 use crate::id::{MailboxId, OrganizationId, PersonId};
 
 /// A change that is about to be written.
@@ -62,9 +62,8 @@ fn change(row: &dyn Columns) -> Result<Change, StoreError> {
 const READ: &str = "SELECT c.seq, c.at, c.person_id, c.mailbox_id AS of_mailbox_id, c.kind, c.subject_id, c.data, m.*
      FROM changes c LEFT JOIN messages m ON m.mailbox_id = c.mailbox_id AND m.message_id = c.subject_id";
 
-/// Values of one row, and the most rows in one statement.
+/// Values of one row.
 const ROW_VALUES: usize = 8;
-const ROWS_MAX: usize = 200;
 
 /// Whose feed a change goes to.
 #[derive(Clone, Copy, Debug)]

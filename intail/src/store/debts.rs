@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, args};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use crate::id::{MailboxId, OrganizationId};
 
 /// A message that couldn't be fetched.
@@ -76,9 +76,14 @@ pub async fn list(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<De
     tx.all("SELECT * FROM debts WHERE mailbox_id = $1 ORDER BY since LIMIT $2", args![mailbox, limit], debt).await
 }
 
-/// Strikes a debt off.
-pub async fn paid(tx: &mut Tx, mailbox: &MailboxId, message_id: &str) -> Result<(), StoreError> {
-    tx.run("DELETE FROM debts WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, message_id]).await?;
+/// Strikes debts off.
+pub async fn paid(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<(), StoreError> {
+    for chunk in ids.chunks(ROWS_MAX) {
+        let sql = format!("DELETE FROM debts WHERE mailbox_id = $1 AND message_id IN ({})", listed(chunk.len(), 2));
+        let mut values = args![mailbox];
+        values.extend(chunk.iter().map(Value::from));
+        tx.run_built(sql, values).await?;
+    }
     Ok(())
 }
 

@@ -4,11 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use crate::id::{HistoryId, MailboxId, OrganizationId};
-
-/// The most ids in one statement.
-const IDS_MAX: usize = 500;
 
 /// A message that is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +74,9 @@ pub async fn by_ids(
     ids: &[String],
 ) -> Result<BTreeMap<String, Exclusion>, StoreError> {
     let mut found = BTreeMap::new();
-    for chunk in ids.chunks(IDS_MAX) {
+    for chunk in ids.chunks(ROWS_MAX) {
         let sql =
-            format!("SELECT * FROM exclusions WHERE mailbox_id = $1 AND message_id IN ({})", places(chunk.len(), 2));
+            format!("SELECT * FROM exclusions WHERE mailbox_id = $1 AND message_id IN ({})", listed(chunk.len(), 2));
         let mut values = args![mailbox];
         values.extend(chunk.iter().map(Value::from));
         let rows = tx.all_built(sql, values, exclusion).await?;
@@ -90,12 +87,12 @@ pub async fn by_ids(
 
 /// Marks those of these messages that are left out as seen by a listing pass.
 pub async fn seen(tx: &mut Tx, mailbox: &MailboxId, ids: &[String], pass: i64) -> Result<(), StoreError> {
-    for chunk in ids.chunks(IDS_MAX) {
+    for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
-            "UPDATE exclusions SET listing_pass = $2 WHERE mailbox_id = $1 AND message_id IN ({})",
-            places(chunk.len(), 3)
+            "UPDATE exclusions SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({})",
+            listed(chunk.len(), 3)
         );
-        let mut values = args![mailbox, pass];
+        let mut values = args![pass, mailbox];
         values.extend(chunk.iter().map(Value::from));
         tx.run_built(sql, values).await?;
     }
@@ -151,9 +148,4 @@ pub async fn count(tx: &mut Tx, mailbox: &MailboxId) -> Result<Count, StoreError
         )
         .await?;
     Ok(count.unwrap_or_default())
-}
-
-/// Places for so many ids, from this number on.
-fn places(count: usize, first: usize) -> String {
-    (first..first + count).map(|n| format!("${n}")).collect::<Vec<String>>().join(",")
 }

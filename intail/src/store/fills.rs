@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args, places};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed, places};
 use crate::id::{MailboxId, OrganizationId};
 
 /// A message that is still to be fetched.
@@ -20,10 +20,8 @@ fn fill(row: &dyn Columns) -> Result<Fill, StoreError> {
     Ok(Fill { message_id: row.text("message_id")?, thread_id: row.text("thread_id")? })
 }
 
-/// Values of one row, and the most rows in one statement.
+/// Values of one row.
 const ROW_VALUES: usize = 5;
-const ROWS_MAX: usize = 200;
-
 /// Adds what a page of the listing named, behind everything that is already there.
 pub async fn add(
     tx: &mut Tx,
@@ -120,9 +118,14 @@ pub async fn left(tx: &mut Tx, mailbox: &MailboxId, one: u64, whole: u64) -> Res
     Ok(left.unwrap_or_default())
 }
 
-/// Takes a message off the list: it is stored, gone, or a debt.
-pub async fn done(tx: &mut Tx, mailbox: &MailboxId, message_id: &str) -> Result<(), StoreError> {
-    tx.run("DELETE FROM fills WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, message_id]).await?;
+/// Takes messages off the list: they are stored, gone, or debts.
+pub async fn done(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<(), StoreError> {
+    for chunk in ids.chunks(ROWS_MAX) {
+        let sql = format!("DELETE FROM fills WHERE mailbox_id = $1 AND message_id IN ({})", listed(chunk.len(), 2));
+        let mut values = args![mailbox];
+        values.extend(chunk.iter().map(Value::from));
+        tx.run_built(sql, values).await?;
+    }
     Ok(())
 }
 

@@ -6,11 +6,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed, places};
 use crate::id::{HistoryId, MailboxId, OrganizationId};
 
-/// The most ids in one statement; SQLite allows 32,766 bound values and the plans stay good far below that.
-const IDS_MAX: usize = 500;
+/// Values of a message's row and of a label's.
+const ROW_VALUES: usize = 14;
+const LABEL_VALUES: usize = 5;
 
 /// A message's stored state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,9 +107,9 @@ pub async fn by_id(tx: &mut Tx, mailbox: &MailboxId, id: &str) -> Result<Option<
 /// Those of these messages that are stored, by id.
 pub async fn by_ids(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<BTreeMap<String, Message>, StoreError> {
     let mut found = BTreeMap::new();
-    for chunk in ids.chunks(IDS_MAX) {
-        let places: Vec<String> = (0..chunk.len()).map(|at| format!("${}", at + 2)).collect();
-        let sql = format!("SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({})", places.join(","));
+    for chunk in ids.chunks(ROWS_MAX) {
+        let sql =
+            format!("SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({})", listed(chunk.len(), 2));
         let mut values = args![mailbox];
         values.extend(chunk.iter().map(Value::from));
         found.extend(tx.all_built(sql, values, message).await?.into_iter().map(|it| (it.id.clone(), it)));
@@ -116,60 +117,107 @@ pub async fn by_ids(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<
     Ok(found)
 }
 
-/// Writes a message's state whole, replacing what was stored; `pass` is the listing pass that saw it last.
+/// Writes messages that aren't stored yet, each told once; `pass` is the listing pass that saw them last.
+pub async fn add(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    mailbox: &MailboxId,
+    messages: &[Message],
+    pass: i64,
+) -> Result<(), StoreError> {
+    for chunk in messages.chunks(ROWS_MAX) {
+        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
+        for message in chunk {
+            values.extend(args![organization, mailbox, &message.id]);
+            values.extend(state(message, pass));
+        }
+        let sql = format!(
+            "INSERT INTO messages (organization_id, mailbox_id, message_id, thread_id, received_ms, size_bytes,
+                 history_id, labels, subject, sender_name, sender_address, headers, listing_pass, subject_form)
+             VALUES {}",
+            places(chunk.len(), ROW_VALUES)
+        );
+        tx.run_built(sql, values).await?;
+    }
+    let labels: Vec<(&Message, &String)> =
+        messages.iter().flat_map(|it| it.labels.iter().map(move |label| (it, label))).collect();
+    label(tx, organization, mailbox, &labels).await
+}
+
+/// Puts a message's state in the place of what was stored before; `pass` is the listing pass that saw it last.
 pub async fn put(
     tx: &mut Tx,
     organization: &OrganizationId,
     mailbox: &MailboxId,
     message: &Message,
-    before: Option<&Message>,
+    before: &Message,
     pass: i64,
 ) -> Result<(), StoreError> {
+    let mut values = args![mailbox, &message.id];
+    values.extend(state(message, pass));
     tx.run(
-        "INSERT INTO messages (organization_id, mailbox_id, message_id, thread_id, received_ms, size_bytes, history_id,
-             labels, subject, sender_name, sender_address, headers, listing_pass, subject_form)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-         ON CONFLICT (mailbox_id, message_id) DO UPDATE SET thread_id = excluded.thread_id,
-             received_ms = excluded.received_ms, size_bytes = excluded.size_bytes, history_id = excluded.history_id,
-             labels = excluded.labels, subject = excluded.subject, sender_name = excluded.sender_name,
-             sender_address = excluded.sender_address, headers = excluded.headers,
-             listing_pass = excluded.listing_pass, subject_form = excluded.subject_form",
-        args![
-            organization,
-            mailbox,
-            &message.id,
-            &message.thread_id,
-            message.received_ms,
-            message.size_bytes,
-            message.history_id,
-            to_json(&message.labels),
-            &message.subject,
-            &message.sender_name,
-            &message.sender_address,
-            to_json(&message.headers),
-            pass,
-            message.subject_form.word()
-        ],
+        "UPDATE messages SET thread_id = $3, received_ms = $4, size_bytes = $5, history_id = $6, labels = $7,
+             subject = $8, sender_name = $9, sender_address = $10, headers = $11, listing_pass = $12,
+             subject_form = $13
+         WHERE mailbox_id = $1 AND message_id = $2",
+        values,
     )
     .await?;
-    let none = Vec::new();
-    let (old, old_ms) = before.map_or((&none, message.received_ms), |it| (&it.labels, it.received_ms));
-    for label in old.iter().filter(|label| old_ms != message.received_ms || !message.labels.contains(label)) {
-        tx.run(
-            "DELETE FROM message_labels
-             WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
-            args![mailbox, label, old_ms, &message.id],
-        )
-        .await?;
+    let has_moved = before.received_ms != message.received_ms;
+    for label in before.labels.iter().filter(|label| has_moved || !message.labels.contains(label)) {
+        unlabel(tx, mailbox, before, label).await?;
     }
-    for label in message.labels.iter().filter(|label| old_ms != message.received_ms || !old.contains(label)) {
-        tx.run(
-            "INSERT INTO message_labels (organization_id, mailbox_id, label_id, received_ms, message_id)
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-            args![organization, mailbox, label, message.received_ms, &message.id],
-        )
-        .await?;
+    let added = message.labels.iter().filter(|label| has_moved || !before.labels.contains(label));
+    let added: Vec<(&Message, &String)> = added.map(|label| (message, label)).collect();
+    label(tx, organization, mailbox, &added).await
+}
+
+/// The columns of a message behind its id.
+fn state(message: &Message, pass: i64) -> Vec<Value> {
+    args![
+        &message.thread_id,
+        message.received_ms,
+        message.size_bytes,
+        message.history_id,
+        to_json(&message.labels),
+        &message.subject,
+        &message.sender_name,
+        &message.sender_address,
+        to_json(&message.headers),
+        pass,
+        message.subject_form.word()
+    ]
+}
+
+/// Lets messages be found by these labels.
+async fn label(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    mailbox: &MailboxId,
+    labels: &[(&Message, &String)],
+) -> Result<(), StoreError> {
+    for chunk in labels.chunks(ROWS_MAX) {
+        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * LABEL_VALUES);
+        for (message, label) in chunk {
+            values.extend(args![organization, mailbox, *label, message.received_ms, &message.id]);
+        }
+        let sql = format!(
+            "INSERT INTO message_labels (organization_id, mailbox_id, label_id, received_ms, message_id) VALUES {}
+             ON CONFLICT DO NOTHING",
+            places(chunk.len(), LABEL_VALUES)
+        );
+        tx.run_built(sql, values).await?;
     }
+    Ok(())
+}
+
+async fn unlabel(tx: &mut Tx, mailbox: &MailboxId, message: &Message, label: &str) -> Result<(), StoreError> {
+    tx.run(
+        "DELETE FROM message_labels
+         WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
+        args![mailbox, label, message.received_ms, &message.id],
+    )
+    .await?;
     Ok(())
 }
 
@@ -192,12 +240,7 @@ pub async fn set_subject(
 /// Deletes a message; answers whether it was there.
 pub async fn delete(tx: &mut Tx, mailbox: &MailboxId, message: &Message) -> Result<bool, StoreError> {
     for label in &message.labels {
-        tx.run(
-            "DELETE FROM message_labels
-             WHERE mailbox_id = $1 AND label_id = $2 AND received_ms = $3 AND message_id = $4",
-            args![mailbox, label, message.received_ms, &message.id],
-        )
-        .await?;
+        unlabel(tx, mailbox, message, label).await?;
     }
     let gone =
         tx.run("DELETE FROM messages WHERE mailbox_id = $1 AND message_id = $2", args![mailbox, &message.id]).await?;
@@ -206,13 +249,12 @@ pub async fn delete(tx: &mut Tx, mailbox: &MailboxId, message: &Message) -> Resu
 
 /// Marks the messages that a listing pass has seen.
 pub async fn seen(tx: &mut Tx, mailbox: &MailboxId, ids: &[String], pass: i64) -> Result<(), StoreError> {
-    for chunk in ids.chunks(IDS_MAX) {
-        let places: Vec<String> = (0..chunk.len()).map(|at| format!("${}", at + 3)).collect();
+    for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
-            "UPDATE messages SET listing_pass = $2 WHERE mailbox_id = $1 AND message_id IN ({})",
-            places.join(",")
+            "UPDATE messages SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({})",
+            listed(chunk.len(), 3)
         );
-        let mut values = args![mailbox, pass];
+        let mut values = args![pass, mailbox];
         values.extend(chunk.iter().map(Value::from));
         tx.run_built(sql, values).await?;
     }
@@ -262,10 +304,9 @@ pub async fn count(tx: &mut Tx, mailbox: &MailboxId) -> Result<i64, StoreError> 
 
 /// How many messages of a mailbox carry one of these labels.
 pub async fn count_labelled(tx: &mut Tx, mailbox: &MailboxId, labels: &[&str]) -> Result<i64, StoreError> {
-    let places: Vec<String> = (2..labels.len() + 2).map(|n| format!("${n}")).collect();
     let sql = format!(
         "SELECT COUNT(DISTINCT message_id) AS n FROM message_labels WHERE mailbox_id = $1 AND label_id IN ({})",
-        places.join(", ")
+        listed(labels.len(), 2)
     );
     let mut values = args![mailbox];
     values.extend(labels.iter().map(|it| Value::from(*it)));

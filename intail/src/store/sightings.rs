@@ -2,12 +2,11 @@
 //! the labels that are stored.
 
 use super::StoreError;
-use super::sql::{Tx, Value, args, places};
+use super::sql::{ROWS_MAX, Tx, Value, args, places};
 use crate::id::{MailboxId, OrganizationId};
 
-/// Values of one row, and the most rows in one statement.
+/// Values of one row.
 const ROW_VALUES: usize = 4;
-const ROWS_MAX: usize = 200;
 
 /// Adds a page of a label's listing.
 pub async fn add(

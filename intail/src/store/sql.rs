@@ -72,6 +72,14 @@ pub(super) fn places(rows: usize, columns: usize) -> String {
     (0..rows).map(row).collect::<Vec<String>>().join(",")
 }
 
+/// The places of so many values in one `IN`, from this number on: `$2,$3,$4`.
+pub(super) fn listed(count: usize, first: usize) -> String {
+    (first..first + count).map(|n| format!("${n}")).collect::<Vec<String>>().join(",")
+}
+
+/// The most rows, or values of an `IN`, in one statement. SQLite allows 32,766 bound values, and a row has up to 14.
+pub(super) const ROWS_MAX: usize = 500;
+
 /// A row of either database, read by column name.
 pub trait Columns {
     /// A text that can't be NULL.
@@ -165,7 +173,14 @@ impl Tx {
 
     /// Runs a statement whose text was put together from parts of this source code, never from input.
     pub async fn run_built(&mut self, sql: String, values: Vec<Value>) -> Result<u64, StoreError> {
-        self.run_text(AssertSqlSafe(sql).into_sql_str(), values).await
+        self.run_text(AssertSqlSafe(self.placed(sql)).into_sql_str(), values).await
+    }
+
+    fn placed(&self, sql: String) -> String {
+        match self.on {
+            On::Sqlite(_) => unnamed(sql),
+            On::Postgres(_) => sql,
+        }
     }
 
     fn run_text(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -198,7 +213,8 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        self.rows(AssertSqlSafe(sql).into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
+        let sql = AssertSqlSafe(self.placed(sql)).into_sql_str();
+        self.rows(sql, values).await?.iter().map(|row| read(row.as_ref())).collect()
     }
 
     /// The first row of a query, if there is one.
@@ -238,6 +254,23 @@ impl Tx {
     }
 }
 
+/// A statement whose places are numbered in order, with a plain `?` for each. SQLite takes `$7` for a name and looks it
+/// up among all the others: with hundreds of them that takes longer than the statement itself.
+fn unnamed(sql: String) -> String {
+    let mut parts = sql.split('$');
+    let mut text = String::with_capacity(sql.len());
+    text.push_str(parts.next().unwrap_or_default());
+    for (before, part) in parts.enumerate() {
+        let (number, rest) = part.split_at(part.find(|it: char| !it.is_ascii_digit()).unwrap_or(part.len()));
+        if number.parse() != Ok(before + 1) {
+            return sql;
+        }
+        text.push('?');
+        text.push_str(rest);
+    }
+    text
+}
+
 type Rows = Vec<Box<dyn Columns + Send>>;
 
 fn boxed<R: Columns + Send + 'static>(rows: Vec<R>) -> Rows {
@@ -258,4 +291,18 @@ fn bind_postgres(sql: SqlStr, values: Vec<Value>) -> Query<'static, Postgres, Pg
         Value::Int(number) => query.bind(number),
         Value::Bool(truth) => query.bind(truth),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_lose_their_numbers_only_if_these_say_nothing() {
+        let sql = format!("INSERT INTO t (a, b) VALUES {} ON CONFLICT DO NOTHING", places(2, 2));
+        assert_eq!(unnamed(sql), "INSERT INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING");
+        for kept in ["SELECT $2, $1", "SELECT $1, $1", "SELECT $1, $3", "SELECT '$'"] {
+            assert_eq!(unnamed(kept.to_owned()), kept);
+        }
+    }
 }

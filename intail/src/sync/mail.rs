@@ -37,6 +37,9 @@ use crate::store::{StoreError, Tx};
 
 /// Messages fetched in one step: small enough that a live change never waits long behind it.
 const FETCH_MAX: usize = 50;
+/// Messages that lead one step of a backfill. It mostly ends earlier, by its time; where Google answers at once, more
+/// of them share what a step costs the database.
+const FILL_MAX: i64 = 150;
 /// How long a step of a backfill goes on asking. A live change of the same mailbox waits that long and one answer more.
 const FILL_TIME: Duration = Duration::from_millis(250);
 /// Pages of history read in one step. The cursor is kept after each page that held records.
@@ -326,15 +329,16 @@ impl Run<'_> {
         }
 
         let mut tx = self.write().await?;
-        let mut changes = Vec::new();
+        let (mut changes, mut gone) = (Vec::new(), Vec::new());
         for story in told.values() {
             self.follow_left_out(&mut tx, left_out.get(&story.message_id), story).await?;
             match known.get(&story.message_id) {
                 Some(message) => changes.extend(self.retell(&mut tx, message, story).await?),
-                None if story.is_deleted() || story.is_draft => self.strike(&mut tx, &story.message_id).await?,
+                None if story.is_deleted() || story.is_draft => gone.push(story.message_id.clone()),
                 None => {}
             }
         }
+        self.strike(&mut tx, &gone).await?;
         let stop = self.keep(&mut tx, fetched, &mut changes).await?;
         self.mailbox.advance(read_to, self.now);
         if finished.is_none() {
@@ -381,14 +385,14 @@ impl Run<'_> {
         if let Some(change) = self.relabelled(tx, message, &after).await? {
             return Ok(Some(change));
         }
-        self.put(tx, &after, Some(message)).await?;
+        self.put(tx, &after, message).await?;
         Ok(Some(changed(message, &after)))
     }
 
-    /// Forgets what was still to be done about a message that has gone.
-    async fn strike(&self, tx: &mut Tx, message_id: &str) -> Result<(), StoreError> {
-        fills::done(tx, &self.mailbox.id, message_id).await?;
-        debts::paid(tx, &self.mailbox.id, message_id).await
+    /// Forgets what was still to be done about messages: they are stored, or have gone.
+    async fn strike(&self, tx: &mut Tx, ids: &[String]) -> Result<(), StoreError> {
+        fills::done(tx, &self.mailbox.id, ids).await?;
+        debts::paid(tx, &self.mailbox.id, ids).await
     }
 
     // ---- lost cursor ----
@@ -585,9 +589,8 @@ impl Run<'_> {
     }
 
     async fn fill(&mut self) -> Result<Done, StepError> {
-        let limit = i64::try_from(FETCH_MAX).unwrap_or(i64::MAX);
         let mut tx = self.app.store.read().await?;
-        let wanted = fills::next_threads(&mut tx, &self.mailbox.id, limit).await?;
+        let wanted = fills::next_threads(&mut tx, &self.mailbox.id, FILL_MAX).await?;
         drop(tx);
         let (asks, mut permit) = match self.affordable(wanted) {
             Ok(plan) => plan,
@@ -603,9 +606,9 @@ impl Run<'_> {
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         // Taken off the list first: what failed is put on as a debt. What wasn't asked for stays.
-        for fill in asked.iter().filter(|it| !fetched.unasked.contains(it)) {
-            fills::done(&mut tx, &self.mailbox.id, &fill.message_id).await?;
-        }
+        let was_asked = |it: &&Fill| !fetched.unasked.contains(it);
+        let done: Vec<String> = asked.iter().filter(was_asked).map(|it| it.message_id.clone()).collect();
+        fills::done(&mut tx, &self.mailbox.id, &done).await?;
         let oldest = fetched.messages.iter().filter(|it| leads.contains(&it.id)).map(|it| it.received_ms).min();
         // What was listed a moment ago and isn't found may have been deleted since, or isn't readable everywhere yet.
         let fetched = Fetched { unasked: Vec::new(), ..fetched };
@@ -750,17 +753,16 @@ impl Run<'_> {
                 self.owe(&mut tx, gone, NOT_READABLE_YET, tries, patience(tries)).await?;
                 continue;
             }
-            debts::paid(&mut tx, &self.mailbox.id, &gone.message_id).await?;
+            debts::paid(&mut tx, &self.mailbox.id, std::slice::from_ref(&gone.message_id)).await?;
             exclusions::forget(&mut tx, &self.mailbox.id, &gone.message_id).await?;
             if let Some(message) = messages::by_id(&mut tx, &self.mailbox.id, &gone.message_id).await? {
                 messages::delete(&mut tx, &self.mailbox.id, &message).await?;
                 changes.push(deleted(&message));
             }
         }
-        for message in &fetched.messages {
-            changes.extend(self.upsert(&mut tx, message).await?);
-            debts::paid(&mut tx, &self.mailbox.id, &message.id).await?;
-        }
+        let found: Vec<String> = fetched.messages.iter().map(|it| it.id.clone()).collect();
+        changes.extend(self.upsert(&mut tx, fetched.messages).await?);
+        debts::paid(&mut tx, &self.mailbox.id, &found).await?;
         for (fill, reason) in &fetched.failed {
             let before = tries.get(fill.message_id.as_str());
             let tries = before.map_or(0, |it| it.tries) + 1;
@@ -871,10 +873,9 @@ impl Run<'_> {
         changes: &mut Vec<NewChange>,
     ) -> Result<Option<Error>, StoreError> {
         self.stopping = fetched.stop.is_some();
-        for message in &fetched.messages {
-            changes.extend(self.upsert(tx, message).await?);
-            self.strike(tx, &message.id).await?;
-        }
+        let found: Vec<String> = fetched.messages.iter().map(|it| it.id.clone()).collect();
+        changes.extend(self.upsert(tx, fetched.messages).await?);
+        self.strike(tx, &found).await?;
         for fill in &fetched.gone {
             self.owe(tx, fill, NOT_READABLE_YET, 0, patience(0)).await?;
         }
@@ -888,45 +889,72 @@ impl Run<'_> {
         Ok(fetched.stop)
     }
 
-    /// Writes a message's state unless a newer one is stored; answers the change.
-    async fn upsert(&mut self, tx: &mut Tx, message: &Message) -> Result<Option<NewChange>, StoreError> {
-        let before = messages::by_id(tx, &self.mailbox.id, &message.id).await?;
-        if message.labels.iter().any(|it| it == DRAFT) {
-            return Ok(None);
+    /// Writes messages' states unless newer ones are stored; answers the changes. Those that are new are written
+    /// together: a statement for each would take longer than Google's answer.
+    async fn upsert(&mut self, tx: &mut Tx, shown: Vec<Message>) -> Result<Vec<NewChange>, StoreError> {
+        let shown = newest_of_each(shown);
+        let ids: Vec<String> = shown.iter().map(|it| it.id.clone()).collect();
+        let mut known = messages::by_ids(tx, &self.mailbox.id, &ids).await?;
+        let mut left_out = self.exclusions_among(tx, &ids).await?;
+        let (mut changes, mut new, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        for message in shown {
+            if message.labels.iter().any(|it| it == DRAFT) {
+                continue;
+            }
+            let (before, earlier) = (known.remove(&message.id), left_out.remove(&message.id));
+            let message = match self.admit(tx, before.as_ref(), earlier.as_ref(), message).await? {
+                Admitted::Kept(kept) => kept,
+                Admitted::LeftOut(change) => {
+                    changes.extend(change);
+                    continue;
+                }
+            };
+            match before {
+                // Equal ids with other labels: what was stored had been put together from history while the cursor was
+                // lost.
+                Some(before) if before.history_id > message.history_id || before == message => seen.push(before.id),
+                Some(before) if is_resubjected(&before, &message) => {
+                    self.put(tx, &message, &before).await?;
+                    changes.push(resubjected(&message));
+                }
+                Some(before) => {
+                    self.put(tx, &message, &before).await?;
+                    changes.extend((before.labels != message.labels).then(|| changed(&before, &message)));
+                }
+                None => {
+                    let data = json!({ "labels": message.labels });
+                    changes.push(NewChange { kind: "message.added", subject_id: message.id.clone(), data });
+                    new.push(message);
+                }
+            }
         }
-        let message = match self.admit(tx, before.as_ref(), message).await? {
-            Admitted::Kept(kept) => kept,
-            Admitted::LeftOut(change) => return Ok(change),
-        };
-        let message = &message;
-        match before {
-            // Equal ids with other labels: what was stored had been put together from history while the cursor was
-            // lost.
-            Some(before) if before.history_id > message.history_id || before == *message => {
-                let ids = [before.id.clone()];
-                messages::seen(tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
-                Ok(None)
-            }
-            Some(before) if is_resubjected(&before, message) => {
-                self.put(tx, message, Some(&before)).await?;
-                Ok(Some(resubjected(message)))
-            }
-            Some(before) => {
-                self.put(tx, message, Some(&before)).await?;
-                Ok((before.labels != message.labels).then(|| changed(&before, message)))
-            }
-            None => {
-                self.put(tx, message, None).await?;
-                let data = json!({ "labels": message.labels });
-                Ok(Some(NewChange { kind: "message.added", subject_id: message.id.clone(), data }))
-            }
-        }
+        let mailbox = &self.mailbox;
+        messages::add(tx, &mailbox.organization_id, &mailbox.id, &new, mailbox.listing_pass).await?;
+        messages::seen(tx, &mailbox.id, &seen, mailbox.listing_pass).await?;
+        Ok(changes)
     }
 
-    async fn put(&self, tx: &mut Tx, message: &Message, before: Option<&Message>) -> Result<(), StoreError> {
+    async fn put(&self, tx: &mut Tx, message: &Message, before: &Message) -> Result<(), StoreError> {
         let mailbox = &self.mailbox;
         messages::put(tx, &mailbox.organization_id, &mailbox.id, message, before, mailbox.listing_pass).await
     }
+}
+
+/// What was shown, each message once, as Google showed it last.
+fn newest_of_each(shown: Vec<Message>) -> Vec<Message> {
+    let mut newest: Vec<Message> = Vec::with_capacity(shown.len());
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for message in shown {
+        match places.get(&message.id) {
+            Some(place) if newest[*place].history_id >= message.history_id => {}
+            Some(place) => newest[*place] = message,
+            None => {
+                places.insert(message.id.clone(), newest.len());
+                newest.push(message);
+            }
+        }
+    }
+    newest
 }
 
 /// Why a step asks Google, for the person's receipt.

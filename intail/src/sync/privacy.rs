@@ -75,30 +75,27 @@ pub(super) enum Admitted {
 }
 
 impl Run<'_> {
-    /// Holds a message against the rules before it is written.
+    /// Holds a message against the rules before it is written. `before` is what is stored of it, and `earlier` says
+    /// that it is left out now.
     pub(super) async fn admit(
         &mut self,
         tx: &mut Tx,
         before: Option<&Message>,
-        message: &Message,
+        earlier: Option<&Exclusion>,
+        message: Message,
     ) -> Result<Admitted, StoreError> {
-        let ids = [message.id.clone()];
-        let mut earlier = None;
-        if self.rules.has_exclusions {
-            earlier = exclusions::by_ids(tx, &self.mailbox.id, &ids).await?.remove(&message.id);
-        }
         // What Google showed is older than what left it out, or than what is stored.
-        if earlier.as_ref().is_some_and(|it| it.history_id > message.history_id) {
+        if earlier.is_some_and(|it| it.history_id > message.history_id) {
             return Ok(Admitted::LeftOut(None));
         }
         let is_older = before.is_some_and(|it| it.history_id > message.history_id);
-        if !is_older && let Some(reason) = policy::left_out(&self.rules.policy, message) {
-            return Ok(Admitted::LeftOut(self.leave_out(tx, before, message, &reason).await?));
+        if !is_older && let Some(reason) = policy::left_out(&self.rules.policy, &message) {
+            return Ok(Admitted::LeftOut(self.leave_out(tx, before, &message, &reason).await?));
         }
         if earlier.is_some() {
             exclusions::forget(tx, &self.mailbox.id, &message.id).await?;
         }
-        Ok(Admitted::Kept(self.rules.as_kept(message.clone())))
+        Ok(Admitted::Kept(self.rules.as_kept(message)))
     }
 
     /// Leaves a stored message out if its labels, as they are now, ask for it; answers the change.

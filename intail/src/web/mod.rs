@@ -49,6 +49,7 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::IntoResponse as _;
+use axum::serve::ListenerExt as _;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -139,6 +140,13 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     let clock = app.clock.clone();
     let router = router_until(app, shutdown.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let ending = shutdown.clone();
+    // An event is small and follows another at once: the system must not hold it back until the one before is
+    // acknowledged, which takes up to 40 ms.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection delays small packets");
+        }
+    });
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move { ending.cancelled().await });
     let too_long = async {
         shutdown.cancelled().await;

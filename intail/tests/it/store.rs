@@ -199,7 +199,13 @@ async fn put(scene: &Scene, messages: &[Message]) {
     let mut tx = scene.store.write().await.expect("a transaction");
     for it in messages {
         let before = messages::by_id(&mut tx, &scene.mailbox.id, &it.id).await.expect("read");
-        messages::put(&mut tx, &scene.organization, &scene.mailbox.id, it, before.as_ref(), 1).await.expect("put");
+        let (organization, mailbox) = (&scene.organization, &scene.mailbox.id);
+        match before {
+            Some(before) => messages::put(&mut tx, organization, mailbox, it, &before, 1).await.expect("put"),
+            None => {
+                messages::add(&mut tx, organization, mailbox, std::slice::from_ref(it), 1).await.expect("added");
+            }
+        }
     }
     tx.commit().await.expect("committed");
 }
@@ -757,7 +763,7 @@ async fn fills_keep_their_order_and_repeat_nothing(scene: Scene) {
     assert_eq!(fills::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 451);
     assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 2).await.expect("read"), first[..2]);
     for it in &first {
-        fills::done(&mut tx, &scene.mailbox.id, &it.message_id).await.expect("done");
+        fills::done(&mut tx, &scene.mailbox.id, std::slice::from_ref(&it.message_id)).await.expect("done");
     }
     assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"), second[1..]);
 }
@@ -869,7 +875,7 @@ async fn debts_are_due_at_their_time(scene: Scene) {
     }
     assert_eq!(debts::due(&mut tx, &scene.mailbox.id, at(29), 9).await.expect("read"), [debt("b", 1, 20)]);
     assert_eq!(debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"), (2, Some(at(20))));
-    debts::paid(&mut tx, &scene.mailbox.id, "b").await.expect("paid");
+    debts::paid(&mut tx, &scene.mailbox.id, &["b".to_owned()]).await.expect("paid");
     assert_eq!(debts::list(&mut tx, &scene.mailbox.id, 9).await.expect("read"), [debt("a", 2, 30)]);
 }
 

@@ -437,6 +437,75 @@ async fn leaving_and_coming_back_in_a_browser() {
     live.stop().await;
 }
 
+/// What an administrator does on the first day after the approval, and what the others see of it: somebody is invited
+/// as auditor, those who haven't connected are reminded, one person is disconnected, and all of it is in the log.
+#[tokio::test]
+async fn the_administrators_first_day_in_a_browser() {
+    let live = Live::approved().await;
+    let (administrator, auditor) = (Browser::start().await, Browser::start().await);
+    sign_in(&administrator, &live, ADMINISTRATOR).await;
+    connect(&administrator).await;
+    administrator.open(&live.intail("/admin")).await;
+    administrator.screenshot("day-1-administration").await;
+    administrator.open(&live.intail("/admin/people")).await;
+    administrator.fill("#email", "not an address").await;
+    administrator.click_css("#invite").await;
+    administrator.see("No invitation waits.").await;
+    administrator.fill("#email", COLLEAGUE).await;
+    administrator.click_css("#role option[value='auditor']").await;
+    administrator.double_click_css("#invite").await;
+    administrator.see(&format!("{COLLEAGUE}\nas auditor")).await;
+    administrator.screenshot("day-2-invited").await;
+
+    sign_in(&auditor, &live, COLLEAGUE).await;
+    auditor.open(&live.intail("/admin/people")).await;
+    auditor.see(ADMINISTRATOR).await;
+    assert_eq!(auditor.ask("return document.querySelectorAll('main form[method=post]').length", json!([])).await, 0);
+    auditor.screenshot("day-3-auditor").await;
+
+    administrator.open(&live.intail("/admin/people?state=not_connected")).await;
+    let addresses = administrator.find_css("#reminder-addresses").await.prop("value").await.expect("a property");
+    assert_eq!(addresses.as_deref(), Some(COLLEAGUE));
+    administrator.screenshot("day-4-reminder").await;
+
+    auditor.open(&live.intail("/settings/integrations")).await;
+    connect(&auditor).await;
+    administrator.open(&live.intail("/admin/people?q=kofi")).await;
+    administrator.click_css("tbody a").await;
+    administrator.see("You see states and counts here, never anybody’s mail.").await;
+    administrator.screenshot("day-5-person").await;
+    administrator.click_css("#disconnect-person").await;
+    administrator.see("Everything copied of them is erased.").await;
+    administrator.double_click_css("#disconnect-now").await;
+    administrator.see("Google confirmed that it is taken back.").await;
+    administrator.screenshot("day-6-disconnected").await;
+    administrator.click_text("All receipts").await;
+    let receipt = administrator.find_css("tbody a[download]").await.attr("href").await.expect("an attribute");
+    let receipt = receipt.expect("an address");
+    let fetched = "const done = arguments[1];
+         fetch(arguments[0]).then((it) => it.json()).then((it) => done(it), (it) => done(String(it)))";
+    let receipt = administrator.client().execute_async(fetched, vec![json!(receipt)]).await.expect("it is fetched");
+    assert!(receipt["signature"].is_string(), "{receipt}");
+
+    auditor.open(&live.intail("/settings/integrations")).await;
+    auditor.see_no("Connected and live").await;
+    auditor.click_text("Connect").await;
+    auditor.see("Choose what Intail can access").await;
+
+    administrator.open(&live.intail("/admin/audit")).await;
+    for told in ["Invited", "Joined", "Connected", "Disconnected"] {
+        administrator.see(told).await;
+    }
+    administrator.click_css("#verify").await;
+    administrator.find_css("#checked.good").await;
+    administrator.screenshot("day-7-audit").await;
+    quiet(&administrator, 0).await;
+    quiet(&auditor, 0).await;
+    auditor.stop().await;
+    administrator.stop().await;
+    live.stop().await;
+}
+
 #[tokio::test]
 async fn a_preview_in_the_browser_follows_what_is_typed_and_is_saved_without_scripts_too() {
     let live = Live::approved().await;
