@@ -212,11 +212,11 @@ impl AgendaRun<'_> {
         let Some(at) = known else {
             let is_full = self.calendars.len() >= usize::try_from(CALENDARS_MAX).unwrap_or(usize::MAX);
             if is_full || it.id.len() > ID_BYTES_MAX {
-                tracing::warn!(agenda = %self.agenda.id, "a calendar isn't copied: there are too many, or its id is too long");
+                let agenda = &self.agenda.id;
+                tracing::warn!(%agenda, "a calendar isn't copied: there are too many, or its id is too long");
                 return Ok(None);
             }
-            let calendar =
-                Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
+            let calendar = Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
             calendars::create(tx, &self.agenda.organization_id, &self.agenda.id, &calendar).await?;
             let change = about_calendar("calendar.added", &calendar);
             self.calendars.push(calendar);
@@ -383,7 +383,8 @@ impl AgendaRun<'_> {
         self.calendars[at].unreadable += i64::try_from(unreadable.len()).unwrap_or(i64::MAX);
         seen.extend(unreadable.into_iter().filter(|id| !id.is_empty()));
         let pass = self.calendars[at].pass;
-        let of = events::Of { organization: &self.agenda.organization_id, agenda: &self.agenda.id, calendar: &calendar };
+        let (organization, agenda) = (&self.agenda.organization_id, &self.agenda.id);
+        let of = events::Of { organization, agenda, calendar: &calendar };
         events::put(tx, of, &written, pass).await?;
         events::seen(tx, &self.agenda.id, &calendar, &seen, pass).await?;
         let live: BTreeSet<&str> = written.iter().filter(|it| !it.is_cancelled()).map(|it| it.id.as_str()).collect();
@@ -561,7 +562,7 @@ pub(super) fn around<'a>(
     Surroundings { calendars, channels, is_reachable, connected_at: grant.connected_at }
 }
 
-/// How long nothing is asked after something stood in the way of all calendars: an administrator, or no calendar at all.
+/// How long nothing is asked after something stood in the way of all calendars: an administrator, or none is there.
 pub(super) const BLOCKED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What stands in the way of calendars alone, in one word: mail goes on meanwhile.
