@@ -796,6 +796,7 @@ impl World {
                 if let Some(event) = self.agenda.events.get_mut(&part) {
                     event.guests.clone_from(&guests);
                 }
+                self.changed(&part);
                 self.show_to(email, &part);
             }
         } else {

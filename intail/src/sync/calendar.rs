@@ -547,7 +547,7 @@ fn about_calendar(kind: &'static str, calendar: &Calendar) -> NewChange {
 }
 
 pub(super) fn about_event(kind: &'static str, calendar: &str, event: &Event) -> NewChange {
-    let data = json!({ "calendar_id": calendar, "etag": event.etag });
+    let data = json!({ "calendar_id": calendar, "etag": event.etag, "status": event.status });
     NewChange { kind, subject_id: event.id.clone(), data }
 }
 
