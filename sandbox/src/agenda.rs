@@ -707,6 +707,7 @@ impl World {
             if let Some(calendar) = self.agenda.calendars.get_mut(&calendar) {
                 calendar.touch(&id, now, |_| ());
             }
+            self.calendar_changed(&calendar);
         }
         Ok(id)
     }

@@ -447,6 +447,21 @@ pub async fn after(tx: &mut Tx, agenda: &AgendaId, place: (&str, &str), limit: i
     .await
 }
 
+/// Takes everything but their times from stored events that are private; answers which. `limit` bounds it.
+pub async fn hide_private(tx: &mut Tx, agenda: &AgendaId, limit: i64) -> Result<Vec<Event>, StoreError> {
+    tx.all(
+        "UPDATE events SET event_kind = 'default', summary = '', location = '', ical_uid = '', organizer = $3,
+             attendees = '[]', attendees_omitted = FALSE, links = '[]', details = '{}', is_busy_only = TRUE
+         WHERE agenda_id = $1 AND (calendar_id, event_id) IN
+             (SELECT calendar_id, event_id FROM events WHERE agenda_id = $1 AND NOT is_busy_only
+                  AND visibility IN ('private', 'confidential') LIMIT $2)
+         RETURNING *",
+        args![agenda, limit, to_json(&Party::default())],
+        event,
+    )
+    .await
+}
+
 /// How many events of an agenda are stored, and how many of them as busy times only, by calendar.
 pub async fn counts_by_calendar(tx: &mut Tx, agenda: &AgendaId) -> Result<BTreeMap<String, (i64, i64)>, StoreError> {
     let counts = tx

@@ -28,7 +28,7 @@ use crate::store::channels::{self, Channel};
 use crate::store::events::{self, Event};
 use crate::store::grants::Grant;
 use crate::store::leases::Lease;
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, privacy};
 
 /// Calendars of one person: more than Google's own pages show at once.
 pub(super) const CALENDARS_MAX: i64 = 1_000;
@@ -103,10 +103,13 @@ impl AgendaRun<'_> {
         Ok(())
     }
 
-    /// Opens the transaction of a step's results and proves the lease before anything is written in it.
-    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
+    /// Opens the transaction of a step's results, proves the lease before anything is written in it, and reads what may
+    /// be kept.
+    pub(super) async fn write(&mut self) -> Result<Tx, StoreError> {
         let mut tx = self.app.store.write().await?;
-        agendas::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        let held = agendas::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        let wanted = privacy::wants_busy_only(&mut tx, &held.organization_id, &held.person_id).await?;
+        self.busy_only = wanted || held.busy_only;
         Ok(tx)
     }
 
@@ -522,6 +525,45 @@ impl AgendaRun<'_> {
         self.commit(tx, Some(at), &changes).await?;
         Ok(Done::Step)
     }
+}
+
+/// What following the privacy settings took.
+pub(super) enum Followed {
+    /// What is stored follows them already.
+    Already,
+    /// A page was done; says which changes to tell.
+    Page(Vec<NewChange>),
+}
+
+/// Brings what is stored closer to the privacy settings, by a page. Needs nobody but the database, so it goes on while
+/// Google can't be asked; `tx` holds the lease.
+pub(super) async fn follow_privacy(
+    tx: &mut Tx,
+    agenda: &mut Agenda,
+    calendars: &mut [Calendar],
+    now: Timestamp,
+) -> Result<Followed, StoreError> {
+    let wanted = privacy::wants_busy_only(tx, &agenda.organization_id, &agenda.person_id).await?;
+    if wanted == agenda.busy_only {
+        return Ok(Followed::Already);
+    }
+    if wanted {
+        let hidden = events::hide_private(tx, &agenda.id, DELETE_MAX).await?;
+        agenda.busy_only = i64::try_from(hidden.len()).unwrap_or(i64::MAX) < DELETE_MAX;
+        let told = hidden.iter().map(|it| about_event("event.changed", &it.calendar_id, it));
+        return Ok(Followed::Page(told.collect()));
+    }
+    // What may be kept again is read again: a token tells only of what changes from now on.
+    agenda.busy_only = false;
+    let mut told = Vec::new();
+    for calendar in calendars.iter_mut().filter(|it| it.sync_token.is_some() || it.page_token.is_some()) {
+        let is_live = calendar.state == CalendarState::Live;
+        let state = if is_live { CalendarState::Reconciling } else { calendar.state };
+        begin_pass(calendar, state, now);
+        calendars::save(tx, &agenda.id, calendar).await?;
+        told.push(about_calendar("calendar.changed", calendar));
+    }
+    Ok(Followed::Page(told))
 }
 
 /// Begins a reading of everything: whatever was begun before is over.

@@ -82,7 +82,7 @@ pub(super) fn busy_only(event: Event) -> Event {
         attendees: Vec::new(),
         attendees_omitted: false,
         links: Vec::new(),
-        details: Details { end_unspecified: event.details.end_unspecified, ..Details::default() },
+        details: Details::default(),
         kind: "default".to_owned(),
         is_busy_only: true,
         ..event

@@ -109,6 +109,8 @@ pub(in crate::web) struct PolicyShape {
     addresses: Vec<String>,
     /// Domains from and to which messages are left out, with everything below them.
     domains: Vec<String>,
+    /// Whether only the time is kept of events that are private.
+    busy_only: bool,
 }
 
 impl PrivacyShape {
@@ -134,6 +136,7 @@ impl PolicyShape {
             label_names: list(&policy.label_names),
             addresses: list(&policy.addresses),
             domains: list(&policy.domains),
+            busy_only: policy.busy_only,
         }
     }
 }
