@@ -707,6 +707,7 @@ impl World {
             if let Some(calendar) = self.agenda.calendars.get_mut(&calendar) {
                 calendar.touch(&id, now, |_| ());
             }
+            self.calendar_changed(&calendar);
         }
         Ok(id)
     }
@@ -796,6 +797,7 @@ impl World {
                 if let Some(event) = self.agenda.events.get_mut(&part) {
                     event.guests.clone_from(&guests);
                 }
+                self.changed(&part);
                 self.show_to(email, &part);
             }
         } else {

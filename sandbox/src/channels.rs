@@ -74,6 +74,8 @@ pub struct ChannelSettings {
     pub delay_ms_max: u64,
     /// The end of a channel is a JSON number instead of text.
     pub expiration_as_number: bool,
+    /// Messages aren't sent: they wait until whoever steers the world takes them ([`World::take_channel_messages`]).
+    pub held: bool,
 }
 
 impl Default for ChannelSettings {
@@ -84,6 +86,7 @@ impl Default for ChannelSettings {
             delayed_percent: 0,
             delay_ms_max: 30_000,
             expiration_as_number: false,
+            held: false,
         }
     }
 }
@@ -267,8 +270,19 @@ impl World {
         open && channel.expires_at > now && role.is_some() && granted
     }
 
-    /// The messages that leave now, and when the next one will.
+    /// Takes the messages that would leave now: of each the channel's id, its token, and what it says.
+    pub fn take_channel_messages(&mut self) -> Vec<(String, String, &'static str)> {
+        let (due, _) = self.leaving_messages();
+        let told = |it: Message| (it.channel.id, it.channel.token.unwrap_or_default(), it.state);
+        due.into_iter().map(|(message, _)| told(message)).collect()
+    }
+
+    /// The messages that are to be sent now, and when the next one will be.
     fn take_messages(&mut self) -> (Vec<(Message, String)>, Timestamp) {
+        if self.settings.channels.held { (Vec::new(), Timestamp::MAX) } else { self.leaving_messages() }
+    }
+
+    fn leaving_messages(&mut self) -> (Vec<(Message, String)>, Timestamp) {
         let now = self.clock.now();
         let all = std::mem::take(&mut self.messages).into_iter();
         let (due, later): (Vec<Message>, Vec<Message>) = all.partition(|message| message.leaves_at <= now);

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::calendars::{self, AgendaStanding};
 use crate::id::PersonId;
 use crate::store::coverage::Coverage;
 use crate::store::grants::{self, Grant};
@@ -48,7 +49,7 @@ impl Permission {
 
     /// Whether this version of Intail reads what the permission opens.
     pub fn is_copied(self) -> bool {
-        self == Self::Mail
+        self != Self::Directory
     }
 
     /// What it lets Intail see, and what it can't.
@@ -123,6 +124,8 @@ pub struct Connection {
     pub next_debt_at: Option<Timestamp>,
     /// What the last audit proved.
     pub coverage: Coverage,
+    /// The calendars, once their permission was there.
+    pub agenda: Option<AgendaStanding>,
 }
 
 /// How long an attempt must have been away before its person is told that it was left unfinished: Google shows its own
@@ -149,11 +152,18 @@ impl Connection {
         self.grant.state.works() && self.granted.contains(&Permission::Mail)
     }
 
-    /// Every permission is granted and works, and mail has been read to its end at least once.
+    /// Whether calendars are permitted and the grant works.
+    pub fn reads_calendars(&self) -> bool {
+        self.grant.state.works() && self.granted.contains(&Permission::Calendar)
+    }
+
+    /// Every permission is granted and works, and mail and each calendar that is copied have been read to their end at
+    /// least once.
     pub fn is_connected(&self) -> bool {
         self.grant.state.works()
             && self.missing.is_empty()
             && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some())
+            && self.agenda.as_ref().is_some_and(AgendaStanding::has_advanced)
     }
 }
 
@@ -178,6 +188,7 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         (owed, next_debt_at) = debts::outlook(tx, &mailbox.id).await?;
         proved = coverage::of_mailbox(tx, &mailbox.id).await?;
     }
+    let agenda = calendars::of_person(tx, person, grant.connected_at, now).await?;
     let push = match &mailbox {
         // Under a grant that is over, or without the permission, whatever Google still pushes can't be read.
         Some(mailbox) if !reads_mail && mailbox.watch_since.is_some() => {
@@ -198,6 +209,7 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         debts: owed,
         next_debt_at,
         coverage: proved,
+        agenda,
     }))
 }
 

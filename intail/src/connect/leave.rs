@@ -29,7 +29,8 @@ use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
 use crate::store::people::{self, Person};
 use crate::store::{
-    StoreError, Tx, agendas, audit as audit_log, call_counts, leases, mailboxes, organizations, receipts as logs,
+    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, leases, mailboxes, organizations,
+    receipts as logs,
 };
 
 /// How often unfinished leavings are taken up again.
@@ -43,6 +44,8 @@ const REVOKE_WAIT_MAX_S: u64 = 6 * 3600;
 /// How long a revocation is tried: afterwards the refresh token has most likely ended by itself, and the receipt says
 /// that Google never confirmed.
 const REVOKE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Channels that are stopped at once: the claim holds longer than so many calls take.
+const CHANNELS_MAX: i64 = 100;
 /// Turns of an erasure before others get theirs: twenty million rows.
 const TURNS_MAX: usize = 10_000;
 /// People of an organization who are let go in one turn.
@@ -338,11 +341,28 @@ async fn grant_of(app: &App, leaving: &Leaving) -> Result<Option<Grant>, StoreEr
 async fn stop(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let caller = grant_of(app, leaving).await?.and_then(|it| kept_caller(app, &it));
     if let Some(caller) = caller {
-        leaving.is_stopped = app.google.gmail(&caller).stop().await.is_ok();
+        leaving.is_stopped =
+            app.google.gmail(&caller).stop().await.is_ok() & stop_channels(app, leaving, &caller).await?;
     }
     leaving.step = LeavingStep::Revoke;
     save(app, app.store.write().await?, leaving).await?;
     Ok(false)
+}
+
+/// Asks Google to tell no more of calendars; answers whether it confirmed each.
+async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller) -> Result<bool, StoreError> {
+    let Some(person) = &leaving.person_id else { return Ok(true) };
+    let mut tx = app.store.read().await?;
+    let Some(agenda) = agendas::by_person(&mut tx, person).await? else { return Ok(true) };
+    let open = channels::of_agenda(&mut tx, &agenda.id, CHANNELS_MAX).await?;
+    drop(tx);
+    let now = app.clock.now();
+    let mut is_stopped = true;
+    for channel in open.iter().filter(|it| it.expires_at.is_some_and(|ends| ends > now)) {
+        let Some(resource_id) = &channel.resource_id else { continue };
+        is_stopped &= app.google.calendar(caller).stop(&channel.id, resource_id).await.is_ok();
+    }
+    Ok(is_stopped)
 }
 
 fn kept_caller(app: &App, grant: &Grant) -> Option<Caller> {
@@ -394,33 +414,12 @@ fn add(leaving: &mut Leaving, erased: Erased) {
 async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let Some(person) = leaving.person_id.clone() else { return Ok(true) };
     let mut tx = app.store.write().await?;
-    let mailbox = match &leaving.grant_id {
-        Some(_) => mailboxes::by_person(&mut tx, &person).await?,
-        None => None,
-    };
-    if let Some(mailbox) = &mailbox {
-        leases::take_away(&mut tx, &StreamId::from(&mailbox.id)).await?;
-        let some = erasure::some_of_mailbox(&mut tx, &mailbox.id).await?;
-        if !some.is_empty() {
-            add(leaving, some);
-            save(app, tx, leaving).await?;
-            return Ok(false);
-        }
-        add(leaving, erasure::mailbox(&mut tx, &mailbox.id).await?);
-    }
-    let agenda = match &leaving.grant_id {
-        Some(_) => agendas::by_person(&mut tx, &person).await?,
-        None => None,
-    };
-    if let Some(agenda) = &agenda {
-        leases::take_away(&mut tx, &StreamId::from(&agenda.id)).await?;
-        let some = erasure::some_of_agenda(&mut tx, &agenda.id).await?;
-        if !some.is_empty() {
-            add(leaving, some);
-            save(app, tx, leaving).await?;
-            return Ok(false);
-        }
-        add(leaving, erasure::agenda(&mut tx, &agenda.id).await?);
+    if leaving.grant_id.is_some()
+        && let Some(erased) = erase_streams(app, &mut tx, leaving, &person).await?
+    {
+        add(leaving, erased);
+        save(app, tx, leaving).await?;
+        return Ok(false);
     }
     let removes_person = leavings::by_id(&mut tx, &leaving.id).await?.is_some_and(|it| it.removes_person);
     leaving.removes_person = removes_person;
@@ -449,10 +448,6 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     }
     if removes_person {
         add(leaving, erasure::person(&mut tx, &person).await?);
-    } else if let Some(mailbox) = &mailbox {
-        let of = Of { organization: &leaving.organization_id, person: Some(&person), stream: (&mailbox.id).into() };
-        let change = NewChange { kind: "mailbox.erased", subject_id: String::new(), data: json!({}) };
-        changes::append(&mut tx, of, &[change], app.clock.now()).await?;
     }
     leaving.erased_at = Some(app.clock.now());
     leaving.step = LeavingStep::Receipt;
@@ -462,6 +457,37 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     }
     app.feed.tell(&leaving.organization_id);
     Ok(false)
+}
+
+/// Erases some rows of a person's mailbox or agenda, or the last ones; nothing once both have gone. That it was erased
+/// stays in the person's feed.
+async fn erase_streams(
+    app: &App,
+    tx: &mut Tx,
+    leaving: &Leaving,
+    person: &PersonId,
+) -> Result<Option<Erased>, StoreError> {
+    let (stream, kind, erased) = if let Some(mailbox) = mailboxes::by_person(tx, person).await? {
+        leases::take_away(tx, &StreamId::from(&mailbox.id)).await?;
+        let some = erasure::some_of_mailbox(tx, &mailbox.id).await?;
+        if !some.is_empty() {
+            return Ok(Some(some));
+        }
+        (StreamId::from(&mailbox.id), "mailbox.erased", erasure::mailbox(tx, &mailbox.id).await?)
+    } else if let Some(agenda) = agendas::by_person(tx, person).await? {
+        leases::take_away(tx, &StreamId::from(&agenda.id)).await?;
+        let some = erasure::some_of_agenda(tx, &agenda.id).await?;
+        if !some.is_empty() {
+            return Ok(Some(some));
+        }
+        (StreamId::from(&agenda.id), "agenda.erased", erasure::agenda(tx, &agenda.id).await?)
+    } else {
+        return Ok(None);
+    };
+    let of = Of { organization: &leaving.organization_id, person: Some(person), stream };
+    let change = NewChange { kind, subject_id: String::new(), data: json!({}) };
+    changes::append(tx, of, &[change], app.clock.now()).await?;
+    Ok(Some(erased))
 }
 
 async fn sums(tx: &mut Tx, grant: &GrantId) -> Result<CallSums, StoreError> {

@@ -5,12 +5,14 @@
 
 mod ask;
 mod begin;
+mod calendars;
 mod connection;
 mod finish;
 mod leave;
 
 pub use ask::wait_for_approval;
 pub use begin::{ORGANIZATION_ATTEMPTS_MAX, Options, begin};
+pub use calendars::{AgendaStanding, CalendarStanding, Mode};
 pub use connection::{Connection, Missing, Permission, Push, abandoned, connection};
 pub use finish::{Callback, Connected, finish};
 pub use leave::{Left, Wish, document, leave, let_go, remove_organization, resume_leaving};

@@ -1,4 +1,5 @@
-//! Notices: Google's hints, through Cloud Pub/Sub, that something changed in a mailbox.
+//! Notices: Google's hints, through Cloud Pub/Sub, that something changed in a mailbox; and over `channels`, that a
+//! calendar did.
 //!
 //! The promise: a notice only says "look again". It carries no data, is marked on its mailbox in a committed
 //! transaction before it is acknowledged, and may come twice, late, out of order or never. Nothing about one person is
@@ -6,6 +7,7 @@
 //! handed back slows everybody down. `pull` and `push` are two ways in to the same [`take`]; `provision` makes the
 //! topic and the subscription; `heartbeat` proves that what is published arrives.
 
+pub mod channels;
 pub mod heartbeat;
 pub mod provision;
 pub mod pull;

@@ -16,7 +16,7 @@ use crate::store::labels::Label;
 use crate::store::messages::{Message, SubjectForm};
 use crate::store::people::Person;
 use crate::store::privacy::{self, Looser, Policy};
-use crate::store::{StoreError, Tx, mailboxes};
+use crate::store::{StoreError, Tx, agendas, mailboxes};
 
 /// The headers whose addresses are looked at.
 pub const PARTIES: &[&str] = &["from", "sender", "to", "cc", "bcc", "reply-to"];
@@ -48,6 +48,7 @@ pub fn strictest(one: &Policy, other: &Policy) -> Policy {
         label_names: both(&one.label_names, &other.label_names),
         addresses: both(&one.addresses, &other.addresses),
         domains: both(&one.domains, &other.domains),
+        busy_only: one.busy_only || other.busy_only,
     }
 }
 
@@ -182,6 +183,7 @@ pub async fn set_floor(
     need_key(tx, organization, floor, keyring, random, now).await?;
     privacy::put_floor(tx, organization, floor, now).await?;
     mailboxes::due_of_organization(tx, organization, now).await?;
+    agendas::wake_organization(tx, organization, now).await?;
     Ok(())
 }
 
@@ -201,6 +203,9 @@ pub async fn choose(
         privacy::put_choice(tx, &person.organization_id, &person.id, choice, now).await?;
     }
     mailboxes::due_of_person(tx, &person.id, now).await?;
+    if let Some(agenda) = agendas::by_person(tx, &person.id).await? {
+        agendas::wake(tx, &agenda.id, now).await?;
+    }
     Ok(())
 }
 
@@ -479,8 +484,14 @@ mod tests {
         let domains = btree_set(prop_oneof!["x.org", "m.x.org", "y.org"], 0..3);
         let labels = btree_set(prop_oneof!["L1", "L2", "SPAM"], 0..3);
         let names = btree_set(prop_oneof!["private", "work"], 0..2);
-        (0..3usize, labels, names, words(), domains).prop_map(|(subject, labels, label_names, addresses, domains)| {
-            Policy { subject: SubjectForm::ALL[subject], labels, label_names, addresses, domains }
+        let all = (0..3usize, labels, names, words(), domains, any::<bool>());
+        all.prop_map(|(subject, labels, label_names, addresses, domains, busy_only)| Policy {
+            subject: SubjectForm::ALL[subject],
+            labels,
+            label_names,
+            addresses,
+            domains,
+            busy_only,
         })
     }
 

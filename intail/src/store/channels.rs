@@ -34,6 +34,15 @@ pub struct Channel {
     pub is_replaced: bool,
 }
 
+impl Channel {
+    /// Whether Google tells over it now, by the evidence of a notice that came, and of its end. One from before a
+    /// reconnect is quiet, however long it would live.
+    pub fn tells(&self, connected_at: Timestamp, now: Timestamp) -> bool {
+        let is_open = self.proved_at.is_some() && self.expires_at.is_some_and(|ends| ends > now);
+        is_open && self.opened_at >= connected_at
+    }
+}
+
 fn channel(row: &dyn Columns) -> Result<Channel, StoreError> {
     Ok(Channel {
         id: row.text("id")?,

@@ -447,28 +447,32 @@ pub async fn after(tx: &mut Tx, agenda: &AgendaId, place: (&str, &str), limit: i
     .await
 }
 
-/// How many events of one calendar are stored, series counting once.
-pub async fn count(tx: &mut Tx, agenda: &AgendaId, calendar: &str) -> Result<i64, StoreError> {
-    let count = tx
-        .one(
-            "SELECT COUNT(*) AS n FROM events WHERE agenda_id = $1 AND calendar_id = $2",
-            args![agenda, calendar],
-            |row| row.int("n"),
-        )
-        .await?;
-    Ok(count.unwrap_or(0))
+/// Takes everything but their times from stored events that are private; answers which. `limit` bounds it.
+pub async fn hide_private(tx: &mut Tx, agenda: &AgendaId, limit: i64) -> Result<Vec<Event>, StoreError> {
+    tx.all(
+        "UPDATE events SET event_kind = 'default', summary = '', location = '', ical_uid = '', organizer = $3,
+             attendees = '[]', attendees_omitted = FALSE, links = '[]', details = '{}', is_busy_only = TRUE
+         WHERE agenda_id = $1 AND (calendar_id, event_id) IN
+             (SELECT calendar_id, event_id FROM events WHERE agenda_id = $1 AND NOT is_busy_only
+                  AND visibility IN ('private', 'confidential') LIMIT $2)
+         RETURNING *",
+        args![agenda, limit, to_json(&Party::default())],
+        event,
+    )
+    .await
 }
 
-/// How many events of an agenda are stored, and how many of them as busy times only.
-pub async fn counts(tx: &mut Tx, agenda: &AgendaId) -> Result<(i64, i64), StoreError> {
+/// How many events of an agenda are stored, and how many of them as busy times only, by calendar.
+pub async fn counts_by_calendar(tx: &mut Tx, agenda: &AgendaId) -> Result<BTreeMap<String, (i64, i64)>, StoreError> {
     let counts = tx
-        .one(
-            "SELECT COUNT(*) AS n, COUNT(CASE WHEN is_busy_only THEN 1 END) AS busy FROM events WHERE agenda_id = $1",
+        .all(
+            "SELECT calendar_id, COUNT(*) AS n, COUNT(CASE WHEN is_busy_only THEN 1 END) AS busy
+             FROM events WHERE agenda_id = $1 GROUP BY calendar_id",
             args![agenda],
-            |row| Ok((row.int("n")?, row.int("busy")?)),
+            |row| Ok((row.text("calendar_id")?, (row.int("n")?, row.int("busy")?))),
         )
         .await?;
-    Ok(counts.unwrap_or((0, 0)))
+    Ok(counts.into_iter().collect())
 }
 
 /// What is needed to show an agenda from `from` until before `until`: single events and changed occurrences that lie in

@@ -25,6 +25,9 @@ pub struct Policy {
     pub addresses: BTreeSet<String>,
     /// Domains from and to which nothing is kept, with everything below them, in lower case and as `xn--`.
     pub domains: BTreeSet<String>,
+    /// Whether only the time is kept of events that are private.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub busy_only: bool,
 }
 
 /// How far what is stored of a mailbox follows its rules.
@@ -151,6 +154,15 @@ pub async fn choice(tx: &mut Tx, person: &PersonId) -> Result<Policy, StoreError
         .one("SELECT policy FROM privacy_choices WHERE person_id = $1", args![person], |row| policy(row, "policy"))
         .await?;
     Ok(found.flatten().unwrap_or_default())
+}
+
+/// Whether only the times are kept of a person's private events: the organization or the person wants it so.
+pub async fn wants_busy_only(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    person: &PersonId,
+) -> Result<bool, StoreError> {
+    Ok(floor(tx, organization).await?.busy_only || choice(tx, person).await?.busy_only)
 }
 
 /// Sets a person's own choice. It stays when they disconnect, so that it holds when they connect again.

@@ -28,7 +28,7 @@ use crate::store::channels::{self, Channel};
 use crate::store::events::{self, Event};
 use crate::store::grants::Grant;
 use crate::store::leases::Lease;
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, privacy};
 
 /// Calendars of one person: more than Google's own pages show at once.
 pub(super) const CALENDARS_MAX: i64 = 1_000;
@@ -103,10 +103,13 @@ impl AgendaRun<'_> {
         Ok(())
     }
 
-    /// Opens the transaction of a step's results and proves the lease before anything is written in it.
-    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
+    /// Opens the transaction of a step's results, proves the lease before anything is written in it, and reads what may
+    /// be kept.
+    pub(super) async fn write(&mut self) -> Result<Tx, StoreError> {
         let mut tx = self.app.store.write().await?;
-        agendas::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        let held = agendas::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        let wanted = privacy::wants_busy_only(&mut tx, &held.organization_id, &held.person_id).await?;
+        self.busy_only = wanted || held.busy_only;
         Ok(tx)
     }
 
@@ -212,11 +215,11 @@ impl AgendaRun<'_> {
         let Some(at) = known else {
             let is_full = self.calendars.len() >= usize::try_from(CALENDARS_MAX).unwrap_or(usize::MAX);
             if is_full || it.id.len() > ID_BYTES_MAX {
-                tracing::warn!(agenda = %self.agenda.id, "a calendar isn't copied: there are too many, or its id is too long");
+                let agenda = &self.agenda.id;
+                tracing::warn!(%agenda, "a calendar isn't copied: there are too many, or its id is too long");
                 return Ok(None);
             }
-            let calendar =
-                Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
+            let calendar = Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
             calendars::create(tx, &self.agenda.organization_id, &self.agenda.id, &calendar).await?;
             let change = about_calendar("calendar.added", &calendar);
             self.calendars.push(calendar);
@@ -383,7 +386,8 @@ impl AgendaRun<'_> {
         self.calendars[at].unreadable += i64::try_from(unreadable.len()).unwrap_or(i64::MAX);
         seen.extend(unreadable.into_iter().filter(|id| !id.is_empty()));
         let pass = self.calendars[at].pass;
-        let of = events::Of { organization: &self.agenda.organization_id, agenda: &self.agenda.id, calendar: &calendar };
+        let (organization, agenda) = (&self.agenda.organization_id, &self.agenda.id);
+        let of = events::Of { organization, agenda, calendar: &calendar };
         events::put(tx, of, &written, pass).await?;
         events::seen(tx, &self.agenda.id, &calendar, &seen, pass).await?;
         let live: BTreeSet<&str> = written.iter().filter(|it| !it.is_cancelled()).map(|it| it.id.as_str()).collect();
@@ -523,6 +527,45 @@ impl AgendaRun<'_> {
     }
 }
 
+/// What following the privacy settings took.
+pub(super) enum Followed {
+    /// What is stored follows them already.
+    Already,
+    /// A page was done; says which changes to tell.
+    Page(Vec<NewChange>),
+}
+
+/// Brings what is stored closer to the privacy settings, by a page. Needs nobody but the database, so it goes on while
+/// Google can't be asked; `tx` holds the lease.
+pub(super) async fn follow_privacy(
+    tx: &mut Tx,
+    agenda: &mut Agenda,
+    calendars: &mut [Calendar],
+    now: Timestamp,
+) -> Result<Followed, StoreError> {
+    let wanted = privacy::wants_busy_only(tx, &agenda.organization_id, &agenda.person_id).await?;
+    if wanted == agenda.busy_only {
+        return Ok(Followed::Already);
+    }
+    if wanted {
+        let hidden = events::hide_private(tx, &agenda.id, DELETE_MAX).await?;
+        agenda.busy_only = i64::try_from(hidden.len()).unwrap_or(i64::MAX) < DELETE_MAX;
+        let told = hidden.iter().map(|it| about_event("event.changed", &it.calendar_id, it));
+        return Ok(Followed::Page(told.collect()));
+    }
+    // What may be kept again is read again: a token tells only of what changes from now on.
+    agenda.busy_only = false;
+    let mut told = Vec::new();
+    for calendar in calendars.iter_mut().filter(|it| it.sync_token.is_some() || it.page_token.is_some()) {
+        let is_live = calendar.state == CalendarState::Live;
+        let state = if is_live { CalendarState::Reconciling } else { calendar.state };
+        begin_pass(calendar, state, now);
+        calendars::save(tx, &agenda.id, calendar).await?;
+        told.push(about_calendar("calendar.changed", calendar));
+    }
+    Ok(Followed::Page(told))
+}
+
 /// Begins a reading of everything: whatever was begun before is over.
 pub(super) fn begin_pass(calendar: &mut Calendar, state: CalendarState, now: Timestamp) {
     calendar.state = state;
@@ -546,7 +589,7 @@ fn about_calendar(kind: &'static str, calendar: &Calendar) -> NewChange {
 }
 
 pub(super) fn about_event(kind: &'static str, calendar: &str, event: &Event) -> NewChange {
-    let data = json!({ "calendar_id": calendar, "etag": event.etag });
+    let data = json!({ "calendar_id": calendar, "etag": event.etag, "status": event.status });
     NewChange { kind, subject_id: event.id.clone(), data }
 }
 
@@ -561,7 +604,7 @@ pub(super) fn around<'a>(
     Surroundings { calendars, channels, is_reachable, connected_at: grant.connected_at }
 }
 
-/// How long nothing is asked after something stood in the way of all calendars: an administrator, or no calendar at all.
+/// How long nothing is asked after something stood in the way of all calendars: an administrator, or none is there.
 pub(super) const BLOCKED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What stands in the way of calendars alone, in one word: mail goes on meanwhile.

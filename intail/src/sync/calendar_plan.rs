@@ -10,7 +10,7 @@ use crate::store::calendars::{Calendar, CalendarState};
 use crate::store::channels::Channel;
 
 /// How often the list of calendars is looked at: Google tells nobody when it changes, and it rarely does.
-pub const LIST_EVERY: Duration = Duration::from_secs(3600);
+pub const LIST_EVERY: Duration = Duration::from_secs(2 * 3600);
 /// How often a calendar is looked at although Google tells of its changes: its notices are not reliable (Google's guide
 /// on push).
 pub const LOOK_WITH_CHANNEL: SignedDuration = SignedDuration::from_hours(6);
@@ -79,7 +79,8 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
     if let Some(at) = which(&|it| it.state == CalendarState::Dropping) {
         return CalendarStep::Drop(at);
     }
-    if let Some(at) = around.channels.iter().position(|it| it.is_replaced || it.expires_at.is_some_and(|at| at <= now)) {
+    if let Some(at) = around.channels.iter().position(|it| it.is_replaced || it.expires_at.is_some_and(|at| at <= now))
+    {
         return CalendarStep::Stop(at);
     }
     if let Some(at) = which(&|it| wants_channel(it, around, now)) {
@@ -120,10 +121,7 @@ fn wants_channel(calendar: &Calendar, around: Surroundings<'_>, now: Timestamp) 
 /// Whether Google tells of a calendar's changes now, by the evidence of a notice that arrived over a channel that hasn't
 /// ended.
 pub fn is_told(calendar: &Calendar, channels: &[Channel], connected_at: Timestamp, now: Timestamp) -> bool {
-    channels.iter().any(|it| {
-        let is_open = it.proved_at.is_some() && it.expires_at.is_some_and(|at| at > now);
-        it.calendar_id == calendar.id && is_open && it.opened_at >= connected_at
-    })
+    channels.iter().any(|it| it.calendar_id == calendar.id && it.tells(connected_at, now))
 }
 
 /// How long a calendar may wait for its next look.

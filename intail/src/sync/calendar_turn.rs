@@ -8,14 +8,14 @@ use intail_google::oauth::scope;
 use intail_google::{ErrorKind, Refusal};
 use jiff::Timestamp;
 
-use super::calendar::{AgendaRun, BLOCKED_FOR, CALENDARS_MAX, CHANNELS_MAX, around, blocked};
+use super::calendar::{AgendaRun, BLOCKED_FOR, CALENDARS_MAX, CHANNELS_MAX, Followed, around, blocked, follow_privacy};
 use super::calendar_plan::{CalendarStep, plan};
 use super::worker::{Done, StepError, Worker, lease_end};
 use crate::access;
 use crate::store::agendas::{self, Agenda};
 use crate::store::grants::{self, Grant};
 use crate::store::leases::Lease;
-use crate::store::{StoreError, calendars, channels, quota};
+use crate::store::{StoreError, calendars, changes, channels, quota};
 
 impl Worker {
     /// One step of an agenda; answers when to rest until, or nothing when there is more to do at once.
@@ -26,14 +26,29 @@ impl Worker {
     ) -> Result<Option<Option<Timestamp>>, StepError> {
         let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
-        let agenda = agendas::hold(&mut tx, lease, lease_end(now)).await?;
+        let mut agenda = agendas::hold(&mut tx, lease, lease_end(now)).await?;
         let grant = grants::by_id(&mut tx, &agenda.grant_id).await?.ok_or(StoreError::LeaseLost)?;
         if let Some(at) = agenda.spent_at.filter(|_| known.is_none() && !self.worked_last(lease)) {
             let units = u64::try_from(agenda.spent_units).unwrap_or(0);
             self.budgets.of(Api::Calendar).remember(&grant.google_subject, units, at);
         }
         *known = Some(grant.clone());
-        let calendars = calendars::of_agenda(&mut tx, &agenda.id, CALENDARS_MAX).await?;
+        let mut calendars = calendars::of_agenda(&mut tx, &agenda.id, CALENDARS_MAX).await?;
+        // What may not be kept goes before anything else, and needs nobody's permission.
+        if let Followed::Page(told) = follow_privacy(&mut tx, &mut agenda, &mut calendars, now).await? {
+            agendas::save(&mut tx, &agenda, lease).await?;
+            let of = changes::Of {
+                organization: &agenda.organization_id,
+                person: Some(&agenda.person_id),
+                stream: (&agenda.id).into(),
+            };
+            let grown = changes::append(&mut tx, of, &told, now).await?;
+            tx.commit().await?;
+            if grown.is_some() {
+                self.tell(&agenda.organization_id);
+            }
+            return Ok(None);
+        }
         let channels = channels::of_agenda(&mut tx, &agenda.id, CHANNELS_MAX).await?;
         let day_percent = quota::backfill_day_percent(&mut tx, &agenda.organization_id).await?;
         tx.commit().await?;

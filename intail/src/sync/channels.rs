@@ -20,7 +20,7 @@ const TTL_S: u64 = 7 * 24 * 3600;
 const RENEW_BEFORE: Duration = Duration::from_secs(36 * 3600);
 /// After a failed try: soon when it may pass, and seldom when Google says no, as it does of calendars of holidays.
 const RETRY: Duration = Duration::from_secs(10 * 60);
-const RETRY_REFUSED: Duration = Duration::from_secs(24 * 3600);
+const RETRY_REFUSED: Duration = Duration::from_secs(12 * 3600);
 
 impl AgendaRun<'_> {
     /// Opens a channel for a calendar. Its row is there first, because its first notice may come before the answer.

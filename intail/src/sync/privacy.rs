@@ -43,7 +43,8 @@ impl Rules {
 
     async fn read_with_work(app: &App, tx: &mut Tx, mailbox: &Mailbox) -> Result<(Self, Work), StoreError> {
         let Settings { floor, own, key_sealed, work, has_exclusions } = privacy::of_mailbox(tx, &mailbox.id).await?;
-        let mut counts = policy::strictest(&floor, &own);
+        // What is kept of calendars is the agenda's business, and no reason to look through mail.
+        let mut counts = Policy { busy_only: false, ..policy::strictest(&floor, &own) };
         let by_name = !counts.label_names.is_empty();
         if by_name {
             counts = policy::for_mailbox(&counts, &labels::list(tx, &mailbox.id).await?);

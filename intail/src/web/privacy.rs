@@ -18,6 +18,7 @@ use super::trouble::{self, Trouble};
 use super::words::{LabelNames, SHOWN_MAX, When, clip, counted, from_ms, grouped, label_rank, sender, subject};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::privacy::{self as policy, LABELS_MAX, PARTIES_MAX, Reason, SYSTEM_LABELS};
+use crate::store::agendas::{self, Agenda};
 use crate::store::exclusions::{self, Count};
 use crate::store::labels::{self, Label, LabelKind};
 use crate::store::mailboxes::{self, Mailbox};
@@ -37,6 +38,7 @@ pub(super) struct Standing {
     pub(super) own: Policy,
     work: Work,
     mailbox: Option<Mailbox>,
+    agenda: Option<Agenda>,
     labels: Vec<Label>,
     key_sealed: Option<String>,
     /// Messages that are left out.
@@ -53,6 +55,7 @@ impl Standing {
             own: privacy::choice(tx, &person.id).await?,
             work: Work::default(),
             mailbox: mailboxes::by_person(tx, &person.id).await?,
+            agenda: agendas::by_person(tx, &person.id).await?,
             labels: Vec::new(),
             key_sealed: privacy::key(tx, &person.organization_id).await?,
             left_out: Count::default(),
@@ -74,12 +77,14 @@ impl Standing {
     }
 
     fn rules(&self) -> Policy {
-        policy::for_mailbox(&self.effective(), &self.labels)
+        // What is kept of calendars says nothing about mail.
+        policy::for_mailbox(&Policy { busy_only: false, ..self.effective() }, &self.labels)
     }
 
     /// Whether everything that is stored follows it.
     pub(super) fn is_applied(&self) -> bool {
-        self.mailbox.is_none() || (self.work.target.is_none() && self.work.applied == self.rules())
+        let mail = self.mailbox.is_none() || (self.work.target.is_none() && self.work.applied == self.rules());
+        mail && self.agenda.as_ref().is_none_or(|it| it.busy_only == self.effective().busy_only)
     }
 
     /// Stored messages whose subject may be kept in a plainer form than it is.
@@ -114,6 +119,8 @@ pub(super) struct Wanted {
     parties: String,
     #[serde(default)]
     label_names: String,
+    /// There when its box is ticked.
+    busy_only: Option<String>,
 }
 
 /// What was done a moment ago.
@@ -133,6 +140,9 @@ struct FormShown {
     label_names: Option<String>,
     parties_max: usize,
     complaints: Vec<String>,
+    /// Whether only the times of private events are kept, and whether the organization wants that already.
+    busy_only: bool,
+    busy_only_by_floor: bool,
     floor_parties: Vec<String>,
     floor_label_names: Vec<String>,
 }
@@ -337,6 +347,7 @@ fn in_numbers(policy: &Policy) -> Json {
         "labels": policy.labels.len() + policy.label_names.len(),
         "addresses": policy.addresses.len(),
         "domains": policy.domains.len(),
+        "busy_only": policy.busy_only,
     })
 }
 
@@ -351,6 +362,7 @@ fn read(wanted: &Wanted, standing: &Standing, whose: Whose) -> (Policy, Vec<Stri
     let mut read = Policy {
         subject: wanted.subject.parse().unwrap_or_default(),
         labels: wanted.label.iter().filter(can_be_left_out).take(LABELS_MAX).cloned().collect(),
+        busy_only: wanted.busy_only.is_some(),
         ..Policy::default()
     };
     let mut complaints = policy::read_parties(&wanted.parties, &mut read).err().unwrap_or_default();
@@ -444,6 +456,8 @@ fn form(standing: &Standing, candidate: &Policy, whose: Whose, complaints: Vec<S
         list.iter().chain(more).map(|it| format!("{it}\n")).collect::<String>()
     };
     FormShown {
+        busy_only: candidate.busy_only,
+        busy_only_by_floor: floor.busy_only,
         action: if whose == Whose::Own { "/settings/privacy" } else { "/admin/privacy" },
         preview_action: if whose == Whose::Own { "/settings/privacy/preview" } else { "/admin/privacy/preview" },
         subjects: subjects

@@ -130,9 +130,13 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/mailboxes/{id}/labels", Key, || get(api::labels)),
     route(Get, "/api/v1/mailboxes/{id}/messages", Key, || get(api::messages)),
     route(Get, "/api/v1/mailboxes/{id}/messages/{message_id}", Key, || get(api::message)),
+    route(Get, "/api/v1/calendars", Key, || get(api::calendars)),
+    route(Get, "/api/v1/calendars/{id}/coverage", Key, || get(api::calendar_coverage)),
     route(Get, "/api/v1/changes", Key, || get(api::changes)),
     route(Get, "/api/v1/changes/stream", Key, || get(streams::stream)),
     route(Post, "/notices/pubsub", Anyone, || post(notices::push::receive)),
+    // The channel's token is the proof.
+    route(Post, "/notices/calendar", Anyone, || post(notices::channels::receive)),
     route(Get, "/healthz", Anyone, || get(health::alive)),
     route(Get, "/readyz", Anyone, || get(health::ready)),
     route(Get, "/metrics", Anyone, || get(health::metrics)),

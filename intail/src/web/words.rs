@@ -220,6 +220,12 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
         }
         "message.deleted" => told("deleted", "A message was deleted for good".to_owned()),
         "mailbox.connected" => told("mailbox", "Your account was connected".to_owned()),
+        kind if kind.starts_with("event.") => {
+            Sentence { about: event_title(change), ..told(event_sign(kind), event_moved(kind)) }
+        }
+        kind if kind.starts_with("calendar.") => told("mailbox", calendar_moved(kind, &change.data).to_owned()),
+        "agenda.connected" => told("mailbox", "Your calendars were connected".to_owned()),
+        "agenda.erased" => told("mailbox", "What was copied of your calendars was erased".to_owned()),
         kind if kind.starts_with("message.") => told("moved", labels_moved(&change.data, names)),
         kind if kind.starts_with("label.") => told("moved", label_changed(kind, change, names)),
         "mailbox.watched" => told("mailbox", "Google tells Intail of changes from now on".to_owned()),
@@ -238,6 +244,40 @@ fn mailbox_moved(data: &Json) -> &'static str {
         Some("reconciling") => "Your mailbox is being compared with Google",
         Some("backfilling") => "Your mailbox is being copied",
         _ => "Your mailbox changed",
+    }
+}
+
+/// What an event is called; one that may not be seen says so by saying nothing.
+fn event_title(change: &Change) -> String {
+    change.event.as_ref().map_or_else(String::new, |it| clip(&it.summary, ABOUT_MAX))
+}
+
+fn event_sign(kind: &str) -> &'static str {
+    match kind {
+        "event.added" => "added",
+        "event.deleted" => "deleted",
+        _ => "moved",
+    }
+}
+
+fn event_moved(kind: &str) -> String {
+    let told = match kind {
+        "event.added" => "An event is in your calendar",
+        "event.deleted" => "An event has gone from your calendar",
+        _ => "An event changed",
+    };
+    told.to_owned()
+}
+
+fn calendar_moved(kind: &str, data: &Json) -> &'static str {
+    match (kind, data.get("state").and_then(Json::as_str)) {
+        ("calendar.deleted", _) => "A calendar left your list; what was copied of it is erased",
+        ("calendar.added", _) => "A calendar is in your list",
+        (_, Some("backfilling")) => "A calendar is being copied",
+        (_, Some("live")) => "A calendar is copied completely and followed",
+        (_, Some("reconciling")) => "A calendar is being compared with Google",
+        (_, Some("idle")) => "A calendar isn’t copied any more",
+        _ => "A calendar changed",
     }
 }
 

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-use intail::store::calendars::CalendarState;
+use intail::connect::{self, Mode, Options};
+use intail::notices::{self, channels::Notice};
+use intail::org::audit::Origin;
+use intail::org::privacy as policy;
+use intail::store::agendas;
+use intail::store::calendars::{self, CalendarState, Choice};
 use intail::store::changes::Change;
-use intail::store::events;
-use intail::store::events::Event;
+use intail::store::events::{self, Event};
 use intail::store::people::Person;
+use intail::store::privacy::Policy;
+use intail_google::oauth::scope;
 use serde_json::json;
 
-use crate::harness::running::Running;
+use crate::harness::running::{Running, Setup, Ticks};
 
 /// Longer than the longest wait between two looks at a calendar that Google doesn't tell of.
 const LOOK: Duration = Duration::from_secs(40 * 60);
@@ -64,4 +70,210 @@ async fn everything_that_google_shows_is_copied_and_followed() {
     let feed = running.feed(&person).await;
     look(&running, &person).await;
     assert_eq!(running.feed(&person).await.len(), feed.len(), "when nothing happens, nothing is told");
+}
+
+#[tokio::test]
+async fn a_series_and_what_differs_from_it_are_kept_apart_and_go_together() {
+    let (running, person) = connected().await;
+    let event = json!({"title": "Stand-up", "start": "2026-11-24T09:00", "rule": "FREQ=DAILY;COUNT=9"});
+    let series = running.plan(&person.email, json!({"action": "create", "event": event}));
+    let (moved, cancelled) = (format!("{series}_20261125T080000Z"), format!("{series}_20261126T080000Z"));
+    running.plan(&person.email, json!({"action": "move", "id": moved, "start": "2026-12-20T10:00"}));
+    running.plan(&person.email, json!({"action": "delete", "id": cancelled}));
+    look(&running, &person).await;
+    let master = stored(&running, &person, &series).await.remove(0);
+    assert!(master.is_series() && master.recurrence[0].contains("COUNT=9"), "{master:?}");
+    let stub = stored(&running, &person, &cancelled).await.remove(0);
+    assert!(stub.is_cancelled() && stub.series_id.as_deref() == Some(series.as_str()), "{stub:?}");
+    running.assert_no_appointment_is_lost(&person).await;
+
+    // The moved occurrence is read where it went, and its slot isn't shown twice.
+    let agenda = running.agenda(&person).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let (from, until) = ("2026-11-25T00:00:00Z".parse().expect("a time"), "2026-11-26T00:00:00Z".parse().expect("one"));
+    let window = events::in_window(&mut tx, &agenda.id, from, until, 1_000).await.expect("read");
+    let there = |id: &str| window.iter().any(|it| it.id == id);
+    assert!(there(&series) && there(&moved), "the series, and what hides its slot");
+    drop(tx);
+
+    running.plan(&person.email, json!({"action": "delete", "id": series}));
+    look(&running, &person).await;
+    for id in [&series, &moved, &cancelled] {
+        assert!(stored(&running, &person, id).await.is_empty(), "{id} went with its series");
+        assert_eq!(told(&running, &person, id).await.last().map(String::as_str), Some("event.deleted"));
+    }
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_lost_sync_token_leads_to_one_comparison_that_tells_the_difference() {
+    let (running, person) = connected().await;
+    let event = |title: &str| json!({"action": "create", "event": {"title": title, "start": "2026-11-25T12:00"}});
+    let gone = running.plan(&person.email, event("Gone"));
+    let kept = running.plan(&person.email, event("Kept"));
+    look(&running, &person).await;
+    running.plan(&person.email, json!({"action": "delete", "id": gone}));
+    running.plan(&person.email, json!({"action": "edit", "id": kept, "title": "Changed"}));
+    let new = running.plan(&person.email, event("New"));
+    running.plan(&person.email, json!({"action": "expire_tokens", "calendar": person.email}));
+    running.plan(&person.email, json!({"action": "expire_tokens"}));
+    look(&running, &person).await;
+    assert_eq!(told(&running, &person, &gone).await, ["event.added", "event.deleted"], "no tombstone was listed");
+    assert_eq!(told(&running, &person, &kept).await, ["event.added", "event.changed"]);
+    assert_eq!(told(&running, &person, &new).await, ["event.added"]);
+    let states = running.feed(&person).await.into_iter().filter(|it| it.kind == "calendar.changed");
+    assert!(states.into_iter().any(|it| it.data["state"] == "reconciling"), "it was compared");
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn pages_may_be_short_or_empty_and_a_reading_goes_on_at_its_page() {
+    let running = Running::start().await;
+    running.approve();
+    running.world(|world| {
+        world.settings.page_max = 3;
+        world.settings.calendar.empty_page_percent = 50;
+    });
+    let person = running.sign_in(&running.employee()).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    // A process does some steps and dies; another goes on at the page after.
+    for _ in 0..3 {
+        running.another_worker().tick().await.expect("the engine runs");
+    }
+    running.settle_calendars(&person).await;
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn what_a_person_may_not_see_any_more_is_erased() {
+    let (running, person) = connected().await;
+    let (_, other) = running.employees();
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "reader"}));
+    running.plan(&person.email, json!({"action": "list", "calendar": other}));
+    running.pass(Duration::from_secs(3 * 3600));
+    running.settle_calendars(&person).await;
+    let of_other = async || running.calendars(&person).await.into_iter().find(|it| it.id == other);
+    assert_eq!(of_other().await.map(|it| it.state), Some(CalendarState::Live));
+    running.assert_no_appointment_is_lost(&person).await;
+    running.plan(&other, json!({"action": "share", "email": person.email}));
+    running.pass(Duration::from_secs(3 * 3600));
+    running.settle_calendars(&person).await;
+    assert!(of_other().await.is_none_or(|it| it.state == CalendarState::Idle), "{:?}", of_other().await);
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_calendar_that_the_person_leaves_out_is_erased_and_comes_back_when_they_want_it() {
+    let (running, person) = connected().await;
+    let agenda = running.agenda(&person).await;
+    let choose = async |choice| {
+        let mut tx = running.app.store.write().await.expect("a transaction");
+        let now = running.app.clock.now();
+        assert!(calendars::choose(&mut tx, &agenda.id, &person.email, choice).await.expect("chosen"));
+        agendas::wake(&mut tx, &agenda.id, now).await.expect("woken");
+        tx.commit().await.expect("committed");
+        running.settle_calendars(&person).await;
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let counts = events::counts_by_calendar(&mut tx, &agenda.id).await.expect("read");
+        counts.get(&person.email).map_or(0, |(events, _)| *events)
+    };
+    assert_eq!(choose(Some(Choice::Leave)).await, 0);
+    assert!(choose(None).await > 0);
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn only_the_times_of_private_events_are_kept_where_somebody_wants_it_so() {
+    let (running, person) = connected().await;
+    let event = json!({"title": "Quokkanarwhal", "start": "2026-11-25T12:00", "visibility": "private"});
+    let id = running.plan(&person.email, json!({"action": "create", "event": event}));
+    look(&running, &person).await;
+    assert_eq!(stored(&running, &person, &id).await[0].summary, "Quokkanarwhal");
+    let choose = async |busy_only| {
+        let choice = Policy { busy_only, ..Policy::default() };
+        let (app, now) = (&running.app, running.app.clock.now());
+        let mut tx = app.store.write().await.expect("a transaction");
+        policy::choose(&mut tx, &person, &choice, &app.keyring, &app.random, now).await.expect("chosen");
+        tx.commit().await.expect("committed");
+        running.settle_calendars(&person).await;
+        stored(&running, &person, &id).await.remove(0)
+    };
+    let hidden = choose(true).await;
+    assert!(hidden.is_busy_only && hidden.summary.is_empty() && hidden.starts.is_some(), "{hidden:?}");
+    running.plan(&person.email, json!({"action": "edit", "id": id, "title": "Zephyrine"}));
+    look(&running, &person).await;
+    assert_eq!(stored(&running, &person, &id).await[0].summary, "", "what comes later isn't stored either");
+    assert_eq!(choose(false).await.summary, "Zephyrine", "it is read again once it may be");
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn without_the_permission_no_calendar_is_asked_for_until_it_is_given() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.sign_in(&running.employee()).await;
+    running.connect(&person, Ticks::Only(&[scope::GMAIL_METADATA])).await.expect("connected");
+    running.settle().await;
+    assert_eq!(running.calls("calendar.calendarList.list"), 0);
+    let options = Options { ask_again: true, ..Options::default() };
+    running.connect_as(&person, &person.email, Ticks::All, options).await.expect("added");
+    running.settle_calendars(&person).await;
+    running.assert_no_appointment_is_lost(&person).await;
+
+    running.world(|world| world.identity.take_back(&person.subject, scope::CALENDAR_READONLY));
+    running.pass(Duration::from_secs(26 * 3600));
+    running.work().await;
+    running.world(|world| world.calls.clear());
+    running.pass(Duration::from_secs(26 * 3600));
+    running.work().await;
+    let of_calendars = |call: &str| call.starts_with("calendar.");
+    let asked = running.world(|world| world.calls.iter().filter(|it| of_calendars(it.call)).count());
+    assert_eq!(asked, 0, "nothing is asked without the permission");
+}
+
+#[tokio::test]
+async fn google_tells_of_changes_where_it_can_reach_intail() {
+    let running = Running::start_with(Setup { reachable: true, ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    assert!(running.take_calendar_notices().await > 0, "the first notice of each channel");
+    running.settle_calendars(&person).await;
+    let standing = async || {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        connect::connection(&mut tx, &person.id, running.app.clock.now()).await.expect("read").expect("connected")
+    };
+    let agenda = standing().await.agenda.expect("an agenda");
+    assert_eq!((agenda.mode(), agenda.has_advanced()), (Mode::Told, true));
+    assert!(standing().await.is_connected());
+
+    // A change arrives without anybody looking.
+    let event = json!({"title": "Lunch", "start": "2026-11-25T12:00"});
+    let id = running.plan(&person.email, json!({"action": "create", "event": event}));
+    running.take_calendar_notices().await;
+    running.work().await;
+    assert_eq!(told(&running, &person, &id).await, ["event.added"]);
+
+    // Whoever doesn't know the token is turned away, and so is whoever makes a channel up.
+    let channel = running.world(|world| world.channels.values().next().expect("one is open").id.clone());
+    for (channel, token) in [(channel.as_str(), "guessed"), ("made-up", "x"), ("", "")] {
+        let notice = Notice { channel, token, state: "exists" };
+        assert!(!notices::channels::take(&running.app, notice).await.expect("read"), "{channel}");
+    }
+
+    // Channels are renewed before they end, and the old ones are stopped.
+    for _ in 0..9 {
+        running.pass(Duration::from_secs(24 * 3600));
+        running.settle_calendars(&person).await;
+        running.take_calendar_notices().await;
+        running.settle_calendars(&person).await;
+    }
+    let followed = agenda.followed().count();
+    assert_eq!(running.world(|world| world.channels.len()), followed, "one open channel for each calendar");
+    assert_eq!(standing().await.agenda.expect("an agenda").mode(), Mode::Told);
+    running.assert_no_appointment_is_lost(&person).await;
+
+    // Nobody is told any more once the person left.
+    connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    assert_eq!(running.world(|world| world.channels.len()), 0);
 }

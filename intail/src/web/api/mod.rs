@@ -2,6 +2,7 @@
 //! by a cursor; errors are problem documents (RFC 9457). `docs/openapi.json` is generated from here; a test keeps it
 //! true.
 
+mod calendars;
 mod shapes;
 
 use axum::Json;
@@ -20,6 +21,7 @@ use crate::connect::{self, Connection};
 use crate::store::{StoreError, Tx, changes, labels, messages};
 use crate::sync::{self, Outlook};
 
+pub(super) use calendars::{calendars, coverage as calendar_coverage};
 pub(super) use shapes::{
     CallShape, ChainShape, ChangeShape, CheckedReceiptShape, PublicKeyShape, PublicKeysShape, ReceiptShape, TotalShape,
 };
@@ -39,7 +41,7 @@ const ID_LENGTH_MAX: usize = 128;
     info(
         title = "Intail",
         version = "1",
-        description = "What Intail holds of a person's Google Workspace account: mail headers and labels, kept live. \
+        description = "What Intail holds of a person's Google Workspace account: mail headers and labels, calendars and events, kept live. \
                        Never a body. Make an access key under Settings → Access keys.",
         license(name = "AGPL-3.0-only", identifier = "AGPL-3.0-only"),
     ),
@@ -53,6 +55,8 @@ const ID_LENGTH_MAX: usize = 128;
         labels,
         messages,
         message,
+        calendars::calendars,
+        calendars::coverage,
         changes,
         super::streams::stream,
         super::receipt::receipt,

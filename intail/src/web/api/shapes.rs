@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
+use super::calendars::{AgendaShape, EventShape};
 use crate::connect::{Connection, Permission, Push};
 use crate::id::StreamId;
 use crate::org::receipts::{Chain, Line};
@@ -70,6 +71,8 @@ pub(in crate::web) struct ConnectionShape {
     permissions: Vec<PermissionShape>,
     /// The mailbox, once mail is permitted.
     mailbox: Option<MailboxShape>,
+    /// The calendars, once they are permitted.
+    agenda: Option<AgendaShape>,
 }
 
 /// What may be kept of the person's mail.
@@ -106,6 +109,8 @@ pub(in crate::web) struct PolicyShape {
     addresses: Vec<String>,
     /// Domains from and to which messages are left out, with everything below them.
     domains: Vec<String>,
+    /// Whether only the time is kept of events that are private.
+    busy_only: bool,
 }
 
 impl PrivacyShape {
@@ -131,6 +136,7 @@ impl PolicyShape {
             label_names: list(&policy.label_names),
             addresses: list(&policy.addresses),
             domains: list(&policy.domains),
+            busy_only: policy.busy_only,
         }
     }
 }
@@ -162,6 +168,7 @@ impl ConnectionShape {
             since: connection.map(|it| it.grant.state_since),
             permissions,
             mailbox: connection.and_then(|it| MailboxShape::of(it, outlook)),
+            agenda: connection.and_then(|it| it.agenda.as_ref()).map(AgendaShape::of),
         }
     }
 }
@@ -481,6 +488,8 @@ pub(in crate::web) struct ChangeShape {
     data: Json,
     /// The message as it is now; null when it has gone since, or when the change isn't about a message.
     message: Option<MessageShape>,
+    /// The event as it is now; null when it has gone since, or when the change isn't about an event.
+    event: Option<EventShape>,
 }
 
 impl ChangeShape {
@@ -496,6 +505,7 @@ impl ChangeShape {
             subject_id: change.subject_id.clone(),
             data: change.data.clone(),
             message: change.message.as_ref().map(MessageShape::of),
+            event: change.event.as_ref().map(EventShape::of),
         }
     }
 }

@@ -34,8 +34,8 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use url::Url;
 
-use super::visit::PRODUCT;
 pub(crate) use super::visit::Ticks;
+use super::visit::{PRODUCT, REACHABLE};
 use super::{calendars, truth, visit};
 
 /// When every test begins: a Sunday in November.
@@ -67,6 +67,8 @@ pub(crate) struct Setup {
     pub(crate) mode: Option<PubSubMode>,
     /// `host:port` of another Pub/Sub for notices.
     pub(crate) outside_pubsub: Option<String>,
+    /// An address that Google can reach with notices of calendars.
+    pub(crate) reachable: bool,
 }
 
 impl Running {
@@ -79,18 +81,22 @@ impl Running {
     pub(crate) async fn start_with(setup: Setup) -> Self {
         let start: Timestamp = START.parse().expect("a time");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let product = if setup.reachable { REACHABLE } else { PRODUCT };
         let options = intail_sandbox::Options {
             clock: intail_sandbox::Clock::manual(start),
-            product_url: Some(PRODUCT.to_owned()),
+            product_url: Some(product.to_owned()),
             world: WorldSource::File(Box::new(small_world())),
             outside_pubsub: setup.outside_pubsub.clone(),
             ..intail_sandbox::Options::new(listener)
         };
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
-        sandbox.world(|world| world.settings.pull_wait_ms = 0);
+        sandbox.world(|world| {
+            world.settings.pull_wait_ms = 0;
+            world.settings.channels.held = true;
+        });
         let directory = tempfile::tempdir().expect("a directory");
         let (clock, random) = (Clock::owned(start), Random::seeded(1));
-        let mut config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
+        let mut config = demo::configuration(&sandbox, directory.path(), product).expect("a configuration");
         if let Some(url) = &setup.postgres {
             config.database = Database::Postgres(SecretString::from(url.as_str()));
         }
@@ -271,6 +277,16 @@ impl Running {
             self.pass(Duration::from_secs(20));
         }
         panic!("the calendars never rest");
+    }
+
+    /// Hands over the notices of calendars that Google sends now; answers how many there were.
+    pub(crate) async fn take_calendar_notices(&self) -> usize {
+        let told = self.world(World::take_channel_messages);
+        for (channel, token, state) in &told {
+            let notice = notices::channels::Notice { channel, token, state };
+            assert!(notices::channels::take(&self.app, notice).await.expect("marked"), "a channel of ours");
+        }
+        told.len()
     }
 
     /// A person's agenda.

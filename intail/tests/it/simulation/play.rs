@@ -16,13 +16,16 @@ use intail::clock::Clock;
 use intail::config::Config;
 use intail::connect::{self, Options};
 use intail::feed::Hub;
-use intail::notices::pull;
+use intail::notices::{self, pull};
 use intail::org::audit::Origin;
 use intail::org::receipts::Receipts;
 use intail::random::Random;
+use intail::store::leases::Stream;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
-use intail::store::{StoreError, changes, coverage, debts, fills, grants, leases, mailboxes, messages, organizations};
+use intail::store::{
+    StoreError, agendas, changes, coverage, debts, fills, grants, leases, mailboxes, messages, organizations,
+};
 use intail::sync::{Bell, Worker};
 use intail::{seal, signin, store};
 use intail_google::pubsub::Credentials;
@@ -30,6 +33,7 @@ use intail_google::{Client, ClientOptions};
 use intail_sandbox::access::AccessLevel;
 use intail_sandbox::accounts::PersonSwitch;
 use intail_sandbox::action::{MailAction, One};
+use intail_sandbox::agenda::{CalendarAction, EventEntry, Role};
 use intail_sandbox::compose::{CANARY, Compose};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::signing::LentKeys;
@@ -42,8 +46,8 @@ use url::Url;
 use super::network::{Marks, Network};
 use super::stage::{Actor, Stage, Stop, Verdict};
 use crate::harness::running::read;
-use crate::harness::truth;
-use crate::harness::visit::{self, PRODUCT, Ticks};
+use crate::harness::visit::{self, REACHABLE, Ticks};
+use crate::harness::{calendars, truth};
 
 /// When every play begins.
 const START: &str = "2026-11-22T09:00:00Z";
@@ -144,12 +148,13 @@ impl Play {
         let options = intail_sandbox::Options {
             clock: intail_sandbox::Clock::manual(start),
             seed,
-            product_url: Some(PRODUCT.to_owned()),
+            product_url: Some(REACHABLE.to_owned()),
             world: WorldSource::File(Box::new(WorldFile::parse(&text).expect("a world"))),
             ..intail_sandbox::Options::new(listener)
         };
         let sandbox = Arc::new(Sandbox::start(options).await.expect("the sandbox starts"));
         let (lag, empty, page) = (random.below(8_000), random.below(40), random.below(12));
+        let empty_calendar = random.below(30);
         let history = HISTORY_BEGINNINGS[usize::try_from(random.below(4)).expect("small")];
         sandbox.world(|world| {
             let keys = KEYS.get_or_init(|| world.identity.lend_keys().expect("keys"));
@@ -158,6 +163,11 @@ impl Play {
             world.settings.visibility_lag_ms = i64::try_from(lag).expect("small");
             world.settings.empty_history_page_percent = u8::try_from(empty).expect("small");
             world.settings.page_max = usize::try_from(page).expect("small");
+            world.settings.calendar.empty_page_percent = u8::try_from(empty_calendar).expect("small");
+            world.settings.channels.held = true;
+            world.settings.channels.lost_percent = 10;
+            world.settings.channels.duplicated_percent = 10;
+            world.settings.channels.delayed_percent = 10;
             world.settings.notices.lost_percent = 10;
             world.settings.notices.duplicated_percent = 10;
             world.settings.notices.reordered_percent = 10;
@@ -170,7 +180,7 @@ impl Play {
         });
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
         let clock = Clock::owned(start);
-        let config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
+        let config = demo::configuration(&sandbox, directory.path(), REACHABLE).expect("a configuration");
         let setup = demo::product(&sandbox, config.clone(), clock.clone(), Random::seeded(seed ^ 1)).await;
         let setup = setup.expect("the product starts");
         let stage = Stage::default();
@@ -349,9 +359,11 @@ impl Play {
 
     async fn step(&mut self) {
         self.settle().await;
+        self.tell_of_calendars().await;
         match self.random.below(100) {
             0..70 => self.let_one_go(),
-            70..85 => self.change_the_world(),
+            70..80 => self.change_the_world(),
+            80..85 => self.change_a_calendar(),
             85..93 => self.pass_ms(200, 6_000),
             93..96 => self.pass_ms(10_000, 120_000),
             _ => self.something_rare().await,
@@ -361,10 +373,24 @@ impl Play {
     /// An ordinary step: nothing fails, but the order is still anybody's.
     async fn calm_step(&mut self) {
         self.settle().await;
+        self.tell_of_calendars().await;
         match self.random.below(100) {
             0..70 => self.let_one_go(),
-            70..90 => self.change_the_world(),
+            70..82 => self.change_the_world(),
+            82..90 => self.change_an_event(),
             _ => self.pass_ms(200, 6_000),
+        }
+    }
+
+    /// Hands over the notices of calendars that Google sends now. What is lost or late on the way, the false Google
+    /// decides.
+    async fn tell_of_calendars(&mut self) {
+        let told = self.sandbox.world(intail_sandbox::World::take_channel_messages);
+        for (channel, token, state) in told {
+            let app = self.app(self.store.clone(), 0);
+            let notice = notices::channels::Notice { channel: &channel, token: &token, state };
+            let known = notices::channels::take(&app, notice).await.expect("marked");
+            self.note(format!("a calendar's notice, {state}: {known}"));
         }
     }
 
@@ -406,7 +432,11 @@ impl Play {
     async fn something_rare(&mut self) {
         let person = usize::try_from(self.random.below(3)).expect("small");
         let email = self.people[person].email.clone();
-        match self.random.below(15) {
+        match self.random.below(16) {
+            15 => {
+                self.count("sync tokens expired");
+                self.change_lists(&email);
+            }
             0 => self.pass_ms(11 * 60_000, 70 * 60_000),
             1 => self.pass_ms(3_600_000, 30 * 3_600_000),
             2 => {
@@ -451,7 +481,11 @@ impl Play {
     }
 
     fn add_a_fault(&mut self) {
-        const CALLS: [&str; 9] = [
+        const CALLS: [&str; 13] = [
+            "calendar.calendarList.list",
+            "calendar.events.list",
+            "calendar.events.watch",
+            "calendar.*",
             "gmail.users.history.list",
             "gmail.users.messages.get",
             "gmail.users.threads.get",
@@ -468,7 +502,8 @@ impl Play {
         let (status, word) = *self.pick(&STATUSES).expect("some");
         // A 404 has a meaning for the history and for messages. It may last until a message counts as gone: the audit
         // finds that it isn't.
-        let call = if status == 404 && call != "gmail.users.history.list" { "gmail.users.messages.get" } else { call };
+        let has_meaning = ["gmail.users.history.list", "calendar.events.list"].contains(&call);
+        let call = if status == 404 && !has_meaning { "gmail.users.messages.get" } else { call };
         let times = 1 + u32::try_from(self.random.below(if status == 404 { 12 } else { 4 })).expect("small");
         self.google_lies |= status == 404 && call == "gmail.users.messages.get" && times > 2;
         if call == "oauth.token" && status < 500 {
@@ -542,6 +577,82 @@ impl Play {
         self.act(&email, &action);
     }
 
+    // ---- the world's calendars ----
+
+    /// Somebody changes an event, or how a calendar is shared and listed.
+    fn change_a_calendar(&mut self) {
+        let email = self.pick(&self.people).expect("people").email.clone();
+        if self.random.below(6) == 0 { self.change_lists(&email) } else { self.change_an_event() }
+    }
+
+    /// Somebody shares a calendar or no longer, lists it or no longer, or Google forgets what sync tokens mean.
+    fn change_lists(&mut self, email: &str) {
+        let other = self.pick(&self.people).expect("people").email.clone();
+        let action = match self.random.below(8) {
+            0 => CalendarAction::Share { calendar: None, email: other, role: Some(Role::Reader) },
+            1 => CalendarAction::Share { calendar: None, email: other, role: Some(Role::Writer) },
+            2 => CalendarAction::Share { calendar: None, email: other, role: None },
+            3 => CalendarAction::List { calendar: other, selected: true, hidden: false, name: None },
+            4 => {
+                let (selected, hidden) = (self.random.below(2) == 0, self.random.below(2) == 0);
+                CalendarAction::List { calendar: email.to_owned(), selected, hidden, name: Some("Mine".to_owned()) }
+            }
+            5 => CalendarAction::Unlist { calendar: other },
+            6 => CalendarAction::ExpireTokens { calendar: None },
+            _ => CalendarAction::ExpireTokens { calendar: Some(email.to_owned()) },
+        };
+        self.plan(email, &action);
+    }
+
+    /// Somebody makes, moves, changes or deletes an event, a series, or one occurrence of it.
+    fn change_an_event(&mut self) {
+        let email = self.pick(&self.people).expect("people").email.clone();
+        let other = self.pick(&self.people).expect("people").email.clone();
+        let until = self.clock.now() + SignedDuration::from_hours(40 * 24);
+        let ids: Vec<String> = self.sandbox.world(|world| {
+            let own = world.agenda.calendars.get(&email);
+            let there = own.into_iter().flat_map(|it| it.copies.iter()).filter(|(_, copy)| !copy.gone);
+            let events = there.filter_map(|(id, _)| world.agenda.events.get(id));
+            let with_slots = events.flat_map(|event| {
+                let slots = event.slots(until).into_iter().take(6).map(|slot| event.at(&slot).id);
+                let is_series = event.rule.is_some();
+                std::iter::once(event.id.clone()).chain(slots.filter(move |_| is_series))
+            });
+            with_slots.collect()
+        });
+        let day = self.clock.now() + SignedDuration::from_hours(i64::try_from(self.random.below(400)).expect("small"));
+        let start = day.strftime(if self.random.below(3) == 0 { "%Y-%m-%d" } else { "%Y-%m-%dT%H:%M" }).to_string();
+        let rule = *self.pick(&["", "", "FREQ=DAILY;COUNT=9", "FREQ=WEEKLY", "FREQ=MONTHLY;COUNT=3"]).expect("some");
+        let entry = EventEntry {
+            title: format!("An event {}", self.random.below(1_000)),
+            start: start.clone(),
+            rule: rule.to_owned(),
+            guests: if self.random.below(2) == 0 { vec![other.clone()] } else { Vec::new() },
+            ..EventEntry::default()
+        };
+        let id = self.pick(&ids).cloned();
+        let action = match (self.random.below(10), id) {
+            (0..3, _) | (_, None) => CalendarAction::Create { calendar: None, event: Box::new(entry) },
+            (3 | 4, Some(id)) => CalendarAction::Delete { id },
+            (5, Some(id)) => CalendarAction::Move { id, start, length: None },
+            (6, Some(id)) => CalendarAction::Invite { id, email: other },
+            (7, Some(id)) => CalendarAction::Uninvite { id, email: other },
+            (8, Some(id)) => CalendarAction::Answer { id, answer: "accepted".to_owned() },
+            (_, Some(id)) => {
+                let title = Some(format!("Another {}", self.random.below(1_000)));
+                CalendarAction::Edit { id, title, location: None, visibility: None, free: None, rule: None }
+            }
+        };
+        self.plan(&email, &action);
+    }
+
+    /// Somebody does something in a calendar; what isn't possible isn't done.
+    fn plan(&mut self, email: &str, action: &CalendarAction) {
+        let done = self.sandbox.world(|world| world.plan(email, action));
+        let words = format!("{action:?}");
+        self.note(format!("{email}: {} {done:?}", words.get(..60).unwrap_or(&words)));
+    }
+
     /// Somebody does something; what isn't possible (a draft can't be archived) isn't done.
     fn act(&mut self, email: &str, action: &MailAction) {
         let done = self.sandbox.world(|world| world.act(email, action));
@@ -572,6 +683,7 @@ impl Play {
         self.sandbox.world(|world| {
             world.faults.clear();
             world.settings.notices.lost_percent = 0;
+            world.settings.channels.lost_percent = 0;
         });
         for _ in 0..RETURNS_MAX {
             self.rest().await;
@@ -591,12 +703,17 @@ impl Play {
     async fn rest(&mut self) {
         for _ in 0..ROUNDS_MAX {
             self.settle().await;
+            self.tell_of_calendars().await;
             if let Some((id, ..)) = self.open_stops().first() {
                 self.stage.decide(*id, Verdict::Go);
                 continue;
             }
             let now = self.clock.now();
-            let next = self.next_due().await;
+            // Calendars are looked at now and then for ever: they rest once all of them are read to their end.
+            let next = match self.unsettled_calendars().await.is_empty() {
+                true => self.next_due_of(Stream::Mail).await,
+                false => self.next_due().await,
+            };
             let notices = self.sandbox.world(|world| {
                 world.pubsub.subscriptions.get(&self.config.pubsub.subscription).map_or(1, |it| it.waiting_count())
             });
@@ -627,6 +744,22 @@ impl Play {
         leases::next_due(&mut tx).await.expect("read")
     }
 
+    async fn next_due_of(&self, stream: Stream) -> Option<Timestamp> {
+        let mut tx = self.store.read().await.expect("a transaction");
+        leases::next_due_of(&mut tx, stream).await.expect("read")
+    }
+
+    async fn unsettled_calendars(&self) -> Vec<String> {
+        let mut unsettled = Vec::new();
+        for person in &self.people {
+            let mut tx = self.store.read().await.expect("a transaction");
+            if let Some(agenda) = agendas::by_person(&mut tx, &person.id).await.expect("read") {
+                unsettled.extend(calendars::unsettled(&mut tx, &agenda.id).await);
+            }
+        }
+        unsettled
+    }
+
     /// Time passes in small steps, and what becomes due is done.
     async fn pass_slowly(&mut self, whole: SignedDuration) {
         let until = self.clock.now() + whole;
@@ -654,6 +787,7 @@ impl Play {
 
     /// Promise 1: the rows, and the feed folded from its beginning, equal the world.
     async fn compare(&mut self, when: &str) {
+        self.compare_calendars(when).await;
         for person in &self.people {
             let truth = truth::of(&self.sandbox, &person.email);
             let mut tx = self.store.read().await.expect("a transaction");
@@ -679,6 +813,25 @@ impl Play {
                 mailbox.state,
                 self.story()
             );
+        }
+    }
+
+    /// The same for calendars: rows and folded feed equal what Google shows.
+    async fn compare_calendars(&mut self, when: &str) {
+        let people = self.people.clone();
+        for person in &people {
+            let truth = calendars::of(&self.sandbox, &person.email).await;
+            let mut tx = self.store.read().await.expect("a transaction");
+            let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("an agenda");
+            let rows = calendars::rows(&mut tx, &agenda.id).await;
+            let unsettled = calendars::unsettled(&mut tx, &agenda.id).await;
+            drop(tx);
+            let wrong = calendars::difference(&rows, &truth);
+            assert!(wrong.is_empty(), "promise 1, events of {} {when}: {wrong:#?}{}", person.email, self.story());
+            let folded = calendars::folded(&self.feed(person).await.expect("read"));
+            let wrong = calendars::difference(&folded, &truth);
+            assert!(wrong.is_empty(), "promise 1, told events of {} {when}: {wrong:#?}{}", person.email, self.story());
+            assert!(unsettled.is_empty(), "{} {when}: {unsettled:#?}{}", person.email, self.story());
         }
     }
 

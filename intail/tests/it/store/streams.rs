@@ -9,6 +9,7 @@ use intail::store::channels::{self, Channel};
 use intail::store::events::{self, Attendee, Details, Event, Link, Moment, Party, Span};
 use intail::store::leases::{self, Stream, Wanted};
 use intail::store::people;
+use intail::store::privacy::{self, Policy};
 use intail::store::{StoreError, directories, erasure};
 use jiff::Timestamp;
 use serde_json::json;
@@ -25,6 +26,7 @@ on_both_databases!(
     an_event_comes_back_as_it_was_written,
     a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it,
     what_a_pass_did_not_see_is_found_and_deleted,
+    private_events_can_be_hidden_where_they_are,
     a_channel_takes_the_place_of_the_one_before,
     erasing_leaves_nothing_of_an_agenda,
 );
@@ -249,8 +251,8 @@ async fn an_event_comes_back_as_it_was_written(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     let found = events::by_ids(&mut tx, &agenda.id, PRIMARY, &asked).await.expect("read");
     assert_eq!(found.into_values().collect::<Vec<_>>(), std::slice::from_ref(&whole));
-    assert_eq!(events::count(&mut tx, &agenda.id, PRIMARY).await.expect("counted"), 1);
-    assert_eq!(events::counts(&mut tx, &agenda.id).await.expect("counted"), (1, 1));
+    let counts = events::counts_by_calendar(&mut tx, &agenda.id).await.expect("counted");
+    assert_eq!(counts, [(PRIMARY.to_owned(), (1, 1))].into());
     // The feed joins it.
     let of =
         changes::Of { organization: &scene.organization, person: Some(&scene.person.id), stream: (&agenda.id).into() };
@@ -350,6 +352,31 @@ async fn a_channel_takes_the_place_of_the_one_before(scene: Scene) {
     assert!(channels::by_id(&mut tx, "new").await.expect("read").is_some_and(|it| it.is_replaced));
     channels::delete(&mut tx, "new").await.expect("deleted");
     assert!(channels::by_id(&mut tx, "new").await.expect("read").is_none());
+}
+
+async fn private_events_can_be_hidden_where_they_are(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let titled = |id: &str, visibility: &str| Event {
+        summary: "Secret".into(),
+        visibility: visibility.into(),
+        organizer: Party { address: "o@example.com".into(), ..Party::default() },
+        ..event(id, 1, Some(2))
+    };
+    let all = [titled("a", "private"), titled("b", "confidential"), titled("c", "public")];
+    put(&scene, &agenda, &all, 1).await;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(events::hide_private(&mut tx, &agenda.id, 1).await.expect("hidden").len(), 1);
+    assert_eq!(events::hide_private(&mut tx, &agenda.id, 9).await.expect("hidden").len(), 1);
+    let left = events::after(&mut tx, &agenda.id, ("", ""), 9).await.expect("read");
+    let shown: Vec<_> = left.iter().map(|it| (it.summary.as_str(), it.is_busy_only, it.starts.is_some())).collect();
+    assert_eq!(shown, [("", true, true), ("", true, true), ("Secret", false, true)]);
+    assert_eq!(left[0].organizer, Party::default());
+    // The stricter of both counts.
+    let (organization, person) = (&scene.organization, &scene.person.id);
+    assert!(!privacy::wants_busy_only(&mut tx, organization, person).await.expect("read"));
+    let policy = Policy { busy_only: true, ..Policy::default() };
+    privacy::put_choice(&mut tx, organization, person, &policy, at(1)).await.expect("put");
+    assert!(privacy::wants_busy_only(&mut tx, organization, person).await.expect("read"));
 }
 
 async fn erasing_leaves_nothing_of_an_agenda(scene: Scene) {

@@ -1,0 +1,245 @@
+//! The API's part about calendars: which there are, and what is provably complete of each. Events in a window are the
+//! agenda's.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::Web;
+use super::super::access::Caller;
+use super::super::asked::At;
+use super::super::trouble::{self, Problem, Trouble};
+use crate::connect::{self, AgendaStanding, CalendarStanding};
+use crate::store::events::{Event, Moment};
+
+/// All calendars in the caller's list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Calendars)]
+pub(in crate::web) struct CalendarsShape {
+    /// The calendars, the person's own first.
+    calendars: Vec<CalendarShape>,
+}
+
+/// How a person's calendars stand together.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Agenda)]
+pub(in crate::web) struct AgendaShape {
+    /// Its id in the feed: stays the same when the person reconnects.
+    id: String,
+    /// Calendars that are copied.
+    calendars_followed: i64,
+    /// Events that are stored; a series counts once.
+    events_stored: i64,
+    /// Of these, private ones of which only the time is stored, by the privacy settings.
+    events_busy_only: i64,
+    /// As of when the copy is: the calendar that was read longest ago; null while one was never read whole.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    as_of: Option<Timestamp>,
+    /// `told` when Google tells of changes in every calendar, `looking` when Intail looks by itself.
+    mode: &'static str,
+    /// What stands in the way of all calendars, in one word; null when nothing does.
+    problem: Option<String>,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    problem_since: Option<Timestamp>,
+}
+
+/// A calendar in the person's list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Calendar)]
+pub(in crate::web) struct CalendarShape {
+    /// Google's id.
+    id: String,
+    /// What the person calls it, or else its name.
+    title: String,
+    /// Its name.
+    name: String,
+    /// The IANA name of its time zone.
+    zone: String,
+    /// `freeBusyReader`, `reader`, `writerWithoutPrivateAccess`, `writer`, `owner`, or a word that is new.
+    access_role: String,
+    /// Whether it is the person's own first calendar.
+    primary: bool,
+    /// Whether it is copied: what Google shows, unless the person chose otherwise.
+    followed: bool,
+    /// `follow` or `leave` when the person chose; null when Google's list decides.
+    choice: Option<&'static str>,
+    /// `idle`, `backfilling`, `live`, `reconciling` or `dropping`.
+    state: &'static str,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    state_since: Timestamp,
+    /// How far the copy is.
+    coverage: CalendarCoverageShape,
+}
+
+/// What is provably complete of a calendar's copy.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CalendarCoverage)]
+pub(in crate::web) struct CalendarCoverageShape {
+    /// Whether everything that Google shows of it is here.
+    complete: bool,
+    /// Up to when: it was last read to its end then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    complete_to: Option<Timestamp>,
+    /// Events that are stored; a series counts once.
+    events_stored: i64,
+    /// Events that Google showed and that couldn't be read.
+    events_unreadable: i64,
+    /// When it is looked at next.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_look_at: Option<Timestamp>,
+    /// `told` when Google tells of its changes, `looking` when Intail looks by itself.
+    mode: &'static str,
+    /// Why it can't be read, in one word; null when it can.
+    problem: Option<String>,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    problem_since: Option<Timestamp>,
+}
+
+/// An event as it is stored: a single one, a series, or an occurrence that differs from its series.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(in crate::web) struct EventShape {
+    /// Google's id of the calendar.
+    calendar_id: String,
+    /// Google's id of the event.
+    id: String,
+    /// Changes with the event.
+    etag: String,
+    /// `confirmed`, `tentative`, `cancelled` (an occurrence that doesn't take place), or a word that is new.
+    status: String,
+    /// `default`, `birthday`, `focusTime`, `fromGmail`, `outOfOffice`, `workingLocation`, or a word that is new.
+    kind: String,
+    /// The title; empty when it may not be seen or kept.
+    summary: String,
+    /// The place.
+    location: String,
+    /// When it begins: a day, or an instant.
+    starts: Option<String>,
+    /// When it ends; an all-day event ends before this day.
+    ends: Option<String>,
+    /// The IANA name of the zone in which a series repeats.
+    zone: String,
+    /// The lines of a series' rule.
+    recurrence: Vec<String>,
+    /// The series that this is an occurrence of.
+    series_id: Option<String>,
+    /// Which occurrence it is: when it would begin if nobody had moved it.
+    original: Option<String>,
+    /// Whether only its time is stored, by the privacy settings.
+    busy_only: bool,
+}
+
+impl EventShape {
+    pub(in crate::web) fn of(event: &Event) -> Self {
+        let moment = |it: Option<Moment>| match it {
+            Some(Moment::Day(day)) => Some(day.to_string()),
+            Some(Moment::At(at)) => Some(at.to_string()),
+            None => None,
+        };
+        Self {
+            calendar_id: event.calendar_id.clone(),
+            id: event.id.clone(),
+            etag: event.etag.clone(),
+            status: event.status.clone(),
+            kind: event.kind.clone(),
+            summary: event.summary.clone(),
+            location: event.location.clone(),
+            starts: moment(event.starts),
+            ends: moment(event.ends),
+            zone: event.zone.clone(),
+            recurrence: event.recurrence.clone(),
+            series_id: event.series_id.clone(),
+            original: moment(event.original),
+            busy_only: event.is_busy_only,
+        }
+    }
+}
+
+impl AgendaShape {
+    pub(super) fn of(standing: &AgendaStanding) -> Self {
+        Self {
+            id: standing.agenda.id.to_string(),
+            calendars_followed: i64::try_from(standing.followed().count()).unwrap_or(i64::MAX),
+            events_stored: standing.events,
+            events_busy_only: standing.busy_only,
+            as_of: standing.as_of(),
+            mode: standing.mode().word(),
+            problem: standing.agenda.problem.clone(),
+            problem_since: standing.agenda.problem_since,
+        }
+    }
+}
+
+impl CalendarShape {
+    fn of(standing: &CalendarStanding) -> Self {
+        let calendar = &standing.calendar;
+        Self {
+            id: calendar.id.clone(),
+            title: calendar.title().to_owned(),
+            name: calendar.entry.name.clone(),
+            zone: calendar.entry.zone.clone(),
+            access_role: calendar.entry.access_role.clone(),
+            primary: calendar.entry.is_primary,
+            followed: calendar.is_followed(),
+            choice: calendar.choice.map(crate::store::calendars::Choice::word),
+            state: calendar.state.word(),
+            state_since: calendar.state_since,
+            coverage: CalendarCoverageShape::of(standing),
+        }
+    }
+}
+
+impl CalendarCoverageShape {
+    fn of(standing: &CalendarStanding) -> Self {
+        let calendar = &standing.calendar;
+        Self {
+            complete: standing.is_complete(),
+            complete_to: calendar.synced_at,
+            events_stored: standing.events,
+            events_unreadable: calendar.unreadable,
+            next_look_at: calendar.look_at,
+            mode: standing.mode.word(),
+            problem: calendar.problem.clone(),
+            problem_since: calendar.problem_since,
+        }
+    }
+}
+
+/// The caller's calendars.
+#[utoipa::path(get, path = "/api/v1/calendars", tag = "calendar", responses(
+    (status = 200, body = CalendarsShape),
+    (status = 401, content_type = "application/problem+json", body = Problem),
+))]
+pub(in crate::web) async fn calendars(State(web): State<Web>, caller: Caller) -> Result<Json<CalendarsShape>, Trouble> {
+    let all = standing(&web, &caller).await?.map(|it| it.calendars).unwrap_or_default();
+    Ok(Json(CalendarsShape { calendars: all.iter().map(CalendarShape::of).collect() }))
+}
+
+/// What is provably complete of a calendar's copy.
+#[utoipa::path(get, path = "/api/v1/calendars/{id}/coverage", tag = "calendar",
+    params(("id" = String, Path, description = "Google's id of the calendar.")),
+    responses(
+        (status = 200, body = CalendarCoverageShape),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(in crate::web) async fn coverage(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Json<CalendarCoverageShape>, Trouble> {
+    let all = standing(&web, &caller).await?.map(|it| it.calendars).unwrap_or_default();
+    let found = all.iter().find(|it| it.calendar.id == id);
+    found.map(|it| Json(CalendarCoverageShape::of(it))).ok_or_else(|| trouble::not_there("calendar"))
+}
+
+async fn standing(web: &Web, caller: &Caller) -> Result<Option<AgendaStanding>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
+    Ok(connection.and_then(|it| it.agenda))
+}
