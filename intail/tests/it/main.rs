@@ -17,6 +17,7 @@ mod organization;
 mod pages;
 mod price;
 mod privacy;
+mod recurrence;
 mod simulation;
 mod store;
 mod tidy;

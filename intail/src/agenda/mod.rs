@@ -1,0 +1,3 @@
+//! What a person's calendars show in a window of time.
+
+pub mod recurrence;
