@@ -17,7 +17,7 @@ use company::{Failure, approve, company_of, email, follow};
 use intail::cli::demo;
 use intail::clock::Clock;
 use intail::random::Random;
-use intail::store::{Store, mailboxes};
+use intail::store::{Store, leases};
 use intail_sandbox::quota::Table;
 use intail_sandbox::{Options, Sandbox, WorldFile, WorldSource};
 use tokio::net::TcpListener;
@@ -82,7 +82,7 @@ async fn measure(people: usize, messages: usize) -> Result<(u64, u64), Failure> 
     loop {
         app.clock.sleep(Duration::from_secs(2)).await;
         let mut tx = store.read().await?;
-        let due = mailboxes::next_due(&mut tx).await?;
+        let due = leases::next_due(&mut tx).await?;
         drop(tx);
         if due.is_none_or(|due| due > app.clock.now() + RESTS_FOR) {
             break;

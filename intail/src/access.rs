@@ -28,7 +28,8 @@ const CLIENT_REFUSED: &str = "oauth.client_refused";
 const CLIENT_REFUSED_DETAIL: &str = "Google refuses Intail's OAuth client, or an API is switched off in its Cloud \
      project. Run `intail doctor` to see which; Intail tries again every hour.";
 
-/// One refresh per grant at a time within this process; the mailbox's lease keeps other processes away.
+/// One refresh per grant at a time within this process. Another process that works on another stream of the same grant
+/// may refresh at the same moment: Google gives both a token, and either is good.
 #[derive(Clone, Default)]
 pub struct Turns(Arc<Mutex<BTreeMap<GrantId, Arc<tokio::sync::Mutex<()>>>>>);
 

@@ -51,10 +51,72 @@ ids! {
     GrantId = "gra";
     /// One person's copied mailbox.
     MailboxId = "mbx";
+    /// One person's copied calendars, as one stream.
+    AgendaId = "agd";
+    /// One organization's copied directory.
+    DirectoryId = "dir";
     /// An invitation to join an organization.
     InvitationId = "inv";
     /// A receipt of leaving, and the leaving that ends in it.
     ReceiptId = "rec";
+}
+
+/// What the engine keeps equal to Google's state, one at a time: a mailbox, somebody's calendars, a directory. Its id's
+/// prefix says which.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamId {
+    /// A mailbox.
+    Mail(MailboxId),
+    /// A person's calendars.
+    Calendar(AgendaId),
+    /// An organization's directory.
+    Directory(DirectoryId),
+}
+
+impl StreamId {
+    /// The id as the store sees it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Mail(id) => id.as_str(),
+            Self::Calendar(id) => id.as_str(),
+            Self::Directory(id) => id.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for StreamId {
+    type Err = NotAnId;
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        match text.split('_').next() {
+            Some("agd") => text.parse().map(Self::Calendar),
+            Some("dir") => text.parse().map(Self::Directory),
+            _ => text.parse().map(Self::Mail),
+        }
+    }
+}
+
+impl From<&MailboxId> for StreamId {
+    fn from(id: &MailboxId) -> Self {
+        Self::Mail(id.clone())
+    }
+}
+
+impl From<&AgendaId> for StreamId {
+    fn from(id: &AgendaId) -> Self {
+        Self::Calendar(id.clone())
+    }
+}
+
+impl From<&DirectoryId> for StreamId {
+    fn from(id: &DirectoryId) -> Self {
+        Self::Directory(id.clone())
+    }
 }
 
 /// The text isn't an id of the kind that was wanted.
@@ -117,6 +179,20 @@ mod tests {
         columns.sort();
         let back: Vec<HistoryId> = columns.iter().map(|text| text.parse().expect("digits")).collect();
         assert_eq!(back, [HistoryId(9), HistoryId(10), HistoryId(u64::MAX - 1), HistoryId(u64::MAX)]);
+    }
+
+    #[test]
+    fn a_stream_s_id_says_what_it_is() {
+        let random = Random::seeded(1);
+        let streams = [
+            StreamId::from(&MailboxId::new(&random)),
+            StreamId::from(&AgendaId::new(&random)),
+            StreamId::from(&DirectoryId::new(&random)),
+        ];
+        for stream in streams {
+            assert_eq!(stream.as_str().parse::<StreamId>().as_ref(), Ok(&stream));
+        }
+        assert!("per_0000000000000000".parse::<StreamId>().is_err());
     }
 
     #[test]

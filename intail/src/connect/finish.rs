@@ -288,7 +288,7 @@ async fn keep(
                 mailbox
             }
         };
-        let of = Of { organization: &grant.organization_id, person: &person.id, mailbox: &mailbox.id };
+        let of = Of { organization: &grant.organization_id, person: Some(&person.id), stream: (&mailbox.id).into() };
         let change = NewChange { kind: "mailbox.connected", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::ConnectError;
 use crate::access::{self, access_row, refresh_row};
 use crate::app::App;
-use crate::id::{GrantId, OrganizationId, PersonId, ReceiptId};
+use crate::id::{GrantId, OrganizationId, PersonId, ReceiptId, StreamId};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::{self, purpose};
 use crate::signing::{Signer, SigningError};
@@ -28,7 +28,9 @@ use crate::store::grants::{self, Grant, GrantState};
 use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
 use crate::store::people::{self, Person};
-use crate::store::{StoreError, Tx, audit as audit_log, call_counts, mailboxes, organizations, receipts as logs};
+use crate::store::{
+    StoreError, Tx, agendas, audit as audit_log, call_counts, leases, mailboxes, organizations, receipts as logs,
+};
 
 /// How often unfinished leavings are taken up again.
 const RESUME_EVERY: Duration = Duration::from_secs(60);
@@ -397,7 +399,7 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
         None => None,
     };
     if let Some(mailbox) = &mailbox {
-        erasure::take_away(&mut tx, &mailbox.id).await?;
+        leases::take_away(&mut tx, &StreamId::from(&mailbox.id)).await?;
         let some = erasure::some_of_mailbox(&mut tx, &mailbox.id).await?;
         if !some.is_empty() {
             add(leaving, some);
@@ -405,6 +407,20 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
             return Ok(false);
         }
         add(leaving, erasure::mailbox(&mut tx, &mailbox.id).await?);
+    }
+    let agenda = match &leaving.grant_id {
+        Some(_) => agendas::by_person(&mut tx, &person).await?,
+        None => None,
+    };
+    if let Some(agenda) = &agenda {
+        leases::take_away(&mut tx, &StreamId::from(&agenda.id)).await?;
+        let some = erasure::some_of_agenda(&mut tx, &agenda.id).await?;
+        if !some.is_empty() {
+            add(leaving, some);
+            save(app, tx, leaving).await?;
+            return Ok(false);
+        }
+        add(leaving, erasure::agenda(&mut tx, &agenda.id).await?);
     }
     let removes_person = leavings::by_id(&mut tx, &leaving.id).await?.is_some_and(|it| it.removes_person);
     leaving.removes_person = removes_person;
@@ -434,7 +450,7 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     if removes_person {
         add(leaving, erasure::person(&mut tx, &person).await?);
     } else if let Some(mailbox) = &mailbox {
-        let of = Of { organization: &leaving.organization_id, person: &person, mailbox: &mailbox.id };
+        let of = Of { organization: &leaving.organization_id, person: Some(&person), stream: (&mailbox.id).into() };
         let change = NewChange { kind: "mailbox.erased", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], app.clock.now()).await?;
     }

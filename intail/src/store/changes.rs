@@ -1,25 +1,30 @@
-//! The feed: every change of an organization's data, in one order, numbered without gaps. Numbers are given under the
+//! The feed: every change of an organization's data, in one order, numbered without gaps. Most changes are one
+//! person's; those of the directory are everybody's. Numbers are given under the
 //! organization's row lock inside the transaction that they describe, so a reader never sees number n + 1 before n.
 //!
 //! A change names what moved; the state itself is joined from the rows when the change is read. So a reader that folds
 //! the feed ends with the rows, and erasing a person leaves nothing in the feed.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::StoreError;
+use super::events::{self, Event};
 use super::messages::{Message, message};
 use super::sql::{Columns, Tx, Value, args, places};
-use crate::id::{MailboxId, OrganizationId, PersonId};
+use crate::id::{AgendaId, OrganizationId, PersonId, StreamId};
 
 /// A change that is about to be written.
 #[derive(Clone, Debug)]
 pub struct NewChange {
     /// What happened, in one dotted word: `message.added`.
     pub kind: &'static str,
-    /// What it happened to: a message's or a label's id; empty for the mailbox itself.
+    /// What it happened to: a message's, a label's, a calendar's or an event's id; empty for the stream itself.
     pub subject_id: String,
-    /// What moved, beside the state that is joined at reading: labels added and removed.
+    /// What moved, beside the state that is joined at reading: labels added and removed. A change of an event names its
+    /// calendar in `calendar_id`.
     pub data: Json,
 }
 
@@ -30,10 +35,10 @@ pub struct Change {
     pub seq: i64,
     /// When it was committed.
     pub at: Timestamp,
-    /// Whose mailbox it is.
-    pub person_id: PersonId,
-    /// The mailbox.
-    pub mailbox_id: MailboxId,
+    /// Whose it is; everybody's of the organization when it is nobody's.
+    pub person_id: Option<PersonId>,
+    /// What it happened in.
+    pub stream: StreamId,
     /// What happened.
     pub kind: String,
     /// What it happened to.
@@ -42,6 +47,15 @@ pub struct Change {
     pub data: Json,
     /// The message as it is now; none when it has gone since, or when the change isn't about a message.
     pub message: Option<Message>,
+    /// The event as it is now; none when it has gone since, or when the change isn't about an event.
+    pub event: Option<Event>,
+}
+
+impl Change {
+    /// The calendar of the event that the change is about.
+    fn calendar_id(&self) -> Option<&str> {
+        self.kind.starts_with("event.").then(|| self.data.get("calendar_id")?.as_str()).flatten()
+    }
 }
 
 fn change(row: &dyn Columns) -> Result<Change, StoreError> {
@@ -50,31 +64,58 @@ fn change(row: &dyn Columns) -> Result<Change, StoreError> {
     Ok(Change {
         seq: row.int("seq")?,
         at: row.at("at")?,
-        person_id: row.parsed("person_id")?,
-        mailbox_id: row.parsed("of_mailbox_id")?,
+        person_id: Some(row.text("person_id")?)
+            .filter(|it| !it.is_empty())
+            .map(|_| row.parsed("person_id"))
+            .transpose()?,
+        stream: row.parsed("stream_id")?,
         kind: row.text("kind")?,
         subject_id: row.text("subject_id")?,
         data: serde_json::from_str(&data).map_err(|_| StoreError::Inconsistent { column: "data", value: data })?,
         message: joined.map(|_| message(row)).transpose()?,
+        event: None,
     })
 }
 
-const READ: &str = "SELECT c.seq, c.at, c.person_id, c.mailbox_id AS of_mailbox_id, c.kind, c.subject_id, c.data, m.*
-     FROM changes c LEFT JOIN messages m ON m.mailbox_id = c.mailbox_id AND m.message_id = c.subject_id";
+/// The changes that a person may read: their own and everybody's, `$2` being a number of the feed and `$3` a bound.
+fn read(compared: &str, order: &str) -> String {
+    let some = |whose: &str, name: &str| {
+        format!(
+            "SELECT * FROM (SELECT seq, at, person_id, stream_id, kind, subject_id, data FROM changes
+                 WHERE {whose} AND seq {compared} $2 ORDER BY seq {order} LIMIT $3) AS {name}"
+        )
+    };
+    let own = some("person_id = $1", "own");
+    // The empty text stands for everybody; an index holds only those.
+    let shared = "person_id = '' AND organization_id = (SELECT organization_id FROM people WHERE id = $1)";
+    let shared = some(shared, "everybodys");
+    format!(
+        "SELECT c.seq, c.at, c.person_id, c.stream_id, c.kind, c.subject_id, c.data, m.*
+         FROM ({own} UNION ALL {shared}) AS c
+         LEFT JOIN messages m ON m.mailbox_id = c.stream_id AND m.message_id = c.subject_id
+         ORDER BY c.seq {order} LIMIT $3"
+    )
+}
 
 /// Values of one row, and the most rows in one statement.
 const ROW_VALUES: usize = 8;
 const ROWS_MAX: usize = 200;
 
 /// Whose feed a change goes to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Of<'a> {
     /// The organization.
     pub organization: &'a OrganizationId,
-    /// The person.
-    pub person: &'a PersonId,
-    /// The mailbox.
-    pub mailbox: &'a MailboxId,
+    /// The person; none when everybody of the organization may read it.
+    pub person: Option<&'a PersonId>,
+    /// What it happens in.
+    pub stream: StreamId,
+}
+
+impl Of<'_> {
+    fn person(&self) -> &str {
+        self.person.map_or("", PersonId::as_str)
+    }
 }
 
 /// Appends changes; answers the last number given, or none when there was nothing to append. Call it last before the
@@ -101,15 +142,15 @@ pub async fn append(tx: &mut Tx, of: Of<'_>, changes: &[NewChange], now: Timesta
                 of.organization,
                 seq,
                 now,
-                of.person,
-                of.mailbox,
+                of.person(),
+                &of.stream,
                 change.kind,
                 &change.subject_id,
                 change.data.to_string()
             ]);
         }
         let sql = format!(
-            "INSERT INTO changes (organization_id, seq, at, person_id, mailbox_id, kind, subject_id, data) VALUES {}",
+            "INSERT INTO changes (organization_id, seq, at, person_id, stream_id, kind, subject_id, data) VALUES {}",
             places(chunk.len(), ROW_VALUES)
         );
         tx.run_built(sql, values).await?;
@@ -117,21 +158,44 @@ pub async fn append(tx: &mut Tx, of: Of<'_>, changes: &[NewChange], now: Timesta
     Ok(Some(last))
 }
 
-/// A person's changes after number `after`, in order. `limit` bounds it.
+/// A person's changes after number `after`, and everybody's of their organization, in order. `limit` bounds it.
 pub async fn of_person(tx: &mut Tx, person: &PersonId, after: i64, limit: i64) -> Result<Vec<Change>, StoreError> {
-    let sql = format!("{READ} WHERE c.person_id = $1 AND c.seq > $2 ORDER BY c.seq LIMIT $3");
-    tx.all_built(sql, args![person, after, limit], change).await
+    let listed = tx.all_built(read(">", "ASC"), args![person, after, limit], change).await?;
+    with_events(tx, listed).await
 }
 
-/// A person's newest changes, newest first, before number `before`. `limit` bounds it.
+/// Joins the events as they are now.
+async fn with_events(tx: &mut Tx, mut listed: Vec<Change>) -> Result<Vec<Change>, StoreError> {
+    let mut wanted: BTreeMap<(AgendaId, String), Vec<String>> = BTreeMap::new();
+    for change in &listed {
+        if let (StreamId::Calendar(agenda), Some(calendar)) = (&change.stream, change.calendar_id()) {
+            wanted.entry((agenda.clone(), calendar.to_owned())).or_default().push(change.subject_id.clone());
+        }
+    }
+    let mut found = BTreeMap::new();
+    for ((agenda, calendar), ids) in wanted {
+        let events = events::by_ids(tx, &agenda, &calendar, &ids).await?;
+        found.insert((agenda, calendar), events);
+    }
+    for change in &mut listed {
+        if let (StreamId::Calendar(agenda), Some(calendar)) = (&change.stream, change.calendar_id()) {
+            let of_calendar = found.get(&(agenda.clone(), calendar.to_owned()));
+            change.event = of_calendar.and_then(|it| it.get(&change.subject_id)).cloned();
+        }
+    }
+    Ok(listed)
+}
+
+/// A person's newest changes, and everybody's of their organization, newest first, before number `before`. `limit`
+/// bounds it.
 pub async fn newest_of_person(
     tx: &mut Tx,
     person: &PersonId,
     before: i64,
     limit: i64,
 ) -> Result<Vec<Change>, StoreError> {
-    let sql = format!("{READ} WHERE c.person_id = $1 AND c.seq < $2 ORDER BY c.seq DESC LIMIT $3");
-    tx.all_built(sql, args![person, before, limit], change).await
+    let listed = tx.all_built(read("<", "DESC"), args![person, before, limit], change).await?;
+    with_events(tx, listed).await
 }
 
 /// Takes the labels out of what the feed told of messages that may not be kept; that there was something, and that it
@@ -141,11 +205,11 @@ pub async fn hush(tx: &mut Tx, of: Of<'_>, message_ids: &[String]) -> Result<(),
         let places: Vec<String> = (3..chunk.len() + 3).map(|n| format!("${n}")).collect();
         let sql = format!(
             "UPDATE changes SET data = '{{}}'
-             WHERE person_id = $1 AND mailbox_id = $2 AND kind IN ('message.added', 'message.changed')
+             WHERE person_id = $1 AND stream_id = $2 AND kind IN ('message.added', 'message.changed')
                  AND subject_id IN ({})",
             places.join(",")
         );
-        let mut values = args![of.person, of.mailbox];
+        let mut values = args![of.person(), &of.stream];
         values.extend(chunk.iter().map(Value::from));
         tx.run_built(sql, values).await?;
     }

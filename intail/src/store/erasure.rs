@@ -2,8 +2,9 @@
 //! mailbox's, a grant's or a person's id in it is erased here or named there with its reason.
 
 use super::StoreError;
+use super::leases::take_away;
 use super::sql::{Tx, args};
-use crate::id::{GrantId, MailboxId, OrganizationId, PersonId};
+use crate::id::{AgendaId, GrantId, MailboxId, OrganizationId, PersonId, StreamId};
 
 /// Rows that one statement deletes: few enough that nobody waits long for the writer.
 const ROWS_AT_ONCE: i64 = 2_000;
@@ -44,7 +45,7 @@ const LARGE: &[(&str, &str)] = &[
         "changes",
         "DELETE FROM changes WHERE organization_id = (SELECT organization_id FROM mailboxes WHERE id = $1) AND seq IN
              (SELECT seq FROM changes WHERE person_id = (SELECT person_id FROM mailboxes WHERE id = $1)
-                  AND mailbox_id = $1 LIMIT $2)",
+                  AND stream_id = $1 LIMIT $2)",
     ),
 ];
 
@@ -54,6 +55,28 @@ const OF_MAILBOX: &[(&str, &str)] = &[
     ("labels", "DELETE FROM labels WHERE mailbox_id = $1"),
     ("privacy settings being applied", "DELETE FROM privacy_work WHERE mailbox_id = $1"),
     ("mailboxes", "DELETE FROM mailboxes WHERE id = $1"),
+];
+
+/// The large tables of an agenda.
+const LARGE_OF_AGENDA: &[(&str, &str)] = &[
+    (
+        "events",
+        "DELETE FROM events WHERE agenda_id = $1 AND (calendar_id, event_id) IN
+             (SELECT calendar_id, event_id FROM events WHERE agenda_id = $1 LIMIT $2)",
+    ),
+    (
+        "changes",
+        "DELETE FROM changes WHERE organization_id = (SELECT organization_id FROM agendas WHERE id = $1) AND seq IN
+             (SELECT seq FROM changes WHERE person_id = (SELECT person_id FROM agendas WHERE id = $1)
+                  AND stream_id = $1 LIMIT $2)",
+    ),
+];
+
+/// What is left of an agenda then.
+const OF_AGENDA: &[(&str, &str)] = &[
+    ("channels", "DELETE FROM channels WHERE agenda_id = $1"),
+    ("calendars", "DELETE FROM calendars WHERE agenda_id = $1"),
+    ("agendas", "DELETE FROM agendas WHERE id = $1"),
 ];
 
 /// What hangs on a grant. The chain's end comes first: who appends to it waits, and then finds nothing.
@@ -96,6 +119,7 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
     ("audit chains", "DELETE FROM audit_chains WHERE organization_id = $1"),
     ("privacy settings", "DELETE FROM privacy_floors WHERE organization_id = $1"),
     ("keys of hidden subjects", "DELETE FROM privacy_keys WHERE organization_id = $1"),
+    ("directories", "DELETE FROM directories WHERE organization_id = $1"),
     ("domains", "DELETE FROM organization_domains WHERE organization_id = $1"),
     ("organizations", "DELETE FROM organizations WHERE id = $1"),
 ];
@@ -103,22 +127,31 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
 /// How many rows of which kind were deleted.
 pub type Erased = Vec<(&'static str, u64)>;
 
-/// Takes a mailbox away from whoever works on it: an engine that is about to commit waits here, and then finds that it
-/// has lost its lease.
-pub async fn take_away(tx: &mut Tx, mailbox: &MailboxId) -> Result<(), StoreError> {
-    tx.run(
-        "UPDATE mailboxes SET lease_number = lease_number + 1, lease_owner = NULL, lease_until = NULL, due_at = NULL
-         WHERE id = $1",
-        args![mailbox],
-    )
-    .await?;
-    Ok(())
-}
-
 /// Deletes some of a mailbox's rows; answers which, and nothing once only what [`mailbox`] deletes is left.
 pub async fn some_of_mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Erased, StoreError> {
-    for (kind, statement) in LARGE {
-        let rows = tx.run(statement, args![mailbox, ROWS_AT_ONCE]).await?;
+    some(tx, LARGE, mailbox.as_str()).await
+}
+
+/// Deletes what is left of a mailbox, and the mailbox.
+pub async fn mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Erased, StoreError> {
+    take_away(tx, &StreamId::from(mailbox)).await?;
+    rest(tx, LARGE, OF_MAILBOX, mailbox.as_str()).await
+}
+
+/// Deletes some of an agenda's rows; answers which, and nothing once only what [`agenda`] deletes is left.
+pub async fn some_of_agenda(tx: &mut Tx, agenda: &AgendaId) -> Result<Erased, StoreError> {
+    some(tx, LARGE_OF_AGENDA, agenda.as_str()).await
+}
+
+/// Deletes what is left of an agenda, and the agenda.
+pub async fn agenda(tx: &mut Tx, agenda: &AgendaId) -> Result<Erased, StoreError> {
+    take_away(tx, &StreamId::from(agenda)).await?;
+    rest(tx, LARGE_OF_AGENDA, OF_AGENDA, agenda.as_str()).await
+}
+
+async fn some(tx: &mut Tx, large: &'static [(&'static str, &'static str)], key: &str) -> Result<Erased, StoreError> {
+    for (kind, statement) in large {
+        let rows = tx.run(statement, args![key, ROWS_AT_ONCE]).await?;
         if rows > 0 {
             return Ok(vec![(*kind, rows)]);
         }
@@ -126,14 +159,17 @@ pub async fn some_of_mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Erased,
     Ok(Vec::new())
 }
 
-/// Deletes what is left of a mailbox, and the mailbox.
-pub async fn mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Erased, StoreError> {
-    take_away(tx, mailbox).await?;
+async fn rest(
+    tx: &mut Tx,
+    large: &'static [(&'static str, &'static str)],
+    parts: &'static [(&'static str, &'static str)],
+    key: &str,
+) -> Result<Erased, StoreError> {
     let mut erased = Erased::new();
-    for (kind, statement) in LARGE {
-        erased.push((*kind, tx.run(statement, args![mailbox, i64::MAX]).await?));
+    for (kind, statement) in large {
+        erased.push((*kind, tx.run(statement, args![key, i64::MAX]).await?));
     }
-    each(tx, OF_MAILBOX, mailbox.as_str(), &mut erased).await?;
+    each(tx, parts, key, &mut erased).await?;
     Ok(erased)
 }
 
@@ -141,6 +177,8 @@ pub async fn mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Erased, StoreEr
 pub async fn grant(tx: &mut Tx, grant: &GrantId) -> Result<Erased, StoreError> {
     let mut erased = Erased::new();
     each(tx, OF_GRANT, grant.as_str(), &mut erased).await?;
+    // The organization's directory is everybody's, and is read with somebody else's grant next.
+    tx.run("UPDATE directories SET grant_id = NULL WHERE grant_id = $1", args![grant]).await?;
     Ok(erased)
 }
 

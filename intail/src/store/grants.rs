@@ -222,6 +222,18 @@ pub async fn reopen(
         args![organization, waited_for.word(), now],
     )
     .await?;
+    tx.run(
+        "UPDATE agendas SET dirty = TRUE, due_at = $3 WHERE grant_id IN
+             (SELECT id FROM grants WHERE organization_id = $1 AND state = $2)",
+        args![organization, waited_for.word(), now],
+    )
+    .await?;
+    tx.run(
+        "UPDATE directories SET dirty = TRUE, due_at = $3 WHERE organization_id = $1 AND EXISTS
+             (SELECT 1 FROM grants WHERE organization_id = $1 AND state = $2)",
+        args![organization, waited_for.word(), now],
+    )
+    .await?;
     let mut values = args![organization, waited_for.word(), now];
     let has = whole.iter().enumerate().map(|(at, scope)| {
         values.extend(args![format!("% {scope} %")]);

@@ -1,25 +1,70 @@
-//! Leases: one worker per mailbox at a time. Every claim raises the lease's number; a worker that paused past its lease
-//! holds an old number, and the database refuses what it writes.
+//! Leases: one worker per stream at a time, whatever its kind. Every claim raises the lease's number; a worker that
+//! paused past its lease holds an old number, and the database refuses what it writes.
 
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::mailboxes::{Mailbox, mailbox};
-use super::sql::{Tx, args};
-use crate::id::MailboxId;
+use super::sql::{Columns, Tx, Value, args};
+use crate::id::{GrantId, OrganizationId, StreamId};
 
-/// The right to work on one mailbox.
+/// The right to work on one stream.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    /// The mailbox.
-    pub mailbox_id: MailboxId,
+    /// What is worked on.
+    pub stream: StreamId,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// The grant under which it is read; for a directory the one under which it was read last.
+    pub grant_id: Option<GrantId>,
     /// The number that fences out earlier holders.
     pub number: i64,
     /// Whether the run before broke off: its lease was never given back.
     pub after_a_break: bool,
 }
 
-/// Which mailboxes are claimed.
+/// The kinds of streams. Each has a table of its own with the same columns for when a row is due and who works on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Mailboxes.
+    Mail,
+    /// People's calendars.
+    Calendar,
+    /// Organizations' directories.
+    Directory,
+}
+
+impl Stream {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Mail, Self::Calendar, Self::Directory];
+
+    /// The kind of a stream.
+    pub fn of(id: &StreamId) -> Self {
+        match id {
+            StreamId::Mail(_) => Self::Mail,
+            StreamId::Calendar(_) => Self::Calendar,
+            StreamId::Directory(_) => Self::Directory,
+        }
+    }
+
+    /// What people and programs call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Calendar => "calendar",
+            Self::Directory => "directory",
+        }
+    }
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::Mail => "mailboxes",
+            Self::Calendar => "agendas",
+            Self::Directory => "directories",
+        }
+    }
+}
+
+/// Which streams are claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Those that somebody gave notice of.
@@ -28,7 +73,8 @@ pub enum Wanted {
     Due,
 }
 
-/// Claims up to `limit` mailboxes that are due and free, longest due first, and clears their dirty marks.
+/// Claims up to `limit` streams that are due and free, longest due first whatever their kind, and clears their dirty
+/// marks.
 pub async fn claim(
     tx: &mut Tx,
     owner: &str,
@@ -36,40 +82,73 @@ pub async fn claim(
     until: Timestamp,
     wanted: Wanted,
     limit: i64,
-) -> Result<Vec<(Mailbox, Lease)>, StoreError> {
-    tx.all(
-        "UPDATE mailboxes SET lease_owner = $1, lease_until = $3, lease_number = lease_number + 1, dirty = FALSE
-         WHERE id IN (SELECT id FROM mailboxes WHERE due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
-                          AND (dirty OR $5)
-                      ORDER BY due_at LIMIT $4)
-             AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
-         RETURNING *",
-        args![owner, now, until, limit, wanted == Wanted::Due],
-        |row| {
-            let mailbox = mailbox(row)?;
-            let number = row.int("lease_number")?;
-            let after_a_break = row.int("released_number")? != number - 1;
-            let lease = Lease { mailbox_id: mailbox.id.clone(), number, after_a_break };
-            Ok((mailbox, lease))
-        },
-    )
-    .await
+) -> Result<Vec<Lease>, StoreError> {
+    let of_kind = |stream: Stream| {
+        format!(
+            "SELECT * FROM (SELECT id, due_at FROM {} WHERE due_at <= $1 AND (lease_until IS NULL OR lease_until <= $1)
+                 AND (dirty OR $2) ORDER BY due_at LIMIT $3) AS of_{}",
+            stream.table(),
+            stream.word()
+        )
+    };
+    let all = Stream::ALL.map(of_kind).join(" UNION ALL ");
+    let sql = format!("SELECT id FROM ({all}) AS due ORDER BY due_at, id LIMIT $3");
+    let due: Vec<StreamId> =
+        tx.all_built(sql, args![now, wanted == Wanted::Due, limit], |row| row.parsed("id")).await?;
+    let mut claimed = Vec::new();
+    for stream in Stream::ALL {
+        let ids: Vec<&StreamId> = due.iter().filter(|it| Stream::of(it) == stream).collect();
+        if ids.is_empty() {
+            continue;
+        }
+        let mut values = args![owner, now, until];
+        values.extend(ids.iter().map(|it| Value::from(*it)));
+        let places: Vec<String> = (4..ids.len() + 4).map(|n| format!("${n}")).collect();
+        // Somebody else may have been faster since they were read: that is asked once more.
+        let sql = format!(
+            "UPDATE {} SET lease_owner = $1, lease_until = $3, lease_number = lease_number + 1, dirty = FALSE
+             WHERE id IN ({}) AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+             RETURNING id, organization_id, grant_id, lease_number, released_number",
+            stream.table(),
+            places.join(",")
+        );
+        claimed.extend(tx.all_built(sql, values, lease).await?);
+    }
+    Ok(claimed)
 }
 
-/// Proves, inside the transaction that is about to write, that the lease still holds, prolongs it, and answers the
-/// mailbox as it is now.
-pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Mailbox, StoreError> {
-    tx.one(
-        "UPDATE mailboxes SET lease_until = $3
-         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL RETURNING *",
-        args![&lease.mailbox_id, lease.number, until],
-        mailbox,
-    )
-    .await?
-    .ok_or(StoreError::LeaseLost)
+fn lease(row: &dyn Columns) -> Result<Lease, StoreError> {
+    let number = row.int("lease_number")?;
+    Ok(Lease {
+        stream: row.parsed("id")?,
+        organization_id: row.parsed("organization_id")?,
+        grant_id: row.parsed_or_null("grant_id")?,
+        number,
+        after_a_break: row.int("released_number")? != number - 1,
+    })
 }
 
-/// Gives the mailbox back and says when it is due next. If a notice came meanwhile, it is due at once. `spent` is what
+/// Proves, inside the transaction that is about to write, that the lease still holds, and prolongs it.
+pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+    hold_row(tx, lease, until, |_| Ok(())).await
+}
+
+/// The same; answers the stream's row as it is now.
+pub(super) async fn hold_row<T>(
+    tx: &mut Tx,
+    lease: &Lease,
+    until: Timestamp,
+    read: fn(&dyn Columns) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let sql = format!(
+        "UPDATE {} SET lease_until = $3 WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL RETURNING *",
+        table_of(lease)
+    );
+    let held = tx.all_built(sql, args![&lease.stream, lease.number, until], read).await?;
+    held.into_iter().next().ok_or(StoreError::LeaseLost)
+}
+
+/// Gives the stream back and says when it is due next. If a notice came meanwhile, it is due at once. `spent` is what
 /// it cost within the last minute, in quota units.
 pub async fn release(
     tx: &mut Tx,
@@ -78,14 +157,71 @@ pub async fn release(
     spent: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let released = tx
-        .run(
-            "UPDATE mailboxes SET lease_owner = NULL, lease_until = NULL, spent_units = $5, spent_at = $4,
-                 released_number = lease_number,
-                 due_at = CASE WHEN dirty THEN $4 ELSE $3 END
-             WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
-            args![&lease.mailbox_id, lease.number, next, now, spent],
-        )
-        .await?;
+    let sql = format!(
+        "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent_units = $5, spent_at = $4,
+             released_number = lease_number,
+             due_at = CASE WHEN dirty THEN $4 ELSE $3 END
+         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
+        table_of(lease)
+    );
+    let released = tx.run_built(sql, args![&lease.stream, lease.number, next, now, spent]).await?;
     if released == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+}
+
+/// Counts one more failure in a row; answers how many there are. A step that succeeds forgets them.
+pub async fn fail(tx: &mut Tx, lease: &Lease) -> Result<i64, StoreError> {
+    let sql = format!(
+        "UPDATE {} SET failures = failures + 1
+         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL RETURNING failures",
+        table_of(lease)
+    );
+    let counted = tx.all_built(sql, args![&lease.stream, lease.number], |row| row.int("failures")).await?;
+    counted.into_iter().next().ok_or(StoreError::LeaseLost)
+}
+
+/// Makes no call for a stream until then, because Google asked for it; `why` is one word.
+pub async fn pause(tx: &mut Tx, lease: &Lease, until: Timestamp, why: &str) -> Result<(), StoreError> {
+    let sql = format!(
+        "UPDATE {} SET paused_until = $3, paused_why = $4
+         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
+        table_of(lease)
+    );
+    let paused = tx.run_built(sql, args![&lease.stream, lease.number, until, why]).await?;
+    if paused == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+}
+
+fn table_of(lease: &Lease) -> &'static str {
+    Stream::of(&lease.stream).table()
+}
+
+/// Takes a stream away from whoever works on it: an engine that is about to commit waits here, and then finds that it
+/// has lost its lease.
+pub async fn take_away(tx: &mut Tx, stream: &StreamId) -> Result<(), StoreError> {
+    let sql = format!(
+        "UPDATE {} SET lease_number = lease_number + 1, lease_owner = NULL, lease_until = NULL, due_at = NULL
+         WHERE id = $1",
+        Stream::of(stream).table()
+    );
+    tx.run_built(sql, args![stream]).await?;
+    Ok(())
+}
+
+/// When the next stream of any kind is due, so that the engine knows how long to rest.
+pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
+    let mut next = None;
+    for stream in Stream::ALL {
+        next = [next, next_due_of(tx, stream).await?].into_iter().flatten().min();
+    }
+    Ok(next)
+}
+
+/// When the next stream of one kind is due.
+pub async fn next_due_of(tx: &mut Tx, stream: Stream) -> Result<Option<Timestamp>, StoreError> {
+    let sql = format!(
+        "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END) AS at
+         FROM {} WHERE due_at IS NOT NULL",
+        stream.table()
+    );
+    let next = tx.all_built(sql, args![], |row| row.at_or_null("at")).await?;
+    Ok(next.into_iter().flatten().next())
 }

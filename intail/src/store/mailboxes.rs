@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::leases::Lease;
+use super::leases::{self, Lease};
 use super::sql::{Columns, Tx, args};
 use super::{StoreError, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
@@ -180,7 +180,7 @@ impl Mailbox {
     }
 }
 
-pub(super) fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
+fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
     Ok(Mailbox {
         id: row.parsed("id")?,
         organization_id: row.parsed("organization_id")?,
@@ -345,18 +345,9 @@ pub async fn set_email(tx: &mut Tx, id: &MailboxId, email: &str) -> Result<(), S
     Ok(())
 }
 
-/// When the next mailbox is due, so that the engine knows how long to rest.
-pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
-    let next = tx
-        .one(
-            "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END)
-                 AS at
-             FROM mailboxes WHERE due_at IS NOT NULL",
-            args![],
-            |row| row.at_or_null("at"),
-        )
-        .await?;
-    Ok(next.flatten())
+/// Proves that the lease of a mailbox still holds, prolongs it, and answers the mailbox as it is now.
+pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Mailbox, StoreError> {
+    leases::hold_row(tx, lease, until, mailbox).await
 }
 
 /// How many mailboxes other than this one have a watch that ends before `at` and couldn't be renewed, although their

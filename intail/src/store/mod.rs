@@ -2,15 +2,20 @@
 //! a state change and the work that follows from it share one commit. No type of Google's API appears here.
 
 pub mod access_keys;
+pub mod agendas;
 pub mod approval_waits;
 pub mod attempts;
 pub mod audit;
+pub mod calendars;
 pub mod call_counts;
 pub mod changes;
+pub mod channels;
 pub mod coverage;
 pub mod debts;
 mod dialect;
+pub mod directories;
 pub mod erasure;
+pub mod events;
 pub mod exclusions;
 pub mod fills;
 pub mod gate;
@@ -62,6 +67,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (13, "privacy", include_str!("../../migrations/0013_privacy.sql")),
     (14, "passes", include_str!("../../migrations/0014_passes.sql")),
     (15, "services", include_str!("../../migrations/0015_services.sql")),
+    (16, "streams", include_str!("../../migrations/0016_streams.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Postgres, Row as _, SqlSafeStr as _, SqlStr, Sqlite, T
 use super::StoreError;
 use super::gate::{Act, Ending, through};
 use crate::clock::from_us;
-use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId, ReceiptId};
+use crate::id::{AgendaId, DirectoryId, GrantId, HistoryId, MailboxId, OrganizationId, PersonId, ReceiptId, StreamId};
 
 /// A value bound to a statement.
 #[derive(Clone, Debug)]
@@ -51,6 +51,9 @@ values! {
     &PersonId => |it| Value::from(it.as_str());
     &GrantId => |it| Value::from(it.as_str());
     &MailboxId => |it| Value::from(it.as_str());
+    &AgendaId => |it| Value::from(it.as_str());
+    &DirectoryId => |it| Value::from(it.as_str());
+    &StreamId => |it| Value::from(it.as_str());
     &ReceiptId => |it| Value::from(it.as_str());
     Option<&PersonId> => |it| Value::from(it.map(PersonId::as_str));
 }

@@ -144,8 +144,8 @@ impl Run<'_> {
         mailboxes::save(&mut tx, &self.mailbox, self.lease).await?;
         let of = Of {
             organization: &self.mailbox.organization_id,
-            person: &self.mailbox.person_id,
-            mailbox: &self.mailbox.id,
+            person: Some(&self.mailbox.person_id),
+            stream: (&self.mailbox.id).into(),
         };
         let grown = changes::append(&mut tx, of, changes, self.now).await?;
         tx.commit().await?;

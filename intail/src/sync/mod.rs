@@ -7,9 +7,13 @@
 //! holds.
 
 mod budget;
+mod calendar_turn;
 mod coverage;
+mod directory_turn;
+mod failures;
 mod headers;
 mod mail;
+mod mail_turn;
 mod outlook;
 pub mod plan;
 mod privacy;

@@ -194,7 +194,7 @@ async fn leave_out(
 }
 
 fn of(mailbox: &Mailbox) -> Of<'_> {
-    Of { organization: &mailbox.organization_id, person: &mailbox.person_id, mailbox: &mailbox.id }
+    Of { organization: &mailbox.organization_id, person: Some(&mailbox.person_id), stream: (&mailbox.id).into() }
 }
 
 /// What one page of catching up did.

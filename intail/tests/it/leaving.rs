@@ -608,7 +608,7 @@ async fn a_run_that_broke_off_leaves_a_line_of_its_own() {
     let mut tx = running.app.store.write().await.expect("a transaction");
     let wanted = intail::store::leases::Wanted::Due;
     let taken = intail::store::leases::claim(&mut tx, "dead", now, until, wanted, 9).await.expect("claimed");
-    assert!(!taken.is_empty() && taken.iter().all(|(_, lease)| !lease.after_a_break), "the run before ended well");
+    assert!(!taken.is_empty() && taken.iter().all(|lease| !lease.after_a_break), "the run before ended well");
     tx.commit().await.expect("committed");
     running.pass(Duration::from_secs(91));
     running.settle().await;

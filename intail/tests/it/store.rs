@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use intail::clock::from_us;
-use intail::id::{GrantId, HistoryId, InvitationId, MailboxId, OrganizationId, PersonId};
+use intail::id::{GrantId, HistoryId, InvitationId, MailboxId, OrganizationId, PersonId, StreamId};
 use intail::org::audit::{Actor, Entry, Origin, Verified, record, remove_old, verify};
 use intail::org::roles::{self, By, RoleChange};
 use intail::random::Random;
@@ -57,6 +57,7 @@ macro_rules! on_both_databases {
 }
 
 mod leaving;
+mod streams;
 
 on_both_databases!(
     migrating_twice_changes_nothing,
@@ -143,7 +144,7 @@ impl Scene {
     }
 
     fn of(&self) -> Of<'_> {
-        Of { organization: &self.organization, person: &self.person.id, mailbox: &self.mailbox.id }
+        Of { organization: &self.organization, person: Some(&self.person.id), stream: (&self.mailbox.id).into() }
     }
 }
 
@@ -579,8 +580,12 @@ async fn grants_that_waited_are_reopened(scene: Scene) {
 async fn claim(scene: &Scene, owner: &str, now: Timestamp, until: Timestamp) -> Vec<(Mailbox, leases::Lease)> {
     let mut tx = scene.store.write().await.expect("a transaction");
     let claimed = leases::claim(&mut tx, owner, now, until, Wanted::Due, 10).await.expect("claimed");
+    let mut held = Vec::new();
+    for lease in claimed {
+        held.push((mailboxes::hold(&mut tx, &lease, until).await.expect("held"), lease));
+    }
     tx.commit().await.expect("committed");
-    claimed
+    held
 }
 
 async fn a_mailbox_is_written_whole_under_its_lease(scene: Scene) {
@@ -642,9 +647,9 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (_, lease) = claim(&scene, "w", at(4), at(60)).await.pop().expect("it is due again");
     let mut tx = scene.store.write().await.expect("a transaction");
     leases::release(&mut tx, &lease, Some(at(500)), 0, at(5)).await.expect("released");
-    assert_eq!(mailboxes::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
+    assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
     mailboxes::wake(&mut tx, &mailbox.id, at(6)).await.expect("woken");
-    assert_eq!(mailboxes::next_due(&mut tx).await.expect("read"), Some(at(6)));
+    assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(6)));
     let woken = mailboxes::wake_all(&mut tx, at(5)).await.expect("woken");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read");
     assert_eq!((woken, there.and_then(|it| it.due_at)), (1, Some(at(5))));
@@ -912,7 +917,7 @@ async fn the_feed_is_numbered_without_gaps(scene: Scene) {
         async move {
             let change =
                 |id: &str| NewChange { kind: "message.added", subject_id: id.to_owned(), data: json!({ "by": n }) };
-            let of = Of { organization: &organization, person: &person, mailbox: &mailbox };
+            let of = Of { organization: &organization, person: Some(&person), stream: (&mailbox).into() };
             let mut tx = store.write().await.expect("a transaction");
             let last = changes::append(&mut tx, of, &[change("m1"), change("gone")], at(n)).await.expect("appended");
             if n % 2 == 0 {
@@ -927,7 +932,7 @@ async fn the_feed_is_numbered_without_gaps(scene: Scene) {
     assert_eq!(read.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     assert_eq!(read[0].message.as_ref().map(|it| it.subject.as_str()), Some("Gruß 👋"));
     assert!(read[1].message.is_none(), "the message has gone since");
-    assert_eq!((read[1].kind.as_str(), &read[1].mailbox_id), ("message.added", &scene.mailbox.id));
+    assert_eq!((read[1].kind.as_str(), &read[1].stream), ("message.added", &StreamId::from(&scene.mailbox.id)));
     let newest = changes::newest_of_person(&mut tx, &scene.person.id, 10, 2).await.expect("read");
     assert_eq!(newest.iter().map(|it| it.seq).collect::<Vec<_>>(), [9, 8]);
     assert_eq!(changes::last_seq(&mut tx, &scene.organization).await.expect("read"), 10);
@@ -1141,7 +1146,7 @@ async fn erasing_leaves_nothing_of_a_mailbox(scene: Scene) {
     fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &[fill]).await.expect("added");
     let change = NewChange { kind: "message.added", subject_id: "a".into(), data: json!({}) };
     changes::append(&mut tx, scene.of(), &[change], at(1)).await.expect("appended");
-    erasure::take_away(&mut tx, &scene.mailbox.id).await.expect("taken");
+    leases::take_away(&mut tx, &StreamId::from(&scene.mailbox.id)).await.expect("taken");
     let mut rows = 0;
     loop {
         let some = erasure::some_of_mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");

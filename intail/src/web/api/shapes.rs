@@ -9,10 +9,12 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use crate::connect::{Connection, Permission, Push};
+use crate::id::StreamId;
 use crate::org::receipts::{Chain, Line};
 use crate::store::call_counts::CallCount;
 use crate::store::changes::Change;
 use crate::store::labels::Label;
+use crate::store::leases::Stream;
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::messages::{Message, SubjectForm};
 use crate::store::people::Person;
@@ -466,9 +468,13 @@ pub(in crate::web) struct ChangeShape {
     at: Timestamp,
     /// What happened, in one dotted word: `message.added`.
     kind: String,
-    /// The mailbox.
-    mailbox_id: String,
-    /// What it happened to: a message's or a label's id; empty for the mailbox itself.
+    /// The mailbox; null when it happened in something else.
+    mailbox_id: Option<String>,
+    /// What it happened in: a mailbox, somebody's calendars, or the organization's directory.
+    stream_id: String,
+    /// Of which kind that is: `mail`, `calendar` or `directory`.
+    stream: &'static str,
+    /// What it happened to: a message's, a label's, a calendar's or an event's id; empty for the stream itself.
     subject_id: String,
     /// What moved, such as labels added and removed.
     #[schema(value_type = Object)]
@@ -484,7 +490,9 @@ impl ChangeShape {
             seq: change.seq,
             at: change.at,
             kind: change.kind.clone(),
-            mailbox_id: change.mailbox_id.to_string(),
+            mailbox_id: matches!(change.stream, StreamId::Mail(_)).then(|| change.stream.to_string()),
+            stream_id: change.stream.to_string(),
+            stream: Stream::of(&change.stream).word(),
             subject_id: change.subject_id.clone(),
             data: change.data.clone(),
             message: change.message.as_ref().map(MessageShape::of),

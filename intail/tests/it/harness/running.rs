@@ -13,6 +13,7 @@ use intail::notices;
 use intail::random::Random;
 use intail::signin;
 use intail::store::changes::{self, Change};
+use intail::store::leases;
 use intail::store::mailboxes::{self, Mailbox, MailboxState};
 use intail::store::messages::{self, Message};
 use intail::store::organizations;
@@ -239,7 +240,7 @@ impl Running {
         for _ in 0..ROUNDS_MAX {
             self.work().await;
             let mut tx = self.app.store.read().await.expect("a transaction");
-            let next = mailboxes::next_due(&mut tx).await.expect("read");
+            let next = leases::next_due(&mut tx).await.expect("read");
             drop(tx);
             let now = self.clock.now();
             match next {

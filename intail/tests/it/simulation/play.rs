@@ -22,7 +22,7 @@ use intail::org::receipts::Receipts;
 use intail::random::Random;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
-use intail::store::{StoreError, changes, coverage, debts, fills, grants, mailboxes, messages, organizations};
+use intail::store::{StoreError, changes, coverage, debts, fills, grants, leases, mailboxes, messages, organizations};
 use intail::sync::{Bell, Worker};
 use intail::{seal, signin, store};
 use intail_google::pubsub::Credentials;
@@ -624,7 +624,7 @@ impl Play {
 
     async fn next_due(&self) -> Option<Timestamp> {
         let mut tx = self.store.read().await.expect("a transaction");
-        mailboxes::next_due(&mut tx).await.expect("read")
+        leases::next_due(&mut tx).await.expect("read")
     }
 
     /// Time passes in small steps, and what becomes due is done.

@@ -284,7 +284,7 @@ const STAY: &[(&str, &str)] = &[
 ];
 
 /// Columns in which a table says whose its rows are.
-const OWNERS: &[&str] = &["mailbox_id", "grant_id", "person_id", "organization_id", "email"];
+const OWNERS: &[&str] = &["mailbox_id", "agenda_id", "grant_id", "person_id", "organization_id", "email"];
 
 #[test]
 fn no_table_with_somebodys_rows_is_forgotten_when_they_leave() {

@@ -1,0 +1,375 @@
+//! The store's contract for streams of every kind: leases over the three tables, the feed that everybody reads, and
+//! what is kept of people's calendars.
+
+use intail::id::{AgendaId, DirectoryId, StreamId};
+use intail::store::agendas::{self, Agenda};
+use intail::store::calendars::{self, Calendar, CalendarState, Choice, Entry};
+use intail::store::changes::{self, NewChange};
+use intail::store::channels::{self, Channel};
+use intail::store::events::{self, Attendee, Details, Event, Link, Moment, Party, Span};
+use intail::store::leases::{self, Stream, Wanted};
+use intail::store::people;
+use intail::store::{StoreError, directories, erasure};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Scene, at, person};
+use crate::harness;
+
+on_both_databases!(
+    streams_of_every_kind_are_claimed_longest_due_first,
+    a_failing_stream_is_counted_and_paused_under_its_lease,
+    an_agenda_is_written_whole_under_its_lease,
+    a_calendar_keeps_what_each_of_its_writers_said,
+    everybodys_changes_are_read_by_everybody_of_the_organization,
+    an_event_comes_back_as_it_was_written,
+    a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it,
+    what_a_pass_did_not_see_is_found_and_deleted,
+    a_channel_takes_the_place_of_the_one_before,
+    erasing_leaves_nothing_of_an_agenda,
+);
+
+const PRIMARY: &str = "person1@example.com";
+
+async fn with_agenda(scene: &Scene) -> Agenda {
+    let agenda = Agenda::new(AgendaId::new(&scene.random), &scene.grant, at(0));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    agendas::create(&mut tx, &agenda).await.expect("created");
+    tx.commit().await.expect("committed");
+    agenda
+}
+
+fn event(id: &str, from: i64, until: Option<i64>) -> Event {
+    Event {
+        calendar_id: PRIMARY.into(),
+        id: id.into(),
+        status: "confirmed".into(),
+        starts: Some(Moment::At(at(from))),
+        ends: until.map(|it| Moment::At(at(it))),
+        span: Span { from: at(from), until: until.map(at) },
+        ..Event::default()
+    }
+}
+
+async fn put(scene: &Scene, agenda: &Agenda, all: &[Event], pass: i64) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let of = events::Of { organization: &scene.organization, agenda: &agenda.id, calendar: PRIMARY };
+    events::put(&mut tx, of, all, pass).await.expect("put");
+    tx.commit().await.expect("committed");
+}
+
+async fn streams_of_every_kind_are_claimed_longest_due_first(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let directory = DirectoryId::new(&scene.random);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let again = DirectoryId::new(&scene.random);
+    directories::wake(&mut tx, &directory, &scene.organization, at(1)).await.expect("made");
+    directories::wake(&mut tx, &again, &scene.organization, at(2)).await.expect("woken");
+    agendas::wake(&mut tx, &agenda.id, at(1)).await.expect("due already, and dirty now");
+    let noticed = leases::claim(&mut tx, "a", at(9), at(60), Wanted::Noticed, 10).await.expect("claimed");
+    let streams = |all: &[leases::Lease]| all.iter().map(|it| it.stream.clone()).collect::<Vec<_>>();
+    assert_eq!(streams(&noticed), [StreamId::from(&agenda.id), StreamId::from(&directory)]);
+    assert_eq!(noticed.iter().map(|it| Stream::of(&it.stream).word()).collect::<Vec<_>>(), ["calendar", "directory"]);
+    assert_eq!((noticed[0].grant_id.as_ref(), noticed[1].grant_id.as_ref()), (Some(&scene.grant.id), None));
+    let rest = leases::claim(&mut tx, "a", at(9), at(60), Wanted::Due, 10).await.expect("claimed");
+    assert_eq!(streams(&rest), [StreamId::from(&scene.mailbox.id)]);
+    for (lease, next) in noticed.iter().chain(&rest).zip([50, 40, 30]) {
+        leases::hold(&mut tx, lease, at(90)).await.expect("held");
+        leases::release(&mut tx, lease, Some(at(next)), 7, at(10)).await.expect("released");
+    }
+    assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(30)));
+    assert_eq!(leases::next_due_of(&mut tx, Stream::Calendar).await.expect("read"), Some(at(50)));
+    let first = leases::claim(&mut tx, "b", at(60), at(90), Wanted::Due, 2).await.expect("claimed");
+    assert_eq!(streams(&first), [StreamId::from(&scene.mailbox.id), StreamId::from(&directory)], "longest due first");
+    let held = directories::hold(&mut tx, &first[1], at(99)).await.expect("held");
+    let kept = directories::of_organization(&mut tx, &scene.organization).await.expect("read");
+    assert_eq!((held.id.clone(), Some(held)), (directory, kept));
+    leases::take_away(&mut tx, &first[1].stream).await.expect("taken");
+    let lost = leases::hold(&mut tx, &first[1], at(99)).await;
+    assert!(matches!(lost, Err(StoreError::LeaseLost)));
+}
+
+async fn a_failing_stream_is_counted_and_paused_under_its_lease(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let claimed = leases::claim(&mut tx, "a", at(9), at(60), Wanted::Due, 10).await.expect("claimed");
+    assert_eq!(claimed.len(), 2);
+    for lease in &claimed {
+        assert_eq!(leases::fail(&mut tx, lease).await.expect("counted"), 1);
+        assert_eq!(leases::fail(&mut tx, lease).await.expect("counted"), 2);
+        leases::pause(&mut tx, lease, at(70), "person").await.expect("paused");
+        let late = leases::Lease { number: lease.number - 1, ..lease.clone() };
+        assert!(matches!(leases::fail(&mut tx, &late).await, Err(StoreError::LeaseLost)));
+        assert!(matches!(leases::pause(&mut tx, &late, at(70), "day").await, Err(StoreError::LeaseLost)));
+    }
+    let paused = agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there");
+    assert_eq!((paused.failures, paused.paused_until, paused.paused_why.as_deref()), (2, Some(at(70)), Some("person")));
+}
+
+async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let mut claimed = leases::claim(&mut tx, "a", at(9), at(60), Wanted::Due, 10).await.expect("claimed");
+    let lease = claimed.remove(claimed.iter().position(|it| it.stream == StreamId::from(&agenda.id)).expect("it"));
+    let written = Agenda {
+        list_sync_token: Some("sync".into()),
+        list_page_token: Some("page".into()),
+        list_pass: 4,
+        listed_at: Some(at(5)),
+        list_due_at: at(6),
+        busy_only: true,
+        problem: Some("no_calendar".into()),
+        problem_since: Some(at(7)),
+        paused_until: Some(at(8)),
+        paused_why: Some("day".into()),
+        failures: 3,
+        ..agendas::hold(&mut tx, &lease, at(90)).await.expect("held")
+    };
+    agendas::save(&mut tx, &written, &lease).await.expect("saved");
+    let there = agendas::by_person(&mut tx, &scene.person.id).await.expect("read");
+    assert_eq!(there, Some(written.clone()));
+    let late = leases::Lease { number: lease.number - 1, ..lease.clone() };
+    assert!(matches!(agendas::save(&mut tx, &written, &late).await, Err(StoreError::LeaseLost)));
+    leases::release(&mut tx, &lease, None, 0, at(20)).await.expect("released");
+    assert_eq!(agendas::wake_organization(&mut tx, &scene.organization, at(21)).await.expect("woken"), 1);
+    let due = agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there").due_at;
+    assert_eq!(due, Some(at(21)));
+}
+
+async fn a_calendar_keeps_what_each_of_its_writers_said(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let entry = Entry {
+        etag: "e".into(),
+        name: "Team".into(),
+        own_name: "Ünser Team".into(),
+        zone: "Europe/Paris".into(),
+        access_role: "reader".into(),
+        is_primary: false,
+        is_selected: true,
+        is_hidden: false,
+        data_owner: "owner@example.com".into(),
+    };
+    let mut team = Calendar::new("team", entry.clone(), at(1));
+    let first = Calendar::new(PRIMARY, Entry { is_primary: true, name: "z".into(), ..entry }, at(1));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for it in [&team, &first] {
+        calendars::create(&mut tx, &scene.organization, &agenda.id, it).await.expect("created");
+    }
+    let listed = calendars::of_agenda(&mut tx, &agenda.id, 9).await.expect("read");
+    assert_eq!(listed, [first.clone(), team.clone()], "the person's own comes first");
+    assert!(team.is_followed() && team.title() == "Ünser Team");
+
+    // What is written by others isn't touched by the engine.
+    assert!(calendars::choose(&mut tx, &agenda.id, "team", Some(Choice::Leave)).await.expect("chosen"));
+    assert!(!calendars::choose(&mut tx, &agenda.id, "nothing", None).await.expect("there is none"));
+    calendars::notice(&mut tx, &agenda.id, "team").await.expect("noticed");
+    team = Calendar {
+        list_pass: 2,
+        is_gone: true,
+        state: CalendarState::Dropping,
+        state_since: at(2),
+        pass: 3,
+        sync_token: Some("s".into()),
+        page_token: Some("p".into()),
+        synced_at: Some(at(4)),
+        active_at: Some(at(5)),
+        look_at: Some(at(6)),
+        notices_begun: 2,
+        notices_read: 1,
+        unreadable: 2,
+        problem: Some("not_found".into()),
+        problem_since: Some(at(7)),
+        channel_due_at: Some(at(8)),
+        channel_problem: Some("why".into()),
+        ..team
+    };
+    calendars::save(&mut tx, &agenda.id, &team).await.expect("saved");
+    let there = calendars::by_id(&mut tx, &agenda.id, "team").await.expect("read");
+    assert_eq!(there, Some(Calendar { choice: Some(Choice::Leave), notices: 1, ..team.clone() }));
+    calendars::delete(&mut tx, &agenda.id, "team").await.expect("deleted");
+    assert!(matches!(calendars::save(&mut tx, &agenda.id, &team).await, Err(StoreError::LeaseLost)));
+}
+
+async fn everybodys_changes_are_read_by_everybody_of_the_organization(scene: Scene) {
+    let colleague = person(&scene.random, &scene.organization, "2");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::create(&mut tx, &colleague, at(0)).await.expect("created");
+    let change = |kind, id: &str| NewChange { kind, subject_id: id.into(), data: json!({}) };
+    let directory = DirectoryId::new(&scene.random);
+    let everybody = changes::Of { organization: &scene.organization, person: None, stream: (&directory).into() };
+    changes::append(&mut tx, scene.of(), &[change("message.added", "m1")], at(1)).await.expect("appended");
+    changes::append(&mut tx, everybody, &[change("person.added", "p1")], at(2)).await.expect("appended");
+    changes::append(&mut tx, scene.of(), &[change("message.added", "m2")], at(3)).await.expect("appended");
+    let own = changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read");
+    assert_eq!(own.iter().map(|it| it.subject_id.as_str()).collect::<Vec<_>>(), ["m1", "p1", "m2"]);
+    assert_eq!((own[1].person_id.as_ref(), own[0].person_id.as_ref()), (None, Some(&scene.person.id)));
+    assert_eq!(own[1].stream, StreamId::from(&directory));
+    let theirs = changes::of_person(&mut tx, &colleague.id, 0, 9).await.expect("read");
+    assert_eq!(theirs.iter().map(|it| it.subject_id.as_str()).collect::<Vec<_>>(), ["p1"]);
+    let newest = changes::newest_of_person(&mut tx, &scene.person.id, 3, 1).await.expect("read");
+    assert_eq!(newest[0].subject_id, "p1");
+    let two = changes::of_person(&mut tx, &scene.person.id, 1, 1).await.expect("read");
+    assert_eq!(two[0].seq, 2, "a page goes on where the one before ended");
+}
+
+async fn an_event_comes_back_as_it_was_written(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let whole = Event {
+        etag: "\"1\"".into(),
+        kind: "siesta".into(),
+        summary: "Gruß 👋".into(),
+        location: "雪".into(),
+        starts: Some(Moment::Day("2026-12-24".parse().expect("a day"))),
+        ends: Some(Moment::Day("2026-12-27".parse().expect("a day"))),
+        zone: "Asia/Tokyo".into(),
+        recurrence: vec!["RRULE:FREQ=YEARLY".into(), "EXDATE;VALUE=DATE:20271224".into()],
+        series_id: Some("other".into()),
+        original: Some(Moment::At(at(77))),
+        span: Span { from: at(5), until: None },
+        ical_uid: "uid".into(),
+        sequence: 7,
+        visibility: "secret".into(),
+        transparency: "transparent".into(),
+        organizer: Party { address: "o@example.com".into(), name: "O".into(), own: true },
+        attendees: vec![Attendee {
+            address: "a@example.com".into(),
+            answer: "maybe".into(),
+            guests: 3,
+            ..Attendee::default()
+        }],
+        attendees_omitted: true,
+        links: vec![Link { kind: "video".into(), uri: "https://meet.example/x".into(), label: "x".into() }],
+        details: Details { work_kind: "homeOffice".into(), guests_hidden: true, ..Details::default() },
+        is_busy_only: true,
+        ..event("e", 5, None)
+    };
+    put(&scene, &agenda, &[event("e", 1, Some(2))], 1).await;
+    put(&scene, &agenda, std::slice::from_ref(&whole), 2).await;
+    let asked = ["e".to_owned(), "x".to_owned()];
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let found = events::by_ids(&mut tx, &agenda.id, PRIMARY, &asked).await.expect("read");
+    assert_eq!(found.into_values().collect::<Vec<_>>(), std::slice::from_ref(&whole));
+    assert_eq!(events::count(&mut tx, &agenda.id, PRIMARY).await.expect("counted"), 1);
+    assert_eq!(events::counts(&mut tx, &agenda.id).await.expect("counted"), (1, 1));
+    // The feed joins it.
+    let of =
+        changes::Of { organization: &scene.organization, person: Some(&scene.person.id), stream: (&agenda.id).into() };
+    let told =
+        |id: &str| NewChange { kind: "event.changed", subject_id: id.into(), data: json!({ "calendar_id": PRIMARY }) };
+    changes::append(&mut tx, of, &[told("e"), told("gone")], at(1)).await.expect("appended");
+    let feed = changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read");
+    assert_eq!((feed[0].event.as_ref(), feed[1].event.as_ref()), (Some(&whole), None));
+}
+
+async fn a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let day = 86_400;
+    let series = |id: &str, until| Event { recurrence: vec!["RRULE:FREQ=DAILY".into()], ..event(id, 0, until) };
+    let exception = |id: &str, slot: i64, from: i64| Event {
+        series_id: Some("daily".into()),
+        original: Some(Moment::At(at(slot))),
+        ..event(id, from, Some(from + 60))
+    };
+    let all = [
+        event("before", 0, Some(10 * day)),
+        event("in", 11 * day, Some(11 * day + 60)),
+        event("after", 20 * day, Some(20 * day + 60)),
+        series("daily", None),
+        series("ended", Some(9 * day)),
+        exception("moved out", 10 * day + 5, 40 * day),
+        exception("moved in", 30 * day, 10 * day + 7),
+        exception("elsewhere", 30 * day, 31 * day),
+        Event {
+            status: "cancelled".into(),
+            starts: None,
+            ends: None,
+            ..exception("cancelled", 10 * day + 9, 10 * day + 9)
+        },
+    ];
+    put(&scene, &agenda, &all, 1).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let (from, until): (Timestamp, Timestamp) = (at(10 * day), at(12 * day));
+    let window = events::in_window(&mut tx, &agenda.id, from, until, 100).await.expect("read");
+    let mut ids: Vec<&str> = window.iter().map(|it| it.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["cancelled", "daily", "in", "moved in", "moved out"]);
+    assert_eq!(events::in_window(&mut tx, &agenda.id, from, until, 1).await.expect("read").len(), 2);
+}
+
+async fn what_a_pass_did_not_see_is_found_and_deleted(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let of_series = |id: &str| Event { series_id: Some("a".into()), ..event(id, 3, Some(4)) };
+    let stub = Event { status: "cancelled".into(), series_id: Some("nowhere".into()), ..event("stub", 3, None) };
+    put(&scene, &agenda, &[event("a", 1, None), event("b", 1, None), of_series("a_1"), of_series("a_2"), stub], 1)
+        .await;
+    let ids = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    let mut tx = scene.store.write().await.expect("a transaction");
+    events::seen(&mut tx, &agenda.id, PRIMARY, &ids(&["b", "a_1"]), 2).await.expect("marked");
+    let unseen = events::unseen(&mut tx, &agenda.id, PRIMARY, 2, 9).await.expect("read");
+    assert_eq!(unseen, ids(&["a", "a_2", "stub"]));
+    assert_eq!(events::orphans(&mut tx, &agenda.id, PRIMARY, 1, 9).await.expect("read"), ids(&["stub"]));
+    let of_a = events::exceptions(&mut tx, &agenda.id, PRIMARY, "a", 9).await.expect("read");
+    assert_eq!(of_a, ids(&["a_1", "a_2"]));
+    let deleted = events::delete(&mut tx, &agenda.id, PRIMARY, &ids(&["a", "zz"])).await.expect("deleted");
+    assert_eq!(deleted.into_iter().collect::<Vec<_>>(), ids(&["a"]));
+    let walked = events::after(&mut tx, &agenda.id, (PRIMARY, "a_1"), 2).await.expect("read");
+    assert_eq!(walked.into_iter().map(|it| it.id).collect::<Vec<_>>(), ids(&["a_2", "b"]));
+}
+
+async fn a_channel_takes_the_place_of_the_one_before(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let asked = |id: &str, second: i64| Channel {
+        id: id.into(),
+        agenda_id: agenda.id.clone(),
+        calendar_id: PRIMARY.into(),
+        token_hash: "h".into(),
+        resource_id: None,
+        opened_at: at(second),
+        expires_at: Some(at(100)),
+        proved_at: None,
+        noticed_at: None,
+        is_replaced: false,
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for (id, second) in [("old", 1), ("new", 2)] {
+        channels::create(&mut tx, &scene.organization, &asked(id, second)).await.expect("created");
+    }
+    channels::noticed(&mut tx, "new", false, at(3)).await.expect("the first notice may come early");
+    channels::opened(&mut tx, &agenda.id, PRIMARY, "new", "resource", at(200)).await.expect("opened");
+    channels::noticed(&mut tx, "new", true, at(4)).await.expect("noticed");
+    let all = channels::of_agenda(&mut tx, &agenda.id, 9).await.expect("read");
+    let new = Channel {
+        resource_id: Some("resource".into()),
+        expires_at: Some(at(200)),
+        proved_at: Some(at(3)),
+        noticed_at: Some(at(4)),
+        ..asked("new", 2)
+    };
+    assert_eq!(all, [new, Channel { is_replaced: true, ..asked("old", 1) }]);
+    channels::give_up(&mut tx, &agenda.id, PRIMARY).await.expect("given up");
+    assert!(channels::by_id(&mut tx, "new").await.expect("read").is_some_and(|it| it.is_replaced));
+    channels::delete(&mut tx, "new").await.expect("deleted");
+    assert!(channels::by_id(&mut tx, "new").await.expect("read").is_none());
+}
+
+async fn erasing_leaves_nothing_of_an_agenda(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    put(&scene, &agenda, &[event("a", 1, None), event("b", 1, None)], 1).await;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let calendar = Calendar::new(PRIMARY, Entry::default(), at(0));
+    calendars::create(&mut tx, &scene.organization, &agenda.id, &calendar).await.expect("created");
+    let of =
+        changes::Of { organization: &scene.organization, person: Some(&scene.person.id), stream: (&agenda.id).into() };
+    let change = NewChange { kind: "event.added", subject_id: "a".into(), data: json!({}) };
+    changes::append(&mut tx, of, &[change], at(1)).await.expect("appended");
+    let mut rows = 0;
+    loop {
+        let some = erasure::some_of_agenda(&mut tx, &agenda.id).await.expect("erased");
+        let Some((_, count)) = some.first() else { break };
+        rows += count;
+    }
+    assert_eq!(rows, 3, "two events and a change");
+    let rest = erasure::agenda(&mut tx, &agenda.id).await.expect("erased");
+    assert_eq!(rest.iter().map(|(_, rows)| rows).sum::<u64>(), 2, "the calendar and the agenda: {rest:?}");
+    assert!(agendas::by_id(&mut tx, &agenda.id).await.expect("read").is_none());
+}
