@@ -335,11 +335,7 @@ fn cannot_repeat(
     let is_busy_only = looks.get(&event.calendar_id).is_some_and(|it| it.is_busy_only);
     let starts = event.starts.unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
     let first = Occurrence { event: event.clone(), starts, ends: starts, slot: None, unreadable: Some(why) };
-    CannotRepeat {
-        title: week::title(event, is_busy_only),
-        href: week::href(&first, carried),
-        why: why.to_string(),
-    }
+    CannotRepeat { title: week::title(event, is_busy_only), href: week::href(&first, carried), why: why.to_string() }
 }
 
 fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: Timestamp) -> Row {
@@ -379,7 +375,9 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
     }
     if held.agenda.problem.is_some() {
         let since = held.agenda.problem_since.map(When::full);
-        return StateLine { tone: "act", text: "Google doesn’t let Intail read".to_owned(), as_of: since, mode: None };
+        return StateLine {
+            tone: "act", text: "Google doesn’t let Intail read".to_owned(), as_of: since, mode: None
+        };
     }
     let followed: Vec<&Calendar> = held.followed().collect();
     if held.agenda.listed_at.is_none() {

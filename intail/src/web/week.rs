@@ -57,11 +57,6 @@ impl Day {
     pub(super) fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.timed.is_empty()
     }
-
-    /// All of it, whole days first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Item> {
-        self.whole.iter().chain(&self.timed)
-    }
 }
 
 /// One line of a day.
@@ -75,7 +70,7 @@ pub(super) struct Item {
     pub(super) times: Times,
     /// Its place, kind and answer as classes.
     pub(super) classes: String,
-    /// What kind of event it is, unless it is just an event.
+    /// What kind of event it is, unless it is just an event or the title says so.
     pub(super) kind: Option<&'static str>,
     /// How the person stands to it, unless they take part or it is their own.
     pub(super) answer: Option<&'static str>,
@@ -117,7 +112,11 @@ impl HtmlSafe for Times {}
 
 /// A time of day in this zone. Without a style, the page's script leaves it as it is.
 fn clock(at: Timestamp, zone: &TimeZone) -> String {
-    format!("<time datetime=\"{}\">{}</time>", at.strftime("%Y-%m-%dT%H:%M:%SZ"), zone.to_datetime(at).strftime("%H:%M"))
+    format!(
+        "<time datetime=\"{}\">{}</time>",
+        at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        zone.to_datetime(at).strftime("%H:%M")
+    )
 }
 
 /// What the layout needs to know of a calendar.
@@ -242,13 +241,14 @@ impl Layout<'_> {
         add(it.event.transparency == "transparent", "free");
         add(kind(&it.event).is_some(), "special");
         let href = href(it, self.carried);
+        let title = title(&it.event, calendar.is_busy_only);
         Item {
             key: format!("{href} {is_continued}"),
             href,
-            title: title(&it.event, calendar.is_busy_only),
+            kind: kind(&it.event).filter(|kind| *kind != title),
+            title,
             times,
             classes,
-            kind: kind(&it.event),
             answer: it.own_answer().and_then(answer),
             place: clip(it.event.location.trim(), SHOWN_MAX),
             calendar: calendar.name.clone(),
@@ -463,7 +463,8 @@ mod tests {
     }
 
     fn occurrence(id: &str, starts: Moment, ends: Moment) -> Occurrence {
-        let event = Event { id: id.to_owned(), calendar_id: "c".to_owned(), summary: id.to_owned(), ..Event::default() };
+        let event =
+            Event { id: id.to_owned(), calendar_id: "c".to_owned(), summary: id.to_owned(), ..Event::default() };
         Occurrence { event: Arc::new(event), starts, ends, slot: None, unreadable: None }
     }
 
@@ -512,7 +513,10 @@ mod tests {
         let day = occurrence("day", Moment::Day(date(2026, 11, 26)), Moment::Day(date(2026, 11, 27)));
         let (days, hours) = laid_out(&[night, long, day], "Europe/Berlin", 2);
         let names = |items: &[Item]| items.iter().map(|it| it.title.clone()).collect::<Vec<_>>();
-        assert_eq!((names(&days[0].whole), names(&days[1].whole)), (vec!["long".into()], vec!["long".into(), "day".into()]));
+        assert_eq!(
+            (names(&days[0].whole), names(&days[1].whole)),
+            (vec!["long".into()], vec!["long".into(), "day".into()])
+        );
         assert_eq!((names(&days[0].timed), names(&days[1].timed)), (vec!["night".into()], vec!["night".into()]));
         assert_eq!(hours, Hours { first: 0, until: 24 });
         let said: Vec<String> = days.iter().map(|it| it.timed[0].times.to_string()).collect();

@@ -2,6 +2,7 @@
 //! by a cursor; errors are problem documents (RFC 9457). `docs/openapi.json` is generated from here; a test keeps it
 //! true.
 
+pub(super) mod agenda;
 mod shapes;
 
 use axum::Json;
@@ -53,6 +54,7 @@ const ID_LENGTH_MAX: usize = 128;
         labels,
         messages,
         message,
+        agenda::agenda,
         changes,
         super::streams::stream,
         super::receipt::receipt,
