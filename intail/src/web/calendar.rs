@@ -380,7 +380,7 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
         };
     }
     let followed: Vec<&Calendar> = held.followed().collect();
-    if held.agenda.listed_at.is_none() {
+    if held.calendars.is_empty() && held.agenda.listed_at.is_none() {
         return told("busy", "Reading the list of your calendars");
     }
     if followed.is_empty() {

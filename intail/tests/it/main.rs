@@ -3,6 +3,7 @@
 mod harness;
 
 mod access;
+mod agenda;
 mod cli;
 mod concierge;
 mod config;
