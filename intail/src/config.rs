@@ -186,6 +186,9 @@ const NAME_BYTES_MAX: usize = 512;
 /// The path below the public address to which Google sends people back after consent.
 pub const CONNECT_CALLBACK: &str = "/connect/google/callback";
 
+/// The path below the public address to which Google sends notices of changed calendars.
+pub const CALENDAR_NOTICES: &str = "/notices/calendar";
+
 /// The path below the public address to which the sign-in provider sends people back.
 pub const SIGNIN_CALLBACK: &str = "/signin/callback";
 /// Where a one-time sign-in link leads.

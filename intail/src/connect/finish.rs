@@ -11,11 +11,12 @@ use serde_json::json;
 use super::{ConnectError, Permission, leave};
 use crate::access;
 use crate::app::App;
-use crate::id::{GrantId, MailboxId};
+use crate::id::{AgendaId, GrantId, MailboxId};
 use crate::org::approval::{self, Way};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::purpose;
 use crate::seal::hash_token;
+use crate::store::agendas::{self, Agenda};
 use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::grants::{self, Grant, GrantState};
@@ -290,6 +291,23 @@ async fn keep(
         };
         let of = Of { organization: &grant.organization_id, person: Some(&person.id), stream: (&mailbox.id).into() };
         let change = NewChange { kind: "mailbox.connected", subject_id: String::new(), data: json!({}) };
+        changes::append(&mut tx, of, &[change], now).await?;
+    }
+    if !missing.contains(&Permission::Calendar) {
+        let agenda = match agendas::by_person(&mut tx, &person.id).await? {
+            Some(agenda) => {
+                agendas::wake(&mut tx, &agenda.id, now).await?;
+                agenda
+            }
+            None => {
+                let agenda = Agenda::new(AgendaId::new(&app.random), &grant, now);
+                agendas::create(&mut tx, &agenda).await?;
+                agenda
+            }
+        };
+        let of =
+            Of { organization: &grant.organization_id, person: Some(&person.id), stream: (&agenda.id).into() };
+        let change = NewChange { kind: "agenda.connected", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
     }
     approval::proved(&mut tx, person, origin, now).await?;

@@ -1,11 +1,21 @@
-//! An agenda's turn: reads its row and its calendars, lets `calendar_plan` decide, and does that one step.
+//! An agenda's turn: reads its row and its calendars, lets `calendar_plan` decide, and does that one step under its
+//! grant.
 
+use std::sync::Mutex;
+
+use intail_google::calls::Api;
+use intail_google::oauth::scope;
+use intail_google::{ErrorKind, Refusal};
 use jiff::Timestamp;
 
-use super::worker::{StepError, Worker, lease_end};
-use crate::store::agendas;
+use super::calendar::{AgendaRun, BLOCKED_FOR, CALENDARS_MAX, CHANNELS_MAX, around, blocked};
+use super::calendar_plan::{CalendarStep, plan};
+use super::worker::{Done, StepError, Worker, lease_end};
+use crate::access;
+use crate::store::agendas::{self, Agenda};
 use crate::store::grants::{self, Grant};
 use crate::store::leases::Lease;
+use crate::store::{StoreError, calendars, channels, quota};
 
 impl Worker {
     /// One step of an agenda; answers when to rest until, or nothing when there is more to do at once.
@@ -14,10 +24,74 @@ impl Worker {
         lease: &Lease,
         known: &mut Option<Grant>,
     ) -> Result<Option<Option<Timestamp>>, StepError> {
+        let now = self.app.clock.now();
         let mut tx = self.app.store.write().await?;
-        let agenda = agendas::hold(&mut tx, lease, lease_end(self.app.clock.now())).await?;
-        *known = grants::by_id(&mut tx, &agenda.grant_id).await?;
+        let agenda = agendas::hold(&mut tx, lease, lease_end(now)).await?;
+        let grant = grants::by_id(&mut tx, &agenda.grant_id).await?.ok_or(StoreError::LeaseLost)?;
+        if let Some(at) = agenda.spent_at.filter(|_| known.is_none() && !self.worked_last(lease)) {
+            let units = u64::try_from(agenda.spent_units).unwrap_or(0);
+            self.budgets.of(Api::Calendar).remember(&grant.google_subject, units, at);
+        }
+        *known = Some(grant.clone());
+        let calendars = calendars::of_agenda(&mut tx, &agenda.id, CALENDARS_MAX).await?;
+        let channels = channels::of_agenda(&mut tx, &agenda.id, CHANNELS_MAX).await?;
+        let day_percent = quota::backfill_day_percent(&mut tx, &agenda.organization_id).await?;
         tx.commit().await?;
-        Ok(Some(None))
+        // Whoever permits calendars again wakes it.
+        if grant.state.works() && !access::permits(&grant, scope::CALENDAR_READONLY) {
+            return Ok(Some(None));
+        }
+        let step = match plan(&agenda, around(&self.app, &grant, &calendars, &channels), now) {
+            CalendarStep::Rest(until) => return Ok(Some(until)),
+            step => step,
+        };
+        let caller = access::caller(&self.app, &grant.id).await?;
+        let mut run = AgendaRun {
+            app: &self.app,
+            budget: self.budgets.of(Api::Calendar),
+            permits: Mutex::default(),
+            day_percent: u64::try_from(day_percent).unwrap_or(0),
+            lease,
+            busy_only: agenda.busy_only,
+            agenda,
+            calendars,
+            channels,
+            grant,
+            caller,
+            now,
+        };
+        let done = match run.step(step).await {
+            // An access token may die before its time: refresh it once, and try once more.
+            Err(StepError::Google(error)) if error.kind == ErrorKind::Refused(Refusal::Unauthorized) => {
+                run.caller = access::renewed(&self.app, &run.grant.id, &run.caller).await?;
+                run.step(step).await
+            }
+            done => done,
+        };
+        match done {
+            Err(StepError::Google(error)) => match blocked(&error.kind) {
+                Some(problem) => self.stand_still(lease, problem, now).await.map(|until| Some(Some(until))),
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error),
+            Ok(Done::Step) => Ok(None),
+            Ok(Done::Wait(until)) => Ok(Some(Some(until))),
+        }
+    }
+
+    /// Something stands in the way of calendars alone: it is told, and tried again later.
+    async fn stand_still(&self, lease: &Lease, problem: &str, now: Timestamp) -> Result<Timestamp, StepError> {
+        let mut tx = self.app.store.write().await?;
+        let agenda = agendas::hold(&mut tx, lease, lease_end(now)).await?;
+        let is_news = agenda.problem.as_deref() != Some(problem);
+        let since = agenda.problem_since.filter(|_| !is_news).or(Some(now));
+        let standing = Agenda { problem: Some(problem.to_owned()), problem_since: since, ..agenda };
+        agendas::save(&mut tx, &standing, lease).await?;
+        tx.commit().await?;
+        if is_news {
+            tracing::warn!(agenda = %standing.id, problem, "calendars can't be read");
+            self.tell(&standing.organization_id);
+        }
+        Ok(now.saturating_add(BLOCKED_FOR).unwrap_or(now))
     }
 }

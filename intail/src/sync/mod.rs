@@ -7,9 +7,13 @@
 //! holds.
 
 mod budget;
+mod calendar;
+pub mod calendar_plan;
 mod calendar_turn;
+mod channels;
 mod coverage;
 mod directory_turn;
+mod events;
 mod failures;
 mod headers;
 mod mail;

@@ -4,6 +4,7 @@ mod harness;
 
 mod access;
 mod agenda;
+mod calendar;
 mod cli;
 mod concierge;
 mod config;

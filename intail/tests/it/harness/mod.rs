@@ -4,6 +4,7 @@
 //! A reader must not add a way to skip: a test whose service is missing fails and says which command brings it.
 
 pub(crate) mod browser;
+pub(crate) mod calendars;
 pub(crate) mod emulator;
 pub(crate) mod generated;
 pub(crate) mod inward;

@@ -12,8 +12,10 @@ use intail::connect::{self, Callback, ConnectError, Connected, Options};
 use intail::notices;
 use intail::random::Random;
 use intail::signin;
+use intail::store::agendas::{self, Agenda};
+use intail::store::calendars::Calendar;
 use intail::store::changes::{self, Change};
-use intail::store::leases;
+use intail::store::leases::{self, Stream};
 use intail::store::mailboxes::{self, Mailbox, MailboxState};
 use intail::store::messages::{self, Message};
 use intail::store::organizations;
@@ -24,15 +26,17 @@ use intail_google::pubsub::{Credentials, PubSub};
 use intail_sandbox::access::AccessLevel;
 use intail_sandbox::accounts::{IdentitySwitches, Person as Account};
 use intail_sandbox::action::{Done, MailAction};
+use intail_sandbox::agenda::CalendarAction;
 use intail_sandbox::{Sandbox, World, WorldFile, WorldSource};
 use jiff::Timestamp;
 use secrecy::SecretString;
+use serde_json::Value as Json;
 use tempfile::TempDir;
 use url::Url;
 
 use super::visit::PRODUCT;
 pub(crate) use super::visit::Ticks;
-use super::{truth, visit};
+use super::{calendars, truth, visit};
 
 /// When every test begins: a Sunday in November.
 const START: &str = "2026-11-22T09:00:00Z";
@@ -240,7 +244,7 @@ impl Running {
         for _ in 0..ROUNDS_MAX {
             self.work().await;
             let mut tx = self.app.store.read().await.expect("a transaction");
-            let next = leases::next_due(&mut tx).await.expect("read");
+            let next = leases::next_due_of(&mut tx, Stream::Mail).await.expect("read");
             drop(tx);
             let now = self.clock.now();
             match next {
@@ -252,6 +256,52 @@ impl Running {
             }
         }
         panic!("the mailboxes never rest");
+    }
+
+    /// Lets work be done and time pass until every calendar of a person is read to its end.
+    pub(crate) async fn settle_calendars(&self, person: &Person) {
+        for _ in 0..ROUNDS_MAX {
+            self.work().await;
+            let agenda = self.agenda(person).await;
+            let mut tx = self.app.store.read().await.expect("a transaction");
+            if agenda.listed_at.is_some() && calendars::unsettled(&mut tx, &agenda.id).await.is_empty() {
+                return;
+            }
+            drop(tx);
+            self.pass(Duration::from_secs(20));
+        }
+        panic!("the calendars never rest");
+    }
+
+    /// A person's agenda.
+    pub(crate) async fn agenda(&self, person: &Person) -> Agenda {
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        agendas::by_person(&mut tx, &person.id).await.expect("read").expect("there is one")
+    }
+
+    /// A person's calendars.
+    pub(crate) async fn calendars(&self, person: &Person) -> Vec<Calendar> {
+        let agenda = self.agenda(person).await;
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        intail::store::calendars::of_agenda(&mut tx, &agenda.id, i64::MAX).await.expect("read")
+    }
+
+    /// Somebody does something in their calendars; answers the id of what it was about.
+    pub(crate) fn plan(&self, email: &str, action: Json) -> String {
+        let action: CalendarAction = serde_json::from_value(action).expect("an action");
+        self.world(|world| world.plan(email, &action)).expect("the action is possible")
+    }
+
+    /// Promise 1 for calendars: the rows equal what Google shows, and so does the feed folded from its beginning.
+    pub(crate) async fn assert_no_appointment_is_lost(&self, person: &Person) {
+        let truth = calendars::of(&self.sandbox, &person.email).await;
+        let agenda = self.agenda(person).await;
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        let rows = calendars::rows(&mut tx, &agenda.id).await;
+        drop(tx);
+        assert_eq!(calendars::difference(&rows, &truth), Vec::<String>::new(), "rows against Google's state");
+        let folded = calendars::folded(&self.feed(person).await);
+        assert_eq!(calendars::difference(&folded, &truth), Vec::<String>::new(), "the folded feed");
     }
 
     /// A person's mailbox.

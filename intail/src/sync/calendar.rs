@@ -1,0 +1,575 @@
+//! One bounded step of an agenda: a page of the list of calendars, a page of a calendar's events, the end of a pass, a
+//! calendar that is dropped. Each asks Google first and then commits rows, token and changes together, under the lease.
+//!
+//! What a reader must not break: a sync token is kept only from the last page of a reading; a reading that has to begin
+//! anew gets a number of its own, or what went meanwhile would count as seen; and a series takes its exceptions along.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use intail_google::calendar::{self as google, EventPage, Place};
+use intail_google::{Caller, Error, ErrorKind, Refusal};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::budget::{Budget, Class, Permit};
+use super::calendar_plan::{
+    CalendarStep, FREE_BUSY_PASS_EVERY, LIST_EVERY, Surroundings, TRAILING_LOOK, is_told, wait,
+};
+use super::events::{busy_only, entry, is_private, stored};
+use super::worker::{Done, StepError, lease_end};
+use crate::app::App;
+use crate::org::receipts::purpose;
+use crate::store::agendas::{self, Agenda};
+use crate::store::calendars::{self, Calendar, CalendarState};
+use crate::store::changes::{self, NewChange, Of};
+use crate::store::channels::{self, Channel};
+use crate::store::events::{self, Event};
+use crate::store::grants::Grant;
+use crate::store::leases::Lease;
+use crate::store::{StoreError, Tx};
+
+/// Calendars of one person: more than Google's own pages show at once.
+pub(super) const CALENDARS_MAX: i64 = 1_000;
+/// Channels of one person that are looked at: two a calendar while they are renewed.
+pub(super) const CHANNELS_MAX: i64 = 2 * CALENDARS_MAX;
+/// Events deleted in one step: others who write wait no longer than for a page.
+const DELETE_MAX: i64 = 500;
+/// Occurrences that go with their series in one step. Google's own have far fewer.
+const EXCEPTIONS_MAX: i64 = 20_000;
+/// The longest id of a calendar that is kept; Google's have fewer than 100 characters.
+const ID_BYTES_MAX: usize = 1024;
+/// When a calendar that can't be read is looked at again: soon once, then not too often.
+const PROBLEM_FIRST: Duration = Duration::from_secs(10 * 60);
+const PROBLEM_AGAIN: Duration = Duration::from_secs(6 * 3600);
+/// Looks are spread by up to this part of their wait (Google's quota guide: a quarter).
+const SPREAD_PART: u64 = 4;
+/// Google's word for who sees only when somebody is busy.
+const FREE_BUSY: &str = "freeBusyReader";
+
+/// One run of one agenda under its lease.
+pub(super) struct AgendaRun<'a> {
+    pub(super) app: &'a App,
+    pub(super) budget: &'a Budget,
+    /// What this step may spend; it counts as spent from the step's end.
+    pub(super) permits: Mutex<Vec<Permit>>,
+    /// How much of the project's day the organization leaves to backfill.
+    pub(super) day_percent: u64,
+    pub(super) lease: &'a Lease,
+    pub(super) agenda: Agenda,
+    pub(super) calendars: Vec<Calendar>,
+    pub(super) channels: Vec<Channel>,
+    pub(super) grant: Grant,
+    pub(super) caller: Caller,
+    /// Whether private events are stored as busy times only.
+    pub(super) busy_only: bool,
+    pub(super) now: Timestamp,
+}
+
+impl AgendaRun<'_> {
+    /// Does one step.
+    pub(super) async fn step(&mut self, step: CalendarStep) -> Result<Done, StepError> {
+        self.caller.purpose = self.purpose_of(step);
+        match step {
+            CalendarStep::List => self.list().await,
+            CalendarStep::Events(at) => self.events(at).await,
+            CalendarStep::Settle(at) => self.settle(at).await,
+            CalendarStep::Drop(at) => self.drop_events(at).await,
+            CalendarStep::Open(at) => self.open(at).await,
+            CalendarStep::Stop(at) => self.stop(at).await,
+            CalendarStep::Rest(_) => Ok(Done::Step),
+        }
+    }
+
+    /// Why a step asks Google, for the person's receipt.
+    fn purpose_of(&self, step: CalendarStep) -> &'static str {
+        match step {
+            CalendarStep::List if self.agenda.listed_at.is_none() => purpose::CONNECT,
+            CalendarStep::Open(_) | CalendarStep::Stop(_) => purpose::WATCH,
+            CalendarStep::Events(at) => match self.calendars[at].state {
+                CalendarState::Live if self.calendars[at].is_noticed() => purpose::LIVE,
+                CalendarState::Live => purpose::CHECK,
+                CalendarState::Reconciling => purpose::REPAIR,
+                _ => purpose::BACKFILL,
+            },
+            _ => purpose::CHECK,
+        }
+    }
+
+    pub(super) fn take(&self, class: Class) -> Result<(), Timestamp> {
+        let permit = self.budget.reserve(&self.grant.google_subject, 1, class)?;
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
+        Ok(())
+    }
+
+    /// Opens the transaction of a step's results and proves the lease before anything is written in it.
+    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.app.store.write().await?;
+        agendas::hold(&mut tx, self.lease, lease_end(self.now)).await?;
+        Ok(tx)
+    }
+
+    /// Writes the agenda, the calendar that the step was about, and the changes, beside what `tx` holds already. A step
+    /// that got here has succeeded, so earlier failures are forgotten.
+    pub(super) async fn commit(
+        &mut self,
+        mut tx: Tx,
+        about: Option<usize>,
+        changes: &[NewChange],
+    ) -> Result<(), StoreError> {
+        self.agenda.failures = 0;
+        self.agenda.paused_until = None;
+        self.agenda.paused_why = None;
+        self.agenda.problem = None;
+        self.agenda.problem_since = None;
+        agendas::save(&mut tx, &self.agenda, self.lease).await?;
+        if let Some(at) = about {
+            calendars::save(&mut tx, &self.agenda.id, &self.calendars[at]).await?;
+        }
+        let of = Of {
+            organization: &self.agenda.organization_id,
+            person: Some(&self.agenda.person_id),
+            stream: (&self.agenda.id).into(),
+        };
+        let grown = changes::append(&mut tx, of, changes, self.now).await?;
+        tx.commit().await?;
+        if grown.is_some() {
+            self.app.feed.tell(&self.agenda.organization_id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn after(&self, wait: Duration) -> Timestamp {
+        self.now.saturating_add(wait).unwrap_or(self.now)
+    }
+
+    /// The same, later by up to a quarter, so that not everybody asks at once.
+    pub(super) fn spread(&self, wait: Duration) -> Timestamp {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let more = Duration::from_millis(self.app.random.below(wait_ms / SPREAD_PART + 1));
+        self.after(wait + more)
+    }
+
+    // ---- the list of calendars ----
+
+    async fn list(&mut self) -> Result<Done, StepError> {
+        if let Err(until) = self.take(Class::Live) {
+            return Ok(Done::Wait(until));
+        }
+        let (sync_token, page_token) = (self.agenda.list_sync_token.clone(), self.agenda.list_page_token.clone());
+        let place = Place { sync_token: sync_token.as_deref(), page_token: page_token.as_deref() };
+        let page = match self.app.google.calendar(&self.caller).calendars(place).await {
+            Err(error) if is_lost(&error) && (sync_token.is_some() || page_token.is_some()) => {
+                tracing::info!(agenda = %self.agenda.id, %error, "the list of calendars is read anew");
+                self.agenda.list_sync_token = None;
+                self.agenda.list_page_token = None;
+                self.agenda.list_pass += 1;
+                let tx = self.write().await?;
+                self.commit(tx, None, &[]).await?;
+                return Ok(Done::Step);
+            }
+            page => page?,
+        };
+        let is_last = page.next_page_token.is_none() || page.next_page_token == page_token;
+        let mut tx = self.write().await?;
+        let mut changes = Vec::new();
+        for it in &page.calendars.items {
+            changes.extend(self.keep_entry(&mut tx, it).await?);
+        }
+        for id in page.calendars.unreadable.iter().filter(|id| !id.is_empty()) {
+            tracing::warn!(agenda = %self.agenda.id, "an entry of the list of calendars can't be read");
+            self.see(&mut tx, id).await?;
+        }
+        self.agenda.list_page_token = page.next_page_token.filter(|_| !is_last);
+        if is_last {
+            if sync_token.is_none() {
+                self.miss(&mut tx).await?;
+            }
+            self.agenda.list_sync_token = page.next_sync_token;
+            self.agenda.listed_at = Some(self.now);
+            self.agenda.list_due_at = self.spread(LIST_EVERY);
+            if self.agenda.list_sync_token.is_none() {
+                // Without a token the whole list is read each time.
+                self.agenda.list_pass += 1;
+            }
+        }
+        self.commit(tx, None, &changes).await?;
+        Ok(Done::Step)
+    }
+
+    /// Writes what the list says of one calendar; answers the change.
+    async fn keep_entry(&mut self, tx: &mut Tx, it: &google::CalendarEntry) -> Result<Option<NewChange>, StoreError> {
+        let known = self.calendars.iter().position(|known| known.id == it.id);
+        if it.deleted {
+            if let Some(at) = known.filter(|at| !self.calendars[*at].is_gone) {
+                self.calendars[at].is_gone = true;
+                calendars::save(tx, &self.agenda.id, &self.calendars[at]).await?;
+            }
+            return Ok(None);
+        }
+        let entry = entry(it);
+        let Some(at) = known else {
+            let is_full = self.calendars.len() >= usize::try_from(CALENDARS_MAX).unwrap_or(usize::MAX);
+            if is_full || it.id.len() > ID_BYTES_MAX {
+                tracing::warn!(agenda = %self.agenda.id, "a calendar isn't copied: there are too many, or its id is too long");
+                return Ok(None);
+            }
+            let calendar =
+                Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
+            calendars::create(tx, &self.agenda.organization_id, &self.agenda.id, &calendar).await?;
+            let change = about_calendar("calendar.added", &calendar);
+            self.calendars.push(calendar);
+            return Ok(Some(change));
+        };
+        let calendar = &mut self.calendars[at];
+        let is_news = calendar.entry != entry || calendar.is_gone;
+        if calendar.entry.access_role != entry.access_role && calendar.state == CalendarState::Live {
+            // What may be seen is different now: Google ends the token, and everything is compared.
+            begin_pass(calendar, CalendarState::Reconciling, self.now);
+        }
+        calendar.entry = entry;
+        calendar.is_gone = false;
+        calendar.list_pass = self.agenda.list_pass;
+        calendars::save(tx, &self.agenda.id, calendar).await?;
+        Ok(is_news.then(|| about_calendar("calendar.changed", calendar)))
+    }
+
+    /// A calendar whose entry can't be read is still there.
+    async fn see(&mut self, tx: &mut Tx, id: &str) -> Result<(), StoreError> {
+        let list_pass = self.agenda.list_pass;
+        let Some(calendar) = self.calendars.iter_mut().find(|it| it.id == id) else { return Ok(()) };
+        calendar.list_pass = list_pass;
+        calendars::save(tx, &self.agenda.id, calendar).await
+    }
+
+    /// What a complete reading of the list didn't see has left it.
+    async fn miss(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let list_pass = self.agenda.list_pass;
+        for calendar in self.calendars.iter_mut().filter(|it| it.list_pass < list_pass && !it.is_gone) {
+            calendar.is_gone = true;
+            calendars::save(tx, &self.agenda.id, calendar).await?;
+        }
+        Ok(())
+    }
+
+    // ---- a calendar's events ----
+
+    /// As whom a calendar is read: what just changed first, a backfill last.
+    fn class_of(&self, calendar: &Calendar) -> Result<Class, Timestamp> {
+        match calendar.state {
+            CalendarState::Live if calendar.is_noticed() => Ok(Class::Live),
+            CalendarState::Live | CalendarState::Reconciling => Ok(Class::Repair),
+            _ => self.budget.day_is_used(self.day_percent).map_or(Ok(Class::Backfill), Err),
+        }
+    }
+
+    async fn events(&mut self, at: usize) -> Result<Done, StepError> {
+        if let Err(until) = self.class_of(&self.calendars[at]).and_then(|class| self.take(class)) {
+            return Ok(Done::Wait(until));
+        }
+        let now = self.now;
+        let calendar = &mut self.calendars[at];
+        let was = calendar.state;
+        let is_old = now.duration_since(calendar.state_since) > FREE_BUSY_PASS_EVERY;
+        if was == CalendarState::Idle {
+            begin_pass(calendar, CalendarState::Backfilling, now);
+        } else if was == CalendarState::Live && is_old && calendar.entry.access_role == FREE_BUSY {
+            begin_pass(calendar, CalendarState::Reconciling, now);
+        }
+        if calendar.page_token.is_none() {
+            calendar.pass += 1;
+            calendar.notices_begun = calendar.notices;
+            if calendar.sync_token.is_none() {
+                calendar.unreadable = 0;
+            }
+        }
+        let asked = calendar.clone();
+        let place = Place { sync_token: asked.sync_token.as_deref(), page_token: asked.page_token.as_deref() };
+        match self.app.google.calendar(&self.caller).events(&asked.id, place).await {
+            Ok(page) => self.keep_page(at, was, page).await?,
+            Err(error) => self.not_read(at, error).await?,
+        }
+        Ok(Done::Step)
+    }
+
+    /// Writes a page of events, and where to go on.
+    async fn keep_page(&mut self, at: usize, was: CalendarState, page: EventPage) -> Result<(), StepError> {
+        let mut tx = self.write().await?;
+        let mut changes = Vec::new();
+        if self.calendars[at].state != was {
+            changes.push(about_calendar("calendar.changed", &self.calendars[at]));
+        }
+        let told = self.keep_events(&mut tx, at, page.events).await?;
+        let is_news = !told.is_empty();
+        changes.extend(told);
+        let (now, is_noticed) = (self.now, self.calendars[at].is_noticed());
+        let role = page.access_role.filter(|it| *it != self.calendars[at].entry.access_role);
+        let repeats = page.next_page_token == self.calendars[at].page_token;
+        if is_news {
+            self.calendars[at].active_at = Some(now);
+        }
+        let calendar = &mut self.calendars[at];
+        match (page.next_page_token.filter(|_| !repeats), page.next_sync_token) {
+            (Some(next), _) => calendar.page_token = Some(next),
+            (None, None) => {
+                // Neither a next page nor a token: nothing can be gone on from. It is read anew later.
+                tracing::warn!(agenda = %self.agenda.id, "a reading of events ended without a sync token");
+                begin_pass(calendar, CalendarState::Reconciling, now);
+                self.stand(at, "no_token", PROBLEM_AGAIN);
+            }
+            (None, Some(token)) => {
+                let is_whole = calendar.sync_token.is_none();
+                calendar.sync_token = Some(token);
+                calendar.page_token = None;
+                calendar.synced_at = Some(now);
+                calendar.notices_read = calendar.notices_begun;
+                calendar.problem = None;
+                calendar.problem_since = None;
+                if !is_whole {
+                    changes.extend(self.forget_orphans(&mut tx, at).await?);
+                }
+                let is_told = is_told(&self.calendars[at], &self.channels, self.grant.connected_at, now);
+                let look = Duration::try_from(wait(&self.calendars[at], is_told, now)).unwrap_or_default();
+                // A notice may come before its data can be read.
+                let trailing = (is_noticed && !is_news).then(|| now.saturating_add(TRAILING_LOOK).unwrap_or(now));
+                self.calendars[at].look_at = Some(trailing.unwrap_or_else(|| self.spread(look)));
+            }
+        }
+        if let Some(role) = role {
+            let calendar = &mut self.calendars[at];
+            calendar.entry.access_role = role;
+            if calendar.state == CalendarState::Live {
+                begin_pass(calendar, CalendarState::Reconciling, now);
+            }
+        }
+        self.commit(tx, Some(at), &changes).await?;
+        Ok(())
+    }
+
+    /// Writes what a page says of events; answers the changes.
+    async fn keep_events(
+        &mut self,
+        tx: &mut Tx,
+        at: usize,
+        page: google::Readable<google::Event>,
+    ) -> Result<Vec<NewChange>, StoreError> {
+        let calendar = self.calendars[at].id.clone();
+        let ids: Vec<String> = page.items.iter().map(|it| it.id.clone()).collect();
+        let known = events::by_ids(tx, &self.agenda.id, &calendar, &ids).await?;
+        let (mut gone, mut seen, mut written, mut changes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut unreadable: Vec<String> = page.unreadable;
+        for item in page.items {
+            if item.is_cancelled() && !item.is_cancelled_occurrence() {
+                gone.push(item.id);
+                continue;
+            }
+            let id = item.id.clone();
+            let Some(event) = stored(&calendar, item) else {
+                unreadable.push(id);
+                continue;
+            };
+            let event = if self.busy_only && is_private(&event) { busy_only(event) } else { event };
+            match known.get(&id) {
+                Some(before) if *before == event => seen.push(id),
+                before => {
+                    let kind = if before.is_some() { "event.changed" } else { "event.added" };
+                    changes.push(about_event(kind, &calendar, &event));
+                    written.push(event);
+                }
+            }
+        }
+        // What can't be read any more stays as it was: it is there, and somebody is told.
+        self.calendars[at].unreadable += i64::try_from(unreadable.len()).unwrap_or(i64::MAX);
+        seen.extend(unreadable.into_iter().filter(|id| !id.is_empty()));
+        let pass = self.calendars[at].pass;
+        let of = events::Of { organization: &self.agenda.organization_id, agenda: &self.agenda.id, calendar: &calendar };
+        events::put(tx, of, &written, pass).await?;
+        events::seen(tx, &self.agenda.id, &calendar, &seen, pass).await?;
+        let live: BTreeSet<&str> = written.iter().filter(|it| !it.is_cancelled()).map(|it| it.id.as_str()).collect();
+        let mut all = gone.clone();
+        for series in &gone {
+            // Whoever holds a series holds its exceptions through it: they go without a word of their own.
+            let parts = events::exceptions(tx, &self.agenda.id, &calendar, series, EXCEPTIONS_MAX).await?;
+            all.extend(parts.into_iter().filter(|it| !live.contains(it.as_str())));
+        }
+        changes.extend(self.delete(tx, &calendar, &all).await?);
+        Ok(changes)
+    }
+
+    /// Deletes events; answers the changes of those that were there.
+    async fn delete(&self, tx: &mut Tx, calendar: &str, ids: &[String]) -> Result<Vec<NewChange>, StoreError> {
+        let deleted = events::delete(tx, &self.agenda.id, calendar, ids).await?;
+        let told = |id| NewChange { kind: "event.deleted", subject_id: id, data: json!({ "calendar_id": calendar }) };
+        Ok(deleted.into_iter().map(told).collect())
+    }
+
+    /// Cancelled occurrences of no series hide nothing; Google lists them to nobody.
+    async fn forget_orphans(&self, tx: &mut Tx, at: usize) -> Result<Vec<NewChange>, StoreError> {
+        let calendar = &self.calendars[at];
+        let ids = events::orphans(tx, &self.agenda.id, &calendar.id, calendar.pass, DELETE_MAX).await?;
+        self.delete(tx, &calendar.id, &ids).await
+    }
+
+    /// A page of events couldn't be read.
+    async fn not_read(&mut self, at: usize, error: Error) -> Result<(), StepError> {
+        let now = self.now;
+        let calendar = &mut self.calendars[at];
+        let had_page = calendar.page_token.is_some();
+        let had_token = calendar.sync_token.is_some();
+        let mut changes = Vec::new();
+        match &error.kind {
+            // Google took the page's token back: the reading begins anew, with a number of its own.
+            ErrorKind::Refused(Refusal::Invalid) if had_page => calendar.page_token = None,
+            ErrorKind::CursorGone if had_page && !had_token => calendar.page_token = None,
+            _ if is_lost(&error) && had_token => {
+                let (agenda, reason) = (&self.agenda.id, error.reason.as_deref());
+                tracing::info!(%agenda, reason, "a calendar's sync token is no longer good; everything is compared");
+                begin_pass(calendar, CalendarState::Reconciling, now);
+                changes.push(about_calendar("calendar.changed", calendar));
+            }
+            ErrorKind::Refused(Refusal::Deleted) => {
+                calendar.is_gone = true;
+                self.agenda.list_due_at = now;
+            }
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) if calendar.problem.is_some() => {
+                // Twice in a row: it isn't this person's to read any more, and nothing of it may stay.
+                calendar.state = CalendarState::Dropping;
+                calendar.state_since = now;
+                self.stand(at, "not_accessible", PROBLEM_AGAIN);
+                self.agenda.list_due_at = now;
+            }
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) => {
+                self.stand(at, "not_accessible", PROBLEM_FIRST);
+                self.agenda.list_due_at = now;
+            }
+            ErrorKind::Refused(Refusal::Invalid) | ErrorKind::NotUnderstood => {
+                self.stand(at, error.kind.word(), PROBLEM_AGAIN);
+            }
+            _ => return Err(error.into()),
+        }
+        let tx = self.write().await?;
+        self.commit(tx, Some(at), &changes).await?;
+        Ok(())
+    }
+
+    /// Says why a calendar can't be read, and when it is tried again. Other calendars go on.
+    fn stand(&mut self, at: usize, problem: &str, again: Duration) {
+        let (look_at, now) = (self.spread(again), self.now);
+        let calendar = &mut self.calendars[at];
+        if calendar.problem.as_deref() != Some(problem) {
+            calendar.problem = Some(problem.to_owned());
+            calendar.problem_since = Some(now);
+        }
+        calendar.notices_read = calendar.notices;
+        calendar.look_at = Some(look_at);
+    }
+
+    // ---- the end of a pass, and of a calendar ----
+
+    /// Deletes what a complete reading didn't see: a full list has no tombstones.
+    async fn settle(&mut self, at: usize) -> Result<Done, StepError> {
+        let mut tx = self.write().await?;
+        let (calendar, pass) = (self.calendars[at].id.clone(), self.calendars[at].pass);
+        let ids = events::unseen(&mut tx, &self.agenda.id, &calendar, pass, DELETE_MAX).await?;
+        let mut changes = self.delete(&mut tx, &calendar, &ids).await?;
+        if is_last(&ids) {
+            changes.extend(self.forget_orphans(&mut tx, at).await?);
+            let calendar = &mut self.calendars[at];
+            calendar.state = CalendarState::Live;
+            calendar.state_since = self.now;
+            changes.push(about_calendar("calendar.changed", calendar));
+        }
+        self.commit(tx, Some(at), &changes).await?;
+        Ok(Done::Step)
+    }
+
+    /// Deletes the events of a calendar that isn't followed any more; then a calendar that is gone goes too.
+    async fn drop_events(&mut self, at: usize) -> Result<Done, StepError> {
+        let mut tx = self.write().await?;
+        let now = self.now;
+        let id = self.calendars[at].id.clone();
+        if self.calendars[at].state != CalendarState::Dropping {
+            self.calendars[at].state = CalendarState::Dropping;
+            self.calendars[at].state_since = now;
+        }
+        channels::give_up(&mut tx, &self.agenda.id, &id).await?;
+        let ids = events::unseen(&mut tx, &self.agenda.id, &id, i64::MAX, DELETE_MAX).await?;
+        let mut changes = self.delete(&mut tx, &id, &ids).await?;
+        let calendar = &mut self.calendars[at];
+        calendar.sync_token = None;
+        calendar.page_token = None;
+        calendar.synced_at = None;
+        calendar.channel_due_at = None;
+        calendar.notices_read = calendar.notices;
+        if !is_last(&ids) {
+            self.commit(tx, Some(at), &changes).await?;
+            return Ok(Done::Step);
+        }
+        if calendar.is_gone {
+            changes.push(about_calendar("calendar.deleted", calendar));
+            calendars::delete(&mut tx, &self.agenda.id, &id).await?;
+            self.commit(tx, None, &changes).await?;
+            return Ok(Done::Step);
+        }
+        calendar.state = CalendarState::Idle;
+        calendar.state_since = now;
+        if calendar.problem.is_none() {
+            calendar.look_at = None;
+        }
+        changes.push(about_calendar("calendar.changed", calendar));
+        self.commit(tx, Some(at), &changes).await?;
+        Ok(Done::Step)
+    }
+}
+
+/// Begins a reading of everything: whatever was begun before is over.
+pub(super) fn begin_pass(calendar: &mut Calendar, state: CalendarState, now: Timestamp) {
+    calendar.state = state;
+    calendar.state_since = now;
+    calendar.sync_token = None;
+    calendar.page_token = None;
+    calendar.look_at = None;
+}
+
+/// Whether a sync or page token is no longer good: a 410 about the token, or a 400 for one that Google doesn't know.
+fn is_lost(error: &Error) -> bool {
+    error.kind == ErrorKind::CursorGone || error.kind == ErrorKind::Refused(Refusal::Invalid)
+}
+
+fn is_last(ids: &[String]) -> bool {
+    i64::try_from(ids.len()).unwrap_or(i64::MAX) < DELETE_MAX
+}
+
+fn about_calendar(kind: &'static str, calendar: &Calendar) -> NewChange {
+    NewChange { kind, subject_id: calendar.id.clone(), data: json!({ "state": calendar.state.word() }) }
+}
+
+pub(super) fn about_event(kind: &'static str, calendar: &str, event: &Event) -> NewChange {
+    let data = json!({ "calendar_id": calendar, "etag": event.etag });
+    NewChange { kind, subject_id: event.id.clone(), data }
+}
+
+/// What is known about an agenda beside its row.
+pub(super) fn around<'a>(
+    app: &App,
+    grant: &Grant,
+    calendars: &'a [Calendar],
+    channels: &'a [Channel],
+) -> Surroundings<'a> {
+    let is_reachable = app.config.server.public_url.is_https();
+    Surroundings { calendars, channels, is_reachable, connected_at: grant.connected_at }
+}
+
+/// How long nothing is asked after something stood in the way of all calendars: an administrator, or no calendar at all.
+pub(super) const BLOCKED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What stands in the way of calendars alone, in one word: mail goes on meanwhile.
+pub(super) fn blocked(kind: &ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::NoCalendar => Some("no_calendar"),
+        ErrorKind::AdminBlocked(_) => Some("blocked_by_administrator"),
+        ErrorKind::Refused(Refusal::Operator(_)) => Some("api_disabled"),
+        _ => None,
+    }
+}

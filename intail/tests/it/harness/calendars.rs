@@ -1,0 +1,120 @@
+//! What Google has of a person's calendars, read as a stranger would: over HTTP, whole, without a token. And what Intail
+//! holds of them: its rows, and the feed folded from its beginning by a consumer who knows nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::body::{Body, to_bytes};
+use intail::id::AgendaId;
+use intail::store::changes::Change;
+use intail::store::{Tx, calendars, events};
+use intail_google::oauth::scope;
+use intail_sandbox::Sandbox;
+use intail_sandbox::access::AccessLevel;
+use serde_json::Value as Json;
+
+/// Events' etags by calendar and event.
+pub(crate) type Appointments = BTreeMap<(String, String), String>;
+
+/// The client that reads in the test's name; Intail's own consents stay as they are.
+const CLIENT: &str = "2233445566-signin.apps.googleusercontent.com";
+/// The largest answer.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Pages of one list, at most.
+const PAGES_MAX: usize = 100_000;
+
+/// What Google shows of a person's calendars: of those that are shown in their list, everything that takes place or
+/// hides something of a series.
+pub(crate) async fn of(sandbox: &Sandbox, email: &str) -> Appointments {
+    let token = sandbox.world(|world| {
+        let trusted = world.identity.policy.configured.insert(CLIENT.to_owned(), AccessLevel::Trusted);
+        let granted = world.grant(email, CLIENT, &[scope::CALENDAR_READONLY]).expect("a grant of the test's own");
+        if let Some(before) = trusted {
+            world.identity.policy.configured.insert(CLIENT.to_owned(), before);
+        }
+        granted["access_token"].as_str().expect("a token").to_owned()
+    });
+    let list = pages(sandbox, &token, "/calendar/v3/users/me/calendarList?maxResults=250").await;
+    let mut all = Appointments::new();
+    for calendar in list.iter().filter(|it| it["selected"] == true) {
+        let id = calendar["id"].as_str().expect("an id");
+        let path: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        let path = format!("/calendar/v3/calendars/{path}/events?maxResults=500&maxAttendees=200");
+        let listed = pages(sandbox, &token, &path).await;
+        let ids: BTreeSet<&str> = listed.iter().filter_map(|it| it["id"].as_str()).collect();
+        for event in &listed {
+            let series = event["recurringEventId"].as_str();
+            let hides_nothing = event["status"] == "cancelled" && series.is_none_or(|it| !ids.contains(it));
+            if !hides_nothing {
+                let key = (id.to_owned(), event["id"].as_str().expect("an id").to_owned());
+                all.insert(key, event["etag"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    all
+}
+
+async fn pages(sandbox: &Sandbox, token: &str, path: &str) -> Vec<Json> {
+    let (mut items, mut page) = (Vec::new(), String::new());
+    for _ in 0..PAGES_MAX {
+        let request = http::Request::get(format!("{path}{page}"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())
+            .expect("a request");
+        let (parts, body) = sandbox.answer(request).await.into_parts();
+        let body = to_bytes(body, ANSWER_BYTES_MAX).await.expect("a whole answer");
+        let mut answer: Json = serde_json::from_slice(&body).unwrap_or_default();
+        assert_eq!(parts.status, 200, "{path}: {answer}");
+        items.append(answer["items"].as_array_mut().expect("items"));
+        match answer["nextPageToken"].as_str() {
+            Some(next) => page = format!("&pageToken={next}"),
+            None => return items,
+        }
+    }
+    panic!("{path} never ends");
+}
+
+/// What is stored.
+pub(crate) async fn rows(tx: &mut Tx, agenda: &AgendaId) -> Appointments {
+    let all = events::after(tx, agenda, ("", ""), i64::MAX).await.expect("read");
+    all.into_iter().map(|it| ((it.calendar_id, it.id), it.etag)).collect()
+}
+
+/// Calendars that are still being read, compared or dropped, or that were noticed and not looked at.
+pub(crate) async fn unsettled(tx: &mut Tx, agenda: &AgendaId) -> Vec<String> {
+    let all = calendars::of_agenda(tx, agenda, i64::MAX).await.expect("read");
+    let unsettled = all.into_iter().filter(|it| {
+        let state = if it.is_followed() { calendars::CalendarState::Live } else { calendars::CalendarState::Idle };
+        it.is_gone || it.state != state || it.page_token.is_some() || it.is_noticed()
+    });
+    unsettled.map(|it| format!("{it:?}")).collect()
+}
+
+/// A feed, folded from its beginning.
+pub(crate) fn folded(feed: &[Change]) -> Appointments {
+    let mut folded = Appointments::new();
+    for change in feed {
+        let word = |key: &str| change.data[key].as_str().unwrap_or_default().to_owned();
+        let key = (word("calendar_id"), change.subject_id.clone());
+        match change.kind.as_str() {
+            "event.added" => {
+                let before = folded.insert(key, word("etag"));
+                assert_eq!(before, None, "{}: an event is added once", change.subject_id);
+            }
+            "event.changed" => {
+                folded.insert(key, word("etag")).expect("a change follows its event");
+            }
+            "event.deleted" => {
+                folded.remove(&key).expect("a deletion follows its event");
+            }
+            _ => {}
+        }
+    }
+    folded
+}
+
+/// One line for each event that differs: what is held, and what Google has.
+pub(crate) fn difference(held: &Appointments, truth: &Appointments) -> Vec<String> {
+    let keys: BTreeSet<_> = held.keys().chain(truth.keys()).collect();
+    let differing = keys.into_iter().filter(|key| held.get(*key) != truth.get(*key));
+    differing.map(|key| format!("{key:?}: held {:?}, Google has {:?}", held.get(key), truth.get(key))).collect()
+}
