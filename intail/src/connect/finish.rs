@@ -305,8 +305,7 @@ async fn keep(
                 agenda
             }
         };
-        let of =
-            Of { organization: &grant.organization_id, person: Some(&person.id), stream: (&agenda.id).into() };
+        let of = Of { organization: &grant.organization_id, person: Some(&person.id), stream: (&agenda.id).into() };
         let change = NewChange { kind: "agenda.connected", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
     }

@@ -215,8 +215,7 @@ impl AgendaRun<'_> {
                 tracing::warn!(agenda = %self.agenda.id, "a calendar isn't copied: there are too many, or its id is too long");
                 return Ok(None);
             }
-            let calendar =
-                Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
+            let calendar = Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
             calendars::create(tx, &self.agenda.organization_id, &self.agenda.id, &calendar).await?;
             let change = about_calendar("calendar.added", &calendar);
             self.calendars.push(calendar);
@@ -383,7 +382,8 @@ impl AgendaRun<'_> {
         self.calendars[at].unreadable += i64::try_from(unreadable.len()).unwrap_or(i64::MAX);
         seen.extend(unreadable.into_iter().filter(|id| !id.is_empty()));
         let pass = self.calendars[at].pass;
-        let of = events::Of { organization: &self.agenda.organization_id, agenda: &self.agenda.id, calendar: &calendar };
+        let of =
+            events::Of { organization: &self.agenda.organization_id, agenda: &self.agenda.id, calendar: &calendar };
         events::put(tx, of, &written, pass).await?;
         events::seen(tx, &self.agenda.id, &calendar, &seen, pass).await?;
         let live: BTreeSet<&str> = written.iter().filter(|it| !it.is_cancelled()).map(|it| it.id.as_str()).collect();

@@ -79,7 +79,8 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
     if let Some(at) = which(&|it| it.state == CalendarState::Dropping) {
         return CalendarStep::Drop(at);
     }
-    if let Some(at) = around.channels.iter().position(|it| it.is_replaced || it.expires_at.is_some_and(|at| at <= now)) {
+    if let Some(at) = around.channels.iter().position(|it| it.is_replaced || it.expires_at.is_some_and(|at| at <= now))
+    {
         return CalendarStep::Stop(at);
     }
     if let Some(at) = which(&|it| wants_channel(it, around, now)) {

@@ -326,7 +326,8 @@ mod tests {
 
     #[test]
     fn hostile_text_is_bounded_and_whole_characters_stay() {
-        let long = google::Event { summary: Some("雪\u{0}\n".repeat(2_000)), ..event("2026-12-24", "2026-12-25", &[]) };
+        let long =
+            google::Event { summary: Some("雪\u{0}\n".repeat(2_000)), ..event("2026-12-24", "2026-12-25", &[]) };
         let kept = stored("c", long).expect("readable");
         assert!(kept.summary.len() <= TEXT_BYTES_MAX && kept.summary.starts_with("雪  雪"), "{}", kept.summary.len());
     }

@@ -5,6 +5,7 @@ mod harness;
 mod access;
 mod agenda;
 mod calendar;
+mod calendar_tour;
 mod cli;
 mod concierge;
 mod config;
