@@ -82,6 +82,8 @@ struct CalendarPage {
     is_complete: bool,
     unreadable: Vec<CannotRepeat>,
     calendars: Vec<Row>,
+    /// Whether events needn't say of which calendar they are.
+    has_one: bool,
     state: StateLine,
     again_every_s: u8,
     /// Where the person comes back to after they chose.
@@ -248,6 +250,7 @@ pub(super) async fn page(
         is_empty,
         is_complete: found.is_complete,
         unreadable: found.unreadable.iter().map(|(event, why)| cannot_repeat(event, *why, &looks, &carried)).collect(),
+        has_one: held.followed().count() == 1,
         calendars: held.calendars.iter().map(|it| row(it, &held, &looks, now)).collect(),
         again_every_s: if state.tone == "busy" { SETTLING_EVERY_S } else { NOW_EVERY_S },
         state,

@@ -179,7 +179,9 @@ impl Layout<'_> {
             let Ok(next) = date.tomorrow() else { break };
             date = next;
         }
-        let hours = hours(places.iter().flatten());
+        let clock = self.zone.to_datetime(self.now);
+        let now = (today >= first && today < until).then(|| taken(clock, clock, today));
+        let hours = hours(places.iter().flatten().chain(&now));
         for (day, quarters) in days.iter_mut().zip(places) {
             self.place(day, &quarters, hours);
         }
