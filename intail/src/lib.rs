@@ -20,6 +20,7 @@ pub mod org;
 pub mod connect;
 pub mod signin;
 
+pub mod agenda;
 pub mod feed;
 pub mod notices;
 pub mod sync;

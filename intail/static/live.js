@@ -19,7 +19,8 @@ const formats = {
 
 function localise(root) {
   const now = new Date();
-  for (const element of root.querySelectorAll("time[datetime]")) {
+  // What has no style says its time in a zone that the page names, and keeps it.
+  for (const element of root.querySelectorAll("time[datetime][data-style]")) {
     const at = new Date(element.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     let text = formats[element.dataset.style === "day" ? "day" : "full"].format(at);
@@ -145,6 +146,7 @@ function planSettling() {
 
 const kinds = [
   "message.added", "message.changed", "message.deleted", "label.added", "label.changed", "label.deleted",
+  "event.added", "event.changed", "event.deleted", "calendar.added", "calendar.changed", "calendar.deleted",
   "mailbox.connected", "mailbox.watched", "mailbox.state", "mailbox.erased", "standing", "end",
 ];
 let stream;
@@ -265,9 +267,56 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// The way back keeps the label and the place in the list.
+// In the calendar n and p turn the page and t is today; arrows move, up and down through the events, left and right
+// through the days.
+const turns = { n: "next", p: "previous", t: "today" };
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  if (!document.querySelector("[data-calendar]") || event.target.closest?.("input, textarea, select")) return;
+  const turn = turns[event.key];
+  if (turn) {
+    document.getElementById(turn)?.click();
+    event.preventDefault();
+    return;
+  }
+  if (!event.key.startsWith("Arrow")) return;
+  const links = [...document.querySelectorAll("#days .day li a")].filter((it) => it.offsetParent);
+  const at = links.indexOf(document.activeElement);
+  // Nothing is chosen: the arrows scroll, as everywhere.
+  if (at < 0 && (event.key === "ArrowUp" || event.key === "ArrowDown")) return;
+  const link = event.key === "ArrowUp" || event.key === "ArrowDown"
+    ? links[at + (event.key === "ArrowDown" ? 1 : -1)]
+    : ofNeighbour(links, at, event.key === "ArrowRight" ? 1 : -1);
+  if (!link) return;
+  link.focus();
+  link.scrollIntoView({ block: "nearest" });
+  event.preventDefault();
+});
+// The first event of the next day, or of the one before, that has any; of today when nothing is chosen.
+function ofNeighbour(links, at, step) {
+  const days = [...document.querySelectorAll("#days .day")];
+  const first = (day) => links.find((it) => day.contains(it));
+  if (at < 0) return first(document.querySelector("#days .today") ?? days[0]) ?? links[0];
+  for (let day = days.findIndex((it) => it.contains(links[at])) + step; days[day]; day += step) {
+    if (first(days[day])) return first(days[day]);
+  }
+  return undefined;
+}
+
+// Whoever sits in another zone than the page shows can turn to their own.
+const ownZone = document.getElementById("own-zone");
+if (ownZone && ownZone.dataset.zone !== zone) {
+  ownZone.hidden = false;
+  ownZone.title = zone;
+  ownZone.addEventListener("click", () => {
+    ownZone.form.elements.zone.value = zone;
+    ownZone.form.requestSubmit();
+  });
+}
+
+// The way back keeps the place in the list, the label, or the days.
 for (const link of document.querySelectorAll("[data-back]")) {
-  if (document.referrer.startsWith(`${location.origin}/mail`) && history.length > 1) {
+  if (document.referrer.startsWith(`${location.origin}${link.dataset.back}`) && history.length > 1) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
       history.back();

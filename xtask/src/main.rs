@@ -5,6 +5,7 @@
 mod bench;
 mod mutate;
 mod postgres;
+mod python;
 mod requirements;
 mod simulate;
 mod test;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::finish;
+use crate::{finish, python};
 
 /// Where everything is.
 pub(crate) struct Requirements {
@@ -19,6 +19,8 @@ pub(crate) struct Requirements {
     pub(crate) java: PathBuf,
     /// Google's Pub/Sub emulator.
     pub(crate) pubsub_jar: PathBuf,
+    /// Python with what recurrence is compared with.
+    pub(crate) python: PathBuf,
     /// Whether `cargo nextest` is there; without it `cargo test` runs the same tests.
     pub(crate) nextest: bool,
 }
@@ -33,13 +35,14 @@ const POSTGRES: Need = Need { package: "postgresql", find: postgres_programs };
 const CHROMIUM: Need = Need { package: "chromium", find: || on_path("chromium") };
 const CHROMEDRIVER: Need = Need { package: "chromium-driver", find: || on_path("chromedriver") };
 const JAVA: Need = Need { package: "default-jre-headless", find: || on_path("java") };
+const PYTHON: Need = Need { package: "python3-venv", find: || on_path("python3") };
 /// Not in Debian itself but in Google's package source.
 const EMULATOR: Need = Need { package: "google-cloud-cli-pubsub-emulator", find: emulator_jar };
 
 impl Requirements {
     /// Finds everything, and installs what is missing.
     pub(crate) fn fulfil() -> anyhow::Result<Self> {
-        let missing: Vec<_> = [POSTGRES, CHROMIUM, CHROMEDRIVER, JAVA, EMULATOR]
+        let missing: Vec<_> = [POSTGRES, CHROMIUM, CHROMEDRIVER, JAVA, PYTHON, EMULATOR]
             .iter()
             .filter(|need| (need.find)().is_none())
             .map(|need| need.package)
@@ -53,6 +56,7 @@ impl Requirements {
             chromedriver: CHROMEDRIVER.found()?,
             java: JAVA.found()?,
             pubsub_jar: EMULATOR.found()?,
+            python: python::with("test-python", python::DATEUTIL)?,
             nextest: on_path("cargo-nextest").is_some(),
         })
     }

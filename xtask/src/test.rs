@@ -112,6 +112,7 @@ fn serve(requirements: &Requirements, command: &mut Command) -> anyhow::Result<(
         .env("INTAIL_TEST_CHROMIUM", &requirements.chromium)
         .env("INTAIL_TEST_CHROMEDRIVER", &requirements.chromedriver)
         .env("INTAIL_TEST_JAVA", &requirements.java)
+        .env("INTAIL_TEST_PYTHON", &requirements.python)
         .env("INTAIL_TEST_PUBSUB_JAR", &requirements.pubsub_jar);
     finish(command)
 }

@@ -21,7 +21,7 @@ const ROWS_MAX: usize = 100;
 pub const DAY_MARGIN: SignedDuration = SignedDuration::from_hours(14);
 
 /// A day, or an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
     /// A whole day, wherever the reader is.
     Day(Date),

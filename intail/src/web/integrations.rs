@@ -419,17 +419,13 @@ struct PermissionPage {
     granted: bool,
 }
 
-/// `GET /calendar`
-pub(super) async fn calendar(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
-    permission_page(&web, &caller, "calendar", Permission::Calendar).await
-}
-
 /// `GET /directory`
 pub(super) async fn directory(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
     permission_page(&web, &caller, "directory", Permission::Directory).await
 }
 
-async fn permission_page(
+/// The page of a permission that nothing is copied of yet.
+pub(super) async fn permission_page(
     web: &Web,
     caller: &Caller,
     area: &'static str,

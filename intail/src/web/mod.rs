@@ -24,6 +24,7 @@ mod activity;
 mod administration;
 mod approval;
 mod audit;
+mod calendar;
 mod health;
 mod home;
 mod integrations;
@@ -35,6 +36,7 @@ mod privacy;
 mod receipt;
 mod sign_in_link;
 mod streams;
+mod week;
 
 pub mod api;
 

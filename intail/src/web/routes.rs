@@ -5,8 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, health, home,
-    integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
+    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, calendar,
+    health, home, integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -88,7 +88,9 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/receipt/export.jsonl", SignedIn, || get(receipt::export)),
     route(Get, "/receipt/left", SignedIn, || get(leaving::own)),
     route(Get, "/receipt/left/{id}", SignedIn, || get(leaving::download_own)),
-    route(Get, "/calendar", SignedIn, || get(integrations::calendar)),
+    route(Get, "/calendar", SignedIn, || get(calendar::page)),
+    route(Get, "/calendar/events/{id}/{event_id}", SignedIn, || get(calendar::event)),
+    route(Post, "/calendar/choose", SignedIn, || post(calendar::choose)),
     route(Get, "/directory", SignedIn, || get(integrations::directory)),
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
     route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
@@ -132,6 +134,7 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/mailboxes/{id}/messages/{message_id}", Key, || get(api::message)),
     route(Get, "/api/v1/calendars", Key, || get(api::calendars)),
     route(Get, "/api/v1/calendars/{id}/coverage", Key, || get(api::calendar_coverage)),
+    route(Get, "/api/v1/agenda", Key, || get(api::agenda::agenda)),
     route(Get, "/api/v1/changes", Key, || get(api::changes)),
     route(Get, "/api/v1/changes/stream", Key, || get(streams::stream)),
     route(Post, "/notices/pubsub", Anyone, || post(notices::push::receive)),

@@ -77,7 +77,7 @@ pub(crate) fn location(answer: &Response<Body>) -> Option<String> {
 }
 
 fn path_of(route: &Route) -> String {
-    ["{id}", "{message_id}", "{name}", "{token}"]
+    ["{id}", "{message_id}", "{event_id}", "{name}", "{token}"]
         .iter()
         .fold(route.path.to_owned(), |path, it| path.replace(it, "nothing"))
 }

@@ -3,7 +3,9 @@
 mod harness;
 
 mod access;
+mod agenda;
 mod calendar;
+mod calendar_tour;
 mod cli;
 mod concierge;
 mod config;
@@ -18,6 +20,7 @@ mod organization;
 mod pages;
 mod price;
 mod privacy;
+mod recurrence;
 mod simulation;
 mod store;
 mod tidy;

@@ -22,6 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("signing", &["random", "seal", "store"]),
     // An organization's key for hidden subjects is sealed, as tokens are.
     ("org", &["clock", "id", "random", "seal", "store"]),
+    // Reading: rows in, occurrences out.
+    ("agenda", &["id", "store"]),
     ("feed", &["app", "clock", "id", "store"]),
     ("access", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "signing", "store"]),
@@ -34,8 +36,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "web",
         &[
-            "app", "clock", "config", "connect", "feed", "id", "notices", "org", "random", "seal", "signin", "signing",
-            "store", "sync",
+            "agenda", "app", "clock", "config", "connect", "feed", "id", "notices", "org", "random", "seal", "signin",
+            "signing", "store", "sync",
         ],
     ),
 ];

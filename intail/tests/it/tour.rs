@@ -11,7 +11,7 @@ use crate::harness::live::Live;
 
 /// The administrator and three employees of the demo's world.
 const ADMINISTRATOR: &str = "ada.admin@example.com";
-const EMPLOYEE: &str = "ines@example.com";
+pub(crate) const EMPLOYEE: &str = "ines@example.com";
 const COLLEAGUE: &str = "kofi@example.com";
 /// Three times as much mail as the others.
 const BUSY_COLLEAGUE: &str = "bjorn@example.com";
@@ -607,7 +607,7 @@ async fn every_page_fits_a_phone_browser_in_light_and_dark() {
 }
 
 /// Keeps the page as four pictures, and sees to it that nobody has to scroll sideways.
-async fn fits(browser: &Browser, name: &str) {
+pub(crate) async fn fits(browser: &Browser, name: &str) {
     for (viewport, size) in [(Viewport::Desktop, "desktop"), (Viewport::Phone, "phone")] {
         browser.viewport(viewport).await;
         browser.open(browser.address().await.as_str()).await;
@@ -624,7 +624,7 @@ async fn fits(browser: &Browser, name: &str) {
 }
 
 /// From Intail's front page through the false Google's account chooser and back.
-async fn sign_in(browser: &Browser, live: &Live, email: &str) {
+pub(crate) async fn sign_in(browser: &Browser, live: &Live, email: &str) {
     browser.open(&live.intail("/")).await;
     browser.click_text("Sign in to Intail").await;
     browser.click_css("#sign-in").await;
@@ -638,7 +638,7 @@ async fn sign_in(browser: &Browser, live: &Live, email: &str) {
 }
 
 /// From Integrations through the consent page and back, with every box ticked.
-async fn connect(browser: &Browser) {
+pub(crate) async fn connect(browser: &Browser) {
     browser.click_text("Connect").await;
     browser.click_css("#select-all").await;
     browser.click_css("#allow").await;
@@ -671,7 +671,7 @@ fn account(email: &str) -> String {
 }
 
 /// The browser complained about nothing but `refused` pages that are answered with a status of refusal, as they should.
-async fn quiet(browser: &Browser, refused: usize) {
+pub(crate) async fn quiet(browser: &Browser, refused: usize) {
     let (refusals, complaints): (Vec<String>, Vec<String>) =
         browser.complaints().await.into_iter().partition(|it| it.contains("the server responded with a status of 4"));
     assert_eq!(complaints, Vec::<String>::new());

@@ -2,6 +2,7 @@
 //! by a cursor; errors are problem documents (RFC 9457). `docs/openapi.json` is generated from here; a test keeps it
 //! true.
 
+pub(super) mod agenda;
 mod calendars;
 mod shapes;
 
@@ -57,6 +58,7 @@ const ID_LENGTH_MAX: usize = 128;
         message,
         calendars::calendars,
         calendars::coverage,
+        agenda::agenda,
         changes,
         super::streams::stream,
         super::receipt::receipt,

@@ -17,7 +17,7 @@ pub(crate) mod visit;
 pub(crate) mod written;
 
 /// A variable that `cargo xtask test` sets.
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "tests are told by their environment where their services are")]
     let value = std::env::var(name);
     value.unwrap_or_else(|_| {

@@ -1,0 +1,392 @@
+//! The calendar's pages and its API, as a browser without scripts and a program see them: what is shown of events of
+//! every kind, in which zone, to whom, and what a person can choose. What scripts add is in the browser test.
+
+use axum::http::StatusCode;
+use intail::app::App;
+use intail::id::AgendaId;
+use intail::store::agendas::{self, Agenda};
+use intail::store::calendars::{self, Calendar, CalendarState, Entry};
+use intail::store::events::{self, Attendee, Event, Link, Moment, Party, Span};
+use intail::store::grants;
+use intail::store::people::Person;
+use jiff::Timestamp;
+use jiff::civil::date;
+use serde_json::Value;
+
+use crate::access::{Proof, access_key, ask, form_token, location, session, text};
+use crate::harness::running::{Running, Ticks};
+
+/// A calendar of others, in which the person reads along.
+const TEAM: &str = "team@group.calendar.example.com";
+/// Another's, of which only busy times are seen.
+const BUSY: &str = "boss@example.com";
+
+fn at(text: &str) -> Moment {
+    Moment::At(text.parse().expect("a time"))
+}
+
+fn event(calendar: &str, id: &str, starts: Moment, ends: Moment) -> Event {
+    Event {
+        calendar_id: calendar.to_owned(),
+        id: id.to_owned(),
+        status: "confirmed".to_owned(),
+        kind: "default".to_owned(),
+        summary: format!("The {id}"),
+        starts: Some(starts),
+        ends: Some(ends),
+        zone: "Europe/Berlin".to_owned(),
+        transparency: "opaque".to_owned(),
+        span: Span { from: starts.instant(), until: Some(ends.instant()) },
+        ..Event::default()
+    }
+}
+
+fn series(calendar: &str, id: &str, starts: Moment, ends: Moment, rule: &str) -> Event {
+    let span = Span { from: starts.instant(), until: None };
+    Event { recurrence: vec![format!("RRULE:{rule}")], span, ..event(calendar, id, starts, ends) }
+}
+
+fn guest(address: &str, answer: &str, own: bool) -> Attendee {
+    Attendee { address: address.to_owned(), answer: answer.to_owned(), own, ..Attendee::default() }
+}
+
+/// What a person has in the week of Monday, 23 November 2026, and what repeats in it.
+fn diary(own: &str) -> Vec<Event> {
+    let mut standup = series(
+        own,
+        "standup",
+        at("2005-01-03T08:00:00Z"),
+        at("2005-01-03T08:15:00Z"),
+        "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR",
+    );
+    standup.links =
+        vec![Link { kind: "video".to_owned(), uri: "https://meet.example/x".to_owned(), label: String::new() }];
+    let moved = Event {
+        series_id: Some("standup".to_owned()),
+        original: Some(at("2026-11-25T08:00:00Z")),
+        ..event(own, "standup_20261125T080000Z", at("2026-11-25T13:00:00Z"), at("2026-11-25T13:15:00Z"))
+    };
+    let cancelled = Event {
+        status: "cancelled".to_owned(),
+        starts: None,
+        ends: None,
+        series_id: Some("standup".to_owned()),
+        original: Some(at("2026-11-26T08:00:00Z")),
+        ..event(own, "standup_20261126T080000Z", at("2026-11-26T08:00:00Z"), at("2026-11-26T08:15:00Z"))
+    };
+    let mut review = event(own, "review", at("2026-11-24T13:00:00Z"), at("2026-11-24T14:30:00Z"));
+    review.location = "Room 4.02, Unter den Linden".to_owned();
+    review.organizer = Party { address: "kofi@example.com".to_owned(), name: "Kofi Mensah".to_owned(), own: false };
+    review.attendees = vec![
+        guest("kofi@example.com", "accepted", false),
+        guest(own, "tentative", true),
+        guest("bjorn@example.com", "declined", false),
+    ];
+    review.links = vec![
+        Link { kind: "video".to_owned(), uri: "https://meet.example/abc".to_owned(), label: String::new() },
+        Link { kind: "more".to_owned(), uri: "javascript:alert(1)".to_owned(), label: "<b>here</b>".to_owned() },
+    ];
+    let mut declined = event(own, "lunch", at("2026-11-24T11:00:00Z"), at("2026-11-24T12:00:00Z"));
+    declined.attendees = vec![guest(own, "declined", true)];
+    let kind = |kind: &str, it: Event| Event { kind: kind.to_owned(), ..it };
+    let whole = |id: &str, first: i8, until: i8| {
+        event(own, id, Moment::Day(date(2026, 11, first)), Moment::Day(date(2026, 11, until)))
+    };
+    let mut home = kind("workingLocation", whole("home", 27, 28));
+    home.summary = String::new();
+    home.details.work_kind = "homeOffice".to_owned();
+    let mut hostile = event(TEAM, "hostile", at("2026-11-27T09:00:00Z"), at("2026-11-27T10:00:00Z"));
+    hostile.summary = "<script>alert(1)</script>".to_owned();
+    let mut busy = event(BUSY, "busy", at("2026-11-23T10:00:00Z"), at("2026-11-23T11:00:00Z"));
+    busy.summary = String::new();
+    vec![
+        standup,
+        moved,
+        cancelled,
+        review,
+        declined,
+        whole("fair", 25, 28),
+        kind("outOfOffice", event(own, "dentist", at("2026-11-26T14:00:00Z"), at("2026-11-26T16:00:00Z"))),
+        kind("focusTime", event(own, "focus", at("2026-11-26T09:00:00Z"), at("2026-11-26T11:00:00Z"))),
+        kind("siesta", event(own, "siesta", at("2026-11-25T12:00:00Z"), at("2026-11-25T12:45:00Z"))),
+        home,
+        series(own, "lunar", at("2026-11-23T15:00:00Z"), at("2026-11-23T16:00:00Z"), "RSCALE=CHINESE;FREQ=YEARLY"),
+        event(own, "night", at("2026-11-28T21:00:00Z"), at("2026-11-29T01:00:00Z")),
+        event(TEAM, "retro", at("2026-11-24T13:30:00Z"), at("2026-11-24T14:00:00Z")),
+        hostile,
+        busy,
+    ]
+}
+
+/// Somebody who is connected, and whose calendars are copied as the engine would have copied them.
+async fn with_diary(running: &Running, email: &str) -> Person {
+    let person = running.sign_in(email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    let app = &running.app;
+    let now = app.clock.now();
+    let mut tx = app.store.write().await.expect("a transaction");
+    let agenda = match agendas::by_person(&mut tx, &person.id).await.expect("read") {
+        Some(agenda) => agenda,
+        None => {
+            let grant = grants::by_person(&mut tx, &person.id).await.expect("read").expect("connected");
+            let agenda = Agenda { listed_at: Some(now), ..Agenda::new(AgendaId::new(&app.random), &grant, now) };
+            agendas::create(&mut tx, &agenda).await.expect("created");
+            agenda
+        }
+    };
+    for (id, name, access_role, is_primary) in
+        [(email, email, "owner", true), (TEAM, "Team", "reader", false), (BUSY, "Boss", "freeBusyReader", false)]
+    {
+        let entry = Entry {
+            name: name.to_owned(),
+            zone: "Europe/Berlin".to_owned(),
+            access_role: access_role.to_owned(),
+            is_primary,
+            is_selected: true,
+            ..Entry::default()
+        };
+        let calendar = Calendar::new(id, entry, now);
+        let calendar = Calendar { state: CalendarState::Live, synced_at: Some(now), ..calendar };
+        calendars::create(&mut tx, &person.organization_id, &agenda.id, &calendar).await.expect("created");
+    }
+    for it in diary(email) {
+        let of = events::Of { organization: &person.organization_id, agenda: &agenda.id, calendar: &it.calendar_id };
+        events::put(&mut tx, of, std::slice::from_ref(&it), 1).await.expect("put");
+    }
+    tx.commit().await.expect("committed");
+    person
+}
+
+async fn page(app: &App, path: &str, proof: &Proof) -> String {
+    let answer = ask(app, "GET", path, proof, None).await;
+    assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    text(answer).await
+}
+
+/// A page's text without its tags, in one line.
+fn plain(page: &str) -> String {
+    let mut text = String::new();
+    for part in page.split('<') {
+        text.push_str(part.split_once('>').map_or(part, |(_, after)| after));
+        text.push(' ');
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn a_week_shows_events_of_every_kind_where_they_take_place() {
+    let running = Running::start().await;
+    running.approve();
+    let person = with_diary(&running, "ines@example.com").await;
+    let proof = session(&running.app, &person).await;
+    let week = page(&running.app, "/calendar?date=2026-11-25", &proof).await;
+    let said = plain(&week);
+    for part in [
+        "23 – 29 November 2026",
+        "Times in",
+        "Wednesday 25 November",
+        "09:00 – 09:15 The standup",
+        "14:00 – 14:15 The standup_20261125T080000Z",
+        "14:00 – 15:30 The review Maybe Room 4.02, Unter den Linden Video call",
+        "The lunch Declined",
+        "The dentist Out of office",
+        "The focus Focus time",
+        "The siesta",
+        "all day Home Working location",
+        "11:00 – 12:00 Busy",
+        "from 22:00",
+        "until 02:00",
+        "1 series is shown at the beginning only.",
+        "The lunar : its rule uses words that Intail doesn",
+        "script",
+    ] {
+        assert!(said.contains(part), "{part} is missing: {said}");
+    }
+    assert_eq!(
+        week.matches("<span class=\"what\" dir=\"auto\">The standup</span>").count(),
+        3,
+        "moved and cancelled: {said}"
+    );
+    assert_eq!(week.matches("<span class=\"what\" dir=\"auto\">The fair</span>").count(), 3, "on each of its days");
+    assert!(!week.contains(" style=") && !week.contains("<script>alert") && !week.contains(" onclick"));
+    assert!(week.contains("lane-1-of-2") && week.contains("lane-2-of-2"), "the review and the retro are at once");
+}
+
+#[tokio::test]
+async fn times_are_those_of_the_zone_that_the_reader_chose() {
+    let running = Running::start().await;
+    running.approve();
+    let person = with_diary(&running, "ines@example.com").await;
+    let proof = session(&running.app, &person).await;
+    let kathmandu = page(&running.app, "/calendar?date=2026-11-24&zone=asia%2Fkathmandu", &proof).await;
+    let said = plain(&kathmandu);
+    assert!(said.contains("13:45 – 14:00 The standup") && said.contains("18:45 – 20:15 The review"), "{said}");
+    assert!(
+        kathmandu.contains("value=\"Asia/Kathmandu\"") && kathmandu.contains("zone=Asia%2FKathmandu"),
+        "it stays chosen"
+    );
+    for path in [
+        "/calendar?zone=Middle%2FEarth",
+        "/calendar?date=soon",
+        "/calendar?date=0001-01-01",
+        "/calendar?date=2026-13-01",
+        "/calendar?zone=%3Cscript%3E",
+    ] {
+        let answer = ask(&running.app, "GET", path, &proof, None).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
+        let page = text(answer).await;
+        assert!(page.contains("Write it like") && !page.contains("<script>"), "{path}");
+    }
+    for path in ["/calendar?date=1900-01-01", "/calendar?date=2200-12-31&view=agenda"] {
+        assert_eq!(ask(&running.app, "GET", path, &proof, None).await.status(), StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_agenda_lists_four_weeks_and_an_event_has_its_page() {
+    let running = Running::start().await;
+    running.approve();
+    let person = with_diary(&running, "ines@example.com").await;
+    let proof = session(&running.app, &person).await;
+    let agenda = page(&running.app, "/calendar?view=agenda&date=2026-11-23", &proof).await;
+    assert_eq!(agenda.matches("<span class=\"what\" dir=\"auto\">The standup</span>").count(), 18, "of four weeks");
+    assert!(!agenda.contains("class=\"week"));
+    let review = page(&running.app, "/calendar/events/ines%40example.com/review", &proof).await;
+    let said = plain(&review);
+    for part in [
+        "Tuesday 24 November 2026 , 14:00 – 15:30 Europe/Berlin",
+        "You: Maybe",
+        "Kofi Mensah kofi@example.com",
+        "1 coming, 1 maybe, 1 declined",
+        "Room 4.02, Unter den Linden",
+    ] {
+        assert!(said.contains(part), "{part} is missing: {said}");
+    }
+    assert!(
+        review.contains("href=\"https://meet.example/abc\"") && !review.contains("javascript:"),
+        "only pages are links"
+    );
+    let one = "/calendar/events/ines%40example.com/standup?slot=20261127T080000Z";
+    let said = plain(&page(&running.app, one, &proof).await);
+    assert!(
+        said.contains("Friday 27 November 2026 , 09:00 – 09:15") && said.contains("One occurrence of a series."),
+        "{said}"
+    );
+    // A slot that the series doesn't have, or that was moved away, isn't made up.
+    for slot in ["20261128T080000Z", "20261125T080000Z", "nonsense"] {
+        let said = plain(
+            &page(&running.app, &format!("/calendar/events/ines%40example.com/standup?slot={slot}"), &proof).await,
+        );
+        assert!(said.contains("Monday 3 January 2005"), "{slot}: {said}");
+    }
+    let moved = page(&running.app, "/calendar/events/ines%40example.com/standup_20261125T080000Z", &proof).await;
+    assert!(plain(&moved).contains("Moved from Wednesday 25 November 2026 , 09:00"), "{}", plain(&moved));
+    let gone = page(&running.app, "/calendar/events/ines%40example.com/standup_20261126T080000Z", &proof).await;
+    assert!(plain(&gone).contains("Cancelled"));
+    let busy = page(&running.app, "/calendar/events/boss%40example.com/busy", &proof).await;
+    assert!(plain(&busy).contains("Only the time is known of this event"));
+}
+
+#[tokio::test]
+async fn promise_10_nobody_sees_another_s_agenda_or_chooses_for_them() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let owner = with_diary(&running, "ines@example.com").await;
+    let other = with_diary(&running, "kofi@example.com").await;
+    let (mine, theirs) = (session(app, &owner).await, session(app, &other).await);
+    let event = "/calendar/events/ines%40example.com/review";
+    assert_eq!(ask(app, "GET", event, &mine, None).await.status(), StatusCode::OK);
+    assert_eq!(ask(app, "GET", event, &theirs, None).await.status(), StatusCode::NOT_FOUND);
+    let between = "/api/v1/agenda?from=2026-11-23&until=2026-11-30";
+    let json = text(ask(app, "GET", between, &access_key(app, &other).await, None).await).await;
+    assert!(!json.contains("ines@example.com/") && !json.contains("\"calendar_id\":\"ines@example.com\""), "{json}");
+    let token = form_token(app, &theirs).await;
+    let form = format!("form_token={token}&calendar=ines%40example.com&choice=leave");
+    assert_eq!(ask(app, "POST", "/calendar/choose", &theirs, Some(&form)).await.status(), StatusCode::NOT_FOUND);
+    let form = format!("form_token={token}&calendar=kofi%40example.com&choice=everything");
+    assert_eq!(ask(app, "POST", "/calendar/choose", &theirs, Some(&form)).await.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_calendar_that_is_left_out_is_no_longer_shown_and_can_come_back() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let person = with_diary(&running, "ines@example.com").await;
+    let proof = session(app, &person).await;
+    let token = form_token(app, &proof).await;
+    let choose = async |choice: &str, back: &str| {
+        let form = format!("form_token={token}&calendar={TEAM}&choice={choice}&back={back}");
+        location(&ask(app, "POST", "/calendar/choose", &proof, Some(&form)).await).expect("back to the page")
+    };
+    assert_eq!(choose("leave", "/calendar?date=2026-11-24").await, "/calendar?date=2026-11-24");
+    let week = page(app, "/calendar?date=2026-11-24", &proof).await;
+    assert!(!week.contains("The retro") && week.contains("The review") && week.contains("Show<span"), "left out");
+    for foreign in ["https://evil.example", "//evil.example", "/mail"] {
+        assert_eq!(choose("follow", foreign).await, "/calendar", "{foreign}");
+    }
+    assert!(page(app, "/calendar?date=2026-11-24", &proof).await.contains("The retro"));
+    let mut tx = app.store.read().await.expect("a transaction");
+    let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("there");
+    assert!(agenda.due_at.is_some_and(|due| due <= app.clock.now()), "the engine is told");
+}
+
+#[tokio::test]
+async fn the_api_answers_with_occurrences_and_bounds_what_is_asked() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let person = with_diary(&running, "ines@example.com").await;
+    let key = access_key(app, &person).await;
+    let path = "/api/v1/agenda?from=2026-11-23&until=2026-11-30";
+    let agenda: Value = serde_json::from_str(&page(app, path, &key).await).expect("JSON");
+    assert_eq!((&agenda["zone"], &agenda["complete"]), (&Value::from("Europe/Berlin"), &Value::from(true)));
+    let of = |id: &str| -> Vec<&Value> {
+        let all = agenda["occurrences"].as_array().expect("a list");
+        all.iter().filter(|it| it["event"]["id"] == id).collect()
+    };
+    let starts: Vec<&str> = of("standup").iter().map(|it| it["starts"].as_str().expect("text")).collect();
+    assert_eq!(starts, ["2026-11-23T08:00:00Z", "2026-11-24T08:00:00Z", "2026-11-27T08:00:00Z"]);
+    assert_eq!(of("fair")[0]["starts"], "2026-11-25");
+    assert_eq!((&of("fair")[0]["ends"], &of("fair")[0]["all_day"]), (&Value::from("2026-11-28"), &Value::from(true)));
+    assert_eq!(of("lunch")[0]["own_answer"], "declined");
+    assert_eq!(of("siesta")[0]["event"]["kind"], "siesta", "what is new is kept");
+    assert_eq!(agenda["unreadable"][0]["event_id"], "lunar");
+    for query in ["", "from=2026-11-23", "from=2026-01-01&until=2026-12-31", "from=2026-11-23&until=2026-11-30&zone=x"]
+    {
+        let answer = ask(app, "GET", &format!("/api/v1/agenda?{query}"), &key, None).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{query}");
+    }
+    let other = running.sign_in("kofi@example.com").await;
+    let answer = ask(app, "GET", path, &access_key(app, &other).await, None).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND, "nothing is connected");
+}
+
+#[tokio::test]
+async fn the_page_says_why_there_is_no_calendar() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let nobody = running.sign_in("bjorn@example.com").await;
+    let empty = page(app, "/calendar", &session(app, &nobody).await).await;
+    assert!(empty.contains("Nothing is connected"));
+    let person = with_diary(&running, "ines@example.com").await;
+    let proof = session(app, &person).await;
+    let live = plain(&page(app, "/calendar", &proof).await);
+    assert!(live.contains("Live as of") && live.contains("Intail looks from time to time"), "{live}");
+    let mut tx = app.store.write().await.expect("a transaction");
+    let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("there");
+    let copying = Calendar {
+        state: CalendarState::Backfilling,
+        ..Calendar::new("new@example.com", shown(), Timestamp::UNIX_EPOCH)
+    };
+    calendars::create(&mut tx, &person.organization_id, &agenda.id, &copying).await.expect("created");
+    tx.commit().await.expect("committed");
+    let said = plain(&page(app, "/calendar", &proof).await);
+    assert!(said.contains("Copying: 3 of 4 calendars"), "{said}");
+}
+
+fn shown() -> Entry {
+    Entry { name: "New".to_owned(), zone: "UTC".to_owned(), is_selected: true, ..Entry::default() }
+}

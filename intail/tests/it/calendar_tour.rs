@@ -1,0 +1,108 @@
+//! The calendar in a real browser: it follows what happens at Google without a reload, its keys work, its days can be
+//! turned, its zone and its calendars chosen. Every station leaves a picture in `target/screenshots/`.
+
+use serde_json::json;
+
+use crate::harness::browser::Browser;
+use crate::harness::live::Live;
+use crate::tour::{EMPLOYEE, connect, fits, quiet, sign_in};
+
+#[tokio::test]
+async fn the_calendar_changes_in_a_browser_while_events_change_at_google() {
+    let live = Live::approved().await;
+    let browser = Browser::start().await;
+    sign_in(&browser, &live, EMPLOYEE).await;
+    connect(&browser).await;
+    browser.open(&live.intail("/calendar")).await;
+    // The copy arrives while one looks.
+    browser.see("Intail looks from time to time").await;
+    browser.find_css(".week .timed li a").await;
+    browser.ask("window.neverLoadedAgain = true; return true", json!([])).await;
+    browser.screenshot("calendar-1-week").await;
+
+    let (intail, google) = browser.another_window().await;
+    browser.open(&live.google("/calendar")).await;
+    browser.fill("#title", "Boat trip").await;
+    browser.ask("document.getElementById('time').value = '10:00'; return true", json!([])).await;
+    browser.fill("#minutes", "90").await;
+    browser.fill("#guests", "kofi@example.com").await;
+    browser.click_text("Add").await;
+    browser.see("Boat trip").await;
+    live.tell_of_calendars(EMPLOYEE).await;
+    browser.turn_to(&intail).await;
+    let shown = "return [...document.querySelectorAll('.today .timed li')].some((it) => it.offsetParent
+        && it.innerText.includes('Boat trip') && it.matches('.from-8, .from-4, .from-12, .from-16, .from-20, .from-40'))";
+    browser.wait_for_script(shown, json!([]), || "the trip isn't among today's hours".to_owned()).await;
+    browser.screenshot("calendar-2-arrived").await;
+
+    browser.turn_to(&google).await;
+    let trip = "return [...document.querySelectorAll('li.letter')].find((it) => it.innerText.includes('Boat trip')).dataset.id";
+    let id = browser.ask(trip, json!([])).await.as_str().expect("an id").to_owned();
+    browser.click_css(&format!("li[data-id='{id}'] summary")).await;
+    browser.click_css(&format!("li[data-id='{id}'] button[value=delete]")).await;
+    browser.find_css(".notice").await;
+    live.tell_of_calendars(EMPLOYEE).await;
+    browser.turn_to(&intail).await;
+    browser.see_no("Boat trip").await;
+    let remembered = browser.ask("return window.neverLoadedAgain === true", json!([])).await;
+    assert_eq!(remembered, json!(true), "it was never loaded again");
+    quiet(&browser, 0).await;
+    browser.stop().await;
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
+    let live = Live::approved().await;
+    let browser = Browser::start().await;
+    sign_in(&browser, &live, EMPLOYEE).await;
+    connect(&browser).await;
+    browser.open(&live.intail("/calendar")).await;
+    browser.see("Intail looks from time to time").await;
+    let title = "return document.getElementById('calendar-title').innerText";
+    let this_week = browser.ask(title, json!([])).await;
+    let body = browser.find_css("body").await;
+    body.send_keys("n").await.expect("a key");
+    browser.wait_for_address("date=").await;
+    let other = "return document.getElementById('calendar-title').innerText !== arguments[0]";
+    browser.wait_for_script(other, json!([this_week]), || "n doesn't turn the page".to_owned()).await;
+    browser.press("t").await;
+    let same = "return document.getElementById('calendar-title').innerText === arguments[0]";
+    browser.wait_for_script(same, json!([this_week]), || "t isn't today".to_owned()).await;
+    // Right arrow, then down; Enter opens.
+    browser.press("\u{e014}").await;
+    let focused = "return document.activeElement.closest('#days .day li') !== null";
+    browser.wait_for_script(focused, json!([]), || "the arrows choose nothing".to_owned()).await;
+    browser.press("\u{e015}").await;
+    browser.press("\u{e007}").await;
+    browser.wait_for_address("/calendar/events/").await;
+    browser.see("Intail copies no description").await;
+    fits(&browser, "calendar-event").await;
+    browser.click_text("Back to the calendar").await;
+    browser.see("Your calendars").await;
+
+    browser.fill("#zone", "Asia/Tokyo").await;
+    browser.click_text("Change").await;
+    browser.wait_for_address("zone=Asia%2FTokyo").await;
+    browser.find_css("#zone[value='Asia/Tokyo']").await;
+    browser.open(&live.intail("/calendar")).await;
+    let holidays = "//li[contains(., 'Holidays')]//button";
+    let button = browser.client().find(fantoccini::Locator::XPath(holidays)).await.expect("a calendar of holidays");
+    button.click().await.expect("pressed");
+    let left = "return [...document.querySelectorAll('.calendar-rows li')].some((it) =>
+        it.innerText.includes('Holidays') && it.innerText.includes('not copied'))";
+    browser.wait_for_script(left, json!([]), || "the holidays are still copied".to_owned()).await;
+    fits(&browser, "calendar-week").await;
+    browser.open(&live.intail("/calendar?view=agenda")).await;
+    fits(&browser, "calendar-agenda").await;
+    quiet(&browser, 0).await;
+
+    browser.javascript(false).await;
+    browser.open(&live.intail("/calendar")).await;
+    browser.click_text("Agenda").await;
+    browser.wait_for_address("view=agenda").await;
+    browser.click_css("#days .day li a").await;
+    browser.see("Intail copies no description").await;
+    browser.stop().await;
+    live.stop().await;
+}
