@@ -9,14 +9,17 @@
 mod budget;
 mod calendar_turn;
 mod coverage;
+mod directory;
 mod directory_turn;
 mod failures;
 mod headers;
+mod lifecycle;
 mod mail;
 mod mail_turn;
 mod outlook;
 pub mod plan;
 mod privacy;
+mod profiles;
 mod shares;
 mod watch;
 mod worker;
