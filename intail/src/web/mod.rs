@@ -24,6 +24,7 @@ mod activity;
 mod administration;
 mod approval;
 mod audit;
+mod directory;
 mod health;
 mod home;
 mod integrations;

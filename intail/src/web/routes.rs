@@ -5,8 +5,8 @@ use std::fmt;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, health, home,
-    integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
+    Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, directory,
+    health, home, integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -89,7 +89,8 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/receipt/left", SignedIn, || get(leaving::own)),
     route(Get, "/receipt/left/{id}", SignedIn, || get(leaving::download_own)),
     route(Get, "/calendar", SignedIn, || get(integrations::calendar)),
-    route(Get, "/directory", SignedIn, || get(integrations::directory)),
+    route(Get, "/directory", SignedIn, || get(directory::page)),
+    route(Get, "/directory/{id}", SignedIn, || get(directory::person)),
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
     route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
     route(Post, "/settings/keys/delete", SignedIn, || post(access_keys::delete)),
@@ -130,6 +131,8 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/mailboxes/{id}/labels", Key, || get(api::labels)),
     route(Get, "/api/v1/mailboxes/{id}/messages", Key, || get(api::messages)),
     route(Get, "/api/v1/mailboxes/{id}/messages/{message_id}", Key, || get(api::message)),
+    route(Get, "/api/v1/directory", Key, || get(api::directory)),
+    route(Get, "/api/v1/directory/{id}", Key, || get(api::directory_person)),
     route(Get, "/api/v1/changes", Key, || get(api::changes)),
     route(Get, "/api/v1/changes/stream", Key, || get(streams::stream)),
     route(Post, "/notices/pubsub", Anyone, || post(notices::push::receive)),

@@ -555,7 +555,7 @@ async fn fits(browser: &Browser, name: &str) {
 }
 
 /// From Intail's front page through the false Google's account chooser and back.
-async fn sign_in(browser: &Browser, live: &Live, email: &str) {
+pub(crate) async fn sign_in(browser: &Browser, live: &Live, email: &str) {
     browser.open(&live.intail("/")).await;
     browser.click_text("Sign in to Intail").await;
     browser.click_css("#sign-in").await;
@@ -569,7 +569,7 @@ async fn sign_in(browser: &Browser, live: &Live, email: &str) {
 }
 
 /// From Integrations through the consent page and back, with every box ticked.
-async fn connect(browser: &Browser) {
+pub(crate) async fn connect(browser: &Browser) {
     browser.click_text("Connect").await;
     browser.click_css("#select-all").await;
     browser.click_css("#allow").await;
