@@ -404,6 +404,18 @@ fn add(leaving: &mut Leaving, erased: Erased) {
 async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let Some(person) = leaving.person_id.clone() else { return Ok(true) };
     let mut tx = app.store.write().await?;
+    // One directory for all: it goes with the last grant that permitted it.
+    if let Some(grant) = &leaving.grant_id
+        && !directory_readers::others_permit(&mut tx, &leaving.organization_id, Permission::Directory.scope(), grant)
+            .await?
+    {
+        let some = erasure::some_of_directory(&mut tx, &leaving.organization_id).await?;
+        if !some.is_empty() {
+            add(leaving, some);
+            save(app, tx, leaving).await?;
+            return Ok(false);
+        }
+    }
     let mailbox = match &leaving.grant_id {
         Some(_) => mailboxes::by_person(&mut tx, &person).await?,
         None => None,
@@ -444,18 +456,6 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
         leaving.step = LeavingStep::Stop;
         save(app, tx, leaving).await?;
         return Ok(false);
-    }
-    // One directory for all: it goes with the last grant that permitted it.
-    if let Some(grant) = &leaving.grant_id
-        && !directory_readers::others_permit(&mut tx, &leaving.organization_id, Permission::Directory.scope(), grant)
-            .await?
-    {
-        let some = erasure::some_of_directory(&mut tx, &leaving.organization_id).await?;
-        if !some.is_empty() {
-            add(leaving, some);
-            save(app, tx, leaving).await?;
-            return Ok(false);
-        }
     }
     let taken = leaving.grant_id.as_ref().map(|it| app.receipts.take(it));
     if let Some(id) = leaving.grant_id.clone()

@@ -452,7 +452,8 @@ pub async fn overdue(tx: &mut Tx, issuer: &str, now: Timestamp, limit: i64) -> R
     .await
 }
 
-/// Erases those who went longer ago than their organization keeps. Answers how many. `limit` bounds it.
+/// Erases those who went longer ago than their organization keeps, with what the feed told of them. Answers how many.
+/// `limit` bounds it.
 pub async fn erase_gone(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let gone = tx
         .all(
@@ -471,6 +472,12 @@ pub async fn erase_gone(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, 
             let sql = format!("DELETE FROM {table} WHERE organization_id = $1 AND google_id = $2");
             tx.run_built(sql, args![organization, id]).await?;
         }
+        // Whoever folds the feed ends with the same: they came and went.
+        tx.run(
+            "DELETE FROM changes WHERE organization_id = $1 AND person_id = '' AND subject_id = $2",
+            args![organization, id],
+        )
+        .await?;
     }
     Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
 }

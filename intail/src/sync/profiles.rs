@@ -289,7 +289,8 @@ mod tests {
 
     fn ines(more: &str) -> User {
         user(&format!(
-            r#"{{"id":"7","etag":"e{more}","primaryEmail":"Ines@Example.com","name":{{"fullName":"Inês P"}} {more}}}"#
+            r#"{{"id":"7","etag":"e{}","primaryEmail":"Ines@Example.com","name":{{"fullName":"Inês P"}} {more}}}"#,
+            more.len()
         ))
     }
 

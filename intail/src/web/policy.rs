@@ -107,8 +107,8 @@ pub(super) struct Wanted {
     backfill_days: String,
     #[serde(default)]
     audit_kept_days: String,
-    #[serde(default)]
-    retention_days: String,
+    /// Not sent, it stays.
+    retention_days: Option<String>,
 }
 
 /// `POST /admin/policy`
@@ -118,6 +118,9 @@ pub(super) async fn change(
     origin: Origin,
     Sent(wanted): Sent<Wanted>,
 ) -> Result<Response, Trouble> {
+    let id = &caller.person.organization_id;
+    let mut tx = web.app.store.write().await?;
+    organizations::hold(&mut tx, id).await?;
     let backfill_days = match wanted.backfill_days.trim() {
         "" => None,
         days => Some(number(days, &BACKFILL_DAYS, "How far back old mail is copied", "days; leave it empty for all")?),
@@ -127,11 +130,11 @@ pub(super) async fn change(
         backfill_percent: number(&wanted.backfill_percent, &BACKFILL_PERCENT, "The share for old mail", "percent")?,
         backfill_days,
         audit_kept_days: number(&wanted.audit_kept_days, &AUDIT_DAYS, "How long the audit log is kept", "days")?,
-        retention_days: number(&wanted.retention_days, &RETENTION_DAYS, "How long a deleted person is kept", "days")?,
+        retention_days: match &wanted.retention_days {
+            Some(days) => number(days, &RETENTION_DAYS, "How long a deleted person is kept", "days")?,
+            None => organizations::by_id(&mut tx, id).await?.map_or(*RETENTION_DAYS.start(), |it| it.retention_days),
+        },
     };
-    let id = &caller.person.organization_id;
-    let mut tx = web.app.store.write().await?;
-    organizations::hold(&mut tx, id).await?;
     let from = of(&mut tx, &caller).await?;
     if from != to {
         organizations::set_policy(&mut tx, id, to.domain_joining, to.audit_kept_days).await?;

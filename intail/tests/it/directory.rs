@@ -1,7 +1,6 @@
 //! The directory, from Google's answer to the page: both views, whom they hide, passes that break off, and what follows
 //! for people who are suspended, renamed or deleted. The truth is what the false Google shows to everybody.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -14,7 +13,6 @@ use intail::store::directory_people::{self, DirectoryPerson, View};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::people::{self, Person, Role};
 use intail::store::{audit, leaving_receipts, leavings, organizations};
-use intail_sandbox::Sandbox;
 use intail_sandbox::accounts::{Person as Account, PersonSwitch, UserType};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::profile::DirectoryAction;
@@ -23,6 +21,7 @@ use crate::access::{Proof, access_key, ask, form_token, session, text};
 use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
 use crate::harness::running::{ADMIN, Running, Ticks};
+use crate::harness::truth;
 use crate::tour::{connect, sign_in};
 
 /// An employee of the demo's world.
@@ -30,32 +29,6 @@ const EMPLOYEE: &str = "ines@example.com";
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-
-/// What everybody sees of somebody.
-type Face = (String, String, String, String, String, Vec<String>);
-
-/// What the false Google shows to everybody in a person's organization, by id.
-fn truth(sandbox: &Sandbox, reader: &str) -> BTreeMap<String, Face> {
-    sandbox.world(|world| {
-        let reader = world.identity.person_by_email(reader).expect("somebody").clone();
-        let is_colleague = |it: &&Account| it.hd == reader.hd || world.identity.is_of_customer(it);
-        let is_shown = |it: &&Account| !it.suspended && !it.deleted && !it.profile.hidden && !it.profile.archived;
-        let people = world.identity.people.values().filter(is_colleague).filter(is_shown);
-        people.map(|it| (it.sub.clone(), face_of_account(it))).collect()
-    })
-}
-
-fn face_of_account(it: &Account) -> Face {
-    let mut aliases = it.profile.aliases.clone();
-    aliases.sort();
-    let (title, department) = (it.profile.title.clone(), it.profile.department.clone());
-    (it.email.clone(), it.name.clone(), title, department, it.profile.manager.clone(), aliases)
-}
-
-fn face(it: &DirectoryPerson) -> Face {
-    let (title, department) = (it.title.clone(), it.department.clone());
-    (it.address.clone(), it.name.clone(), title, department, it.manager_address.clone(), it.aliases.clone())
-}
 
 async fn row(running: &Running, person: &Person) -> Directory {
     let mut tx = running.app.store.read().await.expect("a transaction");
@@ -69,32 +42,18 @@ async fn entry(running: &Running, person: &Person) -> DirectoryPerson {
     found.expect("an entry")
 }
 
-async fn shown(running: &Running, person: &Person) -> BTreeMap<String, Face> {
+async fn shown(running: &Running, person: &Person) -> truth::Directory {
     let mut tx = running.app.store.read().await.expect("a transaction");
     let all = directory_people::search(&mut tx, &person.organization_id, "", None, i64::MAX).await.expect("read");
-    all.into_iter().map(|it| (it.google_id.clone(), face(&it))).collect()
-}
-
-/// The feed's people, as a consumer ends with them who knows nothing else.
-fn folded(feed: &[Change]) -> BTreeMap<String, Face> {
-    let mut known: BTreeMap<String, Option<Face>> = BTreeMap::new();
-    for change in feed.iter().filter(|it| it.kind.starts_with("person.")) {
-        let now = change.directory_person.as_ref().map(face);
-        match change.kind.as_str() {
-            "person.added" => assert!(known.insert(change.subject_id.clone(), now).is_none(), "added twice"),
-            "person.changed" => assert!(known.insert(change.subject_id.clone(), now).is_some(), "changed before added"),
-            _ => assert!(known.remove(&change.subject_id).is_some(), "gone before added"),
-        }
-    }
-    known.into_iter().map(|(id, it)| (id, it.expect("whoever is left has a state"))).collect()
+    all.into_iter().map(|it| (it.google_id.clone(), truth::face(&it))).collect()
 }
 
 /// The three ends: rows equal Google's state, so does the folded feed, and another pass finds nothing new.
 async fn assert_the_directory_is_right(running: &Running, reader: &Person) {
-    let truth = truth(&running.sandbox, &reader.email);
+    let truth = truth::directory(&running.sandbox, &reader.email);
     assert_eq!(shown(running, reader).await, truth, "rows against Google");
     let feed = running.feed(reader).await;
-    assert_eq!(folded(&feed), truth, "the folded feed against Google");
+    assert_eq!(truth::folded_directory(&feed), truth, "the folded feed against Google");
     passed(running, reader).await;
     let again = running.feed(reader).await;
     let news = |feed: &[Change]| feed.iter().filter(|it| it.kind.starts_with("person.")).count();
@@ -238,7 +197,7 @@ async fn the_administrator_s_view_takes_over_and_the_next_best_goes_on_without_i
     edit(&running, "zhanna@example.com", titled("Head of Tea"));
     running.pass(HOUR);
     running.work().await;
-    assert_eq!(shown(&running, &person).await, truth(&running.sandbox, &email));
+    assert_eq!(shown(&running, &person).await, truth::directory(&running.sandbox, &email));
     // The one who reads loses what they were: another's grant goes on, with what it sees.
     switch(&running, ADMIN, PersonSwitch::AdministratorOff);
     passed(&running, &person).await;
@@ -272,8 +231,8 @@ async fn a_permission_that_was_taken_back_leaves_the_copy_as_of_then_and_says_so
     let grant = grants::by_person(&mut tx, &person.id).await.expect("read").expect("a grant");
     let left: Vec<String> = grant.scopes.into_iter().filter(|it| it != Permission::Directory.scope()).collect();
     grants::set_scopes(&mut tx, &grant.id, &left).await.expect("set");
+    directories::want(&mut tx, &person.organization_id, running.app.clock.now()).await.expect("wanted");
     tx.commit().await.expect("committed");
-    running.pass(DAY);
     running.work().await;
     assert_eq!(row(&running, &person).await.problem.as_deref(), Some("nobody_permits"));
     assert_eq!(shown(&running, &person).await, before);
