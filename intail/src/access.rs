@@ -18,7 +18,7 @@ use crate::org::approval::{self, Way};
 use crate::org::receipts::purpose;
 use crate::seal::SealError;
 use crate::store::grants::{self, Grant, GrantState};
-use crate::store::{StoreError, Tx, operator_faults};
+use crate::store::{StoreError, Tx, directories, operator_faults};
 
 /// A token that ends within this time is refreshed before it is used: longer than the longest run that starts with it.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
@@ -92,6 +92,10 @@ fn working(grant: Option<Grant>) -> Result<Grant, AccessError> {
         None => Err(AccessError::Closed { state: GrantState::Left, reason: "left".to_owned() }),
         Some(grant) if !grant.state.works() => {
             Err(AccessError::Closed { state: grant.state, reason: grant.reason.clone() })
+        }
+        // The directory lets it go on.
+        Some(grant) if grant.suspended_at.is_some() => {
+            Err(AccessError::Closed { state: grant.state, reason: "suspended".to_owned() })
         }
         Some(grant) => Ok(grant),
     }
@@ -182,6 +186,16 @@ pub async fn taken_back(tx: &mut Tx, grant: &Grant, scope: &str, now: Timestamp)
     Ok(state)
 }
 
+/// Closes the circuit of a grant that Google refused for a reason that is over: whether the tokens are still good shows
+/// at the next refresh, and opens it again if not.
+pub async fn try_again(tx: &mut Tx, grant: &Grant, now: Timestamp) -> Result<(), StoreError> {
+    let (state, reason) = state_by(&grant.scopes);
+    if state.works() && grant.refresh_sealed.is_some() {
+        grants::set_state(tx, &grant.id, state, reason, now).await?;
+    }
+    Ok(())
+}
+
 /// Which state a refusal puts a grant in, and why; none when it passes by itself.
 pub fn verdict(kind: &ErrorKind) -> Option<(GrantState, &'static str)> {
     Some(match kind {
@@ -223,6 +237,10 @@ pub async fn set_closed(
     grants::set_state(tx, &grant.id, state, reason, now).await?;
     if state == GrantState::NeedsOperator {
         operator_faults::raise(tx, CLIENT_REFUSED, CLIENT_REFUSED_DETAIL, now).await?;
+    }
+    // Google says the same of an account that is suspended or deleted: the directory knows more.
+    if matches!(reason, "revoked" | "account_deleted" | "token_rejected") {
+        directories::want(tx, &grant.organization_id, now).await?;
     }
     if reason == "blocked_by_administrator" {
         approval::blocked(tx, &grant.organization_id, Way::Refresh, now).await?;

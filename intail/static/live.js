@@ -87,6 +87,7 @@ function focusAfter(removed, place) {
 
 let refreshing = false;
 let again = false;
+let searching = false; // what a search finds is no news
 async function refresh() {
   if (refreshing) {
     again = true;
@@ -107,8 +108,10 @@ async function refresh() {
     const place = listLinks().indexOf(focused);
     for (const part of document.querySelectorAll("[data-part]")) {
       const next = fresh.getElementById(part.id);
-      if (next && merge(part, next) > 0 && part.dataset.says) say(part.dataset.says);
+      if (next && merge(part, next) > 0 && part.dataset.says && !searching) say(part.dataset.says);
+      if (searching) for (const found of part.querySelectorAll(".arrived")) found.classList.remove("arrived");
     }
+    searching = false;
     document.body.dataset.stream = fresh.body.dataset.stream ?? "";
     follow();
     if (place >= 0) focusAfter(focused, place);
@@ -147,6 +150,7 @@ function planSettling() {
 const kinds = [
   "message.added", "message.changed", "message.deleted", "label.added", "label.changed", "label.deleted",
   "event.added", "event.changed", "event.deleted", "calendar.added", "calendar.changed", "calendar.deleted",
+  "person.added", "person.changed", "person.gone",
   "mailbox.connected", "mailbox.watched", "mailbox.state", "mailbox.erased", "standing", "end",
 ];
 let stream;
@@ -249,6 +253,23 @@ async function showPreview(form) {
     // Out of reach, or something newer was typed.
   }
 }
+
+// A search follows what is typed; without scripts, its button finds the same.
+const searchAfterMs = 200;
+let typing = 0;
+function find(form) {
+  const address = new URL(form.action);
+  for (const [name, value] of new FormData(form)) if (value) address.searchParams.set(name, value);
+  history.replaceState(null, "", address);
+  searching = true;
+  refresh();
+}
+document.addEventListener("input", (event) => {
+  const form = event.target.form;
+  if (!form?.matches("[data-search]")) return;
+  clearTimeout(typing);
+  typing = setTimeout(() => find(form), searchAfterMs);
+});
 
 // j and k move through a list of mail, as in many mail programs.
 function listLinks() {

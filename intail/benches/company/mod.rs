@@ -81,6 +81,7 @@ pub(crate) async fn follow(sandbox: &Sandbox, app: &App, email: &str) -> Result<
         access_sealed: Some(app.keyring.seal_text(&SecretString::from(access), &access_row(&id))?),
         access_expires_at: Some(now + jiff::SignedDuration::from_mins(55)),
         connected_at: now,
+        suspended_at: None,
         id,
     };
     grants::put(&mut tx, &grant).await?;

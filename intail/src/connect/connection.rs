@@ -3,11 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::calendars::{self, AgendaStanding};
-use crate::id::PersonId;
+use crate::id::{OrganizationId, PersonId};
 use crate::store::coverage::Coverage;
+use crate::store::directory_people::View;
 use crate::store::grants::{self, Grant};
 use crate::store::mailboxes::{self, Mailbox, MailboxState};
-use crate::store::{StoreError, Tx, attempts, coverage, debts, exclusions, fills, messages};
+use crate::store::{
+    StoreError, Tx, attempts, coverage, debts, directories, directory_people, exclusions, fills, messages,
+    organizations,
+};
 
 /// A permission that Intail asks for beyond knowing who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +49,6 @@ impl Permission {
     /// Whether it is among the scopes of a grant.
     pub fn is_in(self, scopes: &[String]) -> bool {
         scopes.iter().any(|scope| scope == self.scope())
-    }
-
-    /// Whether this version of Intail reads what the permission opens.
-    pub fn is_copied(self) -> bool {
-        self != Self::Directory
     }
 
     /// What it lets Intail see, and what it can't.
@@ -99,6 +98,47 @@ pub enum Push {
     },
 }
 
+/// An organization's copied directory, as pages tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryCopy {
+    /// Which view is read; none while nobody reads.
+    pub view: Option<View>,
+    /// What the copy is as of: when a pass over everybody was complete last.
+    pub passed_at: Option<Timestamp>,
+    /// People whom everybody sees.
+    pub people: i64,
+    /// People whom the present pass has seen so far.
+    pub seen: i64,
+    /// Entries of the last pass that couldn't be read.
+    pub unreadable: i64,
+    /// Why nobody reads it, in one word: `nobody_permits` or `no_directory`.
+    pub problem: Option<String>,
+    /// Since when.
+    pub problem_since: Option<Timestamp>,
+}
+
+impl DirectoryCopy {
+    /// Whether everybody was seen once, or it is certain that there is nobody to see.
+    pub fn has_advanced(&self) -> bool {
+        self.passed_at.is_some() || self.problem.as_deref() == Some("no_directory")
+    }
+}
+
+/// An organization's directory; none while nobody ever permitted it.
+pub async fn directory_copy(tx: &mut Tx, organization: &OrganizationId) -> Result<Option<DirectoryCopy>, StoreError> {
+    let Some(directory) = directories::of_organization(tx, organization).await? else { return Ok(None) };
+    let count = directory_people::count(tx, organization).await?;
+    Ok(Some(DirectoryCopy {
+        view: directory.view,
+        passed_at: directory.passed_at,
+        people: count.shown,
+        seen: directory.seen,
+        unreadable: directory.unreadable,
+        problem: directory.problem,
+        problem_since: directory.problem_since,
+    }))
+}
+
 /// A person's connection and everything that a page says of it.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -126,6 +166,10 @@ pub struct Connection {
     pub coverage: Coverage,
     /// The calendars, once their permission was there.
     pub agenda: Option<AgendaStanding>,
+    /// The organization's directory, where the person permitted it.
+    pub directory: Option<DirectoryCopy>,
+    /// When everything is erased, because the directory calls the account deleted.
+    pub erased_at: Option<Timestamp>,
 }
 
 /// How long an attempt must have been away before its person is told that it was left unfinished: Google shows its own
@@ -149,21 +193,27 @@ impl Connection {
 
     /// Whether mail is permitted and the grant works: what else is there of a mailbox is from before.
     pub fn reads_mail(&self) -> bool {
-        self.grant.state.works() && self.granted.contains(&Permission::Mail)
+        self.works() && self.granted.contains(&Permission::Mail)
     }
 
     /// Whether calendars are permitted and the grant works.
     pub fn reads_calendars(&self) -> bool {
-        self.grant.state.works() && self.granted.contains(&Permission::Calendar)
+        self.works() && self.granted.contains(&Permission::Calendar)
     }
 
-    /// Every permission is granted and works, and mail and each calendar that is copied have been read to their end at
-    /// least once.
+    /// Whether Google is asked under the grant at all: it works, and the directory doesn't call the account suspended.
+    pub fn works(&self) -> bool {
+        self.grant.state.works() && self.grant.suspended_at.is_none()
+    }
+
+    /// Every permission is granted and works, and mail, the directory and each calendar that is copied have been read to
+    /// their end at least once.
     pub fn is_connected(&self) -> bool {
-        self.grant.state.works()
+        self.works()
             && self.missing.is_empty()
             && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some())
             && self.agenda.as_ref().is_some_and(AgendaStanding::has_advanced)
+            && self.directory.as_ref().is_some_and(DirectoryCopy::has_advanced)
     }
 }
 
@@ -178,7 +228,12 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
     let mailbox = mailboxes::by_person(tx, person).await?;
     let (granted, missing): (Vec<Permission>, Vec<Permission>) =
         Permission::ALL.into_iter().partition(|it| it.is_in(&grant.scopes));
-    let reads_mail = grant.state.works() && granted.contains(&Permission::Mail);
+    let reads_mail = grant.state.works() && grant.suspended_at.is_none() && granted.contains(&Permission::Mail);
+    let directory = match granted.contains(&Permission::Directory) {
+        true => directory_copy(tx, &grant.organization_id).await?,
+        false => None,
+    };
+    let erased_at = erased_at(tx, &grant).await?;
     let (mut stored, mut left_out, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, 0, None);
     let mut proved = Coverage::default();
     if let Some(mailbox) = &mailbox {
@@ -192,7 +247,7 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
     let push = match &mailbox {
         // Under a grant that is over, or without the permission, whatever Google still pushes can't be read.
         Some(mailbox) if !reads_mail && mailbox.watch_since.is_some() => {
-            Push::Lapsed { at: grant.state_since, problem: None }
+            Push::Lapsed { at: grant.suspended_at.unwrap_or(grant.state_since), problem: None }
         }
         Some(mailbox) => push_of(mailbox, now),
         None => Push::NotYet { problem: None },
@@ -210,7 +265,18 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         next_debt_at,
         coverage: proved,
         agenda,
+        directory,
+        erased_at,
     }))
+}
+
+/// When what was copied under a grant is erased, because its account was deleted at Google.
+async fn erased_at(tx: &mut Tx, grant: &Grant) -> Result<Option<Timestamp>, StoreError> {
+    let entry = directory_people::by_id(tx, &grant.organization_id, &grant.google_subject).await?;
+    let Some(deleted_at) = entry.and_then(|it| it.deleted_at) else { return Ok(None) };
+    let organization = organizations::by_id(tx, &grant.organization_id).await?;
+    let days = organization.map_or(0, |it| it.retention_days);
+    Ok(deleted_at.saturating_add(SignedDuration::from_hours(days.saturating_mul(24))).ok())
 }
 
 fn push_of(mailbox: &Mailbox, now: Timestamp) -> Push {

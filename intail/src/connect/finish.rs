@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{ConnectError, Permission, leave};
 use crate::access;
 use crate::app::App;
-use crate::id::{AgendaId, GrantId, MailboxId};
+use crate::id::{AgendaId, DirectoryId, GrantId, MailboxId};
 use crate::org::approval::{self, Way};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::purpose;
@@ -19,6 +19,7 @@ use crate::seal::hash_token;
 use crate::store::agendas::{self, Agenda};
 use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
+use crate::store::directories;
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::mailboxes::{self, Mailbox};
 use crate::store::people::{self, Person};
@@ -265,6 +266,7 @@ async fn keep(
         access_sealed: Some(app.keyring.seal_text(&tokens.access_token, &access::access_row(&id))?),
         access_expires_at: Some(access::expiry(now, tokens.expires_in_s)),
         connected_at: now,
+        suspended_at: None,
     };
     let mut tx = app.store.write().await?;
     grants::put(&mut tx, &grant).await.map_err(|error| match error.is_unique_violation() {
@@ -308,6 +310,10 @@ async fn keep(
         let of = Of { organization: &grant.organization_id, person: Some(&person.id), stream: (&agenda.id).into() };
         let change = NewChange { kind: "agenda.connected", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
+    }
+    // One directory for all: whoever permits it may see more of it than the one who reads it now.
+    if !missing.contains(&Permission::Directory) {
+        directories::wake(&mut tx, &DirectoryId::new(&app.random), &person.organization_id, now).await?;
     }
     approval::proved(&mut tx, person, origin, now).await?;
     let entry = Entry {

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ConnectError;
+use super::{ConnectError, Permission, retention};
 use crate::access::{self, access_row, refresh_row};
 use crate::app::App;
 use crate::id::{GrantId, OrganizationId, PersonId, ReceiptId, StreamId};
@@ -29,8 +29,8 @@ use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
 use crate::store::people::{self, Person};
 use crate::store::{
-    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, leases, mailboxes, organizations,
-    receipts as logs,
+    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, leases,
+    mailboxes, organizations, receipts as logs,
 };
 
 /// How often unfinished leavings are taken up again.
@@ -88,6 +88,7 @@ impl Wish {
         match &self.actor {
             Actor::Person(id) if id == person => Cause::Person,
             Actor::Person(_) => Cause::Administrator,
+            Actor::Directory => Cause::Directory,
             Actor::Operator | Actor::Intail | Actor::Google => Cause::Operator,
         }
     }
@@ -169,6 +170,7 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
             Cause::Person => "connection.left",
             Cause::Administrator => "person.disconnected_by_administrator",
             Cause::Operator => "person.removed",
+            Cause::Directory => "person.removed_by_directory",
         },
         about: person.id.as_str(),
         origin: wish.origin,
@@ -252,7 +254,8 @@ pub async fn remove_organization(app: &App, id: &OrganizationId) -> Result<Optio
     Ok(leaving_receipts::by_id(&mut tx, &receipt).await?)
 }
 
-/// Takes up what a crash or Google's trouble left unfinished, until `shutdown`, and drops what is too old.
+/// Takes up what a crash or Google's trouble left unfinished, until `shutdown`, lets go whom the directory calls
+/// deleted since long enough, and drops what is too old.
 pub async fn resume_leaving(app: &App, shutdown: CancellationToken) {
     let mut sweep_due = app.clock.now();
     loop {
@@ -260,6 +263,11 @@ pub async fn resume_leaving(app: &App, shutdown: CancellationToken) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "unfinished leavings were taken up again"),
             Err(error) => tracing::warn!(%error, "unfinished leavings can't be read"),
+        }
+        match retention::let_the_deleted_go(app).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "people whose accounts were deleted have gone"),
+            Err(error) => tracing::warn!(%error, "people whose accounts were deleted can't go yet"),
         }
         let now = app.clock.now();
         if now >= sweep_due {
@@ -278,6 +286,7 @@ pub async fn resume_leaving(app: &App, shutdown: CancellationToken) {
 
 async fn sweep(app: &App, now: Timestamp) -> Result<(), StoreError> {
     scrub(app).await;
+    retention::erase_entries(app).await?;
     receipts::sweep(&app.store, now).await?;
     let mut tx = app.store.write().await?;
     leaving_receipts::sweep(&mut tx, now.checked_sub(RECEIPTS_KEPT).unwrap_or(Timestamp::MIN)).await?;
@@ -414,6 +423,18 @@ fn add(leaving: &mut Leaving, erased: Erased) {
 async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let Some(person) = leaving.person_id.clone() else { return Ok(true) };
     let mut tx = app.store.write().await?;
+    // One directory for all: it goes with the last grant that permitted it.
+    if let Some(grant) = &leaving.grant_id
+        && !directory_readers::others_permit(&mut tx, &leaving.organization_id, Permission::Directory.scope(), grant)
+            .await?
+    {
+        let some = erasure::some_of_directory(&mut tx, &leaving.organization_id).await?;
+        if !some.is_empty() {
+            add(leaving, some);
+            save(app, tx, leaving).await?;
+            return Ok(false);
+        }
+    }
     if leaving.grant_id.is_some()
         && let Some(erased) = erase_streams(app, &mut tx, leaving, &person).await?
     {
@@ -502,8 +523,14 @@ async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     scrub(app).await;
     let signer = signer(app).await?;
     let now = app.clock.now();
-    let receipt = signed(&signer, leaving, statement(leaving, now), now);
+    let mut statement = statement(leaving, now);
     let mut tx = app.store.write().await?;
+    if directories::of_organization(&mut tx, &leaving.organization_id).await?.is_some()
+        && let Some(kept) = statement["kept"].as_array_mut()
+    {
+        kept.push(json!("an entry in the organization's directory, which others permit Intail to read"));
+    }
+    let receipt = signed(&signer, leaving, statement, now);
     leaving_receipts::put(&mut tx, &receipt).await?;
     if leaving.revocation == Revocation::Open {
         leaving.step = LeavingStep::RevokeLater;

@@ -279,6 +279,7 @@ mod tests {
             secondary_accounts: false,
             domain_joining: true,
             audit_kept_days: 1,
+            retention_days: 30,
         };
         assert_eq!(likely(&organization("policy", false), false), UNCONFIGURED);
         assert_eq!(likely(&organization("policy", false), true), SIGN_IN_ONLY);

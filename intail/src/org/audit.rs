@@ -40,6 +40,8 @@ pub enum Actor {
     Intail,
     /// Google, by what it answered.
     Google,
+    /// The organization's directory at Google.
+    Directory,
 }
 
 impl fmt::Display for Actor {
@@ -49,6 +51,7 @@ impl fmt::Display for Actor {
             Self::Operator => f.write_str("operator"),
             Self::Intail => f.write_str("intail"),
             Self::Google => f.write_str("google"),
+            Self::Directory => f.write_str("directory"),
         }
     }
 }

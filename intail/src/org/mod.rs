@@ -4,6 +4,7 @@
 pub mod abilities;
 pub mod approval;
 pub mod audit;
+pub mod identities;
 pub mod invitations;
 pub mod joining;
 pub mod links;

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::StoreError;
+use super::directory_people::{self, DirectoryPerson};
 use super::events::{self, Event};
 use super::messages::{Message, message};
 use super::sql::{Columns, ROWS_MAX, Tx, Value, args, places};
+use super::{StoreError, people};
 use crate::id::{AgendaId, OrganizationId, PersonId, StreamId};
 
 /// A change that is about to be written.
@@ -49,6 +50,9 @@ pub struct Change {
     pub message: Option<Message>,
     /// The event as it is now; none when it has gone since, or when the change isn't about an event.
     pub event: Option<Event>,
+    /// The person of the directory as everybody sees them now; none when they have gone since or aren't shown any more,
+    /// or when the change isn't about one.
+    pub directory_person: Option<DirectoryPerson>,
 }
 
 impl Change {
@@ -74,6 +78,7 @@ fn change(row: &dyn Columns) -> Result<Change, StoreError> {
         data: serde_json::from_str(&data).map_err(|_| StoreError::Inconsistent { column: "data", value: data })?,
         message: joined.map(|_| message(row)).transpose()?,
         event: None,
+        directory_person: None,
     })
 }
 
@@ -86,8 +91,10 @@ fn read(compared: &str, order: &str) -> String {
         )
     };
     let own = some("person_id = $1", "own");
-    // The empty text stands for everybody; an index holds only those.
-    let shared = "person_id = '' AND organization_id = (SELECT organization_id FROM people WHERE id = $1)";
+    // The empty text stands for everybody; an index holds only those. Everybody's changes are the directory's: they are
+    // told to those who let Intail read it.
+    let shared = "person_id = '' AND organization_id = (SELECT organization_id FROM grants
+                 WHERE person_id = $1 AND scopes LIKE '%/auth/admin.directory.user.readonly%')";
     let shared = some(shared, "everybodys");
     format!(
         "SELECT c.seq, c.at, c.person_id, c.stream_id, c.kind, c.subject_id, c.data, m.*
@@ -160,7 +167,23 @@ pub async fn append(tx: &mut Tx, of: Of<'_>, changes: &[NewChange], now: Timesta
 /// A person's changes after number `after`, and everybody's of their organization, in order. `limit` bounds it.
 pub async fn of_person(tx: &mut Tx, person: &PersonId, after: i64, limit: i64) -> Result<Vec<Change>, StoreError> {
     let listed = tx.all_built(read(">", "ASC"), args![person, after, limit], change).await?;
-    with_events(tx, listed).await
+    let listed = with_events(tx, listed).await?;
+    with_people(tx, person, listed).await
+}
+
+/// Joins the people of the directory as everybody sees them now.
+async fn with_people(tx: &mut Tx, reader: &PersonId, mut listed: Vec<Change>) -> Result<Vec<Change>, StoreError> {
+    let is_ours = |it: &&mut Change| matches!(it.stream, StreamId::Directory(_));
+    let ids: Vec<String> = listed.iter_mut().filter(is_ours).map(|it| it.subject_id.clone()).collect();
+    if ids.is_empty() {
+        return Ok(listed);
+    }
+    let Some(reader) = people::by_id(tx, reader).await? else { return Ok(listed) };
+    let found = directory_people::by_ids(tx, &reader.organization_id, &ids).await?;
+    for change in listed.iter_mut().filter(is_ours) {
+        change.directory_person = found.get(&change.subject_id).filter(|it| it.is_shown()).cloned();
+    }
+    Ok(listed)
 }
 
 /// Joins the events as they are now.
@@ -194,7 +217,8 @@ pub async fn newest_of_person(
     limit: i64,
 ) -> Result<Vec<Change>, StoreError> {
     let listed = tx.all_built(read("<", "DESC"), args![person, before, limit], change).await?;
-    with_events(tx, listed).await
+    let listed = with_events(tx, listed).await?;
+    with_people(tx, person, listed).await
 }
 
 /// Takes the labels out of what the feed told of messages that may not be kept; that there was something, and that it

@@ -1,9 +1,13 @@
-//! Directories: one per organization, read with whichever grant sees most. Here only when it is due and who works on
-//! it.
+//! Directories: how far each organization's is read, by whose grant, with which view, and when the next pass begins.
+//! Two writers share a row and never a column: whoever holds the lease writes the engine's columns, everybody else only
+//! says that it is due.
+
+use std::str::FromStr;
 
 use jiff::Timestamp;
 
 use super::StoreError;
+use super::directory_people::View;
 use super::leases::{self, Lease};
 use super::sql::{Columns, Tx, args};
 use crate::id::{DirectoryId, GrantId, OrganizationId};
@@ -13,20 +17,73 @@ use crate::id::{DirectoryId, GrantId, OrganizationId};
 pub struct Directory {
     /// Its id.
     pub id: DirectoryId,
-    /// Whose it is.
+    /// The organization.
     pub organization_id: OrganizationId,
-    /// The grant under which it was read last.
+    /// The grant that reads; none before the first and after the last.
     pub grant_id: Option<GrantId>,
+    /// What that grant sees.
+    pub view: Option<View>,
+    /// The number of the present pass, or of the last one: 0 before the first.
+    pub pass: i64,
+    /// Which part of a pass is under way; none between two passes.
+    pub part: Option<Part>,
+    /// Google's token of the next page; none before the first page of a part.
+    pub page_token: Option<String>,
+    /// When Google gave that token: it is good for three days.
+    pub page_at: Option<Timestamp>,
+    /// When the present pass began, or the last one.
+    pub began_at: Option<Timestamp>,
+    /// When a pass was complete last: what the copy is as of.
+    pub passed_at: Option<Timestamp>,
+    /// Entries that the present pass has seen so far, or the last one.
+    pub seen: i64,
+    /// Entries of it that couldn't be read.
+    pub unreadable: i64,
+    /// When the next pass begins.
+    pub next_pass_at: Option<Timestamp>,
+    /// When somebody last had a reason to look before that: an account that stopped answering may be suspended.
+    pub wanted_at: Option<Timestamp>,
+    /// How often in a row a pass had to begin anew.
+    pub restarts: i64,
+    /// Why nobody reads it, in one word: `nobody_permits`, `no_directory`.
+    pub problem: Option<String>,
+    /// Since when.
+    pub problem_since: Option<Timestamp>,
     /// Until when no call is made, because Google asked for it.
     pub paused_until: Option<Timestamp>,
-    /// Why.
-    pub paused_why: Option<String>,
     /// Failures in a row.
     pub failures: i64,
     /// When it is due.
     pub due_at: Option<Timestamp>,
-    /// When somebody first permitted the directory.
-    pub created_at: Timestamp,
+}
+
+/// The parts of a pass, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everybody whom the view shows is listed.
+    People,
+    /// Those who were deleted lately are listed: an administrator's view only.
+    Deleted,
+    /// Those whom nobody saw are looked at.
+    Settle,
+}
+
+impl Part {
+    /// The column's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::People => "people",
+            Self::Deleted => "deleted",
+            Self::Settle => "settle",
+        }
+    }
+}
+
+impl FromStr for Part {
+    type Err = ();
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::People, Self::Deleted, Self::Settle].into_iter().find(|it| it.word() == word).ok_or(())
+    }
 }
 
 fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
@@ -34,15 +91,27 @@ fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
         id: row.parsed("id")?,
         organization_id: row.parsed("organization_id")?,
         grant_id: row.parsed_or_null("grant_id")?,
+        view: row.parsed_or_null("view")?,
+        pass: row.int("pass")?,
+        part: row.parsed_or_null("part")?,
+        page_token: row.text_or_null("page_token")?,
+        page_at: row.at_or_null("page_at")?,
+        began_at: row.at_or_null("began_at")?,
+        passed_at: row.at_or_null("passed_at")?,
+        seen: row.int("seen")?,
+        unreadable: row.int("unreadable")?,
+        next_pass_at: row.at_or_null("next_pass_at")?,
+        wanted_at: row.at_or_null("wanted_at")?,
+        restarts: row.int("restarts")?,
+        problem: row.text_or_null("problem")?,
+        problem_since: row.at_or_null("problem_since")?,
         paused_until: row.at_or_null("paused_until")?,
-        paused_why: row.text_or_null("paused_why")?,
         failures: row.int("failures")?,
         due_at: row.at_or_null("due_at")?,
-        created_at: row.at("created_at")?,
     })
 }
 
-/// Gives an organization a directory that is due now; one that it has already becomes due.
+/// Says that an organization's directory is due now, and makes its row if there is none: somebody permitted it.
 pub async fn wake(
     tx: &mut Tx,
     id: &DirectoryId,
@@ -52,7 +121,7 @@ pub async fn wake(
     tx.run(
         "INSERT INTO directories (id, organization_id, failures, due_at, dirty, lease_number, released_number,
              spent_units, created_at)
-         VALUES ($1, $2, 0, $3, FALSE, 0, 0, 0, $3)
+         VALUES ($1, $2, 0, $3, TRUE, 0, 0, 0, $3)
          ON CONFLICT (organization_id) DO UPDATE SET dirty = TRUE, due_at = excluded.due_at",
         args![id, organization, now],
     )
@@ -60,12 +129,56 @@ pub async fn wake(
     Ok(())
 }
 
-/// An organization's directory.
+/// Says that there is a reason to look at the directory before its time.
+pub async fn want(tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE directories SET wanted_at = $2, dirty = TRUE, due_at = $2 WHERE organization_id = $1",
+        args![organization, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// An organization's directory; none while nobody ever permitted it.
 pub async fn of_organization(tx: &mut Tx, organization: &OrganizationId) -> Result<Option<Directory>, StoreError> {
     tx.one("SELECT * FROM directories WHERE organization_id = $1", args![organization], directory).await
 }
 
-/// Proves that the lease of a directory still holds, prolongs it, and answers the directory as it is now.
+/// Proves, inside the transaction that is about to write, that the lease still holds, prolongs it, and answers the
+/// directory as it is now.
 pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Directory, StoreError> {
     leases::hold_row(tx, lease, until, directory).await
+}
+
+/// Writes what the engine knows of a directory. Only the holder of the lease may.
+pub async fn save(tx: &mut Tx, directory: &Directory, lease: &Lease) -> Result<(), StoreError> {
+    let written = tx
+        .run(
+            "UPDATE directories SET grant_id = $3, view = $4, pass = $5, part = $6, page_token = $7, page_at = $8,
+                 began_at = $9, passed_at = $10, seen = $11, unreadable = $12, next_pass_at = $13, problem = $14,
+                 problem_since = $15, paused_until = $16, failures = $17, restarts = $18
+             WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
+            args![
+                &directory.id,
+                lease.number,
+                directory.grant_id.as_ref().map(GrantId::as_str),
+                directory.view.map(View::word),
+                directory.pass,
+                directory.part.map(Part::word),
+                directory.page_token.as_deref(),
+                directory.page_at,
+                directory.began_at,
+                directory.passed_at,
+                directory.seen,
+                directory.unreadable,
+                directory.next_pass_at,
+                directory.problem.as_deref(),
+                directory.problem_since,
+                directory.paused_until,
+                directory.failures,
+                directory.restarts
+            ],
+        )
+        .await?;
+    if written == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }

@@ -49,6 +49,27 @@ const LARGE: &[(&str, &str)] = &[
     ),
 ];
 
+/// An organization's directory. Its row goes first: an engine that is about to commit waits there, and then finds that
+/// it has lost its lease.
+const OF_DIRECTORY: &[(&str, &str)] = &[
+    ("directories", "DELETE FROM directories WHERE organization_id = $1 AND $2 > 0"),
+    (
+        "addresses of the directory",
+        "DELETE FROM directory_aliases WHERE organization_id = $1 AND google_id IN
+             (SELECT google_id FROM directory_aliases WHERE organization_id = $1 LIMIT $2)",
+    ),
+    (
+        "people of the directory",
+        "DELETE FROM directory_people WHERE organization_id = $1 AND google_id IN
+             (SELECT google_id FROM directory_people WHERE organization_id = $1 LIMIT $2)",
+    ),
+    (
+        "changes",
+        "DELETE FROM changes WHERE organization_id = $1 AND seq IN
+             (SELECT seq FROM changes WHERE organization_id = $1 AND person_id = '' LIMIT $2)",
+    ),
+];
+
 /// What is left of a mailbox then.
 const OF_MAILBOX: &[(&str, &str)] = &[
     ("proofs of completeness", "DELETE FROM coverage WHERE mailbox_id = $1"),
@@ -84,6 +105,7 @@ const OF_GRANT: &[(&str, &str)] = &[
     ("ends of call logs", "DELETE FROM receipt_heads WHERE grant_id = $1"),
     ("call logs", "DELETE FROM receipt_batches WHERE grant_id = $1"),
     ("call counts", "DELETE FROM call_counts WHERE grant_id = $1"),
+    ("what was asked of the directory", "DELETE FROM directory_readers WHERE grant_id = $1"),
     ("permissions", "DELETE FROM grants WHERE id = $1"),
 ];
 
@@ -112,6 +134,8 @@ const OF_PERSON: &[(&str, &str)] = &[
 /// What is an organization's own, once nobody is left in it.
 const OF_ORGANIZATION: &[(&str, &str)] = &[
     ("changes", "DELETE FROM changes WHERE organization_id = $1"),
+    ("addresses of the directory", "DELETE FROM directory_aliases WHERE organization_id = $1"),
+    ("people of the directory", "DELETE FROM directory_people WHERE organization_id = $1"),
     ("receipts of leaving", "DELETE FROM leaving_receipts WHERE organization_id = $1"),
     ("invitations", "DELETE FROM invitations WHERE organization_id = $1"),
     ("links to sign in", "DELETE FROM sign_in_links WHERE organization_id = $1"),
@@ -171,6 +195,18 @@ async fn rest(
     }
     each(tx, parts, key, &mut erased).await?;
     Ok(erased)
+}
+
+/// Deletes some rows of an organization's directory, which nobody permits any more; answers which, and nothing once
+/// none is left.
+pub async fn some_of_directory(tx: &mut Tx, organization: &OrganizationId) -> Result<Erased, StoreError> {
+    for (kind, statement) in OF_DIRECTORY {
+        let rows = tx.run(statement, args![organization, ROWS_AT_ONCE]).await?;
+        if rows > 0 {
+            return Ok(vec![(*kind, rows)]);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Deletes what hangs on a grant, and the grant.

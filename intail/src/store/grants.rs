@@ -5,7 +5,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, args};
+use super::sql::{Columns, Tx, Value, args};
 use crate::id::{GrantId, OrganizationId, PersonId};
 
 /// What one person permitted, and whether it still works.
@@ -41,6 +41,8 @@ pub struct Grant {
     pub access_expires_at: Option<Timestamp>,
     /// When the person connected.
     pub connected_at: Timestamp,
+    /// Since when the directory calls the account suspended: nothing is asked meanwhile. Connecting again ends it.
+    pub suspended_at: Option<Timestamp>,
 }
 
 /// Whether a grant works, and who must act if not. All but the first two open a circuit: no call is made until
@@ -107,6 +109,7 @@ fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
         access_sealed: row.text_or_null("access_sealed")?,
         access_expires_at: row.at_or_null("access_expires_at")?,
         connected_at: row.at("connected_at")?,
+        suspended_at: row.at_or_null("suspended_at")?,
     })
 }
 
@@ -120,7 +123,7 @@ pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
              client_id = excluded.client_id, scopes = excluded.scopes, state = excluded.state, reason = excluded.reason,
              state_since = excluded.state_since, refresh_sealed = excluded.refresh_sealed,
              access_sealed = excluded.access_sealed, access_expires_at = excluded.access_expires_at,
-             connected_at = excluded.connected_at",
+             connected_at = excluded.connected_at, suspended_at = NULL",
         args![
             &grant.id,
             &grant.organization_id,
@@ -156,6 +159,45 @@ pub async fn by_person(tx: &mut Tx, person: &PersonId) -> Result<Option<Grant>, 
 /// The grant of a Google account, whoever's it is.
 pub async fn by_google_subject(tx: &mut Tx, subject: &str) -> Result<Option<Grant>, StoreError> {
     tx.one("SELECT * FROM grants WHERE google_subject = $1", args![subject], grant).await
+}
+
+/// The grants of an organization for these Google accounts. `ids` are a page of the directory: at most 500.
+pub async fn of_accounts(tx: &mut Tx, organization: &OrganizationId, ids: &[String]) -> Result<Vec<Grant>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<String> = (2..ids.len() + 2).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "SELECT * FROM grants WHERE organization_id = $1 AND state <> 'left' AND google_subject IN ({})
+         ORDER BY google_subject",
+        places.join(",")
+    );
+    let mut values = args![organization];
+    values.extend(ids.iter().map(Value::from));
+    tx.all_built(sql, values, grant).await
+}
+
+/// Keeps since when a grant's account is suspended, if it is.
+pub async fn set_suspended(tx: &mut Tx, id: &GrantId, since: Option<Timestamp>) -> Result<(), StoreError> {
+    tx.run("UPDATE grants SET suspended_at = $2 WHERE id = $1", args![id, since]).await?;
+    Ok(())
+}
+
+/// Moves a grant to the address that its account has now.
+pub async fn set_email(tx: &mut Tx, id: &GrantId, email: &str) -> Result<(), StoreError> {
+    tx.run("UPDATE grants SET email = $2 WHERE id = $1", args![id, email]).await?;
+    Ok(())
+}
+
+/// Says that everything that is read under a grant is due now.
+pub async fn wake(tx: &mut Tx, id: &GrantId, now: Timestamp) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2, due_at = $2 WHERE grant_id = $1",
+        args![id, now],
+    )
+    .await?;
+    tx.run("UPDATE agendas SET dirty = TRUE, due_at = $2 WHERE grant_id = $1", args![id, now]).await?;
+    Ok(())
 }
 
 /// Keeps a refreshed access token and the scopes that came with it, unless the person has connected again since `grant`

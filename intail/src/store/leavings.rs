@@ -108,6 +108,8 @@ words! {
         Administrator = "administrator",
         /// Whoever runs Intail.
         Operator = "operator",
+        /// The organization's directory, which calls the account deleted since long enough.
+        Directory = "directory",
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::directory_people::like;
 use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed, places};
 use crate::id::{HistoryId, MailboxId, OrganizationId};
 
@@ -353,6 +354,34 @@ pub async fn page(
             .await
         }
     }
+}
+
+/// The newest messages from or to one of these addresses (lower-case), newest first. Only the newest `searched` of the
+/// mailbox are looked through, because headers have no index; `limit` bounds what is answered.
+pub async fn with_addresses(
+    tx: &mut Tx,
+    mailbox: &MailboxId,
+    addresses: &[&str],
+    searched: i64,
+    limit: i64,
+) -> Result<Vec<Message>, StoreError> {
+    let some = &addresses[..addresses.len().min(ROWS_MAX)];
+    if some.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut values = args![mailbox, searched, limit];
+    let fits = some.iter().map(|address| {
+        let from = values.len() + 1;
+        values.extend(args![*address, like(address)]);
+        format!("n.sender_address = ${from} OR LOWER(n.headers) LIKE ${} ESCAPE '!'", from + 1)
+    });
+    let fits = fits.collect::<Vec<String>>().join(" OR ");
+    let sql = format!(
+        "SELECT n.* FROM (SELECT * FROM messages WHERE mailbox_id = $1
+             ORDER BY received_ms DESC, message_id DESC LIMIT $2) AS n
+         WHERE {fits} ORDER BY n.received_ms DESC, n.message_id DESC LIMIT $3"
+    );
+    tx.all_built(sql, values, message).await
 }
 
 /// The messages of a thread, oldest first. `limit` bounds it.

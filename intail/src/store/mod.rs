@@ -14,6 +14,8 @@ pub mod coverage;
 pub mod debts;
 mod dialect;
 pub mod directories;
+pub mod directory_people;
+pub mod directory_readers;
 pub mod erasure;
 pub mod events;
 pub mod exclusions;
@@ -68,6 +70,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (14, "passes", include_str!("../../migrations/0014_passes.sql")),
     (15, "services", include_str!("../../migrations/0015_services.sql")),
     (16, "streams", include_str!("../../migrations/0016_streams.sql")),
+    (17, "directory", include_str!("../../migrations/0017_directory.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -31,6 +31,8 @@ pub struct Organization {
     pub domain_joining: bool,
     /// How many days the audit log is kept.
     pub audit_kept_days: i64,
+    /// How many days after the directory called an account deleted its person's data is erased.
+    pub retention_days: i64,
 }
 
 /// The administrator's approval, as far as evidence shows it.
@@ -77,6 +79,7 @@ fn organization(row: &dyn Columns) -> Result<Organization, StoreError> {
         secondary_accounts: row.boolean("secondary_accounts")?,
         domain_joining: row.boolean("domain_joining")?,
         audit_kept_days: row.int("audit_kept_days")?,
+        retention_days: row.int("retention_days")?,
     })
 }
 
@@ -123,6 +126,12 @@ pub async fn set_policy(
         args![id, domain_joining, audit_kept_days],
     )
     .await?;
+    Ok(())
+}
+
+/// Changes how many days after the directory called an account deleted its person's data is erased.
+pub async fn set_retention_days(tx: &mut Tx, id: &OrganizationId, days: i64) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET retention_days = $2 WHERE id = $1", args![id, days]).await?;
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, args};
+use super::directory_people::like;
+use super::sql::{Columns, Tx, Value, args};
 use crate::id::{OrganizationId, PersonId};
 
 /// A person of an organization.
@@ -114,6 +115,37 @@ pub async fn by_id(tx: &mut Tx, id: &PersonId) -> Result<Option<Person>, StoreEr
     tx.one("SELECT * FROM people WHERE id = $1", args![id], person).await
 }
 
+/// The people of an organization whom an issuer knows by these subjects. `subjects` are a page of the directory: at
+/// most 500.
+pub async fn of_accounts(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    issuer: &str,
+    subjects: &[String],
+) -> Result<Vec<Person>, StoreError> {
+    if subjects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<String> = (3..subjects.len() + 3).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "SELECT * FROM people WHERE organization_id = $1 AND issuer = $2 AND subject IN ({}) ORDER BY subject",
+        places.join(",")
+    );
+    let mut values = args![organization, issuer];
+    values.extend(subjects.iter().map(Value::from));
+    tx.all_built(sql, values, person).await
+}
+
+/// Keeps the address that somebody has now.
+pub async fn set_email(tx: &mut Tx, person: &Person, email: &str) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE people SET email = $2, folded = $3 WHERE id = $1",
+        args![&person.id, email, folded(&person.name, email)],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Records a sign-in and what the issuer now says of the person.
 pub async fn signed_in(tx: &mut Tx, id: &PersonId, email: &str, name: &str, now: Timestamp) -> Result<(), StoreError> {
     tx.run(
@@ -191,8 +223,10 @@ pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person
     tx.all("SELECT * FROM people WHERE LOWER(email) = $1 ORDER BY id LIMIT $2", args![email, limit], person).await
 }
 
-/// How a person's connection stands, in a word for lists: the grant's state if somebody has to act, else the mailbox's.
+/// How a person's connection stands, in a word for lists: suspended by the directory, else the grant's state if
+/// somebody has to act, else the mailbox's.
 const STANDING: &str = "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
+         WHEN g.suspended_at IS NOT NULL THEN 'suspended'
          WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
          WHEN m.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail' ELSE m.state END";
 
@@ -208,7 +242,7 @@ pub struct Listed {
     pub created_at: Timestamp,
     /// When they signed in last.
     pub signed_in_at: Option<Timestamp>,
-    /// How the connection stands: `not_connected`, `no_mail`, a state of the grant or of the mailbox.
+    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, a state of the grant or of the mailbox.
     pub standing: String,
     /// Since when the grant is as it is.
     pub since: Option<Timestamp>,
@@ -241,7 +275,6 @@ pub async fn search(
     after: Option<&PersonId>,
     limit: i64,
 ) -> Result<Vec<Listed>, StoreError> {
-    let words: String = search.words.to_lowercase().chars().flat_map(escaped).collect();
     let sql = format!(
         "SELECT p.*, g.state_since AS since, {STANDING} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.folded LIKE $2 ESCAPE '!' AND ($3 = '' OR {STANDING} = $3)
@@ -250,13 +283,8 @@ pub async fn search(
          ORDER BY p.folded, p.id LIMIT $5"
     );
     let after = after.map_or("", PersonId::as_str);
-    tx.all_built(sql, args![organization, format!("%{words}%"), &search.standing, after, limit], listed).await
-}
-
-/// A letter as LIKE takes it for itself.
-fn escaped(letter: char) -> impl Iterator<Item = char> {
-    let mark = ['%', '_', '!'].contains(&letter).then_some('!');
-    mark.into_iter().chain([letter])
+    tx.all_built(sql, args![organization, like(&search.words.to_lowercase()), &search.standing, after, limit], listed)
+        .await
 }
 
 /// A person of an organization, with how their connection stands.

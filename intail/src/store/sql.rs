@@ -20,8 +20,8 @@ pub enum Value {
     Text(Option<String>),
     /// A whole number, or NULL.
     Int(Option<i64>),
-    /// True or false.
-    Bool(bool),
+    /// True or false, or NULL.
+    Bool(Option<bool>),
 }
 
 macro_rules! values {
@@ -42,7 +42,8 @@ values! {
     Option<&str> => |it| Value::Text(it.map(str::to_owned));
     i64 => |it| Value::Int(Some(it));
     Option<i64> => |it| Value::Int(it);
-    bool => |it| Value::Bool(it);
+    bool => |it| Value::Bool(Some(it));
+    Option<bool> => |it| Value::Bool(it);
     Timestamp => |it| Value::Int(Some(it.as_microsecond()));
     Option<Timestamp> => |it| Value::Int(it.map(|at| at.as_microsecond()));
     HistoryId => |it| Value::Text(Some(it.to_column()));
@@ -95,6 +96,8 @@ pub trait Columns {
     fn int_or_null(&self, column: &str) -> Result<Option<i64>, StoreError>;
     /// True or false.
     fn boolean(&self, column: &str) -> Result<bool, StoreError>;
+    /// True, false or NULL.
+    fn boolean_or_null(&self, column: &str) -> Result<Option<bool>, StoreError>;
 }
 
 macro_rules! columns {
@@ -113,6 +116,9 @@ macro_rules! columns {
                 Ok(self.try_get(column)?)
             }
             fn boolean(&self, column: &str) -> Result<bool, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+            fn boolean_or_null(&self, column: &str) -> Result<Option<bool>, StoreError> {
                 Ok(self.try_get(column)?)
             }
         }

@@ -164,6 +164,7 @@ mod tests {
             access_sealed: None,
             access_expires_at: None,
             connected_at: at(0),
+            suspended_at: None,
         };
         Agenda { list_due_at: at(9_000), listed_at: Some(at(1)), ..Agenda::new(AgendaId::new(&random), &grant, at(0)) }
     }

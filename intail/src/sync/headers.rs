@@ -143,7 +143,7 @@ fn as_line(value: &str) -> String {
 }
 
 /// Without control characters and without marks that turn the direction of the text around them.
-fn clean(text: &str, chars_max: usize) -> String {
+pub(super) fn clean(text: &str, chars_max: usize) -> String {
     let turns = |it: char| matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let kept: String = text.chars().filter(|it| !it.is_control() && !turns(*it)).take(chars_max).collect();
     kept.trim().to_owned()

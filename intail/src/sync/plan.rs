@@ -144,6 +144,7 @@ mod tests {
             access_sealed: None,
             access_expires_at: None,
             connected_at: at(0),
+            suspended_at: None,
         };
         Mailbox {
             state: MailboxState::Live,

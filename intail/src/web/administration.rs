@@ -152,6 +152,7 @@ pub(super) fn standing(word: &str) -> Standing {
     let (tone, text) = match word {
         "needs_person" => ("act", "Needs the person"),
         "needs_administrator" => ("act", "Needs an administrator"),
+        "suspended" => ("act", "Suspended at Google"),
         "needs_operator" => ("act", "Needs the operator"),
         "no_mail" => ("busy", "Mail not permitted"),
         "live" => ("good", "Live"),

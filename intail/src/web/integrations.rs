@@ -20,6 +20,7 @@ use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, 
 use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
+use crate::store::directory_people::View;
 use crate::store::grants::GrantState;
 use crate::store::leavings::Revocation;
 use crate::store::mailboxes::{Mailbox, MailboxState};
@@ -97,6 +98,14 @@ struct Permitted {
     permission: Permission,
     granted: bool,
     why: &'static str,
+    /// How the copy of it stands.
+    copied: Option<Copied>,
+}
+
+/// How a copy stands, and as of when.
+struct Copied {
+    text: String,
+    at: Option<When>,
 }
 
 /// How far the copy is.
@@ -195,10 +204,12 @@ fn is_awaited(newest: &Attempt, now: Timestamp) -> bool {
 
 fn is_settling(connection: &Connection, now: Timestamp) -> bool {
     let mailbox = connection.mailbox.as_ref().filter(|_| connection.reads_mail());
+    let is_listing = connection.works() && connection.directory.as_ref().is_some_and(|it| !it.has_advanced());
     let paused = |it: &Mailbox| it.paused_until.is_some_and(|until| until > now);
-    mailbox.is_some_and(|it| {
-        !paused(it) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
-    })
+    is_listing
+        || mailbox.is_some_and(|it| {
+            !paused(it) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
+        })
 }
 
 fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -> Status {
@@ -214,7 +225,9 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
     let grant_since = Some(When::full(connection.grant.state_since));
     let mailbox_since = mailbox.map(|it| When::full(it.state_since));
     let paused = mailbox.is_some_and(|it| it.paused_until.is_some_and(|until| until > now));
+    let suspended_since = connection.grant.suspended_at.map(When::full);
     let (tone, text, since) = match connection.grant.state {
+        _ if suspended_since.is_some() => ("act", "Suspended at Google", suspended_since),
         GrantState::NeedsPerson => ("act", "Needs you", grant_since),
         GrantState::NeedsAdministrator => ("act", "Needs your administrator", grant_since),
         GrantState::NeedsOperator => ("act", "Needs whoever runs Intail", grant_since),
@@ -237,7 +250,7 @@ fn card(connection: &Connection, outlook: Option<&Outlook>, now: Timestamp) -> C
         connected_at: When::full(connection.grant.connected_at),
         problem: problem(connection),
         permissions: Permission::ALL.into_iter().map(|it| permitted(it, connection)).collect(),
-        missing_any: !connection.missing.is_empty() && connection.grant.state.works(),
+        missing_any: !connection.missing.is_empty() && connection.works(),
         reads_mail: connection.reads_mail(),
         copying: connection.mailbox.as_ref().map(|it| copying(connection, it, outlook, now)),
         push: push_words(&connection.push),
@@ -249,6 +262,15 @@ fn card(connection: &Connection, outlook: Option<&Outlook>, now: Timestamp) -> C
 }
 
 fn problem(connection: &Connection) -> Option<Problem> {
+    if let Some(since) = connection.grant.suspended_at {
+        return Some(Problem {
+            who: "directory",
+            title: "Your organization suspended your account at Google",
+            text: "Intail pauses by itself, and goes on by itself once your administrator lets you in again.",
+            since: When::full(since),
+            can_reconnect: false,
+        });
+    }
     let (who, title, can_reconnect) = match connection.grant.state {
         GrantState::NeedsPerson => ("person", "Connect once more to go on", true),
         GrantState::NeedsAdministrator => ("administrator", "Your administrator has to let Intail in again", false),
@@ -265,7 +287,26 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
         Permission::Calendar => "Without it Intail will have no calendar for you. Mail isn’t touched by that.",
         Permission::Directory => "Without it Intail knows colleagues by address only. Mail isn’t touched by that.",
     };
-    Permitted { permission, granted: connection.granted.contains(&permission), why }
+    let copied = Some(connection).filter(|_| permission == Permission::Directory).and_then(directory_words);
+    Permitted { permission, granted: connection.granted.contains(&permission), why, copied }
+}
+
+/// How the copy of the organization's directory stands.
+fn directory_words(connection: &Connection) -> Option<Copied> {
+    let copy = connection.directory.as_ref()?;
+    let text = match (copy.problem.as_deref(), copy.passed_at) {
+        (Some("no_directory"), _) => "Google shows no directory to anybody who permitted it.".to_owned(),
+        (Some(_), _) => "Nobody’s permission is left to read it with.".to_owned(),
+        (None, None) => format!("Being copied: {} so far.", grouped(copy.seen)),
+        (None, Some(_)) => {
+            let view = match copy.view {
+                Some(View::Administrator) => "with an administrator’s view, every hour",
+                _ => "as everybody sees it, once a day",
+            };
+            format!("{} copied, read {view}.", counted(copy.people, "person", "people"))
+        }
+    };
+    Some(Copied { text, at: copy.passed_at.map(When::full) })
 }
 
 fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>, now: Timestamp) -> Copying {
@@ -419,12 +460,7 @@ struct PermissionPage {
     granted: bool,
 }
 
-/// `GET /directory`
-pub(super) async fn directory(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
-    permission_page(&web, &caller, "directory", Permission::Directory).await
-}
-
-/// The page of a permission that nothing is copied of yet.
+/// The page of a permission that nothing is copied of.
 pub(super) async fn permission_page(
     web: &Web,
     caller: &Caller,

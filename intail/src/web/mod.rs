@@ -25,6 +25,7 @@ mod administration;
 mod approval;
 mod audit;
 mod calendar;
+mod directory;
 mod health;
 mod home;
 mod integrations;

@@ -211,6 +211,10 @@ struct Facts {
     push: &'static str,
     missing: String,
     stored: String,
+    /// Since when the directory calls the account suspended.
+    suspended_at: Option<When>,
+    /// When everything is erased, because the directory calls the account deleted.
+    erased_at: Option<When>,
 }
 
 /// What was just done.
@@ -263,6 +267,8 @@ fn facts(connection: &Connection) -> Facts {
         },
         missing: missing.join(", "),
         stored: counted(connection.stored, "message", "messages"),
+        suspended_at: connection.grant.suspended_at.map(When::full),
+        erased_at: connection.erased_at.map(When::full),
     }
 }
 

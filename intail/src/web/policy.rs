@@ -22,6 +22,10 @@ const BACKFILL_DAYS: std::ops::RangeInclusive<i64> = 1..=36_500;
 /// How many days the audit log is kept: a month at least, so that nobody tidies up behind themselves.
 const AUDIT_DAYS: std::ops::RangeInclusive<i64> = 30..=3_650;
 
+/// How many days after an account was deleted at Google what was copied of its person is erased. A day at least: an
+/// administrator who slipped can take a deletion back.
+const RETENTION_DAYS: std::ops::RangeInclusive<i64> = 1..=3_650;
+
 /// Why the page was opened.
 #[derive(Deserialize)]
 pub(super) struct Opened {
@@ -36,6 +40,7 @@ struct Policy {
     /// None copies everything.
     backfill_days: Option<i64>,
     audit_kept_days: i64,
+    retention_days: i64,
 }
 
 #[derive(Template)]
@@ -50,6 +55,7 @@ struct PolicyPage {
     backfill: (i64, i64),
     depth: (i64, i64),
     days: (i64, i64),
+    retention: (i64, i64),
 }
 
 /// `GET /admin/policy`
@@ -74,6 +80,7 @@ pub(super) async fn page(
         backfill: BACKFILL_PERCENT.into_inner(),
         depth: BACKFILL_DAYS.into_inner(),
         days: AUDIT_DAYS.into_inner(),
+        retention: RETENTION_DAYS.into_inner(),
     })
 }
 
@@ -85,6 +92,7 @@ async fn of(tx: &mut Tx, caller: &Caller) -> Result<Policy, Trouble> {
         backfill_percent: quota::backfill_day_percent(tx, id).await?,
         backfill_days: quota::backfill_days(tx, id).await?,
         audit_kept_days: organization.audit_kept_days,
+        retention_days: organization.retention_days,
     })
 }
 
@@ -99,6 +107,8 @@ pub(super) struct Wanted {
     backfill_days: String,
     #[serde(default)]
     audit_kept_days: String,
+    /// Not sent, it stays.
+    retention_days: Option<String>,
 }
 
 /// `POST /admin/policy`
@@ -108,6 +118,9 @@ pub(super) async fn change(
     origin: Origin,
     Sent(wanted): Sent<Wanted>,
 ) -> Result<Response, Trouble> {
+    let id = &caller.person.organization_id;
+    let mut tx = web.app.store.write().await?;
+    organizations::hold(&mut tx, id).await?;
     let backfill_days = match wanted.backfill_days.trim() {
         "" => None,
         days => Some(number(days, &BACKFILL_DAYS, "How far back old mail is copied", "days; leave it empty for all")?),
@@ -117,13 +130,15 @@ pub(super) async fn change(
         backfill_percent: number(&wanted.backfill_percent, &BACKFILL_PERCENT, "The share for old mail", "percent")?,
         backfill_days,
         audit_kept_days: number(&wanted.audit_kept_days, &AUDIT_DAYS, "How long the audit log is kept", "days")?,
+        retention_days: match &wanted.retention_days {
+            Some(days) => number(days, &RETENTION_DAYS, "How long a deleted person is kept", "days")?,
+            None => organizations::by_id(&mut tx, id).await?.map_or(*RETENTION_DAYS.start(), |it| it.retention_days),
+        },
     };
-    let id = &caller.person.organization_id;
-    let mut tx = web.app.store.write().await?;
-    organizations::hold(&mut tx, id).await?;
     let from = of(&mut tx, &caller).await?;
     if from != to {
         organizations::set_policy(&mut tx, id, to.domain_joining, to.audit_kept_days).await?;
+        organizations::set_retention_days(&mut tx, id, to.retention_days).await?;
         quota::set_backfill_day_percent(&mut tx, id, to.backfill_percent).await?;
         quota::set_backfill_days(&mut tx, id, to.backfill_days).await?;
         let entry = Entry {
@@ -160,5 +175,6 @@ fn difference(from: Policy, to: Policy) -> Json {
     note("backfill_percent", json!(from.backfill_percent), json!(to.backfill_percent));
     note("backfill_days", json!(from.backfill_days), json!(to.backfill_days));
     note("audit_kept_days", json!(from.audit_kept_days), json!(to.audit_kept_days));
+    note("retention_days", json!(from.retention_days), json!(to.retention_days));
     Json::Object(differs)
 }

@@ -6,7 +6,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::{
     Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, calendar,
-    health, home, integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
+    directory, health, home, integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
 };
 use crate::notices;
 
@@ -91,7 +91,8 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/calendar", SignedIn, || get(calendar::page)),
     route(Get, "/calendar/events/{id}/{event_id}", SignedIn, || get(calendar::event)),
     route(Post, "/calendar/choose", SignedIn, || post(calendar::choose)),
-    route(Get, "/directory", SignedIn, || get(integrations::directory)),
+    route(Get, "/directory", SignedIn, || get(directory::page)),
+    route(Get, "/directory/{id}", SignedIn, || get(directory::person)),
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),
     route(Post, "/settings/keys", SignedIn, || post(access_keys::create)),
     route(Post, "/settings/keys/delete", SignedIn, || post(access_keys::delete)),
@@ -135,6 +136,8 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/calendars", Key, || get(api::calendars)),
     route(Get, "/api/v1/calendars/{id}/coverage", Key, || get(api::calendar_coverage)),
     route(Get, "/api/v1/agenda", Key, || get(api::agenda::agenda)),
+    route(Get, "/api/v1/directory", Key, || get(api::directory)),
+    route(Get, "/api/v1/directory/{id}", Key, || get(api::directory_person)),
     route(Get, "/api/v1/changes", Key, || get(api::changes)),
     route(Get, "/api/v1/changes/stream", Key, || get(streams::stream)),
     route(Post, "/notices/pubsub", Anyone, || post(notices::push::receive)),

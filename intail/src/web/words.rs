@@ -229,8 +229,18 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
         kind if kind.starts_with("message.") => told("moved", labels_moved(&change.data, names)),
         kind if kind.starts_with("label.") => told("moved", label_changed(kind, change, names)),
         "mailbox.watched" => told("mailbox", "Google tells Intail of changes from now on".to_owned()),
+        "person.added" => told("copied", format!("In the directory: {}", colleague(change))),
+        "person.changed" => told("moved", format!("Changed in the directory: {}", colleague(change))),
+        "person.gone" => told("deleted", "Somebody is no longer in the directory".to_owned()),
         _ => told("mailbox", mailbox_moved(&change.data).to_owned()),
     }
+}
+
+/// Who a change of the directory is about, as lists call them.
+fn colleague(change: &Change) -> String {
+    let person = change.directory_person.as_ref();
+    let known = person.and_then(|it| [&it.name, &it.address].into_iter().find(|it| !it.is_empty()));
+    known.map_or_else(|| "somebody who has gone since".to_owned(), |it| clip(it, ABOUT_MAX))
 }
 
 /// A message that came long before it was written down was there before: it is being copied.
@@ -240,6 +250,7 @@ fn is_old(message: &Message, written: Timestamp) -> bool {
 
 fn mailbox_moved(data: &Json) -> &'static str {
     match data.get("state").and_then(Json::as_str) {
+        Some("suspended") => "Your account is suspended at Google; nothing is read until it isn’t",
         Some("live") => "Your mailbox is copied completely and live",
         Some("reconciling") => "Your mailbox is being compared with Google",
         Some("backfilling") => "Your mailbox is being copied",
@@ -385,6 +396,8 @@ pub(super) fn call(name: &str) -> &'static str {
         "gmail.threads.get" => "Read a conversation’s headers and labels",
         "gmail.labels.list" => "Listed labels",
         "gmail.labels.get" => "Counted a label’s messages",
+        "directory.users.get" => "Asked what of the directory may be read",
+        "directory.users.list" => "Listed your organization’s people",
         "oauth.exchange" => "Finished connecting",
         "oauth.refresh" => "Renewed the access that you gave",
         "oauth.revoke" => "Gave the access back",

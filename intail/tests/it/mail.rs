@@ -477,7 +477,9 @@ async fn live_changes_arrive_while_the_backfill_runs() {
     assert!(stored.contains_key(&newest), "live doesn't wait behind backfill ({before} stored)");
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
-    let refused = running.world(|world| world.calls.iter().filter(|it| it.status == 403 || it.status == 429).count());
+    // Whether somebody sees what administrators see is found out by asking.
+    let is_refused = |status, call: &str| (status == 403 || status == 429) && call != "directory.users.get";
+    let refused = running.world(|world| world.calls.iter().filter(|it| is_refused(it.status, it.call)).count());
     assert_eq!(refused, 0, "promise 8: the quota is never exceeded");
 }
 

@@ -10,6 +10,7 @@ mod cli;
 mod concierge;
 mod config;
 mod connect;
+mod directory;
 mod emulator_path;
 mod heartbeat;
 mod kills;

@@ -56,6 +56,7 @@ macro_rules! on_both_databases {
     };
 }
 
+mod directory;
 mod leaving;
 mod streams;
 
@@ -177,6 +178,7 @@ fn grant(random: &Random, person: &Person, google_subject: &str) -> Grant {
         access_sealed: None,
         access_expires_at: None,
         connected_at: at(0),
+        suspended_at: None,
     }
 }
 

@@ -15,11 +15,12 @@ use utoipa::{Modify, OpenApi};
 use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
+use super::directory::{may_read, search_words, shown};
 use super::mail::{after_page, read_place};
 use super::privacy::Standing;
 use super::trouble::{self, Problem, Trouble};
 use crate::connect::{self, Connection};
-use crate::store::{StoreError, Tx, changes, labels, messages};
+use crate::store::{StoreError, Tx, changes, directory_people, labels, messages};
 use crate::sync::{self, Outlook};
 
 pub(super) use calendars::{calendars, coverage as calendar_coverage};
@@ -27,8 +28,8 @@ pub(super) use shapes::{
     CallShape, ChainShape, ChangeShape, CheckedReceiptShape, PublicKeyShape, PublicKeysShape, ReceiptShape, TotalShape,
 };
 use shapes::{
-    ChangesShape, ConnectionShape, CoverageShape, LabelShape, LabelsShape, MailboxShape, MailboxesShape, MeShape,
-    MessageShape, MessagesShape, PrivacyShape,
+    ChangesShape, ConnectionShape, CoverageShape, DirectoryPersonShape, DirectoryShape, LabelShape, LabelsShape,
+    MailboxShape, MailboxesShape, MeShape, MessageShape, MessagesShape, PrivacyShape,
 };
 
 /// Rows on a page when the caller doesn't say, and at most.
@@ -59,6 +60,8 @@ const ID_LENGTH_MAX: usize = 128;
         calendars::calendars,
         calendars::coverage,
         agenda::agenda,
+        directory,
+        directory_person,
         changes,
         super::streams::stream,
         super::receipt::receipt,
@@ -269,6 +272,67 @@ pub(super) async fn message(
     }
     let message = messages::by_id(&mut tx, &mailbox.id, &message_id).await?;
     message.map(|it| Json(MessageShape::of(&it))).ok_or_else(|| trouble::not_there("message"))
+}
+
+/// Whom of the directory.
+#[derive(Deserialize)]
+pub(super) struct Sought {
+    q: Option<String>,
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+/// The organization's people, in order of name: whom everybody in it may see. Only for persons who permitted the
+/// directory.
+#[utoipa::path(get, path = "/api/v1/directory", tag = "directory",
+    params(
+        ("q" = Option<String>, Query, description = "Only whom these words fit: name, address, title, department."),
+        ("after" = Option<String>, Query, description = "`next` of the page before."),
+        ("limit" = Option<i64>, Query, description = "People on the page, at most 500; 100 if it isn't given."),
+    ),
+    responses(
+        (status = 200, body = DirectoryShape),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn directory(
+    State(web): State<Web>,
+    caller: Caller,
+    Asked(sought): Asked<Sought>,
+) -> Result<Json<DirectoryShape>, Trouble> {
+    let limit = page(sought.limit);
+    let words = search_words(sought.q.as_deref());
+    let after = sought.after.filter(|it| it.len() <= ID_LENGTH_MAX);
+    let organization = &caller.person.organization_id;
+    let mut tx = web.app.store.read().await?;
+    if !may_read(&mut tx, &caller).await? {
+        return Err(trouble::not_there("directory"));
+    }
+    let copy = connect::directory_copy(&mut tx, organization).await?;
+    let mut found = directory_people::search(&mut tx, organization, &words, after.as_deref(), limit + 1).await?;
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > shown;
+    found.truncate(shown);
+    let next = found.last().filter(|_| more).map(|it| it.google_id.clone());
+    Ok(Json(DirectoryShape::of(copy.as_ref(), &found, next)))
+}
+
+/// One person of the directory.
+#[utoipa::path(get, path = "/api/v1/directory/{id}", tag = "directory",
+    params(("id" = String, Path, description = "Google's id of the account.")),
+    responses(
+        (status = 200, body = DirectoryPersonShape),
+        (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 404, content_type = "application/problem+json", body = Problem),
+    ))]
+pub(super) async fn directory_person(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Json<DirectoryPersonShape>, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let person = shown(&mut tx, &caller, &id).await?;
+    person.map(|it| Json(DirectoryPersonShape::of(&it))).ok_or_else(|| trouble::not_there("person"))
 }
 
 /// Which changes.

@@ -9,11 +9,12 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use super::calendars::{AgendaShape, EventShape};
-use crate::connect::{Connection, Permission, Push};
+use crate::connect::{Connection, DirectoryCopy, Permission, Push};
 use crate::id::StreamId;
 use crate::org::receipts::{Chain, Line};
 use crate::store::call_counts::CallCount;
 use crate::store::changes::Change;
+use crate::store::directory_people::{DirectoryPerson, View};
 use crate::store::labels::Label;
 use crate::store::leases::Stream;
 use crate::store::mailboxes::{Mailbox, MailboxState};
@@ -169,6 +170,84 @@ impl ConnectionShape {
             permissions,
             mailbox: connection.and_then(|it| MailboxShape::of(it, outlook)),
             agenda: connection.and_then(|it| it.agenda.as_ref()).map(AgendaShape::of),
+        }
+    }
+}
+
+/// A page of the organization's people, and what it is as of.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Directory)]
+pub(in crate::web) struct DirectoryShape {
+    /// What the copy is as of: when everybody was looked at last. Null while it is being copied.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    as_of: Option<Timestamp>,
+    /// Which of Google's views is read: `administrator` or `public`; null while nobody reads.
+    view: Option<&'static str>,
+    /// People whom everybody in the organization sees.
+    people_total: i64,
+    /// Why nobody reads it, in one word: `nobody_permits` or `no_directory`.
+    problem: Option<String>,
+    /// The people, in order of name.
+    people: Vec<DirectoryPersonShape>,
+    /// Hand this over as `after` for the next page; null on the last one.
+    next: Option<String>,
+}
+
+impl DirectoryShape {
+    pub(super) fn of(copy: Option<&DirectoryCopy>, people: &[DirectoryPerson], next: Option<String>) -> Self {
+        Self {
+            as_of: copy.and_then(|it| it.passed_at),
+            view: copy.and_then(|it| it.view).map(View::word),
+            people_total: copy.map_or(0, |it| it.people),
+            problem: copy.and_then(|it| it.problem.clone()),
+            people: people.iter().map(DirectoryPersonShape::of).collect(),
+            next,
+        }
+    }
+}
+
+/// A person of the directory, as everybody in the organization sees them. Any text may be empty.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DirectoryPerson)]
+pub(in crate::web) struct DirectoryPersonShape {
+    /// Google's id of the account. It stays when the address changes.
+    id: String,
+    /// The primary address.
+    address: String,
+    /// Other addresses that lead to them.
+    aliases: Vec<String>,
+    /// The whole name.
+    name: String,
+    /// The given name.
+    given_name: String,
+    /// The family name.
+    family_name: String,
+    /// The post.
+    title: String,
+    /// The department.
+    department: String,
+    /// The manager's address.
+    manager_address: String,
+    /// Telephone numbers, as they were written.
+    phones: Vec<String>,
+    /// Where Google has their picture; null when there is none.
+    photo_url: Option<String>,
+}
+
+impl DirectoryPersonShape {
+    pub(super) fn of(person: &DirectoryPerson) -> Self {
+        Self {
+            id: person.google_id.clone(),
+            address: person.address.clone(),
+            aliases: person.aliases.clone(),
+            name: person.name.clone(),
+            given_name: person.given_name.clone(),
+            family_name: person.family_name.clone(),
+            title: person.title.clone(),
+            department: person.department.clone(),
+            manager_address: person.manager_address.clone(),
+            phones: person.phones.clone(),
+            photo_url: Some(person.photo_url.clone()).filter(|it| !it.is_empty()),
         }
     }
 }
@@ -490,6 +569,9 @@ pub(in crate::web) struct ChangeShape {
     message: Option<MessageShape>,
     /// The event as it is now; null when it has gone since, or when the change isn't about an event.
     event: Option<EventShape>,
+    /// The person of the directory as everybody sees them now; null when they have gone since, or when the change isn't
+    /// about one.
+    person: Option<DirectoryPersonShape>,
 }
 
 impl ChangeShape {
@@ -506,6 +588,7 @@ impl ChangeShape {
             data: change.data.clone(),
             message: change.message.as_ref().map(MessageShape::of),
             event: change.event.as_ref().map(EventShape::of),
+            person: change.directory_person.as_ref().map(DirectoryPersonShape::of),
         }
     }
 }

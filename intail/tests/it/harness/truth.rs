@@ -1,10 +1,12 @@
-//! What Google has of a person's mail, and how what Intail holds is compared with it: the rows, and the feed folded
-//! from its beginning by a consumer who knows nothing else.
+//! What Google has of a person's mail and of their organization, and how what Intail holds is compared with it: the
+//! rows, and the feed folded from its beginning by a consumer who knows nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use intail::store::changes::Change;
+use intail::store::directory_people::DirectoryPerson;
 use intail_sandbox::Sandbox;
+use intail_sandbox::accounts::Person as Account;
 
 /// Labels by message.
 pub(crate) type Mail = BTreeMap<String, Vec<String>>;
@@ -60,4 +62,50 @@ fn fold(folded: &mut Mail, change: &Change) {
         }
         _ => {}
     }
+}
+
+// ---- the directory ----
+
+/// What everybody sees of somebody.
+pub(crate) type Face = (String, String, String, String, String, Vec<String>);
+
+/// Faces by Google's id.
+pub(crate) type Directory = BTreeMap<String, Face>;
+
+/// What the false Google shows to everybody in a person's organization, by id.
+pub(crate) fn directory(sandbox: &Sandbox, reader: &str) -> Directory {
+    sandbox.world(|world| {
+        let reader = world.identity.person_by_email(reader).expect("somebody").clone();
+        let is_colleague = |it: &&Account| it.hd == reader.hd || world.identity.is_of_customer(it);
+        let is_shown = |it: &&Account| !it.suspended && !it.deleted && !it.profile.hidden && !it.profile.archived;
+        let people = world.identity.people.values().filter(is_colleague).filter(is_shown);
+        people.map(|it| (it.sub.clone(), face_of_account(it))).collect()
+    })
+}
+
+fn face_of_account(it: &Account) -> Face {
+    let mut aliases = it.profile.aliases.clone();
+    aliases.sort();
+    let (title, department) = (it.profile.title.clone(), it.profile.department.clone());
+    (it.email.clone(), it.name.clone(), title, department, it.profile.manager.clone(), aliases)
+}
+
+/// The same of what Intail holds.
+pub(crate) fn face(it: &DirectoryPerson) -> Face {
+    let (title, department) = (it.title.clone(), it.department.clone());
+    (it.address.clone(), it.name.clone(), title, department, it.manager_address.clone(), it.aliases.clone())
+}
+
+/// The feed's people, as a consumer ends with them who knows nothing else.
+pub(crate) fn folded_directory(feed: &[Change]) -> Directory {
+    let mut known: BTreeMap<String, Option<Face>> = BTreeMap::new();
+    for change in feed.iter().filter(|it| it.kind.starts_with("person.")) {
+        let now = change.directory_person.as_ref().map(face);
+        match change.kind.as_str() {
+            "person.added" => assert!(known.insert(change.subject_id.clone(), now).is_none(), "added twice"),
+            "person.changed" => assert!(known.insert(change.subject_id.clone(), now).is_some(), "changed before added"),
+            _ => assert!(known.remove(&change.subject_id).is_some(), "gone before added"),
+        }
+    }
+    known.into_iter().map(|(id, it)| (id, it.expect("whoever is left has a state"))).collect()
 }

@@ -2,6 +2,7 @@
 //! Intail holds must equal the world. `cargo xtask simulate --seeds N [--seed S]` plays as many as wanted; a failing
 //! seed prints its steps and replays exactly.
 
+mod directory;
 mod network;
 mod play;
 mod stage;

@@ -20,6 +20,7 @@ use intail::notices::{self, pull};
 use intail::org::audit::Origin;
 use intail::org::receipts::Receipts;
 use intail::random::Random;
+use intail::store::directory_people;
 use intail::store::leases::Stream;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
@@ -28,6 +29,7 @@ use intail::store::{
 };
 use intail::sync::{Bell, Worker};
 use intail::{seal, signin, store};
+use intail_google::oauth::scope;
 use intail_google::pubsub::Credentials;
 use intail_google::{Client, ClientOptions};
 use intail_sandbox::access::AccessLevel;
@@ -43,6 +45,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::directory;
 use super::network::{Marks, Network};
 use super::stage::{Actor, Stage, Stop, Verdict};
 use crate::harness::running::read;
@@ -71,6 +74,9 @@ const HISTORY_BEGINNINGS: [u64; 4] = [0, 9_999_900, 999_999_999_900, 9_223_372_0
 const ROUNDS_MAX: usize = 12_000;
 /// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
 const SWEEP: SignedDuration = SignedDuration::from_hours(29);
+
+/// How near the next pass over a directory is no rest: less than the least time between two of them.
+const PASS_NEAR: SignedDuration = SignedDuration::from_mins(45);
 
 /// The false Google's keys, made once: nothing depends on which they are.
 static KEYS: OnceLock<LentKeys> = OnceLock::new();
@@ -107,6 +113,8 @@ struct Play {
     google: Client,
     processes: Vec<Process>,
     people: Vec<Person>,
+    /// Whose grant reads the directory, and nothing else.
+    administrator: Option<Person>,
     outcome: Outcome,
     /// The faults are over.
     calm: bool,
@@ -125,6 +133,7 @@ pub(super) async fn play(seed: u64) -> Outcome {
     play.end_of_faults().await;
     play.pass_slowly(SWEEP).await;
     play.compare("after a sweep").await;
+    play.compare_directory("after a sweep").await;
     for _ in 0..CALM_STEPS {
         play.calm_step().await;
     }
@@ -133,6 +142,7 @@ pub(super) async fn play(seed: u64) -> Outcome {
     let told = play.feed_length().await;
     play.pass_slowly(SWEEP).await;
     play.compare("after another sweep").await;
+    play.compare_directory("after another sweep").await;
     assert_eq!(play.feed_length().await, told, "the next sweep finds nothing{}", play.story());
     play.look_for_leaks().await;
     std::mem::take(&mut play.outcome)
@@ -211,6 +221,7 @@ impl Play {
             google,
             processes: Vec::new(),
             people: Vec::new(),
+            administrator: None,
             outcome: Outcome::default(),
             calm: false,
             google_lies: false,
@@ -224,6 +235,8 @@ impl Play {
             let person = play.sign_in(email).await;
             play.people.push(person);
         }
+        play.administrator = Some(play.sign_in("ada.admin@example.com").await);
+        play.connect_administrator().await;
         play
     }
 
@@ -279,6 +292,26 @@ impl Play {
 
     async fn visit(&self, email: &str, url: Url) -> Option<Url> {
         visit::walk(&self.sandbox, email, url, Ticks::All).await
+    }
+
+    /// The administrator permits the directory, unless that permission works.
+    async fn connect_administrator(&mut self) {
+        let Some(person) = self.administrator.clone() else { return };
+        let mut tx = self.store.read().await.expect("a transaction");
+        let grant = grants::by_person(&mut tx, &person.id).await.expect("read");
+        drop(tx);
+        if grant.is_some_and(|it| it.state.works()) {
+            return;
+        }
+        let Some(app) = self.reception().await else { return };
+        let only = [scope::DIRECTORY_USER_READONLY];
+        let connected = async {
+            let url = connect::begin(&app, &person, BROWSER, Options::default()).await.ok()?;
+            let back = visit::walk(&self.sandbox, &person.email, url, Ticks::Only(&only)).await?;
+            connect::finish(&app, Some(&person), BROWSER, read(&back)).await.ok()
+        };
+        let connected = connected.await.is_some();
+        self.note(format!("the administrator permits the directory: {connected}"));
     }
 
     /// A person connects, with whatever trouble there is; answers whether it succeeded.
@@ -362,8 +395,12 @@ impl Play {
         self.tell_of_calendars().await;
         match self.random.below(100) {
             0..70 => self.let_one_go(),
-            70..80 => self.change_the_world(),
-            80..85 => self.change_a_calendar(),
+            70..79 => self.change_the_world(),
+            79..83 => self.change_a_calendar(),
+            83..85 => {
+                let what = directory::change(&self.random, &self.sandbox);
+                self.note(what);
+            }
             85..93 => self.pass_ms(200, 6_000),
             93..96 => self.pass_ms(10_000, 120_000),
             _ => self.something_rare().await,
@@ -481,7 +518,7 @@ impl Play {
     }
 
     fn add_a_fault(&mut self) {
-        const CALLS: [&str; 13] = [
+        const CALLS: [&str; 15] = [
             "calendar.calendarList.list",
             "calendar.events.list",
             "calendar.events.watch",
@@ -495,6 +532,8 @@ impl Play {
             "gmail.*",
             "pubsub.*",
             "oauth.token",
+            "directory.users.list",
+            "directory.users.get",
         ];
         const STATUSES: [(u16, &str); 6] =
             [(401, "401"), (403, "403"), (404, "404"), (429, "429"), (500, "500"), (503, "503")];
@@ -692,6 +731,7 @@ impl Play {
                     self.connect(person).await;
                 }
             }
+            self.connect_administrator().await;
         }
         self.rest().await;
         for person in 0..self.people.len() {
@@ -739,9 +779,17 @@ impl Play {
         all
     }
 
+    /// When something is due next; of the directory only what is near, because its passes never end.
     async fn next_due(&self) -> Option<Timestamp> {
         let mut tx = self.store.read().await.expect("a transaction");
-        leases::next_due(&mut tx).await.expect("read")
+        let mut next = None;
+        for stream in Stream::ALL {
+            let due = leases::next_due_of(&mut tx, stream).await.expect("read");
+            let counts =
+                |due: &Timestamp| stream != Stream::Directory || due.duration_since(self.clock.now()) < PASS_NEAR;
+            next = [next, due.filter(counts)].into_iter().flatten().min();
+        }
+        next
     }
 
     async fn next_due_of(&self, stream: Stream) -> Option<Timestamp> {
@@ -765,7 +813,9 @@ impl Play {
         let until = self.clock.now() + whole;
         while self.clock.now() < until {
             let now = self.clock.now();
-            let next = self.next_due().await.unwrap_or(until).min(until);
+            let mut tx = self.store.read().await.expect("a transaction");
+            let next = leases::next_due(&mut tx).await.expect("read").unwrap_or(until).min(until);
+            drop(tx);
             let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
             self.advance(wait.max(Duration::from_millis(1)));
             self.rest().await;
@@ -833,6 +883,20 @@ impl Play {
             assert!(wrong.is_empty(), "promise 1, told events of {} {when}: {wrong:#?}{}", person.email, self.story());
             assert!(unsettled.is_empty(), "{} {when}: {unsettled:#?}{}", person.email, self.story());
         }
+    }
+
+    /// The same for the directory, once a pass was made since anything changed.
+    async fn compare_directory(&mut self, when: &str) {
+        let Some(reader) = self.administrator.clone() else { return };
+        let truth = truth::directory(&self.sandbox, &reader.email);
+        let mut tx = self.store.read().await.expect("a transaction");
+        let organization = &reader.organization_id;
+        let all = directory_people::search(&mut tx, organization, "", None, i64::MAX).await.expect("read");
+        drop(tx);
+        let rows: truth::Directory = all.iter().map(|it| (it.google_id.clone(), truth::face(it))).collect();
+        assert_eq!(rows, truth, "promise 1, the directory's rows {when}{}", self.story());
+        let folded = truth::folded_directory(&self.feed(&reader).await.expect("read"));
+        assert_eq!(folded, truth, "promise 1, the directory's feed {when}{}", self.story());
     }
 
     /// Promise 6 and promise 8: no canary left the false Google, and Google never refused for quota on its own.

@@ -7,6 +7,7 @@ use intail::store::calendars::{self, Calendar, CalendarState, Choice, Entry};
 use intail::store::changes::{self, NewChange};
 use intail::store::channels::{self, Channel};
 use intail::store::events::{self, Attendee, Details, Event, Link, Moment, Party, Span};
+use intail::store::grants;
 use intail::store::leases::{self, Stream, Wanted};
 use intail::store::people;
 use intail::store::privacy::{self, Policy};
@@ -14,7 +15,7 @@ use intail::store::{StoreError, directories, erasure};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Scene, at, person};
+use super::{Scene, at, grant, person};
 use crate::harness;
 
 on_both_databases!(
@@ -22,7 +23,7 @@ on_both_databases!(
     a_failing_stream_is_counted_and_paused_under_its_lease,
     an_agenda_is_written_whole_under_its_lease,
     a_calendar_keeps_what_each_of_its_writers_said,
-    everybodys_changes_are_read_by_everybody_of_the_organization,
+    everybodys_changes_are_read_by_those_who_permitted_the_directory,
     an_event_comes_back_as_it_was_written,
     a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it,
     what_a_pass_did_not_see_is_found_and_deleted,
@@ -192,10 +193,15 @@ async fn a_calendar_keeps_what_each_of_its_writers_said(scene: Scene) {
     assert!(matches!(calendars::save(&mut tx, &agenda.id, &team).await, Err(StoreError::LeaseLost)));
 }
 
-async fn everybodys_changes_are_read_by_everybody_of_the_organization(scene: Scene) {
+async fn everybodys_changes_are_read_by_those_who_permitted_the_directory(scene: Scene) {
     let colleague = person(&scene.random, &scene.organization, "2");
     let mut tx = scene.store.write().await.expect("a transaction");
     people::create(&mut tx, &colleague, at(0)).await.expect("created");
+    let mut of_colleague = grant(&scene.random, &colleague, "g2");
+    for permitted in [&mut scene.grant.clone(), &mut of_colleague] {
+        permitted.scopes.push("https://www.googleapis.com/auth/admin.directory.user.readonly".into());
+        grants::put(&mut tx, permitted).await.expect("put");
+    }
     let change = |kind, id: &str| NewChange { kind, subject_id: id.into(), data: json!({}) };
     let directory = DirectoryId::new(&scene.random);
     let everybody = changes::Of { organization: &scene.organization, person: None, stream: (&directory).into() };
@@ -212,6 +218,8 @@ async fn everybodys_changes_are_read_by_everybody_of_the_organization(scene: Sce
     assert_eq!(newest[0].subject_id, "p1");
     let two = changes::of_person(&mut tx, &scene.person.id, 1, 1).await.expect("read");
     assert_eq!(two[0].seq, 2, "a page goes on where the one before ended");
+    grants::set_scopes(&mut tx, &of_colleague.id, &["openid".to_owned()]).await.expect("set");
+    assert!(changes::of_person(&mut tx, &colleague.id, 0, 9).await.expect("read").is_empty());
 }
 
 async fn an_event_comes_back_as_it_was_written(scene: Scene) {

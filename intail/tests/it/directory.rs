@@ -1,0 +1,594 @@
+//! The directory, from Google's answer to the page: both views, whom they hide, passes that break off, and what follows
+//! for people who are suspended, renamed or deleted. The truth is what the false Google shows to everybody.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use intail::connect::{self as connecting, Permission};
+use intail::id::OrganizationId;
+use intail::org::audit::{Actor, Origin};
+use intail::store::changes::Change;
+use intail::store::directories::{self, Directory};
+use intail::store::directory_people::{self, DirectoryPerson, View};
+use intail::store::grants::{self, Grant, GrantState};
+use intail::store::people::{self, Person, Role};
+use intail::store::{audit, leaving_receipts, leavings, organizations};
+use intail_sandbox::accounts::{Person as Account, PersonSwitch, UserType};
+use intail_sandbox::faults::Rule;
+use intail_sandbox::profile::DirectoryAction;
+
+use crate::access::{Proof, access_key, ask, form_token, session, text};
+use crate::harness::browser::{Browser, Viewport};
+use crate::harness::live::Live;
+use crate::harness::running::{ADMIN, Running, Ticks};
+use crate::harness::truth;
+use crate::tour::{connect, sign_in};
+
+/// An employee of the demo's world.
+const EMPLOYEE: &str = "ines@example.com";
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+async fn row(running: &Running, person: &Person) -> Directory {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let found = directories::of_organization(&mut tx, &person.organization_id).await.expect("read");
+    found.expect("a directory")
+}
+
+async fn entry(running: &Running, person: &Person) -> DirectoryPerson {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let found = directory_people::by_id(&mut tx, &person.organization_id, &person.subject).await.expect("read");
+    found.expect("an entry")
+}
+
+async fn shown(running: &Running, person: &Person) -> truth::Directory {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let all = directory_people::search(&mut tx, &person.organization_id, "", None, i64::MAX).await.expect("read");
+    all.into_iter().map(|it| (it.google_id.clone(), truth::face(&it))).collect()
+}
+
+/// The three ends: rows equal Google's state, so does the folded feed, and another pass finds nothing new.
+async fn assert_the_directory_is_right(running: &Running, reader: &Person) {
+    let truth = truth::directory(&running.sandbox, &reader.email);
+    assert_eq!(shown(running, reader).await, truth, "rows against Google");
+    let feed = running.feed(reader).await;
+    assert_eq!(truth::folded_directory(&feed), truth, "the folded feed against Google");
+    passed(running, reader).await;
+    let again = running.feed(reader).await;
+    let news = |feed: &[Change]| feed.iter().filter(|it| it.kind.starts_with("person.")).count();
+    assert_eq!(news(&again), news(&feed), "another pass found something");
+}
+
+/// Lets time go until one more pass is complete.
+async fn passed(running: &Running, person: &Person) {
+    let before = row(running, person).await.passed_at;
+    for _ in 0..26 {
+        running.pass(HOUR);
+        running.work().await;
+        if row(running, person).await.passed_at != before {
+            return;
+        }
+    }
+    panic!("no pass within a day: {:?}", row(running, person).await);
+}
+
+/// Google stops listing after so many pages more.
+fn breaks_after(running: &Running, pages: u32) {
+    let rule = Rule { skip: pages, ..Rule::status("directory.users.list", 503) };
+    running.world(|world| world.faults.add(rule));
+}
+
+fn edit(running: &Running, email: &str, action: DirectoryAction) {
+    running.world(|world| world.edit_directory(email, &action)).expect("it can be");
+}
+
+fn switch(running: &Running, email: &str, switch: PersonSwitch) {
+    running.world(|world| {
+        let sub = world.identity.person_by_email(email).expect("somebody").sub.clone();
+        assert!(world.identity.switch_person(world.clock.now(), &sub, switch));
+    });
+}
+
+/// An edit that leaves everything.
+fn nothing() -> DirectoryAction {
+    serde_json::from_value(serde_json::json!({"action": "edit"})).expect("an action")
+}
+
+fn hidden(hidden: bool) -> DirectoryAction {
+    serde_json::from_value(serde_json::json!({"action": "edit", "hidden": hidden})).expect("an action")
+}
+
+fn titled(title: &str) -> DirectoryAction {
+    serde_json::from_value(serde_json::json!({"action": "edit", "title": title})).expect("an action")
+}
+
+fn hired(email: &str) -> DirectoryAction {
+    DirectoryAction::Hire { email: email.into(), given_name: "New".into(), family_name: "Comer".into(), mailbox: false }
+}
+
+async fn grant_of(running: &Running, person: &Person) -> Grant {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    grants::by_person(&mut tx, &person.id).await.expect("read").expect("a grant")
+}
+
+async fn actions(running: &Running, organization: &OrganizationId) -> Vec<(String, String)> {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let all = audit::list(&mut tx, organization, &audit::Filter::default(), i64::MAX, 200).await.expect("read");
+    all.into_iter().rev().map(|it| (it.action, it.actor)).collect()
+}
+
+async fn start() -> Running {
+    let running = Running::start().await;
+    running.approve();
+    running
+}
+
+#[tokio::test]
+async fn an_ordinary_person_reads_what_everybody_sees_page_by_page() {
+    let running = start().await;
+    let (email, _) = running.employees();
+    edit(&running, "kofi@example.com", hidden(true));
+    switch(&running, "yuki@example.com", PersonSwitch::Suspend);
+    running.world(|world| world.settings.page_max = 3);
+    let person = running.connected(&email).await;
+    let directory = row(&running, &person).await;
+    assert_eq!((directory.view, directory.problem.as_deref()), (Some(View::Public), None));
+    assert!(directory.passed_at.is_some() && directory.part.is_none());
+    assert_eq!(running.calls("directory.users.get"), 1, "one question shows who isn't an administrator");
+    assert!(running.calls("directory.users.list") > 2, "there were pages");
+    assert!(!shown(&running, &person).await.is_empty());
+    assert_the_directory_is_right(&running, &person).await;
+    // What changes is found by the next pass, and only that is told.
+    edit(&running, "zhanna@example.com", titled("Head of Tea"));
+    edit(&running, "kofi@example.com", hidden(false));
+    edit(&running, &email, hired("new@example.com"));
+    edit(&running, "layla@example.com", nothing());
+    let before = running.feed(&person).await.len();
+    passed(&running, &person).await;
+    let feed = running.feed(&person).await;
+    let mut kinds: Vec<&str> = feed[before..].iter().map(|it| it.kind.as_str()).collect();
+    kinds.retain(|it| it.starts_with("person."));
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["person.added", "person.added", "person.changed"]);
+    assert_the_directory_is_right(&running, &person).await;
+}
+
+#[tokio::test]
+async fn whoever_is_missed_counts_as_gone_after_three_passes_and_a_hidden_person_loses_nothing() {
+    let running = start().await;
+    let (email, colleague) = running.employees();
+    let hidden_one = running.connected(&colleague).await;
+    let person = running.connected(&email).await;
+    let sees = async || shown(&running, &person).await.contains_key(&hidden_one.subject);
+    assert!(sees().await);
+    edit(&running, &colleague, hidden(true));
+    for pass in 1..3 {
+        passed(&running, &person).await;
+        assert!(sees().await, "missed {pass} times is not gone");
+    }
+    passed(&running, &person).await;
+    assert!(!sees().await);
+    assert_the_directory_is_right(&running, &person).await;
+    let entry = entry(&running, &hidden_one).await;
+    assert_eq!(entry.deleted_at, None, "the public view can't tell hidden from deleted");
+    running.pass(DAY * 40);
+    assert_eq!(connecting::let_the_deleted_go(&running.app).await.expect("a round"), 0);
+    assert!(grant_of(&running, &hidden_one).await.state.works());
+}
+
+#[tokio::test]
+async fn the_administrator_s_view_takes_over_and_the_next_best_goes_on_without_it() {
+    let running = start().await;
+    let (email, _) = running.employees();
+    edit(&running, "kofi@example.com", hidden(true));
+    let person = running.connected(&email).await;
+    assert_eq!(row(&running, &person).await.view, Some(View::Public));
+    let administrator = running.connected(ADMIN).await;
+    let directory = row(&running, &person).await;
+    assert_eq!(directory.view, Some(View::Administrator));
+    assert_eq!(directory.grant_id, Some(grant_of(&running, &administrator).await.id));
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let count = directory_people::count(&mut tx, &person.organization_id).await.expect("read");
+    drop(tx);
+    assert_eq!(count.unlisted, 1, "known, and shown to nobody");
+    assert_the_directory_is_right(&running, &person).await;
+    // An hour is enough now.
+    edit(&running, "zhanna@example.com", titled("Head of Tea"));
+    running.pass(HOUR);
+    running.work().await;
+    assert_eq!(shown(&running, &person).await, truth::directory(&running.sandbox, &email));
+    // The one who reads loses what they were: another's grant goes on, with what it sees.
+    switch(&running, ADMIN, PersonSwitch::AdministratorOff);
+    passed(&running, &person).await;
+    assert_eq!(row(&running, &person).await.view, Some(View::Public));
+    connecting::leave(&running.app, &administrator, Origin::Unknown).await.expect("left");
+    passed(&running, &person).await;
+    let directory = row(&running, &person).await;
+    assert_eq!(directory.grant_id, Some(grant_of(&running, &person).await.id));
+    assert_the_directory_is_right(&running, &person).await;
+    // Nobody is left.
+    connecting::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    running.pass(DAY);
+    running.work().await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let organization = &person.organization_id;
+    assert_eq!(directories::of_organization(&mut tx, organization).await.expect("read"), None, "it went with the last");
+    assert_eq!(directory_people::count(&mut tx, organization).await.expect("read"), Default::default());
+    drop(tx);
+    // Somebody permits it again, and it is copied anew.
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    assert_the_directory_is_right(&running, &person).await;
+}
+
+#[tokio::test]
+async fn a_permission_that_was_taken_back_leaves_the_copy_as_of_then_and_says_so() {
+    let running = start().await;
+    let person = running.connected(&running.employee()).await;
+    let before = shown(&running, &person).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let grant = grants::by_person(&mut tx, &person.id).await.expect("read").expect("a grant");
+    let left: Vec<String> = grant.scopes.into_iter().filter(|it| it != Permission::Directory.scope()).collect();
+    grants::set_scopes(&mut tx, &grant.id, &left).await.expect("set");
+    directories::want(&mut tx, &person.organization_id, running.app.clock.now()).await.expect("wanted");
+    tx.commit().await.expect("committed");
+    running.work().await;
+    assert_eq!(row(&running, &person).await.problem.as_deref(), Some("nobody_permits"));
+    assert_eq!(shown(&running, &person).await, before);
+}
+
+#[tokio::test]
+async fn whoever_is_suspended_pauses_within_an_hour_and_goes_on_by_itself() {
+    let running = start().await;
+    let email = running.employee();
+    let administrator = running.connected(ADMIN).await;
+    let person = running.connected(&email).await;
+    // Suspended, and the tokens survive: the false Google's own switch ends them for good, as Google mostly does.
+    let suspended = |suspended: bool| {
+        running.world(|world| world.identity.people.get_mut(&person.subject).expect("there").suspended = suspended);
+    };
+    suspended(true);
+    running.pass(HOUR);
+    running.work().await;
+    assert!(grant_of(&running, &person).await.suspended_at.is_some());
+    let connection = async || {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let now = running.app.clock.now();
+        connecting::connection(&mut tx, &person.id, now).await.expect("read").expect("a connection")
+    };
+    assert!(!connection().await.works() && !connection().await.is_connected());
+    let before = running.calls("gmail.history.list") + running.calls("gmail.watch") + running.calls("gmail.getProfile");
+    running.pass(DAY * 2);
+    running.work().await;
+    let administrators = running.calls("gmail.watch");
+    let page =
+        text(ask(&running.app, "GET", "/settings/integrations", &session(&running.app, &person).await, None).await)
+            .await;
+    assert!(page.contains("Suspended at Google"), "{page}");
+    set_administrator(&running, &administrator).await;
+    let proof = session(&running.app, &administrator).await;
+    let page = text(ask(&running.app, "GET", &format!("/admin/people/{}", person.id), &proof, None).await).await;
+    assert!(page.contains("Suspended at Google") && page.contains("id=\"suspended\""), "{page}");
+    let of_person = running.mailbox(&person).await;
+    assert_eq!(of_person.due_at, None, "nothing is asked meanwhile ({before}, {administrators})");
+    suspended(false);
+    running.pass(HOUR);
+    running.settle().await;
+    assert_eq!(grant_of(&running, &person).await.suspended_at, None);
+    assert!(connection().await.is_connected());
+    running.assert_nothing_is_lost(&person).await;
+    assert_the_directory_is_right(&running, &person).await;
+    let done = actions(&running, &person.organization_id).await;
+    let by_directory: Vec<&str> = done.iter().filter(|it| it.1 == "directory").map(|it| it.0.as_str()).collect();
+    assert_eq!(by_directory, ["person.suspended_at_google", "person.unsuspended_at_google"]);
+    let told = running.feed(&person).await;
+    let states = told.iter().filter(|it| it.kind == "mailbox.state").filter_map(|it| it.data["state"].as_str());
+    assert!(states.collect::<Vec<&str>>().windows(2).any(|it| it == ["suspended", "live"]));
+}
+
+#[tokio::test]
+async fn a_suspension_that_ended_the_tokens_asks_the_person_once_it_is_over() {
+    let running = start().await;
+    let email = running.employee();
+    running.connected(ADMIN).await;
+    let person = running.connected(&email).await;
+    switch(&running, &email, PersonSwitch::Suspend);
+    running.pass(DAY);
+    running.work().await;
+    assert!(grant_of(&running, &person).await.suspended_at.is_some());
+    switch(&running, &email, PersonSwitch::Restore);
+    running.pass(HOUR);
+    running.work().await;
+    let grant = grant_of(&running, &person).await;
+    assert_eq!((grant.suspended_at, grant.state), (None, GrantState::NeedsPerson));
+    running.connect(&person, Ticks::All).await.expect("connected again");
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+async fn set_administrator(running: &Running, person: &Person) {
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &person.id, Role::Administrator).await.expect("set");
+    tx.commit().await.expect("committed");
+}
+
+#[tokio::test]
+async fn whoever_is_deleted_is_erased_when_the_days_are_over_and_a_receipt_says_so() {
+    let running = start().await;
+    let (email, other) = running.employees();
+    let administrator = running.connected(ADMIN).await;
+    set_administrator(&running, &administrator).await;
+    let (person, colleague) = (running.connected(&email).await, running.connected(&other).await);
+    // The administrator's policy: a week.
+    let proof = session(&running.app, &administrator).await;
+    let token = form_token(&running.app, &proof).await;
+    let form = format!("form_token={token}&domain_joining=1&backfill_percent=80&audit_kept_days=400&retention_days=7");
+    let answer = ask(&running.app, "POST", "/admin/policy", &proof, Some(&form)).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{}", text(answer).await);
+    for it in [&email, &other] {
+        switch(&running, it, PersonSwitch::Delete);
+    }
+    running.pass(HOUR);
+    running.work().await;
+    assert!(entry(&running, &person).await.deleted_at.is_some());
+    assert_the_directory_is_right(&running, &administrator).await;
+    let page = text(ask(&running.app, "GET", &format!("/admin/people/{}", person.id), &proof, None).await).await;
+    assert!(page.contains("id=\"erased-at\""), "{page}");
+    running.pass(DAY * 5);
+    running.work().await;
+    assert_eq!(connecting::let_the_deleted_go(&running.app).await.expect("a round"), 0, "not yet");
+    // One of them comes back in time.
+    switch(&running, &other, PersonSwitch::Undelete);
+    running.pass(DAY);
+    running.work().await;
+    assert_eq!(entry(&running, &colleague).await.deleted_at, None);
+    running.pass(DAY);
+    running.work().await;
+    assert_eq!(connecting::let_the_deleted_go(&running.app).await.expect("a round"), 1);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(people::by_id(&mut tx, &person.id).await.expect("read").is_none());
+    assert!(people::by_id(&mut tx, &colleague.id).await.expect("read").is_some());
+    assert!(leavings::unfinished_of_person(&mut tx, &person.id).await.expect("read").is_none());
+    let receipts = leaving_receipts::of_organization(&mut tx, &person.organization_id, 9).await.expect("read");
+    drop(tx);
+    assert_eq!(receipts.len(), 1);
+    assert!(receipts[0].statement.contains("\"by\":\"directory\""), "{}", receipts[0].statement);
+    let done = actions(&running, &person.organization_id).await;
+    let of = |action: &str| done.iter().filter(|it| it.0 == action && it.1 == Actor::Directory.to_string()).count();
+    assert_eq!(of("person.deleted_at_google"), 2);
+    assert_eq!((of("person.back_at_google"), of("person.removed_by_directory")), (1, 1));
+    assert_eq!(connecting::let_the_deleted_go(&running.app).await.expect("a round"), 0, "once is enough");
+    assert_the_directory_is_right(&running, &administrator).await;
+}
+
+#[tokio::test]
+async fn an_organization_keeps_its_last_administrator_although_their_account_was_deleted() {
+    let running = start().await;
+    let email = running.employee();
+    let last = running.connected(&email).await;
+    let reader = running.connected(ADMIN).await;
+    set_administrator(&running, &last).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &reader.id, Role::Member).await.expect("set");
+    tx.commit().await.expect("committed");
+    switch(&running, &email, PersonSwitch::Delete);
+    running.pass(HOUR);
+    running.work().await;
+    running.pass(DAY * 31);
+    running.work().await;
+    assert_eq!(connecting::let_the_deleted_go(&running.app).await.expect("a round"), 1);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(people::by_id(&mut tx, &last.id).await.expect("read").is_some(), "they stay");
+    assert!(grants::by_person(&mut tx, &last.id).await.expect("read").is_none(), "what was copied goes");
+    drop(tx);
+    assert_eq!(connecting::let_the_deleted_go(&running.app).await.expect("a round"), 0);
+}
+
+#[tokio::test]
+async fn a_renamed_person_keeps_everything_under_the_new_address() {
+    let running = start().await;
+    let email = running.employee();
+    running.connected(ADMIN).await;
+    let person = running.connected(&email).await;
+    let mailbox = running.mailbox(&person).await;
+    edit(&running, &email, DirectoryAction::Rename { email: "renamed@example.com".into() });
+    edit(&running, &email, DirectoryAction::AddAlias { email: "another@example.com".into() });
+    running.pass(HOUR);
+    running.work().await;
+    let after = running.mailbox(&person).await;
+    assert_eq!((after.id, after.email.as_str()), (mailbox.id, "renamed@example.com"));
+    assert_eq!(grant_of(&running, &person).await.email, "renamed@example.com");
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let renamed = people::by_id(&mut tx, &person.id).await.expect("read").expect("the same person");
+    assert_eq!(renamed.email, "renamed@example.com");
+    let wanted = [email.as_str(), "renamed@example.com", "another@example.com", "x@x.example"];
+    let known = intail::org::identities::resolve(&mut tx, &person.organization_id, &wanted).await.expect("resolved");
+    drop(tx);
+    let keys: Vec<&str> = wanted.iter().map(|it| known[*it].key()).collect();
+    assert_eq!(keys, [&person.subject, &person.subject, &person.subject, "x@x.example"]);
+    assert_the_directory_is_right(&running, &renamed).await;
+    running.assert_nothing_is_lost(&renamed).await;
+}
+
+#[tokio::test]
+async fn a_page_token_that_died_begins_the_pass_anew_and_a_crash_goes_on_at_its_page() {
+    let running = start().await;
+    running.world(|world| world.settings.page_max = 2);
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    // Google stops answering in the middle of the pass.
+    let listed = running.calls("directory.users.list");
+    breaks_after(&running, 3);
+    running.work().await;
+    let broken = row(&running, &person).await;
+    assert!(broken.part.is_some() && broken.page_token.is_some(), "{broken:?}");
+    let seen = broken.seen;
+    assert!(seen > 0 && running.calls("directory.users.list") > listed);
+    // Another process goes on where this one was.
+    running.world(|world| world.faults.clear());
+    running.pass(HOUR);
+    running.another_worker().tick().await.expect("the engine runs");
+    let whole = row(&running, &person).await;
+    assert_eq!((whole.pass, whole.part), (broken.pass, None), "the same pass");
+    assert!(whole.seen > seen);
+    // A token dies after three days: the pass begins anew, and nobody is lost.
+    edit(&running, &email, hired("new@example.com"));
+    breaks_after(&running, 2);
+    running.pass(DAY);
+    running.work().await;
+    assert!(row(&running, &person).await.page_token.is_some());
+    running.pass(DAY * 4);
+    running.world(|world| world.faults.clear());
+    running.work().await;
+    assert!(row(&running, &person).await.pass > whole.pass + 1);
+    running.settle().await;
+    assert_the_directory_is_right(&running, &person).await;
+}
+
+#[tokio::test]
+async fn an_account_without_an_organization_has_no_directory_and_says_so() {
+    for status in [400, 403, 404] {
+        let running = start().await;
+        running.world(|world| world.settings.directory.no_directory_status = status);
+        let email = running.employee();
+        let person = running.sign_in(&email).await;
+        running.connect(&person, Ticks::All).await.expect("connected");
+        // Google's directory is closed to the whole company.
+        running.world(|world| {
+            for it in world.identity.people.values_mut() {
+                it.hd = None;
+            }
+        });
+        running.settle().await;
+        let directory = row(&running, &person).await;
+        assert_eq!(directory.problem.as_deref(), Some("no_directory"), "{status}");
+        let proof = session(&running.app, &person).await;
+        let page = text(ask(&running.app, "GET", "/directory", &proof, None).await).await;
+        assert!(page.contains("There is no directory that Intail could read"), "{page}");
+        let asked = running.calls("directory.users.get") + running.calls("directory.users.list");
+        running.pass(HOUR * 20);
+        running.work().await;
+        let later = running.calls("directory.users.get") + running.calls("directory.users.list");
+        assert_eq!(later, asked, "nobody is asked again within a day");
+    }
+}
+
+#[tokio::test]
+async fn two_organizations_never_see_each_other() {
+    let running = start().await;
+    let other = OrganizationId::new(&running.app.random);
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    organizations::create(&mut tx, &other, "Other", running.app.clock.now()).await.expect("made");
+    organizations::add_domain(&mut tx, &other, "other.example").await.expect("added");
+    tx.commit().await.expect("committed");
+    running.world(|world| {
+        let else_one = Account::new("else@other.example", "Else", "Where", Some("other.example"));
+        world.identity.people.insert(else_one.sub.clone(), else_one);
+        // Intail's client is for the company alone in the demo's world.
+        for client in world.identity.clients.values_mut() {
+            client.user_type = UserType::ExternalProduction;
+        }
+    });
+    let person = running.connected(&running.employee()).await;
+    let stranger = running.sign_in("else@other.example").await;
+    assert_eq!(stranger.organization_id, other);
+    let mail_less = Ticks::Only(&[Permission::Directory.scope()]);
+    running.connect(&stranger, mail_less).await.expect("connected");
+    running.settle().await;
+    assert_eq!(shown(&running, &stranger).await.len(), 1);
+    assert!(!shown(&running, &person).await.contains_key(&stranger.subject));
+    assert!(running.feed(&person).await.iter().all(|it| it.subject_id != stranger.subject));
+    assert!(running.feed(&stranger).await.iter().all(|it| it.subject_id != person.subject));
+    for (reader, whom, status) in
+        [(&stranger, &person, 404), (&person, &stranger, 404), (&person, &person, 200), (&stranger, &stranger, 200)]
+    {
+        let key = access_key(&running.app, reader).await;
+        for path in [format!("/directory/{}", whom.subject), format!("/api/v1/directory/{}", whom.subject)] {
+            let proof = if path.starts_with("/api") { key.clone() } else { session(&running.app, reader).await };
+            assert_eq!(ask(&running.app, "GET", &path, &proof, None).await.status(), status, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_those_who_permitted_it_are_shown_the_directory() {
+    let running = start().await;
+    let (email, other) = running.employees();
+    edit(&running, "kofi@example.com", hidden(true));
+    let person = running.connected(&email).await;
+    let without = running.sign_in(&other).await;
+    running.connect(&without, Ticks::Only(&[Permission::Mail.scope()])).await.expect("connected");
+    running.settle().await;
+    let get = async |whose: &Person, path: &str| {
+        let proof = if path.starts_with("/api") {
+            access_key(&running.app, whose).await
+        } else {
+            session(&running.app, whose).await
+        };
+        let answer = ask(&running.app, "GET", path, &proof, None).await;
+        (answer.status().as_u16(), text(answer).await)
+    };
+    let (_, page) = get(&without, "/directory").await;
+    assert!(page.contains("You left this out") && !page.contains(&email), "{page}");
+    assert_eq!(get(&without, "/api/v1/directory").await.0, 404);
+    assert_eq!(get(&without, &format!("/directory/{}", person.subject)).await.0, 404);
+    let feed = running.feed(&without).await;
+    assert!(feed.iter().all(|it| !it.kind.starts_with("person.")), "nor in the feed");
+    let (status, json) = get(&person, "/api/v1/directory?q=example.org&limit=1").await;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((status, json["view"].as_str()), (200, Some("public")));
+    assert_eq!(json["people"].as_array().map(Vec::len), Some(1));
+    let (_, page) = get(&person, "/directory?q=kofi").await;
+    assert!(page.contains("Nobody fits"), "hidden people are found by nobody: {page}");
+    let (_, page) = get(&person, "/directory?view=organization").await;
+    assert!(page.contains("class=\"card tree\""), "{page}");
+    assert_eq!(get(&person, "/directory/nobody").await.0, 404);
+    let nobody = ask(&running.app, "GET", "/api/v1/directory", &Proof::Nothing, None).await;
+    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_directory_changes_in_a_browser_while_google_s_does() {
+    let live = Live::approved().await;
+    let browser = Browser::start().await;
+    let other = Browser::start().await;
+    for (one, email) in [(&other, EMPLOYEE), (&browser, ADMIN)] {
+        sign_in(one, &live, email).await;
+        connect(one).await;
+    }
+    browser.open(&live.intail("/directory")).await;
+    browser.see("Inês Pradoazul").await;
+    browser.screenshot("directory-1-people").await;
+    browser.fill("#q", "kofi").await;
+    let alone = "return document.querySelectorAll('.people li').length === 1 && location.search === '?q=kofi'";
+    browser.wait_for_script(alone, serde_json::json!([]), || "the search never narrowed the list".to_owned()).await;
+    browser.see("Kofi Anansetree").await;
+    browser.screenshot("directory-2-search").await;
+    browser.open(&live.intail("/directory?view=organization")).await;
+    browser.see("Kofi Anansetree").await;
+    browser.screenshot("directory-3-organization").await;
+    browser.viewport(Viewport::Phone).await;
+    browser.open(&live.intail("/directory")).await;
+    browser.screenshot("directory-4-phone").await;
+    browser.viewport(Viewport::Desktop).await;
+    let kofi =
+        live.sandbox.world(|world| world.identity.person_by_email("kofi@example.com").expect("there").sub.clone());
+    browser.click_css(&format!(".people a[href='/directory/{kofi}']")).await;
+    browser.see("Reports to").await;
+    browser.screenshot("directory-5-person").await;
+    // Somebody's account stops answering, which is a reason to look at the directory at once.
+    live.sandbox.world(|world| {
+        world.edit_directory("kofi@example.com", &titled("Keeper of the Keys")).expect("it can be");
+        let (now, ines) = (world.clock.now(), world.identity.person_by_email(EMPLOYEE).expect("there").sub.clone());
+        world.identity.switch_person(now, &ines, PersonSwitch::Suspend);
+    });
+    live.sandbox
+        .world(|world| world.receive_sample(&world.identity.person_by_email(EMPLOYEE).expect("there").sub.clone()));
+    browser.see("Keeper of the Keys").await;
+    browser.screenshot("directory-6-changed").await;
+    other.stop().await;
+    browser.stop().await;
+    live.stop().await;
+}
