@@ -26,6 +26,8 @@ const QUARTER_S: i64 = 15 * 60;
 const QUARTERS_MIN: i64 = 2;
 /// The hours that are shown even if nothing takes place: most people's working day.
 const HOURS_SHOWN: (i64, i64) = (8, 18);
+/// Hours of the present that are shown even if nothing takes place; at night the page doesn't grow for them.
+const NOW_SHOWN: std::ops::Range<i8> = 6..22;
 /// How many stand side by side; those beyond are counted, and listed in the agenda.
 const LANES_MAX: usize = 4;
 /// What lasts a day or longer stands above the hours.
@@ -180,7 +182,8 @@ impl Layout<'_> {
             date = next;
         }
         let clock = self.zone.to_datetime(self.now);
-        let now = (today >= first && today < until).then(|| taken(clock, clock, today));
+        let is_shown = today >= first && today < until && NOW_SHOWN.contains(&clock.hour());
+        let now = is_shown.then(|| taken(clock, clock, today));
         let hours = hours(places.iter().flatten().chain(&now));
         for (day, quarters) in days.iter_mut().zip(places) {
             self.place(day, &quarters, hours);
