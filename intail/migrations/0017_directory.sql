@@ -6,7 +6,6 @@ ALTER TABLE directories ADD COLUMN view TEXT CHECK (view IN ('administrator', 'p
 ALTER TABLE directories ADD COLUMN pass BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE directories ADD COLUMN part TEXT CHECK (part IN ('people', 'deleted', 'settle'));
 ALTER TABLE directories ADD COLUMN page_token TEXT;
-ALTER TABLE directories ADD COLUMN page_at BIGINT;
 ALTER TABLE directories ADD COLUMN began_at BIGINT;
 -- When a pass was complete last, what it saw, and how many entries of it couldn't be read.
 ALTER TABLE directories ADD COLUMN passed_at BIGINT;

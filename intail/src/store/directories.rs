@@ -27,10 +27,8 @@ pub struct Directory {
     pub pass: i64,
     /// Which part of a pass is under way; none between two passes.
     pub part: Option<Part>,
-    /// Google's token of the next page; none before the first page of a part.
+    /// Google's token of the next page, good for three days; none before the first page of a part.
     pub page_token: Option<String>,
-    /// When Google gave that token: it is good for three days.
-    pub page_at: Option<Timestamp>,
     /// When the present pass began, or the last one.
     pub began_at: Option<Timestamp>,
     /// When a pass was complete last: what the copy is as of.
@@ -95,7 +93,6 @@ fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
         pass: row.int("pass")?,
         part: row.parsed_or_null("part")?,
         page_token: row.text_or_null("page_token")?,
-        page_at: row.at_or_null("page_at")?,
         began_at: row.at_or_null("began_at")?,
         passed_at: row.at_or_null("passed_at")?,
         seen: row.int("seen")?,
@@ -129,10 +126,11 @@ pub async fn wake(
     Ok(())
 }
 
-/// Says that there is a reason to look at the directory before its time.
+/// Says that there is a reason to look at the directory before its time. Only an administrator's view would show it.
 pub async fn want(tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<(), StoreError> {
     tx.run(
-        "UPDATE directories SET wanted_at = $2, dirty = TRUE, due_at = $2 WHERE organization_id = $1",
+        "UPDATE directories SET wanted_at = $2, dirty = TRUE, due_at = $2
+         WHERE organization_id = $1 AND view = 'administrator'",
         args![organization, now],
     )
     .await?;
@@ -154,9 +152,9 @@ pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Direct
 pub async fn save(tx: &mut Tx, directory: &Directory, lease: &Lease) -> Result<(), StoreError> {
     let written = tx
         .run(
-            "UPDATE directories SET grant_id = $3, view = $4, pass = $5, part = $6, page_token = $7, page_at = $8,
-                 began_at = $9, passed_at = $10, seen = $11, unreadable = $12, next_pass_at = $13, problem = $14,
-                 problem_since = $15, paused_until = $16, failures = $17, restarts = $18
+            "UPDATE directories SET grant_id = $3, view = $4, pass = $5, part = $6, page_token = $7, began_at = $8,
+                 passed_at = $9, seen = $10, unreadable = $11, next_pass_at = $12, problem = $13, problem_since = $14,
+                 paused_until = $15, failures = $16, restarts = $17
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &directory.id,
@@ -166,7 +164,6 @@ pub async fn save(tx: &mut Tx, directory: &Directory, lease: &Lease) -> Result<(
                 directory.pass,
                 directory.part.map(Part::word),
                 directory.page_token.as_deref(),
-                directory.page_at,
                 directory.began_at,
                 directory.passed_at,
                 directory.seen,

@@ -202,7 +202,6 @@ impl Run<'_> {
         self.directory.pass += 1;
         self.directory.part = Some(Part::People);
         self.directory.page_token = None;
-        self.directory.page_at = None;
         self.directory.began_at = Some(self.now);
         self.directory.seen = 0;
         self.directory.unreadable = 0;
@@ -241,7 +240,6 @@ impl Run<'_> {
         self.directory.seen += i64::try_from(told.len()).unwrap_or(0);
         self.directory.unreadable += i64::try_from(lost).unwrap_or(0);
         self.directory.page_token = page.next_page_token;
-        self.directory.page_at = Some(self.now);
         self.directory.problem = None;
         self.directory.problem_since = None;
         let ids: Vec<String> = told.keys().cloned().collect();

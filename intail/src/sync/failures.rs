@@ -26,6 +26,12 @@ pub(super) fn scope_of(stream: Stream) -> &'static str {
     }
 }
 
+/// When a stream whose grant doesn't work any more goes on: a directory at once, with another's; the others when
+/// somebody acts, who wakes them.
+fn without_its_grant(stream: Stream, now: Timestamp) -> Option<Timestamp> {
+    (stream == Stream::Directory).then_some(now)
+}
+
 impl Worker {
     /// What a failure means; answers when to try again, or never by itself.
     pub(super) async fn failed(
@@ -39,7 +45,7 @@ impl Worker {
         let mut tx = self.app.store.write().await?;
         leases::hold(&mut tx, lease, lease_end(now)).await?;
         let kind = match &error {
-            StepError::Access(AccessError::Closed { .. }) => return Ok(None),
+            StepError::Access(AccessError::Closed { .. }) => return Ok(without_its_grant(stream, now)),
             StepError::Access(AccessError::Google(error)) | StepError::Google(error) => Some(error.kind.clone()),
             StepError::Access(_) | StepError::Store(_) => None,
         };
@@ -64,7 +70,7 @@ impl Worker {
             tx.commit().await?;
             tracing::warn!(stream = %lease.stream, state = state.word(), reason, "a stream stopped");
             self.tell(&lease.organization_id);
-            return Ok(None);
+            return Ok(without_its_grant(stream, now));
         }
         let failures = leases::fail(&mut tx, lease).await?;
         let backoff = self.backoff(failures, now);
@@ -109,7 +115,7 @@ impl Worker {
         let (kind, state) = (stream.word(), state.word());
         tracing::warn!(stream = %lease.stream, kind, state, "a permission was taken back; the stream stopped");
         self.tell(&lease.organization_id);
-        Ok(None)
+        Ok(without_its_grant(stream, now))
     }
 
     fn backoff(&self, failures: i64, now: Timestamp) -> Timestamp {

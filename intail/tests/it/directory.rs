@@ -231,7 +231,8 @@ async fn a_permission_that_was_taken_back_leaves_the_copy_as_of_then_and_says_so
     let grant = grants::by_person(&mut tx, &person.id).await.expect("read").expect("a grant");
     let left: Vec<String> = grant.scopes.into_iter().filter(|it| it != Permission::Directory.scope()).collect();
     grants::set_scopes(&mut tx, &grant.id, &left).await.expect("set");
-    directories::want(&mut tx, &person.organization_id, running.app.clock.now()).await.expect("wanted");
+    let id = row(&running, &person).await.id;
+    directories::wake(&mut tx, &id, &person.organization_id, running.app.clock.now()).await.expect("woken");
     tx.commit().await.expect("committed");
     running.work().await;
     assert_eq!(row(&running, &person).await.problem.as_deref(), Some("nobody_permits"));
@@ -445,6 +446,58 @@ async fn a_page_token_that_died_begins_the_pass_anew_and_a_crash_goes_on_at_its_
     assert!(row(&running, &person).await.pass > whole.pass + 1);
     running.settle().await;
     assert_the_directory_is_right(&running, &person).await;
+}
+
+#[tokio::test]
+async fn the_next_grant_reads_when_the_one_that_reads_dies_between_two_pages() {
+    let running = start().await;
+    let person = running.connected(&running.employee()).await;
+    running.world(|world| world.settings.page_max = 2);
+    let administrator = running.sign_in(ADMIN).await;
+    running.connect(&administrator, Ticks::All).await.expect("connected");
+    breaks_after(&running, 2);
+    running.work().await;
+    let broken = row(&running, &person).await;
+    assert!(broken.page_token.is_some() && broken.view == Some(View::Administrator), "{broken:?}");
+    switch(&running, ADMIN, PersonSwitch::ChangePassword);
+    running.world(|world| world.faults.clear());
+    running.pass(HOUR);
+    running.settle().await;
+    let next = row(&running, &person).await;
+    assert_eq!((next.view, next.part), (Some(View::Public), None), "{next:?}");
+    assert_eq!(next.grant_id, Some(grant_of(&running, &person).await.id));
+    assert!(next.passed_at > broken.passed_at);
+    assert_the_directory_is_right(&running, &person).await;
+}
+
+#[tokio::test]
+async fn whoever_comes_or_goes_between_two_pages_shifts_nobody_and_is_found_by_the_next_pass() {
+    let running = start().await;
+    running.world(|world| world.settings.page_max = 2);
+    let administrator = running.sign_in(ADMIN).await;
+    running.connect(&administrator, Ticks::All).await.expect("connected");
+    breaks_after(&running, 2);
+    running.work().await;
+    assert!(row(&running, &administrator).await.page_token.is_some(), "between two pages");
+    // One whom the pass has seen goes, one whom it hasn't, and one comes where it has been.
+    switch(&running, "bjorn@example.com", PersonSwitch::Delete);
+    switch(&running, "zhanna@example.com", PersonSwitch::Delete);
+    edit(&running, ADMIN, hired("aaa@example.com"));
+    let pass = row(&running, &administrator).await.pass;
+    running.world(|world| world.faults.clear());
+    running.settle().await;
+    let known = async |email: &str| {
+        let sub = running
+            .world(|world| world.identity.people.values().find(|it| it.email == email).expect("one").sub.clone());
+        shown(&running, &administrator).await.contains_key(&sub)
+    };
+    assert!(!known("bjorn@example.com").await && !known("zhanna@example.com").await, "the deleted are listed last");
+    if row(&running, &administrator).await.pass == pass {
+        assert!(!known("aaa@example.com").await, "the pass was past that place");
+        passed(&running, &administrator).await;
+    }
+    assert!(known("aaa@example.com").await);
+    assert_the_directory_is_right(&running, &administrator).await;
 }
 
 #[tokio::test]

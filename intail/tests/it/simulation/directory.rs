@@ -1,6 +1,6 @@
 //! The directory's part of a play: an administrator whose grant reads it, colleagues who come, go, hide and change, and
-//! the same ends as for mail. Nobody tells Intail of any of it, so that it changes only while things go wrong: the passes
-//! of the sweep find it all.
+//! the same ends as for mail. Nobody tells Intail of any of it, so that it changes only while things go wrong: the
+//! passes of the sweep find it all.
 
 use intail::random::Random;
 use intail_sandbox::accounts::PersonSwitch;
@@ -11,8 +11,8 @@ use serde_json::json;
 /// Colleagues who can be hired at most: more only make a play longer.
 const HIRED_MAX: u64 = 8;
 
-/// Something happens to a colleague; answers what. The people of the play themselves stay as they are: what a suspension
-/// means for their mail has tests of its own.
+/// Something happens to a colleague; answers what. The people of the play themselves stay as they are: what a
+/// suspension means for their mail has tests of its own.
 pub(super) fn change(random: &Random, sandbox: &Sandbox) -> String {
     let number = random.below(HIRED_MAX);
     let email = format!("colleague{number}@example.com");

@@ -65,7 +65,7 @@ async fn a_directory_is_one_per_organization_and_written_under_its_lease(scene: 
     directories::wake(&mut tx, &second, &scene.organization, at(2)).await.expect("the same");
     let found = directories::of_organization(&mut tx, &scene.organization).await.expect("read").expect("one");
     assert_eq!((found.id, found.due_at, found.pass), (first.clone(), Some(at(2)), 0));
-    directories::want(&mut tx, &scene.organization, at(2)).await.expect("wanted");
+    directories::want(&mut tx, &scene.organization, at(2)).await.expect("nobody would see more");
     tx.commit().await.expect("committed");
     let mut tx = scene.store.write().await.expect("a transaction");
     let claimed = leases::claim(&mut tx, "me", at(3), at(90), Wanted::Due, 9).await.expect("claimed");
@@ -76,7 +76,6 @@ async fn a_directory_is_one_per_organization_and_written_under_its_lease(scene: 
     directory.pass = 4;
     directory.part = Some(Part::Deleted);
     directory.page_token = Some("t".into());
-    directory.page_at = Some(at(3));
     directory.began_at = Some(at(2));
     directory.passed_at = Some(at(1));
     directory.seen = 7;
@@ -88,7 +87,10 @@ async fn a_directory_is_one_per_organization_and_written_under_its_lease(scene: 
     directory.failures = 3;
     directories::save(&mut tx, &directory, &lease).await.expect("saved");
     let found = directories::of_organization(&mut tx, &scene.organization).await.expect("read").expect("one");
-    assert_eq!((found.wanted_at, &found), (Some(at(2)), &directory));
+    assert_eq!(found, directory);
+    directories::want(&mut tx, &scene.organization, at(4)).await.expect("wanted");
+    let wanted = directories::of_organization(&mut tx, &scene.organization).await.expect("read").expect("one");
+    assert_eq!((wanted.wanted_at, wanted.due_at), (Some(at(4)), Some(at(4))));
     let late = leases::Lease { number: lease.number - 1, ..lease.clone() };
     let refused = directories::save(&mut tx, &directory, &late).await;
     assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
