@@ -16,7 +16,7 @@ use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, from_ms, grouped, reason};
 use super::{Web, session};
-use crate::connect::{self, ConnectError, Connection, Left, Options, Permission, Push};
+use crate::connect::{self, ConnectError, Connection, Left, Mode, Options, Permission, Push};
 use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
@@ -284,11 +284,42 @@ fn problem(connection: &Connection) -> Option<Problem> {
 fn permitted(permission: Permission, connection: &Connection) -> Permitted {
     let why = match permission {
         Permission::Mail => "Without it there is no mail in Intail: this is what everything else hangs on.",
-        Permission::Calendar => "Without it Intail will have no calendar for you. Mail isn’t touched by that.",
+        Permission::Calendar => "Without it Intail has no calendar for you. Mail isn’t touched by that.",
         Permission::Directory => "Without it Intail knows colleagues by address only. Mail isn’t touched by that.",
     };
-    let copied = Some(connection).filter(|_| permission == Permission::Directory).and_then(directory_words);
+    let copied = match permission {
+        // The figures above say it.
+        Permission::Mail => None,
+        Permission::Calendar => calendar_words(connection),
+        Permission::Directory => directory_words(connection),
+    };
     Permitted { permission, granted: connection.granted.contains(&permission), why, copied }
+}
+
+/// How the copy of the person's calendars stands.
+fn calendar_words(connection: &Connection) -> Option<Copied> {
+    let agenda = connection.agenda.as_ref().filter(|_| connection.reads_calendars())?;
+    if agenda.agenda.problem.as_deref() == Some("no_calendar") {
+        return Some(Copied { text: "Google has no calendar for this account.".to_owned(), at: None });
+    }
+    let events = counted(agenda.events, "event", "events");
+    if !agenda.has_advanced() {
+        return Some(Copied { text: format!("Being copied: {events} so far."), at: None });
+    }
+    let calendars = counted(i64::try_from(agenda.followed().count()).unwrap_or(i64::MAX), "calendar", "calendars");
+    let how = match agenda.mode() {
+        Mode::Told => "Google tells Intail of changes",
+        Mode::Looking => "Intail looks for changes from time to time",
+    };
+    let away = agenda.followed().filter(|it| it.calendar.problem.is_some()).count();
+    let away = match away {
+        0 => String::new(),
+        away => format!(
+            " {} can’t be read at the moment.",
+            counted(i64::try_from(away).unwrap_or(0), "calendar", "calendars")
+        ),
+    };
+    Some(Copied { text: format!("{events} of {calendars} copied. {how}.{away}"), at: agenda.as_of().map(When::full) })
 }
 
 /// How the copy of the organization's directory stands.
