@@ -208,20 +208,23 @@ pub async fn take_away(tx: &mut Tx, stream: &StreamId) -> Result<(), StoreError>
 
 /// When the next stream of any kind is due, so that the engine knows how long to rest.
 pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
-    let mut next = None;
-    for stream in Stream::ALL {
-        next = [next, next_due_of(tx, stream).await?].into_iter().flatten().min();
-    }
-    Ok(next)
+    let all = Stream::ALL.map(soonest).join(" UNION ALL ");
+    let next =
+        tx.all_built(format!("SELECT MIN(at) AS at FROM ({all}) AS soonest"), args![], |row| row.at_or_null("at"));
+    Ok(next.await?.into_iter().flatten().next())
+}
+
+/// A row without a lease is due at its time, one with a lease not before that ends.
+fn soonest(stream: Stream) -> String {
+    format!(
+        "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END) AS at
+         FROM {} WHERE due_at IS NOT NULL",
+        stream.table()
+    )
 }
 
 /// When the next stream of one kind is due.
 pub async fn next_due_of(tx: &mut Tx, stream: Stream) -> Result<Option<Timestamp>, StoreError> {
-    let sql = format!(
-        "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END) AS at
-         FROM {} WHERE due_at IS NOT NULL",
-        stream.table()
-    );
-    let next = tx.all_built(sql, args![], |row| row.at_or_null("at")).await?;
+    let next = tx.all_built(soonest(stream), args![], |row| row.at_or_null("at")).await?;
     Ok(next.into_iter().flatten().next())
 }

@@ -249,7 +249,8 @@ impl AgendaRun<'_> {
     /// What a complete reading of the list didn't see has left it.
     async fn miss(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let list_pass = self.agenda.list_pass;
-        for calendar in self.calendars.iter_mut().filter(|it| it.list_pass < list_pass && !it.is_gone) {
+        let all_gone = self.calendars.iter_mut().filter(|it| it.list_pass < list_pass && !it.is_gone);
+        for calendar in all_gone {
             calendar.is_gone = true;
             calendars::save(tx, &self.agenda.id, calendar).await?;
         }

@@ -118,8 +118,8 @@ fn wants_channel(calendar: &Calendar, around: Surroundings<'_>, now: Timestamp) 
     around.is_reachable && is_live && (is_old || calendar.channel_due_at.is_none_or(|at| at <= now))
 }
 
-/// Whether Google tells of a calendar's changes now, by the evidence of a notice that arrived over a channel that hasn't
-/// ended.
+/// Whether Google tells of a calendar's changes now, by the evidence of a notice that arrived over a channel that
+/// hasn't ended.
 pub fn is_told(calendar: &Calendar, channels: &[Channel], connected_at: Timestamp, now: Timestamp) -> bool {
     channels.iter().any(|it| it.calendar_id == calendar.id && it.tells(connected_at, now))
 }

@@ -330,7 +330,7 @@ async fn a_permission_taken_back_at_google_is_noticed_at_the_next_refresh() {
     running.pass(Duration::from_secs(2 * 86_400));
     running.work().await;
     let of_mail = |call: &str| call.starts_with("gmail.");
-    let asked = running.world(|world| world.calls.iter().filter(|it| of_mail(&it.call)).count());
+    let asked = running.world(|world| world.calls.iter().filter(|it| of_mail(it.call)).count());
     assert_eq!(asked, 0, "nothing is asked without the permission");
 
     running

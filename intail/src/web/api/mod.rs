@@ -43,8 +43,8 @@ const ID_LENGTH_MAX: usize = 128;
     info(
         title = "Intail",
         version = "1",
-        description = "What Intail holds of a person's Google Workspace account: mail headers and labels, calendars and events, kept live. \
-                       Never a body. Make an access key under Settings → Access keys.",
+        description = "What Intail holds of a person's Google Workspace account: mail headers and labels, calendars \
+                       and events, kept live. Never a body. Make an access key under Settings → Access keys.",
         license(name = "AGPL-3.0-only", identifier = "AGPL-3.0-only"),
     ),
     paths(

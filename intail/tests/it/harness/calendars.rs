@@ -1,5 +1,5 @@
-//! What Google has of a person's calendars, read as a stranger would: over HTTP, whole, without a token. And what Intail
-//! holds of them: its rows, and the feed folded from its beginning by a consumer who knows nothing else.
+//! What Google has of a person's calendars, read as a stranger would: over HTTP, whole, without a token. And what
+//! Intail holds of them: its rows, and the feed folded from its beginning by a consumer who knows nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
