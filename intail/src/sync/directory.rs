@@ -207,18 +207,24 @@ impl Run<'_> {
         self.directory.unreadable = 0;
     }
 
-    /// The pass can't go on: its page token died. What it saw stays; it proves nothing about the others.
+    /// The pass can't go on: its page token died.
     async fn restart(&mut self) -> Result<Done, StepError> {
+        self.break_off();
+        tracing::info!(directory = %self.directory.id, "a pass over a directory broke off and begins anew");
+        let tx = self.app.store.write().await?;
+        self.commit(tx, &[], Lifecycle::default()).await?;
+        Ok(Done::Step)
+    }
+
+    /// The pass is over and not complete; another begins soon, and later each time. Whom it saw stays; it proves
+    /// nothing about the others.
+    fn break_off(&mut self) {
         let doublings = u32::try_from(self.directory.restarts.clamp(0, 16)).unwrap_or(0);
         let wait = RESTART_FIRST.checked_mul(1 << doublings).unwrap_or(RESTART_MAX).min(RESTART_MAX);
         self.directory.restarts += 1;
         self.directory.part = None;
         self.directory.page_token = None;
         self.directory.next_pass_at = Some(later(self.now, wait));
-        tracing::info!(directory = %self.directory.id, "a pass over a directory broke off and begins anew");
-        let tx = self.app.store.write().await?;
-        self.commit(tx, &[], Lifecycle::default()).await?;
-        Ok(Done::Step)
     }
 
     /// Writes a page: those who changed, a mark for the others, and where the next page begins.
@@ -257,29 +263,21 @@ impl Run<'_> {
         self.write(tx, meanings).await
     }
 
-    /// What comes after the last page of a part.
+    /// What comes after the last page of a part. An administrator's listing that lacks the very account that reads it
+    /// isn't whole. (An ordinary person may be hidden from the view that they read.)
     async fn end_of_part(&mut self, tx: &mut Tx, last_page: &[String]) -> Result<(), StoreError> {
         let own = &self.grant.google_subject;
-        let part = self.directory.part;
-        self.directory.part = match (part, self.view()) {
-            (Some(Part::People), View::Administrator) => {
-                let row = directory_people::by_id(tx, &self.directory.organization_id, own).await?;
-                let sees_itself = last_page.contains(own) || row.is_some_and(|it| it.pass == self.directory.pass);
-                if sees_itself {
-                    Some(Part::Deleted)
-                } else {
-                    tracing::warn!(directory = %self.directory.id, "a listing lacks the account that reads it");
-                    self.finish();
-                    None
-                }
-            }
-            // An ordinary person may be hidden from the view that they read.
-            (Some(Part::People), View::Public) if self.directory.seen == 0 => {
-                self.finish();
-                None
-            }
-            _ => Some(Part::Settle),
-        };
+        if self.view() == View::Public || self.directory.part != Some(Part::People) {
+            self.directory.part = Some(Part::Settle);
+            return Ok(());
+        }
+        let row = directory_people::by_id(tx, &self.directory.organization_id, own).await?;
+        if last_page.contains(own) || row.is_some_and(|it| it.pass == self.directory.pass) {
+            self.directory.part = Some(Part::Deleted);
+        } else {
+            tracing::warn!(directory = %self.directory.id, "a listing lacks the account that reads it");
+            self.break_off();
+        }
         Ok(())
     }
 
