@@ -380,7 +380,11 @@ async fn nothing_of_a_person_who_left_is_in_a_file_or_in_the_log() {
     let running = Running::start().await;
     running.approve();
     let (one, two) = running.employees();
-    let stays = running.connected(&two).await;
+    // With mail alone: what a colleague's own calendar says of somebody who left stays the colleague's.
+    let stays = running.sign_in(&two).await;
+    let mail = Ticks::Only(&[intail_google::oauth::scope::GMAIL_METADATA]);
+    running.connect(&stays, mail).await.expect("connected");
+    running.settle().await;
     let (person, mut words) = with_words(&running, &one).await;
     // The mailbox's id stays in the feed's last word about it, and in the log.
     let mailbox = words.pop().expect("the mailbox");
