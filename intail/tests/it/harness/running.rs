@@ -249,14 +249,15 @@ impl Running {
 
     /// Lets work be done and time pass until every mailbox is live and rests for at least an hour: budgets, trailing
     /// looks, probes and retries have all run out. A directory that an administrator's grant reads never rests for an
-    /// hour: that its next pass is far away is enough.
+    /// hour: that its next pass is far away is enough. Nor do calendars of which Google tells nothing: see
+    /// [`Running::settle_calendars`].
     pub(crate) async fn settle(&self) {
         for _ in 0..ROUNDS_MAX {
             self.work().await;
             let mut tx = self.app.store.read().await.expect("a transaction");
             let now = self.clock.now();
             let mut next = None;
-            for stream in Stream::ALL {
+            for stream in [Stream::Mail, Stream::Directory] {
                 let due = leases::next_due_of(&mut tx, stream).await.expect("read");
                 let counts = |due: &Timestamp| stream != Stream::Directory || due.duration_since(now) < PASS_NEAR;
                 next = [next, due.filter(counts)].into_iter().flatten().min();

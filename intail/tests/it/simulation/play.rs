@@ -751,8 +751,8 @@ impl Play {
             let now = self.clock.now();
             // Calendars are looked at now and then for ever: they rest once all of them are read to their end.
             let next = match self.unsettled_calendars().await.is_empty() {
-                true => self.next_due_of(Stream::Mail).await,
-                false => self.next_due().await,
+                true => self.next_due(&[Stream::Mail, Stream::Directory]).await,
+                false => self.next_due(&Stream::ALL).await,
             };
             let notices = self.sandbox.world(|world| {
                 world.pubsub.subscriptions.get(&self.config.pubsub.subscription).map_or(1, |it| it.waiting_count())
@@ -779,22 +779,17 @@ impl Play {
         all
     }
 
-    /// When something is due next; of the directory only what is near, because its passes never end.
-    async fn next_due(&self) -> Option<Timestamp> {
+    /// When something of these streams is due next; of the directory only what is near, because its passes never end.
+    async fn next_due(&self, streams: &[Stream]) -> Option<Timestamp> {
         let mut tx = self.store.read().await.expect("a transaction");
+        let now = self.clock.now();
         let mut next = None;
-        for stream in Stream::ALL {
-            let due = leases::next_due_of(&mut tx, stream).await.expect("read");
-            let counts =
-                |due: &Timestamp| stream != Stream::Directory || due.duration_since(self.clock.now()) < PASS_NEAR;
+        for stream in streams {
+            let due = leases::next_due_of(&mut tx, *stream).await.expect("read");
+            let counts = |due: &Timestamp| *stream != Stream::Directory || due.duration_since(now) < PASS_NEAR;
             next = [next, due.filter(counts)].into_iter().flatten().min();
         }
         next
-    }
-
-    async fn next_due_of(&self, stream: Stream) -> Option<Timestamp> {
-        let mut tx = self.store.read().await.expect("a transaction");
-        leases::next_due_of(&mut tx, stream).await.expect("read")
     }
 
     async fn unsettled_calendars(&self) -> Vec<String> {
