@@ -10,7 +10,7 @@
 //!   is the first of the two: section 3.3.10 by way of 3.3.5. Both are what Google Calendar shows.
 //! - The beginning is an occurrence even if its rule doesn't name it, and then `COUNT` doesn't count it. That is what
 //!   Google shows (reported in fmeringdal/rust-rrule#119 and kewisch/ical.js#294).
-//! - `BYWEEKNO` without a weekday means the weekday of the beginning (3.3.10: what a rule doesn't say comes from there).
+//! - `BYWEEKNO` without a weekday means the weekday of the beginning (3.3.10: what isn't said comes from there).
 //! - An `UNTIL` that is a day ends with that day, also when the series has times of day.
 //! - Hours, minutes and seconds are counted as the clock on the wall shows them.
 
@@ -1019,7 +1019,7 @@ mod tests {
             "FREQ=SECONDLY",
             "FREQ=MINUTELY;COUNT=4000000000",
             "FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30;COUNT=1",
-            "FREQ=YEARLY;BYHOUR=0,1,2,3,4,5,6,7,8,9,10,11;BYMINUTE=1,2,3,4,5,6,7,8,9;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=366;COUNT=99",
+            "FREQ=YEARLY;BYHOUR=0,1,2,3,4,5,6,7,8,9;BYMINUTE=1,2,3,4,5,6,7,8,9;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=366;COUNT=99",
         ] {
             let series = series("2005-01-03T09:00", BERLIN, &[&format!("RRULE:{rule}")]).expect("a series");
             let named = series.instants(from, until, &mut Effort::default());

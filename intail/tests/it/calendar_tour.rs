@@ -36,12 +36,14 @@ async fn the_calendar_changes_in_a_browser_while_events_change_at_google() {
     live.tell_of_calendars(EMPLOYEE).await;
     browser.turn_to(&intail).await;
     let shown = "return [...document.querySelectorAll('.today .timed li')].some((it) => it.offsetParent
-        && it.innerText.includes('Boat trip') && it.matches('.from-8, .from-4, .from-12, .from-16, .from-20, .from-40'))";
+        && it.innerText.includes('Boat trip')
+        && it.matches('.from-8, .from-4, .from-12, .from-16, .from-20, .from-40'))";
     browser.wait_for_script(shown, json!([]), || "the trip isn't among today's hours".to_owned()).await;
     browser.screenshot("calendar-2-arrived").await;
 
     browser.turn_to(&google).await;
-    let trip = "return [...document.querySelectorAll('li.letter')].find((it) => it.innerText.includes('Boat trip')).dataset.id";
+    let trip = "return [...document.querySelectorAll('li.letter')]
+        .find((it) => it.innerText.includes('Boat trip')).dataset.id";
     let id = browser.ask(trip, json!([])).await.as_str().expect("an id").to_owned();
     browser.click_css(&format!("li[data-id='{id}'] summary")).await;
     browser.click_css(&format!("li[data-id='{id}'] button[value=delete]")).await;

@@ -54,8 +54,8 @@ enum Deviation {
     WeekWithoutWeekday,
     /// Weekly `BYSETPOS`: dateutil counts the first week from the beginning of the series, not from its own.
     PositionsInTheFirstWeek,
-    /// `EXDATE` or `RDATE` in UTC at a time that a clock skips or repeats: Python says that no two times of two zones are
-    /// equal there (PEP 495), so dateutil neither excludes it nor sees that it is there already.
+    /// `EXDATE` or `RDATE` in UTC at a time that a clock skips or repeats: Python says that no two times of two zones
+    /// are equal there (PEP 495), so dateutil neither excludes it nor sees that it is there already.
     AcrossZonesInAJump,
 }
 
