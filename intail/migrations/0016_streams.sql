@@ -120,6 +120,8 @@ CREATE TABLE events (
     -- Within which time it, or anything of its series, can be shown anywhere; without an end, for ever.
     from_us BIGINT NOT NULL,
     until_us BIGINT,
+    -- Whether that time is longer than a month: a few, most of them series.
+    is_long BOOLEAN NOT NULL,
     ical_uid TEXT NOT NULL,
     sequence BIGINT NOT NULL,
     visibility TEXT NOT NULL,
@@ -134,7 +136,8 @@ CREATE TABLE events (
     pass BIGINT NOT NULL,
     PRIMARY KEY (agenda_id, calendar_id, event_id)
 );
-CREATE INDEX events_in_window ON events (agenda_id, from_us);
+CREATE INDEX events_in_window ON events (agenda_id, from_us) WHERE NOT is_long;
+CREATE INDEX events_of_long ON events (agenda_id, until_us) WHERE is_long;
 CREATE INDEX events_by_slot ON events (agenda_id, slot_us) WHERE slot_us IS NOT NULL;
 CREATE INDEX events_by_pass ON events (agenda_id, calendar_id, pass);
 

@@ -206,8 +206,8 @@ impl Connection {
         self.grant.state.works() && self.grant.suspended_at.is_none()
     }
 
-    /// Every permission is granted and works, and mail, the directory and each calendar that is copied have been read to
-    /// their end at least once.
+    /// Every permission is granted and works, and mail, the directory and each calendar that is copied have been read
+    /// to their end at least once.
     pub fn is_connected(&self) -> bool {
         self.works()
             && self.missing.is_empty()

@@ -11,11 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args, places};
+use super::sql::{Columns, Tx, Value, args, listed, places};
 use crate::id::{AgendaId, OrganizationId};
 
 /// Values of one row, and the most rows in one statement.
-const ROW_VALUES: usize = 32;
+const ROW_VALUES: usize = 33;
 const ROWS_MAX: usize = 100;
 /// How far a day begins before, or ends after, the same day in UTC somewhere on Earth.
 pub const DAY_MARGIN: SignedDuration = SignedDuration::from_hours(14);
@@ -111,6 +111,15 @@ pub struct Span {
     pub from: Timestamp,
     /// Nothing is shown from this on.
     pub until: Option<Timestamp>,
+}
+
+/// What lasts longer, or for ever, is looked for apart: mostly series.
+const SHORT_MAX: SignedDuration = SignedDuration::from_hours(31 * 24);
+
+impl Span {
+    fn is_long(self) -> bool {
+        self.until.is_none_or(|until| until.duration_since(self.from) >= SHORT_MAX)
+    }
 }
 
 /// Whose event it is.
@@ -284,6 +293,7 @@ pub async fn put(tx: &mut Tx, of: Of<'_>, events: &[Event], pass: i64) -> Result
                 it.original.map(Moment::instant),
                 it.span.from,
                 it.span.until,
+                it.span.is_long(),
                 &it.ical_uid,
                 it.sequence,
                 &it.visibility,
@@ -300,8 +310,8 @@ pub async fn put(tx: &mut Tx, of: Of<'_>, events: &[Event], pass: i64) -> Result
         let sql = format!(
             "INSERT INTO events (organization_id, agenda_id, calendar_id, event_id, etag, status, event_kind, summary,
                  location, starts_us, starts_on, ends_us, ends_on, zone, recurrence, series_id, original_us,
-                 original_on, slot_us, from_us, until_us, ical_uid, sequence, visibility, transparency, organizer,
-                 attendees, attendees_omitted, links, details, is_busy_only, pass)
+                 original_on, slot_us, from_us, until_us, is_long, ical_uid, sequence, visibility, transparency,
+                 organizer, attendees, attendees_omitted, links, details, is_busy_only, pass)
              VALUES {}
              ON CONFLICT (agenda_id, calendar_id, event_id) DO UPDATE SET etag = excluded.etag,
                  status = excluded.status, event_kind = excluded.event_kind, summary = excluded.summary,
@@ -310,8 +320,8 @@ pub async fn put(tx: &mut Tx, of: Of<'_>, events: &[Event], pass: i64) -> Result
                  recurrence = excluded.recurrence, series_id = excluded.series_id,
                  original_us = excluded.original_us, original_on = excluded.original_on,
                  slot_us = excluded.slot_us, from_us = excluded.from_us, until_us = excluded.until_us,
-                 ical_uid = excluded.ical_uid, sequence = excluded.sequence, visibility = excluded.visibility,
-                 transparency = excluded.transparency, organizer = excluded.organizer,
+                 is_long = excluded.is_long, ical_uid = excluded.ical_uid, sequence = excluded.sequence,
+                 visibility = excluded.visibility, transparency = excluded.transparency, organizer = excluded.organizer,
                  attendees = excluded.attendees, attendees_omitted = excluded.attendees_omitted,
                  links = excluded.links, details = excluded.details, is_busy_only = excluded.is_busy_only,
                  pass = excluded.pass",
@@ -322,20 +332,14 @@ pub async fn put(tx: &mut Tx, of: Of<'_>, events: &[Event], pass: i64) -> Result
     Ok(())
 }
 
-/// `$4, $5 …` for a list of ids behind three other values.
-fn id_places(ids: &[String], after: usize) -> String {
-    let places: Vec<String> = (after + 1..=after + ids.len()).map(|n| format!("${n}")).collect();
-    places.join(",")
-}
-
 /// Marks events as seen by a pass.
 pub async fn seen(tx: &mut Tx, agenda: &AgendaId, calendar: &str, ids: &[String], pass: i64) -> Result<(), StoreError> {
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
-            "UPDATE events SET pass = $3 WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({})",
-            id_places(chunk, 3)
+            "UPDATE events SET pass = $1 WHERE agenda_id = $2 AND calendar_id = $3 AND event_id IN ({})",
+            listed(chunk.len(), 4)
         );
-        let mut values = args![agenda, calendar, pass];
+        let mut values = args![pass, agenda, calendar];
         values.extend(chunk.iter().map(Value::from));
         tx.run_built(sql, values).await?;
     }
@@ -353,7 +357,7 @@ pub async fn by_ids(
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
             "SELECT * FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({})",
-            id_places(chunk, 2)
+            listed(chunk.len(), 3)
         );
         let mut values = args![agenda, calendar];
         values.extend(chunk.iter().map(Value::from));
@@ -427,7 +431,7 @@ pub async fn delete(
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
             "DELETE FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({}) RETURNING event_id",
-            id_places(chunk, 2)
+            listed(chunk.len(), 3)
         );
         let mut values = args![agenda, calendar];
         values.extend(chunk.iter().map(Value::from));
@@ -486,18 +490,24 @@ pub async fn in_window(
     until: Timestamp,
     limit: i64,
 ) -> Result<Vec<Event>, StoreError> {
-    let mut listed = tx
+    let mut found = tx
         .all(
-            "SELECT * FROM events WHERE agenda_id = $1 AND from_us < $3 AND (until_us IS NULL OR until_us > $2)
+            // What is short is found by where it begins, and the few that aren't by themselves: nobody looks through
+            // all that has been.
+            "SELECT * FROM events WHERE agenda_id = $1 AND NOT is_long AND from_us > $5 AND from_us < $3
+                 AND until_us > $2
+             UNION ALL
+             SELECT * FROM events WHERE agenda_id = $1 AND is_long AND from_us < $3
+                 AND (until_us IS NULL OR until_us > $2)
              ORDER BY from_us, calendar_id, event_id LIMIT $4",
-            args![agenda, from, until, limit],
+            args![agenda, from, until, limit, from.checked_sub(SHORT_MAX).unwrap_or(Timestamp::MIN)],
             event,
         )
         .await?;
     let series: BTreeSet<(&str, &str)> =
-        listed.iter().filter(|it| it.is_series()).map(|it| (it.calendar_id.as_str(), it.id.as_str())).collect();
+        found.iter().filter(|it| it.is_series()).map(|it| (it.calendar_id.as_str(), it.id.as_str())).collect();
     // An occurrence that began before the window may reach into it.
-    let longest = listed.iter().filter(|it| it.is_series()).map(length).max().unwrap_or_default();
+    let longest = found.iter().filter(|it| it.is_series()).map(length).max().unwrap_or_default();
     let slots_from = from.checked_sub(longest + DAY_MARGIN).unwrap_or(Timestamp::MIN);
     let slots_until = until.checked_add(DAY_MARGIN).unwrap_or(Timestamp::MAX);
     let moved = tx
@@ -508,14 +518,14 @@ pub async fn in_window(
             event,
         )
         .await?;
-    let there: BTreeSet<(&str, &str)> = listed.iter().map(|it| (it.calendar_id.as_str(), it.id.as_str())).collect();
+    let there: BTreeSet<(&str, &str)> = found.iter().map(|it| (it.calendar_id.as_str(), it.id.as_str())).collect();
     let moved: Vec<Event> = moved
         .into_iter()
         .filter(|it| it.series_id.as_deref().is_some_and(|id| series.contains(&(it.calendar_id.as_str(), id))))
         .filter(|it| !there.contains(&(it.calendar_id.as_str(), it.id.as_str())))
         .collect();
-    listed.extend(moved);
-    Ok(listed)
+    found.extend(moved);
+    Ok(found)
 }
 
 /// How long an event lasts.

@@ -182,14 +182,7 @@ impl Tx {
 
     /// Runs a statement whose text was put together from parts of this source code, never from input.
     pub async fn run_built(&mut self, sql: String, values: Vec<Value>) -> Result<u64, StoreError> {
-        self.run_text(AssertSqlSafe(self.placed(sql)).into_sql_str(), values).await
-    }
-
-    fn placed(&self, sql: String) -> String {
-        match self.on {
-            On::Sqlite(_) => unnamed(sql),
-            On::Postgres(_) => sql,
-        }
+        self.run_text(AssertSqlSafe(sql).into_sql_str(), values).await
     }
 
     fn run_text(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -222,8 +215,7 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let sql = AssertSqlSafe(self.placed(sql)).into_sql_str();
-        self.rows(sql, values).await?.iter().map(|row| read(row.as_ref())).collect()
+        self.rows(AssertSqlSafe(sql).into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
     }
 
     /// The first row of a query, if there is one.
@@ -263,11 +255,20 @@ impl Tx {
     }
 }
 
+type Rows = Vec<Box<dyn Columns + Send>>;
+
+fn boxed<R: Columns + Send + 'static>(rows: Vec<R>) -> Rows {
+    rows.into_iter().map(|row| Box::new(row) as Box<dyn Columns + Send>).collect()
+}
+
+/// Values up to which names of places cost SQLite nothing that shows.
+const NAMED_MAX: usize = 32;
+
 /// A statement whose places are numbered in order, with a plain `?` for each. SQLite takes `$7` for a name and looks it
 /// up among all the others: with hundreds of them that takes longer than the statement itself.
-fn unnamed(sql: String) -> String {
-    let mut parts = sql.split('$');
-    let mut text = String::with_capacity(sql.len());
+fn unnamed(sql: SqlStr) -> SqlStr {
+    let mut parts = sql.as_str().split('$');
+    let mut text = String::with_capacity(sql.as_str().len());
     text.push_str(parts.next().unwrap_or_default());
     for (before, part) in parts.enumerate() {
         let (number, rest) = part.split_at(part.find(|it: char| !it.is_ascii_digit()).unwrap_or(part.len()));
@@ -277,16 +278,11 @@ fn unnamed(sql: String) -> String {
         text.push('?');
         text.push_str(rest);
     }
-    text
-}
-
-type Rows = Vec<Box<dyn Columns + Send>>;
-
-fn boxed<R: Columns + Send + 'static>(rows: Vec<R>) -> Rows {
-    rows.into_iter().map(|row| Box::new(row) as Box<dyn Columns + Send>).collect()
+    AssertSqlSafe(text).into_sql_str()
 }
 
 fn bind_sqlite(sql: SqlStr, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
+    let sql = if values.len() > NAMED_MAX { unnamed(sql) } else { sql };
     values.into_iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Text(text) => query.bind(text),
         Value::Int(number) => query.bind(number),
@@ -308,6 +304,7 @@ mod tests {
 
     #[test]
     fn places_lose_their_numbers_only_if_these_say_nothing() {
+        let unnamed = |sql: String| unnamed(AssertSqlSafe(sql).into_sql_str()).as_str().to_owned();
         let sql = format!("INSERT INTO t (a, b) VALUES {} ON CONFLICT DO NOTHING", places(2, 2));
         assert_eq!(unnamed(sql), "INSERT INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING");
         for kept in ["SELECT $2, $1", "SELECT $1, $1", "SELECT $1, $3", "SELECT '$'"] {

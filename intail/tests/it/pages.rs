@@ -167,7 +167,7 @@ async fn a_missing_permission_is_named_with_a_button_to_add_it() {
     let mail = ["https://www.googleapis.com/auth/gmail.metadata"];
     browser.connect(&running, "ines@example.com", Ticks::Only(&mail)).await;
     let page = browser.page("/settings/integrations").await;
-    assert!(page.contains("Add what is missing") && page.contains("Without it Intail will have no calendar for you"));
+    assert!(page.contains("Add what is missing") && page.contains("Without it Intail has no calendar for you"));
 }
 
 #[tokio::test]

@@ -506,6 +506,49 @@ async fn the_administrators_first_day_in_a_browser() {
     live.stop().await;
 }
 
+/// Whoever the administrator suspends at Google is told so, not asked to connect again: as soon as anything is asked in
+/// their name, the directory is looked at with the administrator's own view.
+#[tokio::test]
+async fn a_suspended_person_is_told_so_in_a_browser() {
+    let live = Live::approved().await;
+    let (administrator, employee) = (Browser::start().await, Browser::start().await);
+    sign_in(&administrator, &live, ADMINISTRATOR).await;
+    connect(&administrator).await;
+    see_live_card(&administrator).await;
+    sign_in(&employee, &live, EMPLOYEE).await;
+    connect(&employee).await;
+    see_live_card(&employee).await;
+
+    let (intail, console) = administrator.another_window().await;
+    administrator.open(&live.google("/console/directory/users")).await;
+    administrator.click_css(&format!("tr[data-email='{EMPLOYEE}'] button[value='suspend']")).await;
+    administrator.see("Suspended").await;
+    administrator.screenshot("suspended-1-console").await;
+    // Somebody writes to them, and so Intail asks.
+    administrator.open(&live.google("/mailbox")).await;
+    administrator.click_css("#compose").await;
+    administrator.fill("#to", EMPLOYEE).await;
+    administrator.fill("#subject", "Are you there?").await;
+    administrator.fill("#body", "Nobody but us reads this.").await;
+    administrator.click_text("Send").await;
+    administrator.see("Sent.").await;
+
+    employee.see("Your organization suspended your account at Google").await;
+    employee.see_no("Connected and live").await;
+    employee.screenshot("suspended-2-told").await;
+    administrator.turn_to(&intail).await;
+    administrator.open(&live.intail("/admin/people?q=ines")).await;
+    administrator.click_css("tbody a").await;
+    administrator.see("Suspended at Google").await;
+    administrator.screenshot("suspended-3-person").await;
+    administrator.turn_to(&console).await;
+    quiet(&administrator, 0).await;
+    quiet(&employee, 0).await;
+    employee.stop().await;
+    administrator.stop().await;
+    live.stop().await;
+}
+
 #[tokio::test]
 async fn a_preview_in_the_browser_follows_what_is_typed_and_is_saved_without_scripts_too() {
     let live = Live::approved().await;
