@@ -454,7 +454,7 @@ async fn the_administrators_first_day_in_a_browser() {
     administrator.fill("#email", COLLEAGUE).await;
     administrator.click_css("#role option[value='auditor']").await;
     administrator.double_click_css("#invite").await;
-    administrator.see(&format!("{COLLEAGUE}\nas auditor")).await;
+    administrator.see("as auditor").await;
     administrator.screenshot("day-2-invited").await;
 
     sign_in(&auditor, &live, COLLEAGUE).await;
@@ -493,7 +493,7 @@ async fn the_administrators_first_day_in_a_browser() {
     auditor.see("Choose what Intail can access").await;
 
     administrator.open(&live.intail("/admin/audit")).await;
-    for told in ["Invited", "Joined", "Connected", "Disconnected"] {
+    for told in ["Approval proved", "Invited", "Joined", "Connected", "Disconnected by an administrator"] {
         administrator.see(told).await;
     }
     administrator.click_css("#verify").await;
@@ -520,6 +520,9 @@ async fn a_suspended_person_is_told_so_in_a_browser() {
     see_live_card(&employee).await;
 
     let (intail, console) = administrator.another_window().await;
+    administrator.open(&live.google("/console")).await;
+    administrator.click_css(&account(ADMINISTRATOR)).await;
+    administrator.see("Main menu").await;
     administrator.open(&live.google("/console/directory/users")).await;
     administrator.click_css(&format!("tr[data-email='{EMPLOYEE}'] button[value='suspend']")).await;
     administrator.see("Suspended").await;

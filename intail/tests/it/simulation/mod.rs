@@ -13,8 +13,8 @@ use std::thread;
 
 use play::{Outcome, play};
 
-/// Seeds that every run of the tests plays: with mail and calendars together each takes some seconds.
-const SEEDS: u64 = 100;
+/// Seeds that every run of the tests plays.
+const SEEDS: u64 = 200;
 /// Threads that play: what the smallest machine that runs the tests has.
 const THREADS: u64 = 2;
 
@@ -68,7 +68,7 @@ fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
 
 #[test]
 fn a_seed_of_the_simulation_replays_exactly() {
-    for seed in [3, 5] {
+    for seed in [3, 4] {
         let (first, again) = (play_alone(seed).trace, play_alone(seed).trace);
         let parted = first.iter().zip(&again).position(|(one, other)| one != other);
         let near = parted.map(|at| (&first[at.saturating_sub(12)..=at], &again[at]));
