@@ -277,6 +277,11 @@ impl World {
         due.into_iter().map(|(message, _)| told(message)).collect()
     }
 
+    /// How many messages are on their way, late ones included.
+    pub fn waiting_channel_messages(&self) -> usize {
+        self.messages.len()
+    }
+
     /// The messages that are to be sent now, and when the next one will be.
     fn take_messages(&mut self) -> (Vec<(Message, String)>, Timestamp) {
         if self.settings.channels.held { (Vec::new(), Timestamp::MAX) } else { self.leaving_messages() }

@@ -189,7 +189,10 @@ impl Play {
             world.settings.notices.delay_ms_max = 20_000;
             world.mail.values_mut().for_each(|it| it.skip_history_to(history));
             for client in world.identity.clients.keys() {
-                world.identity.policy.configured.insert(client.clone(), AccessLevel::Trusted);
+                // With boxes to tick, other than for what is trusted with everything.
+                let scopes = scope::REQUESTED.iter().map(|it| (*it).to_owned()).collect();
+                let level = AccessLevel::Specific { scopes };
+                world.identity.policy.configured.insert(client.clone(), level);
             }
         });
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
@@ -422,7 +425,8 @@ impl Play {
         match self.random.below(100) {
             0..70 => self.let_one_go(),
             70..82 => self.change_the_world(),
-            82..90 => self.change_an_event(),
+            82..90 if self.all_streams => self.change_an_event(),
+            82..90 => self.change_the_world(),
             _ => self.pass_ms(200, 6_000),
         }
     }
@@ -763,7 +767,8 @@ impl Play {
                 false => self.next_due(&Stream::ALL).await,
             };
             let notices = self.sandbox.world(|world| {
-                world.pubsub.subscriptions.get(&self.config.pubsub.subscription).map_or(1, |it| it.waiting_count())
+                let subscription = world.pubsub.subscriptions.get(&self.config.pubsub.subscription);
+                subscription.map_or(1, |it| it.waiting_count()) + world.waiting_channel_messages()
             });
             let wait = next.map(|next| next.duration_since(now));
             match wait {
