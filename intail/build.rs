@@ -2,7 +2,6 @@
 //! came out the same are kept once, and relocations are packed. Both only make the file smaller; docs/decisions/0016
 //! says why it matters. Packed relocations need glibc 2.36 (2022) or newer.
 
-#![expect(clippy::print_stdout, reason = "it is how a build script says something to cargo")]
 #![expect(clippy::disallowed_methods, reason = "it is how cargo says something to a build script")]
 
 fn main() {

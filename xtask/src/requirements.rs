@@ -56,10 +56,26 @@ impl Requirements {
             chromedriver: CHROMEDRIVER.found()?,
             java: JAVA.found()?,
             pubsub_jar: EMULATOR.found()?,
-            python: python::with("test-python", python::DATEUTIL)?,
+            python: python_with_dateutil()?,
             nextest: on_path("cargo-nextest").is_some(),
         })
     }
+}
+
+/// A Python that has what recurrence is compared with: from PyPI, or where that can't be reached, Debian's own.
+fn python_with_dateutil() -> anyhow::Result<PathBuf> {
+    let debians = || {
+        let python = on_path("python3")?;
+        let has = Command::new(&python).args(["-c", "import dateutil.rrule, dateutil.tz"]).output();
+        has.is_ok_and(|it| it.status.success()).then_some(python)
+    };
+    python::with("test-python", python::DATEUTIL).or_else(|error| {
+        eprintln!("{error:#}");
+        if debians().is_none() {
+            install(&["python3-dateutil"])?;
+        }
+        debians().with_context(|| format!("the tests need {} or Debian's python3-dateutil", python::DATEUTIL))
+    })
 }
 
 impl Need {
