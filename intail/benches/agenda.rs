@@ -153,6 +153,7 @@ impl Scene {
             access_sealed: None,
             access_expires_at: None,
             connected_at: now,
+            suspended_at: None,
         };
         let agenda = Agenda::new(AgendaId::new(&random), &grant, now);
         let entry = Entry { zone: ZONE.to_owned(), is_primary: true, is_selected: true, ..Entry::default() };
