@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use super::directory_people::{self, DirectoryPerson};
 use super::events::{self, Event};
 use super::messages::{Message, message};
-use super::sql::{Columns, ROWS_MAX, Tx, Value, args, places};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed, places};
 use super::{StoreError, people};
 use crate::id::{AgendaId, OrganizationId, PersonId, StreamId};
 
@@ -225,12 +225,11 @@ pub async fn newest_of_person(
 /// has gone, stays. A reader who folds the feed ends with the same.
 pub async fn hush(tx: &mut Tx, of: Of<'_>, message_ids: &[String]) -> Result<(), StoreError> {
     for chunk in message_ids.chunks(ROWS_MAX) {
-        let places: Vec<String> = (3..chunk.len() + 3).map(|n| format!("${n}")).collect();
         let sql = format!(
             "UPDATE changes SET data = '{{}}'
              WHERE person_id = $1 AND stream_id = $2 AND kind IN ('message.added', 'message.changed')
                  AND subject_id IN ({})",
-            places.join(",")
+            listed(chunk.len(), 3)
         );
         let mut values = args![of.person(), &of.stream];
         values.extend(chunk.iter().map(Value::from));

@@ -32,6 +32,7 @@ fn play_alone(seed: u64) -> Outcome {
 
 #[test]
 fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
+    // Up to 199: seed 200 shows what docs/decisions/0014 says isn't right yet.
     let first = given("INTAIL_SIMULATE_SEED").unwrap_or(0);
     let count = given("INTAIL_SIMULATE_SEEDS").unwrap_or(SEEDS);
     if count == 1 {
