@@ -79,6 +79,8 @@ const ROUNDS_MAX: usize = 12_000;
 /// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
 const SWEEP: SignedDuration = SignedDuration::from_hours(29);
 
+/// The most time that passes at once while anything is due soon.
+const WAIT_MAX: Duration = Duration::from_secs(600);
 /// Whatever isn't due for this long rests.
 const REST: SignedDuration = SignedDuration::from_hours(1);
 
@@ -782,7 +784,7 @@ impl Play {
                 subscription.map_or(1, |it| it.waiting_count()) + world.waiting_channel_messages()
             });
             match next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or_default()) {
-                Some(wait) => self.advance(wait.clamp(Duration::from_millis(1), Duration::from_secs(120))),
+                Some(wait) => self.advance(wait.clamp(Duration::from_millis(1), WAIT_MAX)),
                 None if notices > 0 => self.advance(Duration::from_secs(5)),
                 None => return,
             }
