@@ -769,6 +769,13 @@ fn listed<'a>(reader: &Reader<'a>, wanted: &Wanted, after: &str, most: usize) ->
             items.push(Item { event: Cow::Borrowed(event), copy });
         }
     }
+    if wanted.single {
+        // An exception speaks for itself, also of a slot that its series no longer has. It comes after the series.
+        let mut said = BTreeSet::new();
+        items.reverse();
+        items.retain(|item: &Item<'_>| said.insert(item.event.id.clone()));
+        items.reverse();
+    }
     items
 }
 

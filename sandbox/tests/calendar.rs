@@ -274,6 +274,23 @@ async fn a_series_comes_with_its_exceptions_and_its_cancelled_occurrences() {
 }
 
 #[tokio::test]
+async fn an_occurrence_is_told_once_when_its_series_moves_away_from_under_it() {
+    let workspace = Workspace::open().await;
+    let id = workspace.series();
+    let second = format!("{id}_20261116T080000Z");
+    workspace.plan(INES, json!({"action": "delete", "id": second}));
+    let before = workspace.events(&workspace.ines, "singleEvents=true").await;
+    workspace.plan(INES, json!({"action": "move", "id": id, "start": "2026-11-10T11:00"}));
+    let changes = workspace.events(&workspace.ines, &format!("singleEvents=true&{}", sync(&before))).await;
+    let mut told = ids(&changes);
+    told.sort_unstable();
+    let all = told.len();
+    told.dedup();
+    assert_eq!(told.len(), all, "{told:?}");
+    assert!(told.contains(&second.as_str()), "{told:?}");
+}
+
+#[tokio::test]
 async fn daylight_saving_keeps_the_time_of_day() {
     let workspace = Workspace::open().await;
     let id = workspace.create(json!({"title": "Late", "start": "2027-03-27T09:00", "rule": "FREQ=DAILY;COUNT=3"}));
