@@ -164,6 +164,13 @@ impl Held {
         self.followed().map(|it| (it.id.clone(), it.entry.zone.clone())).collect()
     }
 
+    /// Those of the calendars that are to be copied that belong to the person: the first one, and those whose owner has
+    /// an address of theirs. Others are of people who let them read along, or whom they help: Google names the owner of
+    /// each calendar that isn't somebody's first.
+    pub(super) fn own<'a>(&'a self, has_address: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a Calendar> {
+        self.followed().filter(move |it| it.entry.is_primary || has_address(&it.entry.data_owner))
+    }
+
     fn followed(&self) -> impl Iterator<Item = &Calendar> {
         self.calendars.iter().filter(|it| it.is_followed())
     }
