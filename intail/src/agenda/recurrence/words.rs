@@ -647,6 +647,57 @@ mod tests {
         assert_eq!(without, "Every week on Wednesday, 3 times, without one date");
     }
 
+    /// Each of these with each of the others: what a sentence leaves out would make two different rules sound alike.
+    const PARTS: [&[&str]; 7] = [
+        &["FREQ=DAILY", "FREQ=WEEKLY", "FREQ=MONTHLY", "FREQ=YEARLY"],
+        &["", ";INTERVAL=2"],
+        &[
+            "",
+            ";BYDAY=MO",
+            ";BYDAY=TU,SU",
+            ";BYDAY=MO,TU,WE,TH,FR",
+            ";BYDAY=MO,TU,WE,TH,FR,SA,SU",
+            ";BYDAY=1MO",
+            ";BYDAY=1MO,-1FR",
+            ";BYDAY=5MO,MO",
+        ],
+        &["", ";BYMONTHDAY=2", ";BYMONTHDAY=31,1", ";BYMONTHDAY=-1"],
+        &["", ";BYMONTH=2", ";BYMONTH=3,9"],
+        &["", ";BYSETPOS=1", ";BYSETPOS=-1", ";BYSETPOS=5"],
+        &["", ";WKST=SU", ";BYYEARDAY=100", ";BYWEEKNO=20", ";COUNT=3", ";UNTIL=20270901"],
+    ];
+
+    #[test]
+    fn rules_that_sound_alike_are_alike() {
+        let mut rules = vec![String::new()];
+        for part in PARTS {
+            rules = rules.iter().flat_map(|rule| part.iter().map(move |more| format!("{rule}{more}"))).collect();
+        }
+        let (first, until) = (jiff::civil::date(2026, 3, 1), jiff::civil::date(2030, 4, 1));
+        let mut known: std::collections::BTreeMap<String, (String, Vec<Date>)> = std::collections::BTreeMap::new();
+        let (mut told, mut alike) = (0, 0);
+        for rule in rules {
+            let line = format!("RRULE:{rule}");
+            let series = Series::read(Start::Day(jiff::civil::date(2026, 3, 2)), [line.as_str()]).expect("a series");
+            let words = series.in_words();
+            if words.starts_with(NO_SHORT_WORDS) {
+                continue;
+            }
+            told += 1;
+            let days = series.days(first, until, &mut Effort::default()).starts;
+            match known.get(&words) {
+                Some((other, others)) => {
+                    assert_eq!(&days, others, "“{words}” is said of {rule} and of {other}");
+                    alike += 1;
+                }
+                None => {
+                    known.insert(words, (rule, days));
+                }
+            }
+        }
+        assert!(told > 500 && alike > 100, "{told} have words, {alike} the same as another");
+    }
+
     #[test]
     fn ordinals_end_as_people_write_them() {
         let all = [1, 2, 3, 4, 11, 12, 13, 21, 22, 23, 101, 111, 366].map(ordinal).join(" ");
