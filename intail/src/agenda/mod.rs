@@ -203,6 +203,30 @@ fn times(event: &Event) -> Option<(Moment, Moment)> {
     Some((starts, ends))
 }
 
+/// The repetition of a series that begins at `starts`. It repeats in the zone in which it was entered, or else in its
+/// calendar's.
+fn repetition(event: &Event, starts: Moment, calendar_zone: &str) -> Result<Series, Unreadable> {
+    let start = match starts {
+        Moment::Day(day) => Start::Day(day),
+        Moment::At(at) => {
+            let zone = TimeZone::get(zone_of(event, calendar_zone)).map_err(|_| Unreadable::Zone)?;
+            Start::Clock(zone.to_datetime(at), zone)
+        }
+    };
+    Series::read(start, event.recurrence.iter().map(String::as_str))
+}
+
+/// The name of the zone in which a series repeats.
+pub fn zone_of<'a>(event: &'a Event, calendar_zone: &'a str) -> &'a str {
+    if event.zone.is_empty() { calendar_zone } else { &event.zone }
+}
+
+/// How a series repeats, in words; none of what isn't a series, or never begins.
+pub fn in_words(event: &Event, calendar_zone: &str) -> Option<Result<String, Unreadable>> {
+    let starts = event.starts.filter(|_| event.is_series())?;
+    Some(repetition(event, starts, calendar_zone).map(|series| series.in_words()))
+}
+
 /// A series that is about to be expanded.
 struct OneSeries<'a> {
     event: &'a Arc<Event>,
@@ -215,7 +239,7 @@ struct OneSeries<'a> {
 impl OneSeries<'_> {
     /// Adds what it has in the window.
     fn expand(&self, differ: &Differing, effort: &mut Effort, agenda: &mut Agenda) {
-        let series = match self.read() {
+        let series = match repetition(self.event, self.starts, self.calendar_zone) {
             Ok(series) => series,
             Err(why) => {
                 let first = Occurrence { slot: None, unreadable: Some(why), ..self.at(self.starts) };
@@ -229,18 +253,6 @@ impl OneSeries<'_> {
         let occurrences = slots.into_iter().filter(|slot| !differ.contains(&key(*slot))).map(|slot| self.at(slot));
         agenda.occurrences.extend(occurrences.filter(|it| it.overlaps(self.window)));
         agenda.is_complete &= is_complete;
-    }
-
-    fn read(&self) -> Result<Series, Unreadable> {
-        let start = match self.starts {
-            Moment::Day(day) => Start::Day(day),
-            Moment::At(at) => {
-                let name = Some(self.event.zone.as_str()).filter(|name| !name.is_empty());
-                let zone = TimeZone::get(name.unwrap_or(self.calendar_zone)).map_err(|_| Unreadable::Zone)?;
-                Start::Clock(zone.to_datetime(at), zone)
-            }
-        };
-        Series::read(start, self.event.recurrence.iter().map(String::as_str))
     }
 
     /// When its occurrences would begin that may reach into the window.

@@ -14,6 +14,8 @@
 //! - An `UNTIL` that is a day ends with that day, also when the series has times of day.
 //! - Hours, minutes and seconds are counted as the clock on the wall shows them.
 
+mod words;
+
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -124,6 +126,26 @@ enum Point {
     At(Timestamp),
 }
 
+impl Point {
+    /// The day, for a series that begins on one.
+    fn day(&self) -> Date {
+        match self {
+            Self::Day(day) => *day,
+            Self::Local(clock) => clock.date(),
+            Self::At(at) => TimeZone::UTC.to_datetime(*at).date(),
+        }
+    }
+
+    /// The instant, for a series that begins at a time of day in this zone.
+    fn instant(&self, zone: &TimeZone) -> Option<Timestamp> {
+        match self {
+            Self::Day(day) => instant(day.to_datetime(Time::midnight()), zone),
+            Self::Local(clock) => instant(*clock, zone),
+            Self::At(at) => Some(*at),
+        }
+    }
+}
+
 impl Series {
     /// Reads a series' lines: `RRULE`, `EXRULE`, `RDATE` and `EXDATE`, as they stand in `recurrence` of Google's event.
     pub fn read<'a>(start: Start, lines: impl IntoIterator<Item = &'a str>) -> Result<Self, Unreadable> {
@@ -162,15 +184,10 @@ impl Series {
     pub fn days(&self, from: Date, until: Date, effort: &mut Effort) -> Named<Date> {
         let (Start::Day(begin), Ok(last)) = (&self.start, until.yesterday()) else { return Named::default() };
         let (clocks, clocks_out, is_complete) = self.walk(from, last, effort);
-        let day_of = |point: &Point| match point {
-            Point::Day(day) => *day,
-            Point::Local(clock) => clock.date(),
-            Point::At(at) => TimeZone::UTC.to_datetime(*at).date(),
-        };
         let mut starts: Vec<Date> = clocks.into_iter().map(DateTime::date).collect();
         starts.push(*begin);
-        starts.extend(self.days.iter().map(day_of));
-        let out = clocks_out.into_iter().map(DateTime::date).chain(self.days_out.iter().map(day_of));
+        starts.extend(self.days.iter().map(Point::day));
+        let out = clocks_out.into_iter().map(DateTime::date).chain(self.days_out.iter().map(Point::day));
         Named::of(starts, out.collect(), &from, &until, is_complete)
     }
 
@@ -182,11 +199,7 @@ impl Series {
         let (first, last) = (first.yesterday().unwrap_or(first), last.tomorrow().unwrap_or(last));
         let (clocks, clocks_out, is_complete) = self.walk(first, last, effort);
         // Compared as instants: a skipped time is written as what it became.
-        let at = |point: &Point| match point {
-            Point::Day(day) => instant(day.to_datetime(Time::midnight()), zone),
-            Point::Local(clock) => instant(*clock, zone),
-            Point::At(at) => Some(*at),
-        };
+        let at = |point: &Point| point.instant(zone);
         let mut starts: Vec<Timestamp> = clocks.into_iter().filter_map(|clock| instant(clock, zone)).collect();
         starts.extend(instant(*begin, zone));
         starts.extend(self.days.iter().filter_map(at));

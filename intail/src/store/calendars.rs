@@ -43,7 +43,8 @@ pub struct Calendar {
     pub notices_begun: i64,
     /// How many of these the newest complete reading began after.
     pub notices_read: i64,
-    /// How many of its events couldn't be read.
+    /// How many of its events couldn't be read since the present or last reading of everything began; one that changed
+    /// since then, and still can't be read, counts again.
     pub unreadable: i64,
     /// Why it can't be read, in one word; since when.
     pub problem: Option<String>,
@@ -74,7 +75,8 @@ pub struct Entry {
     pub is_selected: bool,
     /// Whether the person hides it from the list.
     pub is_hidden: bool,
-    /// The address of the person to whom it belongs, if another's; empty otherwise.
+    /// The address of the person to whom it belongs; empty of somebody's first calendar, as Google names it for others
+    /// only (calendarList's reference).
     pub data_owner: String,
 }
 

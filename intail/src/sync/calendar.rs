@@ -14,9 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::budget::{Budget, Class, Permit};
-use super::calendar_plan::{
-    CalendarStep, FREE_BUSY_PASS_EVERY, LIST_EVERY, Surroundings, TRAILING_LOOK, is_told, wait,
-};
+use super::calendar_plan::{CalendarStep, LIST_EVERY, Surroundings, TRAILING_LOOK, compared_from, is_told, wait};
 use super::events::{busy_only, entry, is_private, stored};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
@@ -43,8 +41,6 @@ const PROBLEM_FIRST: Duration = Duration::from_secs(10 * 60);
 const PROBLEM_AGAIN: Duration = Duration::from_secs(6 * 3600);
 /// Looks are spread by up to this part of their wait (Google's quota guide: a quarter).
 const SPREAD_PART: u64 = 4;
-/// Google's word for who sees only when somebody is busy.
-const FREE_BUSY: &str = "freeBusyReader";
 
 /// One run of one agenda under its lease.
 pub(super) struct AgendaRun<'a> {
@@ -275,10 +271,9 @@ impl AgendaRun<'_> {
         let now = self.now;
         let calendar = &mut self.calendars[at];
         let was = calendar.state;
-        let is_old = now.duration_since(calendar.state_since) > FREE_BUSY_PASS_EVERY;
         if was == CalendarState::Idle {
             begin_pass(calendar, CalendarState::Backfilling, now);
-        } else if was == CalendarState::Live && is_old && calendar.entry.access_role == FREE_BUSY {
+        } else if compared_from(calendar).is_some_and(|from| from <= now) {
             begin_pass(calendar, CalendarState::Reconciling, now);
         }
         if calendar.page_token.is_none() {

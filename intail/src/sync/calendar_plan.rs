@@ -25,6 +25,12 @@ pub const TRAILING_LOOK: SignedDuration = SignedDuration::from_secs(10);
 /// How often a calendar is compared whole of which only free and busy times can be seen: it comes as occurrences up to
 /// a horizon that moves (Google's documents), and nothing tells when one comes over it.
 pub const FREE_BUSY_PASS_EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How often a calendar is compared whole while some of its events can't be read. A sync token tells of an event again
+/// only when it changes: one that Google wrote badly once, or that a newer Intail understands, would stay away. Once a
+/// day is a page for nearly everybody, and eighty for the largest calendar.
+pub const UNREADABLE_PASS_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// Google's word for who sees only when somebody is busy.
+const FREE_BUSY: &str = "freeBusyReader";
 
 /// One bounded piece of work. A number says which of the calendars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +137,24 @@ pub fn wait(calendar: &Calendar, is_told: bool, now: Timestamp) -> SignedDuratio
     }
     let quiet_for = calendar.active_at.map_or(LOOK_QUIET * LIVELINESS, |at| now.duration_since(at));
     (quiet_for / LIVELINESS).clamp(LOOK_LIVELY, LOOK_QUIET)
+}
+
+/// From when on a live calendar is compared whole although its sync token is good: its next look after that does it.
+/// None where nothing asks for it.
+pub fn compared_from(calendar: &Calendar) -> Option<Timestamp> {
+    let every = match calendar.state {
+        CalendarState::Live if calendar.unreadable > 0 => UNREADABLE_PASS_EVERY,
+        CalendarState::Live if calendar.entry.access_role == FREE_BUSY => FREE_BUSY_PASS_EVERY,
+        _ => return None,
+    };
+    // Live since the last comparison ended.
+    Some(calendar.state_since.saturating_add(every).unwrap_or(Timestamp::MAX))
+}
+
+/// When events that can't be read are tried again, as far as is known now; none where there are none.
+pub fn tried_again_at(calendar: &Calendar) -> Option<Timestamp> {
+    let from = compared_from(calendar).filter(|_| calendar.unreadable > 0)?;
+    Some(calendar.look_at.map_or(from, |look| from.max(look)))
 }
 
 #[cfg(test)]
@@ -256,6 +280,31 @@ mod tests {
         assert!(!is_told(&due, &[channel(false, 4_000)], at(50), at(100)), "from before a reconnect");
         let unproved = Channel { proved_at: None, ..channel(false, 4_000) };
         assert!(!is_told(&due, &[unproved], at(0), at(100)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_tried_again_after_a_day_and_not_sooner() {
+        let unreadable = Calendar { unreadable: 2, state_since: at(1_000), ..live("a") };
+        let day = UNREADABLE_PASS_EVERY.as_secs();
+        assert_eq!(compared_from(&unreadable), Some(at(1_000 + day)));
+        assert_eq!(tried_again_at(&unreadable), Some(at(1_000 + day)));
+        let looked_at_later = Calendar { look_at: Some(at(2_000 + day)), ..unreadable.clone() };
+        assert_eq!(tried_again_at(&looked_at_later), Some(at(2_000 + day)), "by the look that comes next");
+        assert_eq!((compared_from(&live("a")), tried_again_at(&live("a"))), (None, None));
+        // A comparison that runs counts them anew.
+        let running = Calendar { state: CalendarState::Reconciling, ..unreadable.clone() };
+        assert_eq!((compared_from(&running), tried_again_at(&running)), (None, None));
+        // Whose events come as occurrences is compared each week, and sooner where some can't be read.
+        let free_busy = |calendar: Calendar| {
+            let entry = Entry { access_role: FREE_BUSY.into(), ..calendar.entry.clone() };
+            Calendar { entry, ..calendar }
+        };
+        let week = FREE_BUSY_PASS_EVERY.as_secs();
+        assert_eq!(compared_from(&free_busy(Calendar { state_since: at(5), ..live("a") })), Some(at(5 + week)));
+        assert_eq!(tried_again_at(&free_busy(live("a"))), None);
+        assert_eq!(compared_from(&free_busy(unreadable)), Some(at(1_000 + day)));
+        let at_the_end = Calendar { unreadable: 1, state_since: Timestamp::MAX, ..live("a") };
+        assert_eq!(compared_from(&at_the_end), Some(Timestamp::MAX));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! which calendars are copied. Everything that others wrote is clipped here and escaped by the templates.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
@@ -16,7 +17,7 @@ use super::asked::{Asked, At, Sent};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::week::{self, Day, Hours, Layout, Said, Shown};
-use super::words::{SHOWN_MAX, When, clip};
+use super::words::{SHOWN_MAX, When, clip, counted};
 use super::{Web, session};
 use crate::agenda::{self, Occurrence, Window};
 use crate::connect::{self, Connection, Permission};
@@ -24,6 +25,7 @@ use crate::store::calendars::{self, Calendar, CalendarState, Choice};
 use crate::store::channels::{self, Channel};
 use crate::store::events::{self, Attendee, Event, Moment};
 use crate::store::{StoreError, Tx, agendas, changes};
+use crate::sync::calendar_plan::tried_again_at;
 
 /// Calendars of one person that are shown. Google shows as many in its own list without complaint.
 pub(super) const CALENDARS_MAX: i64 = 500;
@@ -116,6 +118,15 @@ struct Row {
     is_followed: bool,
     is_busy_only: bool,
     state: String,
+    untold: Option<Untold>,
+}
+
+/// What a calendar has that isn't shown.
+struct Untold {
+    /// How much.
+    text: String,
+    /// When it is tried again; none while that is going on.
+    again: Option<When>,
 }
 
 /// How the copy of the calendars stands.
@@ -151,6 +162,13 @@ impl Held {
     /// The calendars that are shown, each with its zone.
     pub(super) fn shown(&self) -> BTreeMap<String, String> {
         self.followed().map(|it| (it.id.clone(), it.entry.zone.clone())).collect()
+    }
+
+    /// Those of the calendars that are to be copied that belong to the person: the first one, and those whose owner has
+    /// an address of theirs. Others are of people who let them read along, or whom they help: Google names the owner of
+    /// each calendar that isn't somebody's first.
+    pub(super) fn own<'a>(&'a self, has_address: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a Calendar> {
+        self.followed().filter(move |it| it.entry.is_primary || has_address(&it.entry.data_owner))
     }
 
     fn followed(&self) -> impl Iterator<Item = &Calendar> {
@@ -252,7 +270,8 @@ pub(super) async fn page(
         unreadable: found.unreadable.iter().map(|(event, why)| cannot_repeat(event, *why, &looks, &carried)).collect(),
         has_one: held.followed().count() == 1,
         calendars: held.calendars.iter().map(|it| row(it, &held, &looks, now)).collect(),
-        again_every_s: if state.tone == "busy" { SETTLING_EVERY_S } else { NOW_EVERY_S },
+        // What is live stays so; everything else that is busy ends soon.
+        again_every_s: if state.tone == "busy" && state.mode.is_none() { SETTLING_EVERY_S } else { NOW_EVERY_S },
         state,
         here: address(date, is_week, &carried),
     })
@@ -330,7 +349,7 @@ fn zones(held: &Held, current: &str) -> Vec<String> {
 }
 
 fn cannot_repeat(
-    event: &std::sync::Arc<Event>,
+    event: &Arc<Event>,
     why: agenda::recurrence::Unreadable,
     looks: &BTreeMap<String, Shown>,
     carried: &str,
@@ -360,6 +379,10 @@ fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: T
         is_followed: calendar.is_followed(),
         is_busy_only: look.is_busy_only,
         state: state.to_owned(),
+        untold: Some(calendar).filter(|it| it.is_followed() && it.unreadable > 0).map(|it| Untold {
+            text: format!("{} can’t be read", counted(it.unreadable, "event", "events")),
+            again: tried_again_at(it).map(When::full),
+        }),
     }
 }
 
@@ -405,12 +428,15 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
         some => format!("Google tells of changes in {some} of {}; at the others Intail looks", followed.len()),
     };
     let ailing = followed.iter().filter(|it| it.problem.is_some()).count();
-    let text = match ailing {
-        0 => "Live".to_owned(),
-        1 => "Live, but one calendar can’t be read".to_owned(),
-        many => format!("Live, but {many} calendars can’t be read"),
+    let unreadable: i64 = followed.iter().map(|it| it.unreadable).fold(0, i64::saturating_add);
+    let text = match (ailing, unreadable) {
+        (0, 0) => "Live".to_owned(),
+        (0, some) => format!("Live, but {} can’t be read", counted(some, "event", "events")),
+        (1, _) => "Live, but one calendar can’t be read".to_owned(),
+        (many, _) => format!("Live, but {many} calendars can’t be read"),
     };
-    StateLine { tone: if ailing == 0 { "good" } else { "busy" }, text, as_of, mode: Some(mode) }
+    let is_whole = ailing == 0 && unreadable == 0;
+    StateLine { tone: if is_whole { "good" } else { "busy" }, text, as_of, mode: Some(mode) }
 }
 
 /// What the person chose.
@@ -475,9 +501,18 @@ struct EventPage {
     counts: String,
     is_omitted: bool,
     is_hidden: bool,
-    series: Option<String>,
+    series: Option<&'static str>,
+    rule: Option<Rule>,
     moved_from: Option<Said>,
     unreadable: Option<String>,
+}
+
+/// How a series repeats.
+struct Rule {
+    /// The sentence, without its full stop.
+    words: String,
+    /// Whose days are meant, where they aren't those that the page shows.
+    zone: Option<String>,
 }
 
 /// A way to take part.
@@ -514,7 +549,13 @@ pub(super) async fn event(
     let found = found.ok_or_else(|| trouble::not_there("event"))?;
     let slot = which.slot.as_deref().and_then(week::read_slot).filter(|_| found.is_series());
     let occurrence = occurrence(&mut tx, &held, found, slot, &zone).await?;
+    let series = series_of(&mut tx, &held, &occurrence).await?;
     drop(tx);
+    let (rule, unreadable) = match series.as_deref().and_then(|it| rule(it, &held, &zone_name)) {
+        Some(Ok(rule)) => (Some(rule), occurrence.unreadable),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, occurrence.unreadable),
+    };
     let carried = carried(which.zone.as_deref().map(|_| zone_name.as_str()));
     let looks = held.looks();
     let look = looks.get(&calendar_id).cloned().unwrap_or_default();
@@ -549,8 +590,9 @@ pub(super) async fn event(
         is_omitted: event.attendees_omitted,
         is_hidden: event.details.guests_hidden,
         series: series_words(event, &occurrence),
+        rule,
         moved_from: moved_from.map(|it| week::said_whole(&it, &zone)),
-        unreadable: occurrence.unreadable.map(|why| why.to_string()),
+        unreadable: unreadable.map(|why| why.to_string()),
     })
 }
 
@@ -578,20 +620,34 @@ async fn occurrence(
     let starts = event.starts.or(event.original).unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
     let ends = event.ends.unwrap_or(starts);
     let slot = event.original;
-    Ok(Occurrence { event: std::sync::Arc::new(event), starts, ends, slot, unreadable: None })
+    Ok(Occurrence { event: Arc::new(event), starts, ends, slot, unreadable: None })
 }
 
-fn series_words(event: &Event, occurrence: &Occurrence) -> Option<String> {
-    if event.series_id.is_some() {
-        let differs = "One occurrence of a series, which differs from the others.";
-        return Some(differs.to_owned());
+/// The series that an occurrence is of, if it is there.
+async fn series_of(tx: &mut Tx, held: &Held, occurrence: &Occurrence) -> Result<Option<Arc<Event>>, StoreError> {
+    let event = &occurrence.event;
+    let Some(id) = &event.series_id else { return Ok(Some(event.clone())) };
+    let mut found = events::by_ids(tx, &held.agenda.id, &event.calendar_id, std::slice::from_ref(id)).await?;
+    Ok(found.remove(id).map(Arc::new))
+}
+
+/// How a series repeats, or why that can't be read; none of what isn't one.
+fn rule(series: &Event, held: &Held, shown_in: &str) -> Option<Result<Rule, agenda::recurrence::Unreadable>> {
+    let calendar = held.calendars.iter().find(|it| it.id == series.calendar_id);
+    let calendar_zone = calendar.map_or("", |it| it.entry.zone.as_str());
+    let own = agenda::zone_of(series, calendar_zone);
+    let is_day = matches!(series.starts, Some(Moment::Day(_)));
+    let zone = Some(own).filter(|it| !is_day && *it != shown_in).map(|it| clip(it, ZONE_LENGTH_MAX));
+    Some(agenda::in_words(series, calendar_zone)?.map(|words| Rule { words, zone }))
+}
+
+fn series_words(event: &Event, occurrence: &Occurrence) -> Option<&'static str> {
+    match (event.series_id.is_some(), event.is_series(), occurrence.slot.is_some()) {
+        (true, ..) => Some("One occurrence of a series, which differs from the others."),
+        (_, false, _) => None,
+        (_, true, true) => Some("One occurrence of a series."),
+        (_, true, false) => Some("A series; this is its first occurrence."),
     }
-    let words = match (event.is_series(), occurrence.slot.is_some()) {
-        (false, _) => return None,
-        (true, true) => "One occurrence of a series.",
-        (true, false) => "A series; this is its first occurrence.",
-    };
-    Some(words.to_owned())
 }
 
 fn way(link: &events::Link) -> Way {

@@ -1,7 +1,7 @@
 //! The directory's pages: the organization's people with a search, who reports to whom, and one person with what the
-//! reader's own mail holds of them. Only whom everybody in the organization may see stands here, and only for those who
-//! permitted Intail to read the directory themselves. All text in it was written by others: it is clipped here and
-//! escaped by the templates.
+//! reader's own mail and calendars hold of them. Only whom everybody in the organization may see stands here, and only
+//! for those who permitted Intail to read the directory themselves. All text in it was written by others: it is clipped
+//! here and escaped by the templates.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
+use super::meetings::Meetings;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, from_ms, grouped, sender, subject};
@@ -295,6 +296,7 @@ struct ColleaguePage {
     reports: Vec<Card>,
     more_reports: bool,
     mail: Option<Vec<Line>>,
+    meetings: Option<Meetings>,
     is_self: bool,
 }
 
@@ -324,7 +326,7 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
     reports.retain(|it| it.google_id != person.google_id);
     let grant = grants::by_person(&mut tx, &caller.person.id).await?;
     let mailbox = mailboxes::by_person(&mut tx, &caller.person.id).await?;
-    let is_self = grant.is_some_and(|it| it.google_subject == person.google_id);
+    let is_self = grant.as_ref().is_some_and(|it| it.google_subject == person.google_id);
     let mail = match mailbox.filter(|_| !is_self) {
         Some(mailbox) => {
             let addresses = person.addresses();
@@ -335,6 +337,10 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
             let newest = found.iter().filter(|it| threads.insert(it.thread_id.as_str()));
             Some(newest.take(CONVERSATIONS_SHOWN).map(|it| line(it, &addresses)).collect())
         }
+        None => None,
+    };
+    let meetings = match grant.filter(|_| !is_self) {
+        Some(grant) => Meetings::of(&mut tx, &caller, &grant, &person.addresses(), web.app.clock.now()).await?,
         None => None,
     };
     drop(tx);
@@ -356,6 +362,7 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
         reports: reports.iter().map(card).collect(),
         more_reports,
         mail,
+        meetings,
         is_self,
         name,
     })

@@ -31,6 +31,7 @@ mod home;
 mod integrations;
 mod leaving;
 mod mail;
+mod meetings;
 mod people;
 mod policy;
 mod privacy;

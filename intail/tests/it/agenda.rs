@@ -269,9 +269,14 @@ async fn the_agenda_lists_four_weeks_and_an_event_has_its_page() {
     let one = "/calendar/events/ines%40example.com/standup?slot=20261127T080000Z";
     let said = plain(&page(&running.app, one, &proof).await);
     assert!(
-        said.contains("Friday 27 November 2026 , 09:00 – 09:15") && said.contains("One occurrence of a series."),
+        said.contains("Friday 27 November 2026 , 09:00 – 09:15")
+            && said.contains("Every week from Monday to Friday. One occurrence of a series."),
         "{said}"
     );
+    let elsewhere = plain(&page(&running.app, &format!("{one}&zone=Asia/Kathmandu"), &proof).await);
+    assert!(elsewhere.contains("Friday. Its days are those of Europe/Berlin ."), "{elsewhere}");
+    let lunar = plain(&page(&running.app, "/calendar/events/ines%40example.com/lunar", &proof).await);
+    assert!(lunar.contains("The repetition can’t be shown: its rule uses words"), "{lunar}");
     // A slot that the series doesn't have, or that was moved away, isn't made up.
     for slot in ["20261128T080000Z", "20261125T080000Z", "nonsense"] {
         let said = plain(
@@ -280,7 +285,10 @@ async fn the_agenda_lists_four_weeks_and_an_event_has_its_page() {
         assert!(said.contains("Monday 3 January 2005"), "{slot}: {said}");
     }
     let moved = page(&running.app, "/calendar/events/ines%40example.com/standup_20261125T080000Z", &proof).await;
-    assert!(plain(&moved).contains("Moved from Wednesday 25 November 2026 , 09:00"), "{}", plain(&moved));
+    let said = plain(&moved);
+    assert!(said.contains("Moved from Wednesday 25 November 2026 , 09:00"), "{said}");
+    assert!(said.contains("Every week from Monday to Friday. One occurrence of a series, which differs"), "{said}");
+    assert!(!plain(&review).contains("Series"), "a single event has no rule");
     let gone = page(&running.app, "/calendar/events/ines%40example.com/standup_20261126T080000Z", &proof).await;
     assert!(plain(&gone).contains("Cancelled"));
     let busy = page(&running.app, "/calendar/events/boss%40example.com/busy", &proof).await;

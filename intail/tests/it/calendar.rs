@@ -15,10 +15,13 @@ use intail::store::privacy::Policy;
 use intail_google::oauth::scope;
 use serde_json::json;
 
+use crate::access::{access_key, ask, session, text};
 use crate::harness::running::{Running, Setup, Ticks};
 
 /// Longer than the longest wait between two looks at a calendar that Google doesn't tell of.
 const LOOK: Duration = Duration::from_secs(40 * 60);
+/// As long as events that can't be read wait until they are tried again, and a little.
+const DAY: Duration = Duration::from_secs(24 * 3600 + 60);
 
 async fn connected() -> (Running, Person) {
     let running = Running::start().await;
@@ -124,6 +127,68 @@ async fn a_lost_sync_token_leads_to_one_comparison_that_tells_the_difference() {
     let states = running.feed(&person).await.into_iter().filter(|it| it.kind == "calendar.changed");
     assert!(states.into_iter().any(|it| it.data["state"] == "reconciling"), "it was compared");
     running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_told_and_comes_back_by_itself() {
+    let (running, person) = connected().await;
+    let event = |title: &str| json!({"action": "create", "event": {"title": title, "start": "2026-11-25T12:00"}});
+    let known = running.plan(&person.email, event("Known"));
+    look(&running, &person).await;
+    let new = running.plan(&person.email, event("New"));
+    running.plan(&person.email, json!({"action": "edit", "id": known, "title": "Changed"}));
+    running.world(|world| world.settings.calendar.garbled.extend([known.clone(), new.clone()]));
+    look(&running, &person).await;
+    assert_eq!(stored(&running, &person, &known).await[0].summary, "Known", "what was known stays as it was");
+    assert!(stored(&running, &person, &new).await.is_empty());
+    let unreadable = async || running.calendars(&person).await[0].unreadable;
+    assert_eq!(unreadable().await, 2);
+    let coverage = async || {
+        let path = format!("/api/v1/calendars/{}/coverage", person.email);
+        let answer = ask(&running.app, "GET", &path, &access_key(&running.app, &person).await, None).await;
+        serde_json::from_str::<serde_json::Value>(&text(answer).await).expect("JSON")
+    };
+    let told_of = coverage().await;
+    assert_eq!((&told_of["complete"], &told_of["events_unreadable"]), (&json!(false), &json!(2)), "{told_of}");
+    assert!(told_of["unreadable_retry_at"].is_string(), "{told_of}");
+    let page = async || {
+        let proof = session(&running.app, &person).await;
+        text(ask(&running.app, "GET", "/calendar", &proof, None).await).await
+    };
+    let shown = page().await;
+    assert!(shown.contains("Live, but 2 events can’t be read"), "{shown}");
+    assert!(shown.contains("; 2 events can’t be read, tried again <time"), "{shown}");
+
+    // Once a day everything is compared; what can't be read then is counted anew, and nothing is lost.
+    let comparisons = async || {
+        let feed = running.feed(&person).await;
+        feed.into_iter().filter(|it| it.kind == "calendar.changed" && it.data["state"] == "reconciling").count()
+    };
+    assert_eq!(comparisons().await, 0, "not at once");
+    running.pass(DAY);
+    running.settle_calendars(&person).await;
+    for _ in 0..3 {
+        look(&running, &person).await;
+    }
+    assert_eq!((comparisons().await, unreadable().await), (1, 2), "once a day");
+    assert_eq!(stored(&running, &person, &known).await[0].summary, "Known");
+
+    // Google writes them well again and says nothing: a token doesn't tell, the next comparison does.
+    running.world(|world| world.settings.calendar.garbled.clear());
+    look(&running, &person).await;
+    assert!(stored(&running, &person, &new).await.is_empty());
+    running.pass(DAY);
+    running.settle_calendars(&person).await;
+    assert_eq!(stored(&running, &person, &known).await[0].summary, "Changed");
+    assert_eq!(told(&running, &person, &known).await, ["event.added", "event.changed"]);
+    assert_eq!(told(&running, &person, &new).await, ["event.added"]);
+    let healed = coverage().await;
+    assert_eq!((&healed["complete"], &healed["unreadable_retry_at"]), (&json!(true), &json!(null)), "{healed}");
+    assert!(!page().await.contains("can’t be read"));
+    running.assert_no_appointment_is_lost(&person).await;
+    running.pass(DAY);
+    running.settle_calendars(&person).await;
+    assert_eq!(comparisons().await, 2, "and no more of it");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod heartbeat;
 mod kills;
 mod leaving;
 mod mail;
+mod meetings;
 mod notices;
 mod organization;
 mod pages;

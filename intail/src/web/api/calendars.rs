@@ -13,6 +13,7 @@ use super::super::asked::At;
 use super::super::trouble::{self, Problem, Trouble};
 use crate::connect::{self, AgendaStanding, CalendarStanding};
 use crate::store::events::{Event, Moment};
+use crate::sync::calendar_plan::tried_again_at;
 
 /// All calendars in the caller's list.
 #[derive(Serialize, ToSchema)]
@@ -86,8 +87,12 @@ pub(in crate::web) struct CalendarCoverageShape {
     complete_to: Option<Timestamp>,
     /// Events that are stored; a series counts once.
     events_stored: i64,
-    /// Events that Google showed and that couldn't be read.
+    /// Events that Google showed since everything was read last, and that couldn't be read; one that changed meanwhile
+    /// counts again.
     events_unreadable: i64,
+    /// When everything is read again because of these; null while nothing is unreadable, or while that is going on.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    unreadable_retry_at: Option<Timestamp>,
     /// When it is looked at next.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_look_at: Option<Timestamp>,
@@ -202,6 +207,7 @@ impl CalendarCoverageShape {
             complete_to: calendar.synced_at,
             events_stored: standing.events,
             events_unreadable: calendar.unreadable,
+            unreadable_retry_at: Some(calendar).filter(|it| it.is_followed()).and_then(tried_again_at),
             next_look_at: calendar.look_at,
             mode: standing.mode.word(),
             problem: calendar.problem.clone(),
