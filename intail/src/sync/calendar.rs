@@ -602,7 +602,7 @@ pub(super) fn around<'a>(
     channels: &'a [Channel],
 ) -> Surroundings<'a> {
     let is_reachable = app.config.server.public_url.is_https();
-    Surroundings { calendars, channels, is_reachable, connected_at: grant.connected_at }
+    Surroundings { calendars, channels, is_reachable, is_backfill_held: false, connected_at: grant.connected_at }
 }
 
 /// How long nothing is asked after something stood in the way of all calendars: an administrator, or none is there.

@@ -54,6 +54,9 @@ pub struct Surroundings<'a> {
     pub channels: &'a [Channel],
     /// Whether Google can reach Intail with notices.
     pub is_reachable: bool,
+    /// Whether nothing new may be copied now, because the share of the project's day for that is used up: what is there
+    /// is looked at all the same.
+    pub is_backfill_held: bool,
     /// When the person connected last: what was read or opened before has to be looked at again.
     pub connected_at: Timestamp,
 }
@@ -91,6 +94,9 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
     }
     // A comparison comes before what was never there; both before a calendar's next look.
     for state in [CalendarState::Reconciling, CalendarState::Backfilling, CalendarState::Idle] {
+        if around.is_backfill_held && is_new(state) {
+            continue;
+        }
         if let Some(at) = which(&|it| it.is_followed() && it.state == state && it.look_at.is_none_or(|at| at <= now)) {
             return CalendarStep::Events(at);
         }
@@ -103,6 +109,11 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
     let looks = followed().filter_map(|it| it.look_at);
     let openings = followed().filter(|_| around.is_reachable).filter_map(|it| it.channel_due_at);
     CalendarStep::Rest(looks.chain(openings).filter(|at| *at > now).chain([agenda.list_due_at]).min())
+}
+
+/// Whether a calendar in this state is being copied for the first time, or about to be.
+pub fn is_new(state: CalendarState) -> bool {
+    matches!(state, CalendarState::Backfilling | CalendarState::Idle)
 }
 
 /// Whether a pass over the whole calendar runs.
@@ -181,12 +192,28 @@ mod tests {
     }
 
     fn next(calendars: &[Calendar]) -> CalendarStep {
-        plan(&agenda(), Surroundings { calendars, channels: &[], is_reachable: false, connected_at: at(0) }, at(100))
+        plan(
+            &agenda(),
+            Surroundings {
+                calendars,
+                channels: &[],
+                is_reachable: false,
+                is_backfill_held: false,
+                connected_at: at(0),
+            },
+            at(100),
+        )
     }
 
     #[test]
     fn the_list_comes_first_and_is_read_to_its_end() {
-        let nothing = Surroundings { calendars: &[], channels: &[], is_reachable: false, connected_at: at(0) };
+        let nothing = Surroundings {
+            calendars: &[],
+            channels: &[],
+            is_reachable: false,
+            is_backfill_held: false,
+            connected_at: at(0),
+        };
         assert_eq!(plan(&agenda(), nothing, at(9_000)), CalendarStep::List);
         let unfinished = Agenda { list_page_token: Some("p".into()), ..agenda() };
         assert_eq!(plan(&unfinished, nothing, at(100)), CalendarStep::List);
@@ -199,6 +226,27 @@ mod tests {
         let noticed = Calendar { notices: 1, ..live("b") };
         assert_eq!(next(&[filling.clone(), noticed]), CalendarStep::Events(1));
         assert_eq!(next(&[filling, live("b")]), CalendarStep::Events(0));
+    }
+
+    #[test]
+    fn what_is_there_is_looked_at_while_nothing_new_may_be_copied() {
+        let filling = Calendar { state: CalendarState::Backfilling, sync_token: None, look_at: None, ..live("a") };
+        let new = Calendar { state: CalendarState::Idle, sync_token: None, look_at: None, ..live("c") };
+        let step = |second: Calendar| {
+            let calendars = [filling.clone(), second, new.clone()];
+            let around = Surroundings {
+                calendars: &calendars,
+                channels: &[],
+                is_reachable: false,
+                is_backfill_held: true,
+                connected_at: at(0),
+            };
+            plan(&agenda(), around, at(100))
+        };
+        assert_eq!(step(Calendar { look_at: Some(at(99)), ..live("b") }), CalendarStep::Events(1));
+        let compared = Calendar { state: CalendarState::Reconciling, sync_token: None, look_at: None, ..live("b") };
+        assert_eq!(step(compared), CalendarStep::Events(1));
+        assert_eq!(step(live("b")), CalendarStep::Rest(Some(at(5_000))));
     }
 
     #[test]
@@ -243,7 +291,13 @@ mod tests {
         };
         let step = |calendar: Calendar, channels: &[Channel]| {
             let calendars = [calendar];
-            let around = Surroundings { calendars: &calendars, channels, is_reachable: true, connected_at: at(0) };
+            let around = Surroundings {
+                calendars: &calendars,
+                channels,
+                is_reachable: true,
+                is_backfill_held: false,
+                connected_at: at(0),
+            };
             plan(&agenda(), around, at(100))
         };
         assert_eq!(step(live("a"), &[]), CalendarStep::Open(0));

@@ -1,0 +1,112 @@
+//! What Google refuses of calendars and the directory hinders that one thing alone, for as long as was promised: it is
+//! told, it isn't asked again and again, and everything else of the same person goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join};
+use intail::connect;
+use intail::org::audit::Origin;
+use intail::store::agendas::{self, Agenda};
+use intail::store::calendars::{self, CalendarState};
+use intail::store::channels::{self, Channel};
+use intail::store::directories;
+use intail::store::directory_people;
+use intail::store::gate::{Act, Gate, Underway};
+use intail::store::grants::{self, Grant, GrantState};
+use intail::store::people::Person;
+use intail::store::quota;
+use intail::store::{StoreError, Tx};
+use intail::sync;
+use intail_sandbox::World;
+use intail_sandbox::faults::{Mischief, Rule};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::{ask, session, text};
+use crate::harness::running::{ADMIN, Running, Setup, Ticks};
+use crate::leaving::behind;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Looks at a condition before a test gives up.
+const LOOKS_MAX: usize = 10_000;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Google refuses a call in these words.
+fn refused(call: &str, status: u16, reason: &str) -> Rule {
+    let then = Mischief::Status { status, reason: Some(reason.to_owned()), message: None, retry_after_s: None };
+    Rule::new(call, then)
+}
+
+/// Somebody whose calendars are followed by channels.
+async fn told() -> (Running, Person) {
+    let running = Running::start_with(Setup { reachable: true, ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    running.take_calendar_notices().await;
+    running.settle_calendars(&person).await;
+    (running, person)
+}
+
+/// Channels about which Google has said nothing.
+async fn unanswered(running: &Running, person: &Person) -> Vec<Channel> {
+    let agenda = running.agenda(person).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let all = channels::of_agenda(&mut tx, &agenda.id, i64::MAX).await.expect("read");
+    all.into_iter().filter(|it| it.resource_id.is_none()).collect()
+}
+
+async fn grant_of(running: &Running, person: &Person) -> Grant {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    grants::by_person(&mut tx, &person.id).await.expect("read").expect("a grant")
+}
+
+/// The ids of an agenda's calendars.
+async fn ids_of(tx: &mut Tx, agenda: &Agenda) -> Vec<String> {
+    let all = calendars::of_agenda(tx, &agenda.id, i64::MAX).await.expect("read");
+    all.into_iter().map(|it| it.id).collect()
+}
+
+/// A new event is there after the longest wait, without any channel.
+async fn assert_calendars_are_read(running: &Running, person: &Person) {
+    let event = json!({"title": "Lunch", "start": "2026-11-25T12:00"});
+    running.plan(&person.email, json!({"action": "create", "event": event}));
+    running.pass(MINUTE * 40);
+    running.work().await;
+    running.assert_no_appointment_is_lost(person).await;
+}
+
+#[tokio::test]
+async fn a_backfill_that_waits_for_tomorrow_keeps_nobody_from_what_changes_today() {
+    let running = Running::start().await;
+    running.approve();
+    let (email, other) = running.employees();
+    let person = running.connected(&email).await;
+    running.settle_calendars(&person).await;
+    let percent = async |percent| {
+        let mut tx = running.app.store.write().await.expect("a transaction");
+        quota::set_backfill_day_percent(&mut tx, &person.organization_id, percent).await.expect("set");
+        tx.commit().await.expect("committed");
+    };
+    percent(0).await;
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "reader"}));
+    running.plan(&person.email, json!({"action": "list", "calendar": other}));
+    running.pass(MINUTE * 180);
+    running.work().await;
+    let of_other = async || running.calendars(&person).await.into_iter().find(|it| it.id == other).map(|it| it.state);
+    assert_eq!(of_other().await, Some(CalendarState::Idle), "nothing new may be copied today");
+    let event = json!({"title": "Lunch", "start": "2026-11-25T12:00"});
+    let id = running.plan(&person.email, json!({"action": "create", "event": event}));
+    running.pass(MINUTE * 40);
+    running.work().await;
+    let feed = running.feed(&person).await;
+    assert!(feed.iter().any(|it| it.subject_id == id), "what is there is looked at all the same");
+    percent(80).await;
+    running.pass(DAY);
+    running.settle_calendars(&person).await;
+    assert_eq!(of_other().await, Some(CalendarState::Live));
+    running.assert_no_appointment_is_lost(&person).await;
+}
