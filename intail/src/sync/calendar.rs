@@ -313,6 +313,11 @@ impl AgendaRun<'_> {
         if is_news {
             self.calendars[at].active_at = Some(now);
         }
+        if self.calendars[at].problem.as_deref() == Some(NOT_ACCESSIBLE) {
+            // A page was read: what comes next isn't the second time in a row.
+            self.calendars[at].problem = None;
+            self.calendars[at].problem_since = None;
+        }
         let calendar = &mut self.calendars[at];
         match (page.next_page_token.filter(|_| !repeats), page.next_sync_token) {
             (Some(next), _) => calendar.page_token = Some(next),
@@ -437,15 +442,17 @@ impl AgendaRun<'_> {
                 calendar.is_gone = true;
                 self.agenda.list_due_at = now;
             }
-            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) if calendar.problem.is_some() => {
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden)
+                if calendar.problem.as_deref() == Some(NOT_ACCESSIBLE) =>
+            {
                 // Twice in a row: it isn't this person's to read any more, and nothing of it may stay.
                 calendar.state = CalendarState::Dropping;
                 calendar.state_since = now;
-                self.stand(at, "not_accessible", PROBLEM_AGAIN);
+                self.stand(at, NOT_ACCESSIBLE, PROBLEM_AGAIN);
                 self.agenda.list_due_at = now;
             }
             ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) => {
-                self.stand(at, "not_accessible", PROBLEM_FIRST);
+                self.stand(at, NOT_ACCESSIBLE, PROBLEM_FIRST);
                 self.agenda.list_due_at = now;
             }
             ErrorKind::Refused(Refusal::Invalid) | ErrorKind::NotUnderstood => {

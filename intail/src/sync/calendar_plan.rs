@@ -73,7 +73,8 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
         return CalendarStep::List;
     }
     // What just changed goes before everything else.
-    if let Some(at) = which(&|it| it.is_followed() && it.state == CalendarState::Live && it.is_noticed()) {
+    let is_live = |it: &Calendar| it.is_followed() && it.state == CalendarState::Live && !is_standing(it, now);
+    if let Some(at) = which(&|it| is_live(it) && it.is_noticed()) {
         return CalendarStep::Events(at);
     }
     if let Some(at) = which(&|it| !it.is_followed() && (it.is_gone || it.state != CalendarState::Idle)) {
@@ -102,7 +103,7 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
         }
     }
     let is_due = |it: &Calendar| it.page_token.is_some() || reached(it.look_at) || is_old(it.synced_at);
-    if let Some(at) = which(&|it| it.is_followed() && it.state == CalendarState::Live && is_due(it)) {
+    if let Some(at) = which(&|it| is_live(it) && is_due(it)) {
         return CalendarStep::Events(at);
     }
     let followed = || around.calendars.iter().filter(|it| it.is_followed());
@@ -119,6 +120,12 @@ pub fn is_new(state: CalendarState) -> bool {
 /// Whether a pass over the whole calendar runs.
 fn is_filling(calendar: &Calendar) -> bool {
     matches!(calendar.state, CalendarState::Backfilling | CalendarState::Reconciling) && calendar.is_followed()
+}
+
+/// Whether something stands in the way of reading a calendar, and the time to try again hasn't come: whatever else
+/// speaks for a look, Google said no a moment ago.
+fn is_standing(calendar: &Calendar, now: Timestamp) -> bool {
+    calendar.problem.is_some() && calendar.look_at.is_some_and(|at| at > now)
 }
 
 fn wants_channel(calendar: &Calendar, around: Surroundings<'_>, now: Timestamp) -> bool {
@@ -188,6 +195,21 @@ mod tests {
             synced_at: Some(at(1)),
             look_at: Some(at(5_000)),
             ..Calendar::new(id, entry, at(0))
+        }
+    }
+
+    fn channel(is_replaced: bool, ends: i64) -> Channel {
+        Channel {
+            id: "c".into(),
+            agenda_id: agenda().id,
+            calendar_id: "a".into(),
+            token_hash: "h".into(),
+            resource_id: Some("r".into()),
+            opened_at: at(1),
+            expires_at: Some(at(ends)),
+            proved_at: Some(at(2)),
+            noticed_at: None,
+            is_replaced,
         }
     }
 
@@ -276,19 +298,37 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_opened_where_google_can_reach_intail_and_renewed_before_they_end() {
-        let channel = |is_replaced, ends| Channel {
-            id: "c".into(),
-            agenda_id: agenda().id,
-            calendar_id: "a".into(),
-            token_hash: "h".into(),
-            resource_id: Some("r".into()),
-            opened_at: at(1),
-            expires_at: Some(at(ends)),
-            proved_at: Some(at(2)),
-            noticed_at: None,
-            is_replaced,
+    fn a_calendar_that_can_not_be_read_waits_as_long_as_was_said() {
+        let standing = |look_at| Calendar {
+            problem: Some("not_understood".into()),
+            look_at: Some(at(look_at)),
+            channel_due_at: Some(at(6_000)),
+            ..live("a")
         };
+        let notices = 1;
+        let with_page = |look_at| Calendar { page_token: Some("p".into()), ..standing(look_at) };
+        let noticed = |look_at| Calendar { notices, ..standing(look_at) };
+        let before_a_reconnect = |look_at| Calendar { synced_at: Some(at(-1)), ..standing(look_at) };
+        for calendar in [standing(5_000), with_page(5_000), noticed(5_000), before_a_reconnect(5_000)] {
+            assert_eq!(next(&[calendar]), CalendarStep::Rest(Some(at(5_000))));
+        }
+        for calendar in [standing(100), with_page(100), noticed(100), before_a_reconnect(100)] {
+            assert_eq!(next(&[calendar]), CalendarStep::Events(0));
+        }
+        let without_a_channel = Calendar { channel_due_at: None, ..standing(5_000) };
+        let calendars = [without_a_channel];
+        let around = Surroundings {
+            calendars: &calendars,
+            channels: &[],
+            is_reachable: true,
+            is_backfill_held: false,
+            connected_at: at(0),
+        };
+        assert_eq!(plan(&agenda(), around, at(100)), CalendarStep::Rest(Some(at(5_000))));
+    }
+
+    #[test]
+    fn channels_are_opened_where_google_can_reach_intail_and_renewed_before_they_end() {
         let step = |calendar: Calendar, channels: &[Channel]| {
             let calendars = [calendar];
             let around = Surroundings {

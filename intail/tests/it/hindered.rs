@@ -80,6 +80,47 @@ async fn assert_calendars_are_read(running: &Running, person: &Person) {
 }
 
 #[tokio::test]
+async fn a_calendar_that_is_away_for_a_moment_keeps_its_events() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    let away = |status| running.world(|world| world.faults.add(Rule::status("calendar.events.list", status)));
+    for status in [404, 403] {
+        // The reading before broke off in the middle of its pages, and somebody says "look": neither is a reason to ask
+        // twice within ten minutes.
+        away(status);
+        running.pass(MINUTE * 40);
+        running.work().await;
+        let asked = running.calls("calendar.events.list");
+        let agenda = running.agenda(&person).await;
+        let mut tx = running.app.store.write().await.expect("a transaction");
+        for calendar in ids_of(&mut tx, &agenda).await {
+            calendars::notice(&mut tx, &agenda.id, &calendar).await.expect("noticed");
+        }
+        agendas::wake(&mut tx, &agenda.id, running.app.clock.now()).await.expect("woken");
+        tx.commit().await.expect("committed");
+        running.pass(MINUTE);
+        running.work().await;
+        assert_eq!(running.calls("calendar.events.list"), asked, "{status}");
+        running.world(|world| world.faults.clear());
+        running.pass(MINUTE * 15);
+        running.settle_calendars(&person).await;
+    }
+    let feed = running.feed(&person).await;
+    assert!(feed.iter().all(|it| it.kind != "event.deleted"), "nothing was deleted and added again");
+    running.assert_no_appointment_is_lost(&person).await;
+    // Twice in a row, ten minutes apart, is no moment.
+    away(404);
+    running.pass(MINUTE * 40);
+    running.work().await;
+    running.pass(MINUTE * 15);
+    running.work().await;
+    let rows = running.calendars(&person).await;
+    assert!(rows.iter().all(|it| it.state == CalendarState::Idle), "{rows:?}");
+}
+
+#[tokio::test]
 async fn a_backfill_that_waits_for_tomorrow_keeps_nobody_from_what_changes_today() {
     let running = Running::start().await;
     running.approve();
