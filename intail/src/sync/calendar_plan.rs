@@ -131,9 +131,12 @@ fn is_standing(calendar: &Calendar, now: Timestamp) -> bool {
 fn wants_channel(calendar: &Calendar, around: Surroundings<'_>, now: Timestamp) -> bool {
     let is_live = calendar.is_followed() && calendar.state == CalendarState::Live;
     let mut own = around.channels.iter().filter(|it| it.calendar_id == calendar.id);
-    // A channel from before a reconnect is quiet, however long it would live.
+    // A channel from before a reconnect is quiet, however long it would live. If Google says no to a new one, the old
+    // one is still the newest: then the time of the next try counts alone.
     let is_old = own.next().is_some_and(|newest| newest.opened_at < around.connected_at);
-    around.is_reachable && is_live && (is_old || calendar.channel_due_at.is_none_or(|at| at <= now))
+    let is_old = is_old && calendar.channel_problem.is_none();
+    let may_ask = around.is_reachable && is_live && !is_standing(calendar, now);
+    may_ask && (is_old || calendar.channel_due_at.is_none_or(|at| at <= now))
 }
 
 /// Whether Google tells of a calendar's changes now, by the evidence of a notice that arrived over a channel that
@@ -350,6 +353,27 @@ mod tests {
         assert!(!is_told(&due, &[channel(false, 4_000)], at(50), at(100)), "from before a reconnect");
         let unproved = Channel { proved_at: None, ..channel(false, 4_000) };
         assert!(!is_told(&due, &[unproved], at(0), at(100)));
+    }
+
+    #[test]
+    fn a_calendar_that_was_refused_a_channel_after_a_reconnect_waits_for_its_next_try() {
+        let old = Channel { opened_at: at(1), ..channel(false, 4_000) };
+        let step = |channel_problem: Option<&str>, due| {
+            let (channel_problem, channel_due_at) = (channel_problem.map(str::to_owned), Some(at(due)));
+            let calendars = [Calendar { channel_problem, channel_due_at, synced_at: Some(at(60)), ..live("a") }];
+            let channels = std::slice::from_ref(&old);
+            let around = Surroundings {
+                calendars: &calendars,
+                channels,
+                is_reachable: true,
+                is_backfill_held: false,
+                connected_at: at(50),
+            };
+            plan(&Agenda { listed_at: Some(at(60)), ..agenda() }, around, at(100))
+        };
+        assert_eq!(step(None, 2_000), CalendarStep::Open(0), "the old one is quiet");
+        assert_eq!(step(Some("forbidden"), 2_000), CalendarStep::Rest(Some(at(2_000))), "Google said no a moment ago");
+        assert_eq!(step(Some("forbidden"), 100), CalendarStep::Open(0));
     }
 
     #[test]

@@ -80,6 +80,20 @@ async fn assert_calendars_are_read(running: &Running, person: &Person) {
 }
 
 #[tokio::test]
+async fn a_calendar_that_is_refused_a_channel_after_a_reconnect_is_read_all_the_same() {
+    let (running, person) = told().await;
+    running.pass(MINUTE);
+    running.connect(&person, Ticks::All).await.expect("connected again");
+    running
+        .world(|world| world.faults.add(refused("calendar.events.watch", 400, "pushNotSupportedForRequestedResource")));
+    let before = running.calls("calendar.events.watch");
+    running.settle_calendars(&person).await;
+    assert_calendars_are_read(&running, &person).await;
+    let calendars = running.calendars(&person).await.iter().filter(|it| it.is_followed()).count();
+    assert_eq!(running.calls("calendar.events.watch") - before, calendars, "each was tried once");
+}
+
+#[tokio::test]
 async fn a_calendar_that_is_away_for_a_moment_keeps_its_events() {
     let running = Running::start().await;
     running.approve();
