@@ -65,11 +65,18 @@ impl AgendaRun<'_> {
                 self.commit(tx, Some(at), &[]).await?;
             }
             Err(error) => {
+                let mut tx = self.write().await?;
+                // Where Google said no, nothing is open, and its row would only lie about.
+                if !matches!(error.kind, ErrorKind::Transient | ErrorKind::NotUnderstood) {
+                    channels::delete(&mut tx, &id).await?;
+                }
                 let is_final = match &error.kind {
-                    ErrorKind::Refused(Refusal::Unauthorized | Refusal::ScopeMissing) | ErrorKind::GrantDead(_) => {
+                    ErrorKind::Refused(Refusal::Unauthorized | Refusal::ScopeMissing)
+                    | ErrorKind::GrantDead(_)
+                    | ErrorKind::SlowDown { .. } => {
+                        tx.commit().await?;
                         return Err(error.into());
                     }
-                    ErrorKind::SlowDown { .. } => return Err(error.into()),
                     ErrorKind::Refused(_) => true,
                     _ => false,
                 };
@@ -77,10 +84,9 @@ impl AgendaRun<'_> {
                 let again = if is_final { RETRY_REFUSED } else { RETRY };
                 self.calendars[at].channel_due_at = Some(self.spread(again));
                 self.calendars[at].channel_problem = Some(error.kind.word().to_owned());
-                let mut tx = self.write().await?;
-                if is_final {
-                    channels::delete(&mut tx, &id).await?;
-                }
+                // One of which Google never answered would have been heard of since.
+                let heard_by = self.now.checked_sub(RETRY).unwrap_or(self.now);
+                channels::forget_unheard(&mut tx, &self.agenda.id, &asked.calendar_id, heard_by).await?;
                 self.commit(tx, Some(at), &[]).await?;
             }
         }

@@ -94,6 +94,31 @@ async fn a_calendar_that_is_refused_a_channel_after_a_reconnect_is_read_all_the_
 }
 
 #[tokio::test]
+async fn an_address_that_google_does_not_take_costs_nobody_their_grant() {
+    let (running, person) = told().await;
+    running.pass(MINUTE);
+    running.connect(&person, Ticks::All).await.expect("connected again");
+    running.world(|world| world.faults.add(refused("calendar.events.watch", 401, "push.webhookUrlUnauthorized")));
+    running.settle_calendars(&person).await;
+    let grant = grant_of(&running, &person).await;
+    assert_eq!((grant.state, grant.reason.as_str()), (GrantState::Active, ""));
+    assert_calendars_are_read(&running, &person).await;
+    running.assert_nothing_is_lost(&person).await;
+    assert!(unanswered(&running, &person).await.is_empty(), "nothing lies about of what Google refused");
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_when_a_channel_is_opened_leaves_no_channel_about() {
+    let (running, person) = told().await;
+    running.pass(MINUTE);
+    running.connect(&person, Ticks::All).await.expect("connected again");
+    running.world(|world| world.faults.add(Rule::status("calendar.events.watch", 401).times(1)));
+    running.settle_calendars(&person).await;
+    assert!(unanswered(&running, &person).await.is_empty());
+    assert_calendars_are_read(&running, &person).await;
+}
+
+#[tokio::test]
 async fn a_calendar_that_is_away_for_a_moment_keeps_its_events() {
     let running = Running::start().await;
     running.approve();
