@@ -376,6 +376,35 @@ fn is_no(error: &Error) -> bool {
     )
 }
 
+/// What stands in the way of the directory alone, in one word: the grant's mail and calendars go on meanwhile, and
+/// another grant of the organization would be told the same.
+pub(super) fn blocked(kind: &ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::AdminBlocked(_) => Some("blocked_by_administrator"),
+        ErrorKind::Refused(Refusal::Operator(_)) => Some("api_disabled"),
+        _ => None,
+    }
+}
+
+/// Tells what stands in the way; answers when it is tried again.
+pub(super) async fn stand_still(
+    app: &App,
+    lease: &Lease,
+    problem: &str,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StepError> {
+    let mut tx = app.store.write().await?;
+    let mut directory = directories::hold(&mut tx, lease, lease_end(now)).await?;
+    let is_news = directory.tell_problem(problem, now);
+    directories::save(&mut tx, &directory, lease).await?;
+    tx.commit().await?;
+    if is_news {
+        tracing::warn!(directory = %directory.id, problem, "a directory can't be read");
+        app.feed.tell(&directory.organization_id);
+    }
+    Ok(Some(later(now, BLOCKED_FOR)))
+}
+
 /// From now on another grant reads, or another view: a pass that is under way begins anew.
 pub(super) async fn choose(
     app: &App,
@@ -417,10 +446,7 @@ pub(super) async fn give_up(
     directory.part = None;
     directory.page_token = None;
     // Whoever was tried in vain meanwhile changes nothing about since when.
-    if directory.problem.as_deref() != Some(problem) {
-        directory.problem = Some(problem.to_owned());
-        directory.problem_since = Some(now);
-    }
+    directory.tell_problem(problem, now);
     directories::save(&mut tx, &directory, lease).await?;
     tx.commit().await?;
     app.feed.tell(&directory.organization_id);

@@ -75,11 +75,18 @@ impl Worker {
                 run.asking(asked).await
             }
             done => done,
-        }?;
-        Ok(match done {
-            Done::Step => None,
-            Done::Wait(until) => Some(Some(until)),
-        })
+        };
+        match done {
+            Err(StepError::Google(error)) => match directory::blocked(&error.kind) {
+                Some(problem) => {
+                    directory::stand_still(&self.app, lease, problem, self.app.clock.now()).await.map(Some)
+                }
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error),
+            Ok(Done::Step) => Ok(None),
+            Ok(Done::Wait(until)) => Ok(Some(Some(until))),
+        }
     }
 
     /// Writes down what was asked for a grant that isn't asked for any more in this turn.

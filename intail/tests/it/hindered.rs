@@ -119,6 +119,44 @@ async fn a_token_that_is_refused_when_a_channel_is_opened_leaves_no_channel_abou
 }
 
 #[tokio::test]
+async fn what_stands_in_the_way_of_the_directory_stops_neither_mail_nor_calendars() {
+    for (reason, problem, words) in [
+        ("accessNotConfigured", "api_disabled", "switched off"),
+        ("domainPolicy", "blocked_by_administrator", "The administrator at Google"),
+    ] {
+        let running = Running::start().await;
+        running.approve();
+        running.world(|world| world.faults.add(refused("directory.*", 403, reason)));
+        let (one, other) = running.employees();
+        let (one, other) = (running.connected(&one).await, running.connected(&other).await);
+        let directory = async || {
+            let mut tx = running.app.store.read().await.expect("a transaction");
+            directories::of_organization(&mut tx, &one.organization_id).await.expect("read").expect("a directory")
+        };
+        assert_eq!(directory().await.problem.as_deref(), Some(problem));
+        for person in [&one, &other] {
+            assert_eq!(grant_of(&running, person).await.state, GrantState::Active, "{reason}");
+            running.settle_calendars(person).await;
+            running.assert_nothing_is_lost(person).await;
+            running.assert_no_appointment_is_lost(person).await;
+        }
+        let page = ask(&running.app, "GET", "/directory", &session(&running.app, &one).await, None).await;
+        let page = text(page).await;
+        assert!(page.contains(words), "{page}");
+        let asked = || running.calls("directory.users.get") + running.calls("directory.users.list");
+        let before = asked();
+        running.pass(MINUTE * 90);
+        running.work().await;
+        assert!(asked() - before <= 2, "one question an hour: {}", asked() - before);
+        // Once it is mended, the directory is read by itself.
+        running.world(|world| world.faults.clear());
+        running.pass(MINUTE * 90);
+        running.settle().await;
+        assert_eq!((directory().await.problem, directory().await.passed_at.is_some()), (None, true));
+    }
+}
+
+#[tokio::test]
 async fn a_calendar_that_is_away_for_a_moment_keeps_its_events() {
     let running = Running::start().await;
     running.approve();
