@@ -157,6 +157,93 @@ async fn what_stands_in_the_way_of_the_directory_stops_neither_mail_nor_calendar
 }
 
 #[tokio::test]
+async fn a_listing_that_lacks_most_people_takes_nobody_for_gone_before_a_week_is_over() {
+    let running = Running::start().await;
+    running.approve();
+    let (_, ordinary) = running.employees();
+    running.world(|world| {
+        for one in 0..50 {
+            let hired = json!({"action": "hire", "email": format!("more{one}@example.com"), "given_name": "More",
+                "family_name": "People", "mailbox": false});
+            world.edit_directory(ADMIN, &serde_json::from_value(hired).expect("an action")).expect("it can be");
+        }
+    });
+    let person = running.connected(&ordinary).await;
+    let shown = async || {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        directory_people::count(&mut tx, &person.organization_id).await.expect("read").shown
+    };
+    let directory = async || {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        directories::of_organization(&mut tx, &person.organization_id).await.expect("read").expect("a directory")
+    };
+    let hide = |hidden: bool| {
+        running.world(|world| {
+            for one in 0..50 {
+                let action = json!({"action": "edit", "hidden": hidden});
+                let action = serde_json::from_value(action).expect("an action");
+                world.edit_directory(&format!("more{one}@example.com"), &action).expect("it can be");
+            }
+        });
+    };
+    let all = shown().await;
+    assert!(all > 50 && all < 100, "most of {all} are about to be missed");
+    // For some days Google doesn't show most of them, and then it does.
+    hide(true);
+    for _ in 0..5 {
+        running.pass(DAY);
+        running.work().await;
+    }
+    assert_eq!((shown().await, directory().await.problem.as_deref()), (all, Some("most_are_missing")));
+    let page = text(ask(&running.app, "GET", "/directory", &session(&running.app, &person).await, None).await).await;
+    assert!(page.contains("less than half"), "{page}");
+    hide(false);
+    running.pass(DAY);
+    running.work().await;
+    assert_eq!((shown().await, directory().await.problem), (all, None));
+    // What lasts longer than a week is so.
+    hide(true);
+    for _ in 0..12 {
+        running.pass(DAY);
+        running.work().await;
+    }
+    assert_eq!((shown().await, directory().await.problem), (all - 50, None));
+}
+
+#[tokio::test]
+async fn what_two_accounts_missed_is_not_counted_together() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, other) = running.employees();
+    let (one, other) = (running.connected(&one).await, running.connected(&other).await);
+    let hidden = json!({"action": "edit", "hidden": true});
+    let hidden = serde_json::from_value(hidden).expect("an action");
+    running.world(|world| world.edit_directory("kofi@example.com", &hidden)).expect("it can be");
+    let kofi = running.world(|world| world.identity.person_by_email("kofi@example.com").expect("one").sub.clone());
+    let entry = async || {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        directory_people::by_id(&mut tx, &one.organization_id, &kofi).await.expect("read").expect("an entry")
+    };
+    let reader = async || {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let row = directories::of_organization(&mut tx, &one.organization_id).await.expect("read");
+        row.expect("a directory").grant_id.expect("one reads")
+    };
+    for _ in 0..2 {
+        running.pass(DAY);
+        running.work().await;
+    }
+    let (misses, read_by) = (entry().await.misses, reader().await);
+    assert_eq!(misses, 2);
+    let leaves = if grant_of(&running, &one).await.id == read_by { &one } else { &other };
+    connect::leave(&running.app, leaves, Origin::Unknown).await.expect("left");
+    running.pass(DAY);
+    running.work().await;
+    assert_ne!(reader().await, read_by, "another reads");
+    assert_eq!((entry().await.misses, entry().await.gone_at), (1, None), "the count began anew");
+}
+
+#[tokio::test]
 async fn a_calendar_that_is_away_for_a_moment_keeps_its_events() {
     let running = Running::start().await;
     running.approve();

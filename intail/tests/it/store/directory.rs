@@ -13,7 +13,7 @@ use intail::store::leases::{self, Wanted};
 use intail::store::messages;
 use intail::store::organizations;
 use intail::store::people::{self, Role};
-use intail::store::{StoreError, erasure, mailboxes};
+use intail::store::{StoreError, Tx, erasure, mailboxes};
 
 use super::{Scene, at, grant, message, person};
 use crate::harness;
@@ -180,6 +180,12 @@ async fn whom_a_pass_missed_is_told_apart_from_whom_it_saw(scene: Scene) {
     let unseen = directory_people::unseen(&mut tx, id, 2, 9).await.expect("read");
     assert_eq!(unseen.iter().map(|it| it.google_id.as_str()).collect::<Vec<_>>(), ["1", "3"]);
     assert_eq!(directory_people::unseen(&mut tx, id, 2, 1).await.expect("read").len(), 1);
+    let missed = async |tx: &mut Tx, view| directory_people::count_missed(tx, id, view, 2).await.expect("counted");
+    assert_eq!(missed(&mut tx, View::Public).await, (2, 3));
+    let looked_at = DirectoryPerson { pass: 2, misses: 1, is_listed: false, ..someone("3", "") };
+    directory_people::put(&mut tx, id, &looked_at, None).await.expect("put");
+    assert_eq!(missed(&mut tx, View::Public).await, (1, 2), "whom a view never shows it can't miss");
+    assert_eq!(missed(&mut tx, View::Administrator).await, (2, 3), "who was looked at is missed all the same");
     directory_people::forget_misses(&mut tx, id).await.expect("forgotten");
     assert_eq!(directory_people::by_id(&mut tx, id, "1").await.expect("read").expect("there").misses, 0);
 }
