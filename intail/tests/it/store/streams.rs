@@ -300,10 +300,21 @@ async fn a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it(scene: Scen
     let mut tx = scene.store.read().await.expect("a transaction");
     let (from, until): (Timestamp, Timestamp) = (at(10 * day), at(12 * day));
     let window = events::in_window(&mut tx, &agenda.id, from, until, 100).await.expect("read");
-    let mut ids: Vec<&str> = window.iter().map(|it| it.id.as_str()).collect();
+    let mut ids: Vec<&str> = window.events.iter().map(|it| it.id.as_str()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["cancelled", "daily", "in", "moved in", "moved out"]);
-    assert_eq!(events::in_window(&mut tx, &agenda.id, from, until, 1).await.expect("read").len(), 2);
+    assert!(window.is_whole);
+    let cut = events::in_window(&mut tx, &agenda.id, from, until, 1).await.expect("read");
+    assert_eq!((cut.events.len(), cut.is_whole), (2, false));
+    drop(tx);
+    // More that hides a slot than is read: what lies last is known, and that there is more is told.
+    let many: Vec<Event> = (1..9).map(|it| exception(&format!("early{it}"), 9 * day + 43_200 + it, 50 * day)).collect();
+    put(&scene, &agenda, &many, 1).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let cut = events::in_window(&mut tx, &agenda.id, from, until, 6).await.expect("read");
+    let has = |id: &str| cut.events.iter().any(|it| it.id == id);
+    assert!(has("moved out") && has("cancelled") && !has("early1"), "{cut:?}");
+    assert!(!cut.is_whole);
 }
 
 async fn what_a_pass_did_not_see_is_found_and_deleted(scene: Scene) {
