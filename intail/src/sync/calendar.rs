@@ -45,6 +45,12 @@ const PROBLEM_FIRST: Duration = Duration::from_secs(10 * 60);
 const PROBLEM_AGAIN: Duration = Duration::from_secs(6 * 3600);
 /// Looks are spread by up to this part of their wait (Google's quota guide: a quarter).
 const SPREAD_PART: u64 = 4;
+/// It isn't there, or not this person's to read.
+const NOT_ACCESSIBLE: &str = "not_accessible";
+/// Google took the token of the next page back in the middle of a reading.
+const PAGE_REFUSED: &str = "page_refused";
+/// When the list is begun anew after that.
+const LIST_AGAIN: Duration = Duration::from_secs(60);
 /// Google's word for who sees only when somebody is busy.
 const FREE_BUSY: &str = "freeBusyReader";
 
@@ -168,9 +174,11 @@ impl AgendaRun<'_> {
                 self.agenda.list_sync_token = None;
                 self.agenda.list_page_token = None;
                 self.agenda.list_pass += 1;
+                let again = page_token.is_some().then(|| self.after(LIST_AGAIN));
+                self.agenda.list_due_at = again.unwrap_or(self.now);
                 let tx = self.write().await?;
                 self.commit(tx, None, &[]).await?;
-                return Ok(Done::Step);
+                return Ok(again.map_or(Done::Step, Done::Wait));
             }
             page => page?,
         };
@@ -430,8 +438,8 @@ impl AgendaRun<'_> {
         let mut changes = Vec::new();
         match &error.kind {
             // Google took the page's token back: the reading begins anew, with a number of its own.
-            ErrorKind::Refused(Refusal::Invalid) if had_page => calendar.page_token = None,
-            ErrorKind::CursorGone if had_page && !had_token => calendar.page_token = None,
+            ErrorKind::Refused(Refusal::Invalid) if had_page => self.begin_anew(at),
+            ErrorKind::CursorGone if had_page && !had_token => self.begin_anew(at),
             _ if is_lost(&error) && had_token => {
                 let (agenda, reason) = (&self.agenda.id, error.reason.as_deref());
                 tracing::info!(%agenda, reason, "a calendar's sync token is no longer good; everything is compared");
@@ -463,6 +471,19 @@ impl AgendaRun<'_> {
         let tx = self.write().await?;
         self.commit(tx, Some(at), &changes).await?;
         Ok(())
+    }
+
+    /// A reading begins anew from its first page: at once, and later if the same happened to the one before.
+    fn begin_anew(&mut self, at: usize) {
+        let now = self.now;
+        let calendar = &mut self.calendars[at];
+        calendar.page_token = None;
+        if calendar.problem.as_deref() == Some(PAGE_REFUSED) {
+            return self.stand(at, PAGE_REFUSED, PROBLEM_FIRST);
+        }
+        calendar.problem = Some(PAGE_REFUSED.to_owned());
+        calendar.problem_since = Some(now);
+        calendar.look_at = Some(now);
     }
 
     /// Says why a calendar can't be read, and when it is tried again. Other calendars go on.

@@ -315,3 +315,31 @@ async fn a_backfill_that_waits_for_tomorrow_keeps_nobody_from_what_changes_today
     assert_eq!(of_other().await, Some(CalendarState::Live));
     running.assert_no_appointment_is_lost(&person).await;
 }
+
+#[tokio::test]
+async fn page_tokens_that_are_refused_again_and_again_are_asked_for_again_later() {
+    for call in ["calendar.events.list", "calendar.calendarList.list"] {
+        let running = Running::start().await;
+        running.approve();
+        running.world(|world| {
+            world.settings.page_max = 1;
+            for refusals in 1..60 {
+                // One page is let through, and the next one refused, and so on.
+                world.faults.add(Rule { skip: refusals, ..refused(call, 400, "invalidArgument").times(1) });
+            }
+        });
+        let person = running.sign_in(&running.employee()).await;
+        running.connect(&person, Ticks::All).await.expect("connected");
+        running.work().await;
+        let calendars = running.calendars(&person).await.len().max(1);
+        assert!(running.calls(call) <= 4 * calendars, "{call}: {} for {calendars} calendars", running.calls(call));
+        running.world(|world| {
+            world.faults.clear();
+            world.settings.page_max = 250;
+        });
+        running.pass(MINUTE * 15);
+        running.settle_calendars(&person).await;
+        running.assert_no_appointment_is_lost(&person).await;
+        assert!(running.calendars(&person).await.iter().all(|it| it.problem.is_none()));
+    }
+}
