@@ -102,12 +102,20 @@ impl AgendaRun<'_> {
                 return Ok(Done::Wait(until));
             }
             match self.app.google.calendar(&self.caller).stop(&channel.id, resource_id).await {
-                Ok(()) | Err(intail_google::Error { kind: ErrorKind::Refused(Refusal::Invalid), .. }) => {}
-                Err(error) => return Err(error.into()),
+                Ok(()) => {}
+                Err(error) => match &error.kind {
+                    ErrorKind::Refused(Refusal::Unauthorized | Refusal::ScopeMissing) => return Err(error.into()),
+                    // It isn't there any more, or not this person's to stop: it ends by itself.
+                    ErrorKind::Refused(_) => {
+                        tracing::info!(agenda = %self.agenda.id, %error, "a channel isn't stopped")
+                    }
+                    _ => return Err(error.into()),
+                },
             }
         }
         let mut tx = self.write().await?;
         channels::delete(&mut tx, &channel.id).await?;
+        channels::forget_ended(&mut tx, &self.agenda.id, self.now).await?;
         self.commit(tx, None, &[]).await?;
         Ok(Done::Step)
     }

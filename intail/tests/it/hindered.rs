@@ -343,3 +343,39 @@ async fn page_tokens_that_are_refused_again_and_again_are_asked_for_again_later(
         assert!(running.calendars(&person).await.iter().all(|it| it.problem.is_none()));
     }
 }
+
+#[tokio::test]
+async fn a_channel_that_can_not_be_stopped_stops_nothing() {
+    for status in [403, 404] {
+        let (running, person) = told().await;
+        running.world(|world| world.faults.add(Rule::status("calendar.channels.stop", status)));
+        running.pass(MINUTE);
+        running.connect(&person, Ticks::All).await.expect("connected again");
+        running.settle_calendars(&person).await;
+        running.take_calendar_notices().await;
+        assert_calendars_are_read(&running, &person).await;
+        let followed = running.calendars(&person).await.iter().filter(|it| it.is_followed()).count();
+        assert_eq!(running.calls("calendar.channels.stop"), followed, "each was tried once");
+    }
+}
+
+#[tokio::test]
+async fn channels_about_which_google_says_nothing_do_not_pile_up() {
+    let (running, person) = told().await;
+    running.pass(MINUTE);
+    running.connect(&person, Ticks::All).await.expect("connected again");
+    running.world(|world| world.faults.add(Rule::status("calendar.events.watch", 503)));
+    for _ in 0..20 {
+        running.pass(MINUTE * 15);
+        running.work().await;
+    }
+    let followed = running.calendars(&person).await.iter().filter(|it| it.is_followed()).count();
+    assert!(running.calls("calendar.events.watch") > 10 * followed, "it was tried again and again");
+    assert!(unanswered(&running, &person).await.len() <= 2 * followed);
+    running.world(|world| world.faults.clear());
+    running.pass(MINUTE * 15);
+    running.settle_calendars(&person).await;
+    running.take_calendar_notices().await;
+    running.settle_calendars(&person).await;
+    assert!(unanswered(&running, &person).await.is_empty(), "one that is open takes the place of all others");
+}
