@@ -379,3 +379,49 @@ async fn channels_about_which_google_says_nothing_do_not_pile_up() {
     running.settle_calendars(&person).await;
     assert!(unanswered(&running, &person).await.is_empty(), "one that is open takes the place of all others");
 }
+
+/// A database that is away.
+#[derive(Debug, Default)]
+struct Away {
+    is_away: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Gate for Away {
+    fn before(&self, act: Act) -> BoxFuture<'static, Result<Underway, StoreError>> {
+        let is_away = act == Act::BeginWrite && self.is_away.load(Ordering::SeqCst);
+        self.asked.fetch_add(usize::from(is_away), Ordering::SeqCst);
+        let nothing: Underway = Box::new(());
+        let answer = if is_away { Err(StoreError::Database(sqlx::Error::PoolTimedOut)) } else { Ok(nothing) };
+        async move { answer }.boxed()
+    }
+
+    fn after(&self, _: Act) -> BoxFuture<'static, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn ended(&self, _: bool) {}
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_for_a_moment_does_not_end_the_engine() {
+    let running = Running::start().await;
+    let away = Arc::new(Away::default());
+    away.is_away.store(true, Ordering::SeqCst);
+    let app = behind(&running.app, away.clone());
+    let shutdown = CancellationToken::new();
+    let back = async {
+        // A look is a turn of the runtime.
+        for _ in 0..LOOKS_MAX {
+            if away.asked.load(Ordering::SeqCst) >= 3 {
+                break;
+            }
+            running.pass(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+        away.is_away.store(false, Ordering::SeqCst);
+        shutdown.cancel();
+    };
+    let (ended, ()) = join(sync::run(&app, shutdown.clone()), back).await;
+    ended.expect("it goes on, and ends in good order");
+}
