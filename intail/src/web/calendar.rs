@@ -39,7 +39,7 @@ const ZONE_LENGTH_MAX: usize = 64;
 const YEARS: std::ops::RangeInclusive<i16> = 1_900..=2_200;
 /// The line that says what time it is moves by itself; so often the page looks again, in seconds.
 const NOW_EVERY_S: u8 = 60;
-/// The same while calendars are being copied.
+/// The same while calendars are being copied or compared.
 const SETTLING_EVERY_S: u8 = 2;
 /// Names of zones that are offered beside those of the person's calendars.
 const ZONES_OFFERED: [&str; 12] = [
@@ -124,6 +124,8 @@ struct StateLine {
     text: String,
     as_of: Option<When>,
     mode: Option<String>,
+    /// Whether it will be otherwise in a moment, without anything that the stream would tell.
+    settles: bool,
 }
 
 /// What the store has of a person's calendars.
@@ -167,11 +169,8 @@ impl Held {
     }
 
     /// Whether Google tells of changes in this calendar, by evidence: a channel that is open and has been heard of.
-    fn is_told(&self, calendar: &Calendar, now: Timestamp) -> bool {
-        let open = |it: &&Channel| {
-            it.calendar_id == calendar.id && it.proved_at.is_some() && it.expires_at.is_some_and(|ends| ends > now)
-        };
-        self.channels.iter().any(|it| open(&it))
+    fn is_told(&self, calendar: &Calendar, connected_at: Timestamp, now: Timestamp) -> bool {
+        self.channels.iter().any(|it| it.calendar_id == calendar.id && it.tells(connected_at, now))
     }
 }
 
@@ -235,6 +234,7 @@ pub(super) async fn page(
     let is_empty = days.iter().all(Day::is_empty);
     let days = days.into_iter().filter(|day| is_week || !day.is_empty()).collect();
     let state = state_line(&connection, &held, now);
+    let told = |it: &Calendar| held.is_told(it, connection.grant.connected_at, now);
     let title = title(first, until.yesterday().unwrap_or(until), is_week);
     let shell = Shell::new(&web, Some(&caller), "calendar", title.clone()).following(last_seq, true);
     html(&CalendarPage {
@@ -251,8 +251,8 @@ pub(super) async fn page(
         is_complete: found.is_complete,
         unreadable: found.unreadable.iter().map(|(event, why)| cannot_repeat(event, *why, &looks, &carried)).collect(),
         has_one: held.followed().count() == 1,
-        calendars: held.calendars.iter().map(|it| row(it, &held, &looks, now)).collect(),
-        again_every_s: if state.tone == "busy" { SETTLING_EVERY_S } else { NOW_EVERY_S },
+        calendars: held.calendars.iter().map(|it| row(it, &looks, told(it))).collect(),
+        again_every_s: if state.settles { SETTLING_EVERY_S } else { NOW_EVERY_S },
         state,
         here: address(date, is_week, &carried),
     })
@@ -341,7 +341,7 @@ fn cannot_repeat(
     CannotRepeat { title: week::title(event, is_busy_only), href: week::href(&first, carried), why: why.to_string() }
 }
 
-fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: Timestamp) -> Row {
+fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> Row {
     let look = looks.get(&calendar.id).cloned().unwrap_or_default();
     let state = match calendar.state {
         _ if calendar.problem.is_some() && calendar.is_followed() => "can’t be read at the moment",
@@ -350,7 +350,7 @@ fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: T
         CalendarState::Dropping => "being deleted here",
         CalendarState::Idle if calendar.is_followed() => "about to be copied",
         CalendarState::Idle => "not copied",
-        CalendarState::Live if held.is_told(calendar, now) => "live",
+        CalendarState::Live if is_told => "live",
         CalendarState::Live => "live, by looking",
     };
     Row {
@@ -365,9 +365,10 @@ fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: T
 
 /// How the copy stands, computed from what is there.
 fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine {
-    let told = |tone, text: &str| StateLine { tone, text: text.to_owned(), as_of: None, mode: None };
+    let told = |tone, text: &str| StateLine { tone, text: text.to_owned(), as_of: None, mode: None, settles: false };
+    let copying = |text: &str| StateLine { settles: true, ..told("busy", text) };
     let permitted = connection.granted.contains(&Permission::Calendar);
-    if !connection.grant.state.works() {
+    if !connection.works() {
         return told("act", "Stopped; see Integrations");
     }
     if !permitted {
@@ -378,27 +379,24 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
     }
     if held.agenda.problem.is_some() {
         let since = held.agenda.problem_since.map(When::full);
-        return StateLine {
-            tone: "act", text: "Google doesn’t let Intail read".to_owned(), as_of: since, mode: None
-        };
+        return StateLine { as_of: since, ..told("act", "Google doesn’t let Intail read") };
     }
     let followed: Vec<&Calendar> = held.followed().collect();
     if held.calendars.is_empty() && held.agenda.listed_at.is_none() {
-        return told("busy", "Reading the list of your calendars");
+        return copying("Reading the list of your calendars");
     }
     if followed.is_empty() {
         return told("quiet", "No calendar is chosen");
     }
     let copied = followed.iter().filter(|it| it.synced_at.is_some()).count();
     if copied < followed.len() {
-        return told("busy", &format!("Copying: {copied} of {} calendars", followed.len()));
+        return copying(&format!("Copying: {copied} of {} calendars", followed.len()));
     }
     let as_of = followed.iter().filter_map(|it| it.synced_at).min().map(When::full);
     if followed.iter().any(|it| it.state == CalendarState::Reconciling) {
-        let text = "Comparing everything with Google".to_owned();
-        return StateLine { tone: "busy", text, as_of, mode: None };
+        return StateLine { as_of, ..copying("Comparing everything with Google") };
     }
-    let by_push = followed.iter().filter(|it| held.is_told(it, now)).count();
+    let by_push = followed.iter().filter(|it| held.is_told(it, connection.grant.connected_at, now)).count();
     let mode = match by_push {
         0 => "Intail looks from time to time".to_owned(),
         all if all == followed.len() => "Google tells of changes".to_owned(),
@@ -410,7 +408,7 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
         1 => "Live, but one calendar can’t be read".to_owned(),
         many => format!("Live, but {many} calendars can’t be read"),
     };
-    StateLine { tone: if ailing == 0 { "good" } else { "busy" }, text, as_of, mode: Some(mode) }
+    StateLine { tone: if ailing == 0 { "good" } else { "busy" }, text, as_of, mode: Some(mode), settles: false }
 }
 
 /// What the person chose.

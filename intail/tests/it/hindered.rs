@@ -425,3 +425,28 @@ async fn a_database_that_is_away_for_a_moment_does_not_end_the_engine() {
     let (ended, ()) = join(sync::run(&app, shutdown.clone()), back).await;
     ended.expect("it goes on, and ends in good order");
 }
+
+#[tokio::test]
+async fn the_calendar_page_says_who_is_suspended_and_looks_often_only_while_something_is_copied() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    let page = async || {
+        let proof = session(&running.app, &person).await;
+        text(ask(&running.app, "GET", "/calendar", &proof, None).await).await
+    };
+    assert!(page().await.contains("Live"));
+    // One calendar can't be read: nothing that a page that looks every two seconds would see sooner.
+    running.world(|world| world.faults.add(Rule::status("calendar.events.list", 404).times(1)));
+    running.pass(MINUTE * 40);
+    running.work().await;
+    let standing = page().await;
+    assert!(standing.contains("can’t be read") && standing.contains("data-again-every=\"60\""), "{standing}");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let grant = grant_of(&running, &person).await;
+    grants::set_suspended(&mut tx, &grant.id, Some(running.app.clock.now())).await.expect("set");
+    tx.commit().await.expect("committed");
+    let suspended = page().await;
+    assert!(!suspended.contains("Live") && suspended.contains("Stopped"), "{suspended}");
+}
