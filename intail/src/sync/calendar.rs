@@ -348,8 +348,8 @@ impl AgendaRun<'_> {
                 }
                 let is_told = is_told(&self.calendars[at], &self.channels, self.grant.connected_at, now);
                 let look = Duration::try_from(wait(&self.calendars[at], is_told, now)).unwrap_or_default();
-                // A notice may come before its data can be read.
-                let trailing = (is_noticed && !is_news).then(|| now.saturating_add(TRAILING_LOOK).unwrap_or(now));
+                // A notice may come before its data can be read, or before a part of it.
+                let trailing = is_noticed.then(|| now.saturating_add(TRAILING_LOOK).unwrap_or(now));
                 self.calendars[at].look_at = Some(trailing.unwrap_or_else(|| self.spread(look)));
             }
         }

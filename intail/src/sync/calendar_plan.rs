@@ -20,7 +20,7 @@ pub const LOOK_LIVELY: SignedDuration = SignedDuration::from_mins(1);
 /// See [`LOOK_LIVELY`].
 pub const LOOK_QUIET: SignedDuration = SignedDuration::from_mins(30);
 const LIVELINESS: i32 = 10;
-/// How long after a notice that led to nothing to look once more: a notice may come before its data can be read.
+/// How long after a notice to look once more: a notice may come before its data, or a part of it, can be read.
 pub const TRAILING_LOOK: SignedDuration = SignedDuration::from_secs(10);
 /// How often a calendar is compared whole of which only free and busy times can be seen: it comes as occurrences up to
 /// a horizon that moves (Google's documents), and nothing tells when one comes over it.

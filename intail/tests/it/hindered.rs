@@ -380,6 +380,21 @@ async fn channels_about_which_google_says_nothing_do_not_pile_up() {
     assert!(unanswered(&running, &person).await.is_empty(), "one that is open takes the place of all others");
 }
 
+#[tokio::test]
+async fn what_a_notice_tells_of_is_looked_at_once_more_although_something_was_found() {
+    let (running, person) = told().await;
+    let event = |title: &str| json!({"action": "create", "event": {"title": title, "start": "2026-11-25T12:00"}});
+    running.plan(&person.email, event("First"));
+    running.take_calendar_notices().await;
+    running.work().await;
+    // What belongs to the same notice can be read a moment later; the false Google's own notice of it is lost.
+    let second = running.plan(&person.email, event("Second"));
+    running.world(World::take_channel_messages);
+    running.pass(Duration::from_secs(15));
+    running.work().await;
+    assert!(running.feed(&person).await.iter().any(|it| it.subject_id == second));
+}
+
 /// A database that is away.
 #[derive(Debug, Default)]
 struct Away {
