@@ -431,10 +431,11 @@ pub(super) async fn choose(
     let agenda = agendas::by_person(&mut tx, &caller.person.id).await?;
     let agenda = agenda.filter(|_| chosen.calendar.len() <= ID_LENGTH_MAX);
     let agenda = agenda.ok_or_else(|| trouble::not_there("calendar"))?;
+    // The agenda's row before the calendar's, as the engine and notices lock them.
+    agendas::wake(&mut tx, &agenda.id, web.app.clock.now()).await?;
     if !calendars::choose(&mut tx, &agenda.id, &chosen.calendar, Some(choice)).await? {
         return Err(trouble::not_there("calendar"));
     }
-    agendas::wake(&mut tx, &agenda.id, web.app.clock.now()).await?;
     tx.commit().await?;
     web.app.due.ring();
     let back = chosen.back.as_deref().map(session::local).filter(|it| it.starts_with("/calendar"));
