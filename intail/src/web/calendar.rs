@@ -2,6 +2,7 @@
 //! which calendars are copied. Everything that others wrote is clipped here and escaped by the templates.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
@@ -35,6 +36,8 @@ const AGENDA_DAYS: i64 = 28;
 const ID_LENGTH_MAX: usize = 1_024;
 /// The longest name of a time zone; IANA's have fewer than 40 characters.
 const ZONE_LENGTH_MAX: usize = 64;
+/// Events around one occurrence that are looked through for what stands in its place.
+const SLOT_EVENTS_MAX: i64 = 5_000;
 /// The years that the pages can be turned to. Beyond them, a slip of the finger is likelier than an appointment.
 const YEARS: std::ops::RangeInclusive<i16> = 1_900..=2_200;
 /// The line that says what time it is moves by itself; so often the page looks again, in seconds.
@@ -330,7 +333,7 @@ fn zones(held: &Held, current: &str) -> Vec<String> {
 }
 
 fn cannot_repeat(
-    event: &std::sync::Arc<Event>,
+    event: &Arc<Event>,
     why: agenda::recurrence::Unreadable,
     looks: &BTreeMap<String, Shown>,
     carried: &str,
@@ -553,7 +556,8 @@ pub(super) async fn event(
     })
 }
 
-/// The occurrence that is asked for, if its series has it; else the event as it was entered.
+/// The occurrence that is asked for: as its series has it, or as it was changed. One that its series no longer has, or
+/// that was cancelled, is shown as what doesn't take place any more. Without a slot it is the event as it was entered.
 async fn occurrence(
     tx: &mut Tx,
     held: &Held,
@@ -573,11 +577,40 @@ async fn occurrence(
         if let Some(found) = found.occurrences.into_iter().find(|it| wanted(it)) {
             return Ok(found);
         }
+        let unreadable = found.unreadable.into_iter().find(|(it, _)| it.id == event.id);
+        if unreadable.is_none() {
+            return instead(tx, held, event, slot, (from, until)).await;
+        }
     }
     let starts = event.starts.or(event.original).unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
     let ends = event.ends.unwrap_or(starts);
     let slot = event.original;
-    Ok(Occurrence { event: std::sync::Arc::new(event), starts, ends, slot, unreadable: None })
+    Ok(Occurrence { event: Arc::new(event), starts, ends, slot, unreadable: None })
+}
+
+/// What stands in a slot that a series doesn't fill by itself: the occurrence that was moved out of it, or nothing any
+/// more.
+async fn instead(
+    tx: &mut Tx,
+    held: &Held,
+    series: Event,
+    slot: Moment,
+    (from, until): (Timestamp, Timestamp),
+) -> Result<Occurrence, StoreError> {
+    let near = events::in_window(tx, &held.agenda.id, from, until, SLOT_EVENTS_MAX).await?.events;
+    let is_it = |it: &Event| {
+        it.calendar_id == series.calendar_id
+            && it.series_id.as_deref() == Some(series.id.as_str())
+            && it.original == Some(slot)
+    };
+    let moved = near.into_iter().find(|it| is_it(it) && !it.is_cancelled());
+    let moved = moved.and_then(|it| Some((it.starts?, it)));
+    if let Some((starts, event)) = moved {
+        let ends = event.ends.unwrap_or(starts);
+        return Ok(Occurrence { event: Arc::new(event), starts, ends, slot: Some(slot), unreadable: None });
+    }
+    let event = Event { status: "cancelled".to_owned(), ..series };
+    Ok(Occurrence { event: Arc::new(event), starts: slot, ends: slot, slot: Some(slot), unreadable: None })
 }
 
 fn series_words(event: &Event, occurrence: &Occurrence) -> Option<String> {

@@ -465,3 +465,31 @@ async fn the_calendar_page_says_who_is_suspended_and_looks_often_only_while_some
     let suspended = page().await;
     assert!(!suspended.contains("Live") && suspended.contains("Stopped"), "{suspended}");
 }
+
+#[tokio::test]
+async fn a_link_to_an_occurrence_shows_where_it_went_or_that_it_no_longer_takes_place() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    let event = json!({"title": "Stand-up", "start": "2026-11-24T09:00", "rule": "FREQ=DAILY;COUNT=9"});
+    let series = running.plan(&person.email, json!({"action": "create", "event": event}));
+    let (moved, cancelled) = (format!("{series}_20261125T080000Z"), format!("{series}_20261126T080000Z"));
+    running.plan(&person.email, json!({"action": "move", "id": moved, "start": "2026-12-20T10:00"}));
+    running.plan(&person.email, json!({"action": "delete", "id": cancelled}));
+    running.pass(MINUTE * 40);
+    running.settle_calendars(&person).await;
+    let page = async |slot: &str| {
+        let path = format!("/calendar/events/{}/{series}?slot={slot}", person.email.replace('@', "%40"));
+        let proof = session(&running.app, &person).await;
+        text(ask(&running.app, "GET", &path, &proof, None).await).await
+    };
+    let there = page("20261127T080000Z").await;
+    assert!(there.contains("One occurrence of a series.") && !there.contains("Cancelled"), "{there}");
+    let elsewhere = page("20261125T080000Z").await;
+    assert!(elsewhere.contains("20 December") && !elsewhere.contains("Cancelled"), "{elsewhere}");
+    for gone in ["20261126T080000Z", "20261126T083000Z"] {
+        let page = page(gone).await;
+        assert!(page.contains("Cancelled") && page.contains("26 November"), "{gone}: {page}");
+    }
+}
