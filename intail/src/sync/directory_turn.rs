@@ -28,8 +28,10 @@ impl Worker {
         let row = directories::hold(&mut tx, lease, lease_end(now)).await?;
         let organization = &row.organization_id;
         let permission = scope::DIRECTORY_USER_READONLY;
+        let current = row.grant_id.as_ref();
         let candidates =
-            directory_readers::candidates(&mut tx, organization, permission, asked_after, CANDIDATES_MAX).await?;
+            directory_readers::candidates(&mut tx, organization, permission, current, asked_after, CANDIDATES_MAX)
+                .await?;
         let asked = directory_readers::asked_since(&mut tx, organization, asked_after).await?;
         tx.commit().await?;
         match plan(&row, &candidates, asked, now) {

@@ -212,21 +212,26 @@ async fn the_grant_that_sees_most_comes_first(scene: Scene) {
     directory_readers::put(&mut tx, id, &ids[0], Ability::Nothing, at(10)).await.expect("put");
     directory_readers::put(&mut tx, id, &ids[1], Ability::Public, at(10)).await.expect("put");
     directory_readers::put(&mut tx, id, &ids[2], Ability::Administrator, at(10)).await.expect("put");
-    let found = directory_readers::candidates(&mut tx, id, "dir", at(5), 9).await.expect("read");
+    let found = directory_readers::candidates(&mut tx, id, "dir", None, at(5), 9).await.expect("read");
     let (administrator, public, nothing) = (Ability::Administrator, Ability::Public, Ability::Nothing);
     assert_eq!(listed(found), [(2, Some(administrator)), (3, None), (1, Some(public)), (0, Some(nothing))]);
+    let found = directory_readers::candidates(&mut tx, id, "dir", Some(&ids[0]), at(5), 1).await.expect("read");
+    assert_eq!(listed(found), [(0, Some(nothing))], "the one that reads is among them, however few are wanted");
     assert_eq!(directory_readers::asked_since(&mut tx, id, at(5)).await.expect("read"), 3);
     // Who was asked too long ago is asked again; who connected since, too; who doesn't work, not at all.
     grants::set_state(&mut tx, &ids[2], GrantState::NeedsPerson, "revoked", at(11)).await.expect("set");
     grants::set_suspended(&mut tx, &ids[3], Some(at(11))).await.expect("set");
-    let found = directory_readers::candidates(&mut tx, id, "dir", at(20), 9).await.expect("read");
+    let found = directory_readers::candidates(&mut tx, id, "dir", None, at(20), 9).await.expect("read");
     assert_eq!(found.len(), 2);
     let mut again = grants::by_id(&mut tx, &ids[0]).await.expect("read").expect("theirs");
     again.connected_at = at(12);
     grants::put(&mut tx, &again).await.expect("put");
-    let found = directory_readers::candidates(&mut tx, id, "dir", at(5), 9).await.expect("read");
+    let found = directory_readers::candidates(&mut tx, id, "dir", None, at(5), 9).await.expect("read");
     assert_eq!(listed(found), [(0, None), (1, Some(public))]);
-    assert!(directory_readers::candidates(&mut tx, id, "di", at(5), 9).await.expect("read").is_empty(), "whole words");
+    assert!(
+        directory_readers::candidates(&mut tx, id, "di", None, at(5), 9).await.expect("read").is_empty(),
+        "whole words"
+    );
     assert!(directory_readers::others_permit(&mut tx, id, "dir", &ids[0]).await.expect("read"));
     for left in &ids[1..] {
         grants::set_state(&mut tx, left, GrantState::Left, "left", at(30)).await.expect("set");
