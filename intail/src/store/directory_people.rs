@@ -379,7 +379,7 @@ pub async fn count(tx: &mut Tx, organization: &OrganizationId) -> Result<Directo
 }
 
 /// The people whom everybody sees and whom all of these words fit, in order of name, after the person `after`; without
-/// words, all of them. `limit` bounds it.
+/// words, all of them. If that person was erased meanwhile, from the beginning: nobody is left out. `limit` bounds it.
 pub async fn search(
     tx: &mut Tx,
     organization: &OrganizationId,
@@ -394,7 +394,8 @@ pub async fn search(
          WHERE organization_id = $1 AND is_listed AND gone_at IS NULL{fits}
              AND ($2 = '' OR (folded, google_id) >
                  (SELECT a.folded, a.google_id FROM directory_people a
-                  WHERE a.organization_id = $1 AND a.google_id = $2))
+                  WHERE a.organization_id = $1 AND a.google_id = $2)
+                 OR NOT EXISTS (SELECT 1 FROM directory_people b WHERE b.organization_id = $1 AND b.google_id = $2))
          ORDER BY folded, google_id LIMIT $3"
     );
     let mut values = args![organization, after.unwrap_or_default(), limit];

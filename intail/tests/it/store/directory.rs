@@ -155,6 +155,8 @@ async fn people_are_searched_by_every_word_in_order_of_name(scene: Scene) {
         let ids: Vec<&str> = found.iter().map(|it| it.google_id.as_str()).collect();
         assert_eq!(ids, expected, "{words}");
     }
+    let erased = directory_people::search(&mut tx, id, "", Some("erased"), 9).await.expect("read");
+    assert_eq!(erased.len(), 3, "after somebody who was erased: from the beginning");
     let second = directory_people::search(&mut tx, id, "", Some("1"), 1).await.expect("read");
     assert_eq!(second[0].google_id, "2");
     let reports = directory_people::reports(&mut tx, id, &["boss@example.com"], 2).await.expect("read");
