@@ -282,7 +282,7 @@ impl AgendaRun<'_> {
         }
         let now = self.now;
         let calendar = &mut self.calendars[at];
-        let was = calendar.state;
+        let (was, before) = (calendar.state, calendar.clone());
         let is_old = now.duration_since(calendar.state_since) > FREE_BUSY_PASS_EVERY;
         if was == CalendarState::Idle {
             begin_pass(calendar, CalendarState::Backfilling, now);
@@ -300,7 +300,13 @@ impl AgendaRun<'_> {
         let place = Place { sync_token: asked.sync_token.as_deref(), page_token: asked.page_token.as_deref() };
         match self.app.google.calendar(&self.caller).events(&asked.id, place).await {
             Ok(page) => self.keep_page(at, was, page).await?,
-            Err(error) => self.not_read(at, error).await?,
+            Err(error) => {
+                if let Err(error) = self.not_read(at, error).await {
+                    // Whoever tries once more begins where this did, and tells the same.
+                    self.calendars[at] = before;
+                    return Err(error);
+                }
+            }
         }
         Ok(Done::Step)
     }
