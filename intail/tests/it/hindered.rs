@@ -11,6 +11,7 @@ use intail::connect;
 use intail::org::audit::Origin;
 use intail::store::agendas::{self, Agenda};
 use intail::store::calendars::{self, CalendarState};
+use intail::store::changes::Change;
 use intail::store::channels::{self, Channel};
 use intail::store::directories;
 use intail::store::directory_people;
@@ -492,4 +493,20 @@ async fn a_link_to_an_occurrence_shows_where_it_went_or_that_it_no_longer_takes_
         let page = page(gone).await;
         assert!(page.contains("Cancelled") && page.contains("26 November"), "{gone}: {page}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_died_before_its_time_hides_no_change() {
+    let running = Running::start().await;
+    running.approve();
+    running.world(|world| world.faults.add(Rule::status("calendar.events.list", 401).times(1)));
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    let feed = running.feed(&person).await;
+    for calendar in running.calendars(&person).await.iter().filter(|it| it.is_followed()) {
+        let told = |it: &Change| it.kind == "calendar.changed" && it.subject_id == calendar.id;
+        let states: Vec<&str> = feed.iter().filter(|it| told(it)).filter_map(|it| it.data["state"].as_str()).collect();
+        assert_eq!(states, ["backfilling", "live"], "{}", calendar.id);
+    }
+    running.assert_no_appointment_is_lost(&person).await;
 }
