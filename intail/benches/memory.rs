@@ -1,6 +1,6 @@
-//! `cargo xtask bench memory [idle|backfill] [COUNT]`: how much memory `intail serve` takes, as a program of its own
-//! beside a false Google: with twenty thousand connected mailboxes that rest, and at the peak of a backfill of fifty
-//! thousand messages.
+//! `cargo xtask bench memory [idle|backfill|agenda|directory] [COUNT]`: how much memory `intail serve` takes, as a
+//! program of its own beside a false Google: with twenty thousand connected mailboxes that rest, and at the peak of
+//! copying fifty thousand messages, a calendar of two hundred thousand events, or a directory of fifty thousand people.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments and measures the machine's time")]
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use company::program::Program;
 use company::written::written;
-use company::{Failure, approve, company_of, email, follow};
+use company::{Failure, approve, company_of, email, follow, follow_the_rest};
 use intail::cli::demo;
 use intail::clock::Clock;
 use intail::random::Random;
-use intail::store::{Store, leases};
+use intail::store::{Store, agendas, directory_people, events, leases, organizations, people};
 use intail_sandbox::quota::Table;
 use intail_sandbox::{Options, Sandbox, WorldFile, WorldSource};
 use tokio::net::TcpListener;
@@ -25,6 +25,9 @@ use tokio::net::TcpListener;
 /// Mailboxes that rest, and messages of the one that is copied, unless the command says otherwise.
 const MAILBOXES: usize = 20_000;
 const MESSAGES: usize = 50_000;
+/// Events of the calendar that is copied, and people of the directory.
+const EVENTS: usize = 200_000;
+const PEOPLE: usize = 50_000;
 /// A mailbox rests when nothing is due for so long.
 const RESTS_FOR: Duration = Duration::from_secs(300);
 /// A bench that hangs ends.
@@ -36,26 +39,56 @@ async fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let given = words.iter().find_map(|it| it.parse().ok());
     let asked = |name: &str| {
-        let names = || words.iter().filter(|it| ["idle", "backfill"].contains(&it.as_str()));
+        let names = || words.iter().filter(|it| ["idle", "backfill", "agenda", "directory"].contains(&it.as_str()));
         names().next().is_none() || names().any(|it| it == name)
     };
+    let small = Company { people: 1, connected: 1, messages: 2, events: 0 };
     if asked("idle") {
-        let count = given.unwrap_or(MAILBOXES);
-        let (now, peak) = measure(count, 2).await?;
-        println!("{count} connected mailboxes at rest{:>10} MB, {peak} MB at the most before", now);
+        let people = given.unwrap_or(MAILBOXES);
+        let (now, peak, _) = measure(Company { people, connected: people, ..small }).await?;
+        println!("{people} connected mailboxes at rest{now:>10} MB, {peak} MB at the most before");
     }
     if asked("backfill") {
-        let count = given.unwrap_or(MESSAGES);
-        let (_, peak) = measure(1, count).await?;
-        println!("a backfill of {count} messages, peak{peak:>8} MB");
+        let messages = given.unwrap_or(MESSAGES);
+        let (_, peak, _) = measure(Company { messages, ..small }).await?;
+        println!("a backfill of {messages} messages, peak{peak:>8} MB");
+    }
+    if asked("agenda") {
+        let events = given.unwrap_or(EVENTS);
+        let (_, peak, copied) = measure(Company { events, ..small }).await?;
+        println!("a calendar of {events} events, peak{peak:>8} MB ({} rows)", copied.events);
+    }
+    if asked("directory") {
+        let people = given.unwrap_or(PEOPLE);
+        let (_, peak, copied) = measure(Company { people, ..small }).await?;
+        println!("a directory of {people} people, peak{peak:>8} MB ({} rows)", copied.colleagues);
     }
     Ok(())
 }
 
-/// Resident memory of `intail serve` once everybody's mailbox rests, and the most that it was, in megabytes.
-async fn measure(people: usize, messages: usize) -> Result<(u64, u64), Failure> {
+/// Whose memory is measured.
+#[derive(Clone, Copy)]
+struct Company {
+    people: usize,
+    /// The first so many of them are connected, with all that Intail asks for.
+    connected: usize,
+    /// Messages and events of each.
+    messages: usize,
+    events: usize,
+}
+
+/// What Intail holds in the end, so that nobody measures how little nothing takes.
+#[derive(Default)]
+struct Copied {
+    events: usize,
+    colleagues: usize,
+}
+
+/// Resident memory of `intail serve` once everything rests, and the most that it was, in megabytes.
+async fn measure(company: Company) -> Result<(u64, u64, Copied), Failure> {
     let directory = tempfile::tempdir()?;
-    let text = company_of(people).replace("mail_per_person = 2", &format!("mail_per_person = {messages}"));
+    let generated = format!("mail_per_person = {}\nevents_per_person = {}", company.messages, company.events);
+    let text = company_of(company.people).replace("mail_per_person = 2", &generated);
     let sandbox = Sandbox::start(Options {
         product_url: Some(PRODUCT.to_owned()),
         world: WorldSource::File(Box::new(WorldFile::parse(&text)?)),
@@ -67,8 +100,9 @@ async fn measure(people: usize, messages: usize) -> Result<(u64, u64), Failure> 
     let url = format!("sqlite:{}", directory.path().join("intail.db").display());
     let app = demo::product(&sandbox, config.clone(), Clock::machine(), Random::from_os()).await?;
     approve(&sandbox, &app);
-    for number in 0..people {
-        follow(&sandbox, &app, &email(number)).await?;
+    for number in 0..company.connected {
+        let person = follow(&sandbox, &app, &email(number)).await?;
+        follow_the_rest(&app, &person).await?;
     }
     app.store.close().await;
     let file = directory.path().join("bench.toml");
@@ -88,14 +122,33 @@ async fn measure(people: usize, messages: usize) -> Result<(u64, u64), Failure> 
             break;
         }
         if begun.elapsed() > WAIT_MAX {
-            return Err("the mailboxes never rest".into());
+            return Err("it never rests".into());
         }
     }
-    let measured = (megabytes(serve.0.id(), "VmRSS")?, megabytes(serve.0.id(), "VmHWM")?);
+    let (now, peak) = (megabytes(serve.0.id(), "VmRSS")?, megabytes(serve.0.id(), "VmHWM")?);
     drop(serve);
+    let copied = copied(&store, company.connected).await?;
     store.close().await;
     sandbox.stop().await;
-    Ok(measured)
+    Ok((now, peak, copied))
+}
+
+/// Counts what a single person's streams hold.
+async fn copied(store: &Store, connected: usize) -> Result<Copied, Failure> {
+    if connected != 1 {
+        return Ok(Copied::default());
+    }
+    let mut tx = store.read().await?;
+    let organization = organizations::list(&mut tx, 1).await?.remove(0).id;
+    let colleagues = directory_people::search(&mut tx, &organization, "", None, i64::MAX).await?.len();
+    let mut events = 0;
+    for person in people::list(&mut tx, &organization, None, i64::MAX).await? {
+        if let Some(agenda) = agendas::by_person(&mut tx, &person.id).await? {
+            let counts = events::counts_by_calendar(&mut tx, &agenda.id).await?;
+            events += counts.values().map(|(all, _)| usize::try_from(*all).unwrap_or(0)).sum::<usize>();
+        }
+    }
+    Ok(Copied { events, colleagues })
 }
 
 fn megabytes(process: u32, what: &str) -> Result<u64, Failure> {

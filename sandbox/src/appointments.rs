@@ -14,7 +14,7 @@ use crate::profile::Profile;
 use crate::world::World;
 
 /// Most events that are invented for one person.
-pub(crate) const EVENTS_PER_PERSON_MAX: usize = 100_000;
+pub(crate) const EVENTS_PER_PERSON_MAX: usize = 200_000;
 /// The calendar of holidays, by Google's pattern.
 const HOLIDAYS: &str = "en.sandbox#holiday@group.v.calendar.google.com";
 /// Days of the year on which nobody works.

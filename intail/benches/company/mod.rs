@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use intail::access::{access_row, refresh_row};
 use intail::app::App;
-use intail::id::{GrantId, MailboxId, OrganizationId, PersonId};
+use intail::id::{AgendaId, DirectoryId, GrantId, MailboxId, OrganizationId, PersonId};
 use intail::seal::hash_token;
+use intail::store::agendas::Agenda;
 use intail::store::grants::{Grant, GrantState};
 use intail::store::mailboxes::{Mailbox, MailboxState};
 use intail::store::people::{Person, Role};
-use intail::store::{access_keys, grants, mailboxes, organizations, people};
+use intail::store::{access_keys, agendas, directories, grants, mailboxes, organizations, people};
 use intail::sync::Worker;
 use intail_google::oauth::scope;
 use intail_sandbox::Sandbox;
@@ -88,6 +89,17 @@ pub(crate) async fn follow(sandbox: &Sandbox, app: &App, email: &str) -> Result<
     mailboxes::create(&mut tx, &Mailbox::new(MailboxId::new(&app.random), &grant, now)).await?;
     tx.commit().await?;
     Ok(person.id)
+}
+
+/// The same for the calendars of a person who is followed, and for the directory.
+pub(crate) async fn follow_the_rest(app: &App, person: &PersonId) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let mut tx = app.store.write().await?;
+    let grant = grants::by_person(&mut tx, person).await?.ok_or("this person isn't followed")?;
+    agendas::create(&mut tx, &Agenda::new(AgendaId::new(&app.random), &grant, now)).await?;
+    directories::wake(&mut tx, &DirectoryId::new(&app.random), &grant.organization_id, now).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// A key to a person's data.

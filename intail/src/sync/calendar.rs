@@ -2,9 +2,9 @@
 //! calendar that is dropped. Each asks Google first and then commits rows, token and changes together, under the lease.
 //!
 //! What a reader must not break: a sync token is kept only from the last page of a reading; a reading that has to begin
-//! anew gets a number of its own, or what went meanwhile would count as seen; and a series takes its exceptions along.
+//! anew gets a number of its own, or what went meanwhile would count as seen; and what becomes of the exceptions of a
+//! series that went, only a reading of everything tells.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,8 +36,6 @@ pub(super) const CALENDARS_MAX: i64 = 1_000;
 pub(super) const CHANNELS_MAX: i64 = 2 * CALENDARS_MAX;
 /// Events deleted in one step: others who write wait no longer than for a page.
 const DELETE_MAX: i64 = 500;
-/// Occurrences that go with their series in one step. Google's own have far fewer.
-const EXCEPTIONS_MAX: i64 = 20_000;
 /// The longest id of a calendar that is kept; Google's have fewer than 100 characters.
 const ID_BYTES_MAX: usize = 1024;
 /// When a calendar that can't be read is looked at again: soon once, then not too often.
@@ -70,6 +68,8 @@ pub(super) struct AgendaRun<'a> {
     pub(super) caller: Caller,
     /// Whether private events are stored as busy times only.
     pub(super) busy_only: bool,
+    /// Whether a page told what only a reading of everything can complete.
+    pub(super) compares: bool,
     pub(super) now: Timestamp,
 }
 
@@ -359,12 +359,13 @@ impl AgendaRun<'_> {
                 self.calendars[at].look_at = Some(trailing.unwrap_or_else(|| self.spread(look)));
             }
         }
+        let compares = std::mem::take(&mut self.compares) || role.is_some();
+        let calendar = &mut self.calendars[at];
         if let Some(role) = role {
-            let calendar = &mut self.calendars[at];
             calendar.entry.access_role = role;
-            if calendar.state == CalendarState::Live {
-                begin_pass(calendar, CalendarState::Reconciling, now);
-            }
+        }
+        if compares && calendar.state == CalendarState::Live {
+            begin_pass(calendar, CalendarState::Reconciling, now);
         }
         self.commit(tx, Some(at), &changes).await?;
         Ok(())
@@ -410,14 +411,13 @@ impl AgendaRun<'_> {
         let of = events::Of { organization, agenda, calendar: &calendar };
         events::put(tx, of, &written, pass).await?;
         events::seen(tx, &self.agenda.id, &calendar, &seen, pass).await?;
-        let live: BTreeSet<&str> = written.iter().filter(|it| !it.is_cancelled()).map(|it| it.id.as_str()).collect();
-        let mut all = gone.clone();
         for series in &gone {
-            // Whoever holds a series holds its exceptions through it: they go without a word of their own.
-            let parts = events::exceptions(tx, &self.agenda.id, &calendar, series, EXCEPTIONS_MAX).await?;
-            all.extend(parts.into_iter().filter(|it| !live.contains(it.as_str())));
+            // Google says nothing of its exceptions: most went along, but who is invited to one of them alone keeps it.
+            // Only a reading of everything tells.
+            let parts = events::exceptions(tx, &self.agenda.id, &calendar, series, 1).await?;
+            self.compares |= !parts.is_empty();
         }
-        changes.extend(self.delete(tx, &calendar, &all).await?);
+        changes.extend(self.delete(tx, &calendar, &gone).await?);
         Ok(changes)
     }
 

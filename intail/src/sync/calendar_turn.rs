@@ -68,6 +68,7 @@ impl Worker {
             day_percent: u64::try_from(day_percent).unwrap_or(0),
             lease,
             busy_only: agenda.busy_only,
+            compares: false,
             agenda,
             calendars,
             channels,

@@ -62,6 +62,14 @@ pub(super) enum Done {
     Wait(Timestamp),
 }
 
+/// What is to be worked on.
+enum Claimed {
+    /// These streams.
+    Streams(Vec<Lease>),
+    /// None now. When the next one was due when it was asked.
+    Nothing(Option<Timestamp>),
+}
+
 /// One process's engine.
 pub struct Worker {
     pub(super) app: App,
@@ -92,12 +100,13 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
             }
         }
         match worker.claim(running.len()).await {
-            Ok(claimed) => {
+            Ok(Claimed::Streams(claimed)) => {
                 for lease in claimed {
                     let worker = Arc::clone(&worker);
                     running.spawn(async move { worker.work(lease).await });
                 }
             }
+            Ok(Claimed::Nothing(_)) => {}
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "due streams can't be claimed"),
         }
         tokio::select! {
@@ -135,17 +144,16 @@ impl Worker {
 
     /// Works on everything that is due now, until nothing is; answers when the next stream is due.
     pub async fn tick(&self) -> Result<Option<Timestamp>, StoreError> {
-        loop {
-            let claimed = self.claim(0).await?;
-            if claimed.is_empty() {
-                break;
-            }
+        let next = loop {
+            let claimed = match self.claim(0).await? {
+                Claimed::Nothing(next) => break next,
+                Claimed::Streams(claimed) => claimed,
+            };
             let mut running: FuturesUnordered<_> = claimed.into_iter().map(|lease| self.work(lease)).collect();
             while running.next().await.is_some() {}
-        }
+        };
         self.app.receipts.write(&self.app.store, self.app.clock.now()).await?;
-        let mut tx = self.app.store.read().await?;
-        leases::next_due(&mut tx).await
+        Ok(next)
     }
 
     /// Lets grants that wait for the operator try once more.
@@ -158,12 +166,13 @@ impl Worker {
     }
 
     /// Claims what is due, beside so many that are worked on already.
-    async fn claim(&self, running: usize) -> Result<Vec<Lease>, StoreError> {
+    async fn claim(&self, running: usize) -> Result<Claimed, StoreError> {
         let places = STREAMS_AT_ONCE_MAX.saturating_sub(running);
         let now = self.app.clock.now();
         let mut tx = self.app.store.read().await?;
-        if places == 0 || leases::next_due(&mut tx).await?.is_none_or(|due| due > now) {
-            return Ok(Vec::new());
+        let next = leases::next_due(&mut tx).await?;
+        if places == 0 || next.is_none_or(|due| due > now) {
+            return Ok(Claimed::Nothing(next));
         }
         drop(tx);
         self.attend(now).await?;
@@ -179,7 +188,8 @@ impl Worker {
         for grant in claimed.iter().filter(|it| it.after_a_break).filter_map(|it| it.grant_id.as_ref()) {
             self.app.receipts.broke_off(grant, now);
         }
-        Ok(claimed)
+        // Another process may have been faster: nothing is left then that is due now.
+        Ok(if claimed.is_empty() { Claimed::Nothing(next) } else { Claimed::Streams(claimed) })
     }
 
     /// Takes part in the project's quota, before anything is spent.

@@ -111,27 +111,24 @@ pub(crate) async fn unsettled(tx: &mut Tx, agenda: &AgendaId) -> Vec<String> {
     unsettled.map(|it| format!("{it:?}")).collect()
 }
 
-/// A feed, folded from its beginning.
-pub(crate) fn folded(feed: &[Change]) -> Appointments {
+/// A feed, folded from its beginning; or which change doesn't follow what was told before.
+pub(crate) fn folded(feed: &[Change]) -> Result<Appointments, String> {
     let mut folded = Appointments::new();
     for change in feed {
         let word = |key: &str| change.data[key].as_str().unwrap_or_default().to_owned();
         let key = (word("calendar_id"), change.subject_id.clone());
-        match change.kind.as_str() {
-            "event.added" => {
-                let before = folded.insert(key, version(&word("etag"), &word("status")));
-                assert_eq!(before, None, "{}: an event is added once", change.subject_id);
-            }
-            "event.changed" => {
-                folded.insert(key, version(&word("etag"), &word("status"))).expect("a change follows its event");
-            }
-            "event.deleted" => {
-                folded.remove(&key).expect("a deletion follows its event");
-            }
-            _ => {}
+        let now = || version(&word("etag"), &word("status"));
+        let (before, was_there) = match change.kind.as_str() {
+            "event.added" => (folded.insert(key, now()), false),
+            "event.changed" => (folded.insert(key, now()), true),
+            "event.deleted" => (folded.remove(&key), true),
+            _ => continue,
+        };
+        if before.is_some() != was_there {
+            return Err(format!("{change:?} is told of what was {before:?}"));
         }
     }
-    folded
+    Ok(folded)
 }
 
 /// One line for each event that differs: what is held, and what Google has.

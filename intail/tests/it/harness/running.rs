@@ -326,7 +326,7 @@ impl Running {
         let rows = calendars::rows(&mut tx, &agenda.id).await;
         drop(tx);
         assert_eq!(calendars::difference(&rows, &truth), Vec::<String>::new(), "rows against Google's state");
-        let folded = calendars::folded(&self.feed(person).await);
+        let folded = calendars::folded(&self.feed(person).await).expect("a feed that can be followed");
         assert_eq!(calendars::difference(&folded, &truth), Vec::<String>::new(), "the folded feed");
     }
 

@@ -30,10 +30,20 @@ fn play_alone(seed: u64) -> Outcome {
     runtime.block_on(play(seed))
 }
 
+/// Keeps a play and its database's thread on one processor: they take turns, thousands of times a second, and waking
+/// each other on another one costs as much as all their work. Where that isn't possible, it only takes longer.
+fn stay_on_one_processor(number: u64) {
+    let Ok(all) = rustix::thread::sched_getaffinity(None) else { return };
+    let allowed: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|it| all.is_set(*it)).collect();
+    let Some(which) = usize::try_from(number).ok().and_then(|number| number.checked_rem(allowed.len())) else { return };
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(allowed[which]);
+    let _ = rustix::thread::sched_setaffinity(None, &one);
+}
+
 #[test]
 fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
-    // Up to 199: seed 200 shows what docs/decisions/0014 says isn't right yet.
-    let first = given("INTAIL_SIMULATE_SEED").unwrap_or(0);
+    let first = given("INTAIL_SIMULATE_SEED").unwrap_or(1);
     let count = given("INTAIL_SIMULATE_SEEDS").unwrap_or(SEEDS);
     if count == 1 {
         // Whoever replays one seed wants to know why: the product's own log belongs to its steps.
@@ -41,7 +51,8 @@ fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
     }
     let next = AtomicU64::new(first);
     let outcomes: Vec<Vec<Outcome>> = thread::scope(|scope| {
-        let played = || {
+        let played = |number| {
+            stay_on_one_processor(number);
             let mut outcomes = Vec::new();
             loop {
                 let seed = next.fetch_add(1, Ordering::SeqCst);
@@ -51,7 +62,7 @@ fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
                 outcomes.push(Outcome { trace: Vec::new(), ..play_alone(seed) });
             }
         };
-        let threads: Vec<_> = (0..THREADS.min(count)).map(|_| scope.spawn(played)).collect();
+        let threads: Vec<_> = (0..THREADS.min(count)).map(|number| scope.spawn(move || played(number))).collect();
         threads.into_iter().map(|it| it.join().expect("every seed holds")).collect()
     });
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
