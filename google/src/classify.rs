@@ -85,6 +85,8 @@ impl Answered<'_> {
             (300..400, _) => ErrorKind::NotUnderstood,
             (_, Api::SignIn) => self.sign_in(complaint),
             (400, api) => self.bad_request(api, complaint),
+            // Not the person's token, but the address that notices should be sent to.
+            (401, _) if self.is_of_address(complaint) => ErrorKind::Refused(Refusal::Forbidden),
             (401, _) => ErrorKind::Refused(Refusal::Unauthorized),
             (403, _) => self.forbidden(complaint),
             (404, _) => self.not_found(complaint),
@@ -170,6 +172,12 @@ impl Answered<'_> {
     /// Whether Gmail failed to publish its test message: a fault of the topic, not of the person.
     fn is_watch_test(&self, complaint: &Complaint) -> bool {
         self.call.name == "gmail.watch" && complaint.says("error sending test message")
+    }
+
+    /// Whether a channel was refused for its address, which Google says with the status of a bad token too
+    /// (`push.webhookUrlUnauthorized`, observed).
+    fn is_of_address(&self, complaint: &Complaint) -> bool {
+        self.call.name == "calendar.events.watch" && complaint.words.iter().any(|word| word.starts_with("push."))
     }
 
     fn slow_down(&self, complaint: &Complaint) -> ErrorKind {
@@ -442,6 +450,16 @@ mod tests {
         }
         let instances = api("calendar.events.instances", 410, "", "", "");
         assert_eq!(instances, Refused(Refusal::Deleted), "no cursor is behind that call");
+    }
+
+    #[test]
+    fn an_address_that_google_does_not_take_says_nothing_about_the_token() {
+        let refused = |call, reason| api(call, 401, reason, "UNAUTHENTICATED", "Unauthorized WebHook callback channel");
+        let (forbidden, unauthorized) = (Refusal::Forbidden, Refusal::Unauthorized);
+        let (watch, of_address) = ("calendar.events.watch", "push.webhookUrlUnauthorized");
+        assert_eq!(refused(watch, of_address), ErrorKind::Refused(forbidden));
+        assert_eq!(refused(watch, "authError"), ErrorKind::Refused(unauthorized.clone()));
+        assert_eq!(refused("calendar.events.list", of_address), ErrorKind::Refused(unauthorized));
     }
 
     #[test]

@@ -218,6 +218,10 @@ impl ApiError {
         let error = match (code, reason) {
             (400, Some("failedPrecondition")) => ApiError::failed_precondition("Precondition check failed."),
             (400, _) => ApiError::invalid_argument("Request contains an invalid argument."),
+            (401, Some("push.webhookUrlUnauthorized")) => {
+                let message = "Unauthorized WebHook callback channel";
+                ApiError::new(401, "UNAUTHENTICATED", "push.webhookUrlUnauthorized", message)
+            }
             (401, _) => ApiError::unauthenticated(AuthFailure::Invalid),
             (403, Some("rateLimitExceeded")) => usage(denied("rateLimitExceeded", "Rate Limit Exceeded")),
             (403, Some("userRateLimitExceeded")) => usage(denied("userRateLimitExceeded", "User Rate Limit Exceeded")),

@@ -144,14 +144,15 @@ pub async fn over(
     let from = window.from.checked_sub(events::DAY_MARGIN).unwrap_or(window.from);
     let until = window.until.checked_add(events::DAY_MARGIN).unwrap_or(window.until);
     let found = events::in_window(tx, agenda, from, until, EVENTS_MAX).await?;
-    Ok(of_events(found, shown, window))
+    let mut agenda = of_events(found.events, shown, window);
+    agenda.is_complete &= found.is_whole;
+    Ok(agenda)
 }
 
 /// The same of events that are at hand: each that may show something, and each occurrence that differs from its series.
 /// `shown` names the calendars that are shown, each with its zone.
 pub fn of_events(found: Vec<Event>, shown: &BTreeMap<String, String>, window: &Window) -> Agenda {
-    let is_whole = i64::try_from(found.len()).unwrap_or(i64::MAX) < EVENTS_MAX;
-    let mut agenda = Agenda { is_complete: is_whole, ..Agenda::default() };
+    let mut agenda = Agenda { is_complete: true, ..Agenda::default() };
     let found: Vec<Event> = found.into_iter().filter(|it| shown.contains_key(&it.calendar_id)).collect();
     let differ = differing(&found);
     let mut effort = Effort::default();

@@ -24,8 +24,9 @@ use jiff::{Timestamp, ToSpan as _};
 pub const OCCURRENCES_MAX: usize = 1_000;
 /// Days, hours and occurrences that are looked at for one series: a daily one is counted for ninety years.
 const STEPS_OF_SERIES_MAX: u32 = 100_000;
-/// The same for all series of one reading, so that many hostile ones together can't hold it up.
-const STEPS_MAX: u32 = 4_000_000;
+/// The same for all series of one reading, so that many hostile ones together can't hold it up: four million took more
+/// than a second of a whole core in a debug build. A series that people make costs a few hundred.
+const STEPS_MAX: u32 = 1_000_000;
 /// Lines of one series that are read. Google's own limit isn't told; calendars show a handful.
 const LINES_MAX: usize = 200;
 /// Days that are named one by one in `RDATE` and `EXDATE`.

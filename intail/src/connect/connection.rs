@@ -111,7 +111,8 @@ pub struct DirectoryCopy {
     pub seen: i64,
     /// Entries of the last pass that couldn't be read.
     pub unreadable: i64,
-    /// Why nobody reads it, in one word: `nobody_permits` or `no_directory`.
+    /// What stands in the way, in one word: `nobody_permits`, `no_directory`, `blocked_by_administrator`,
+    /// `api_disabled` or `most_are_missing`.
     pub problem: Option<String>,
     /// Since when.
     pub problem_since: Option<Timestamp>,

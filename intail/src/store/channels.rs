@@ -136,3 +136,26 @@ pub async fn delete(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
     tx.run("DELETE FROM channels WHERE id = $1", args![id]).await?;
     Ok(())
 }
+
+/// Forgets an agenda's channels that have ended.
+pub async fn forget_ended(tx: &mut Tx, agenda: &AgendaId, now: Timestamp) -> Result<(), StoreError> {
+    tx.run("DELETE FROM channels WHERE agenda_id = $1 AND expires_at <= $2", args![agenda, now]).await?;
+    Ok(())
+}
+
+/// Forgets a calendar's channels that were asked for before `heard_by`, of which Google never answered, and over which
+/// nothing came.
+pub async fn forget_unheard(
+    tx: &mut Tx,
+    agenda: &AgendaId,
+    calendar: &str,
+    heard_by: Timestamp,
+) -> Result<(), StoreError> {
+    tx.run(
+        "DELETE FROM channels WHERE agenda_id = $1 AND calendar_id = $2 AND opened_at < $3 AND resource_id IS NULL
+             AND proved_at IS NULL",
+        args![agenda, calendar, heard_by],
+    )
+    .await?;
+    Ok(())
+}

@@ -43,7 +43,8 @@ pub struct Directory {
     pub wanted_at: Option<Timestamp>,
     /// How often in a row a pass had to begin anew.
     pub restarts: i64,
-    /// Why nobody reads it, in one word: `nobody_permits`, `no_directory`.
+    /// What stands in the way, in one word: `nobody_permits`, `no_directory`, `blocked_by_administrator`,
+    /// `api_disabled`, `most_are_missing`.
     pub problem: Option<String>,
     /// Since when.
     pub problem_since: Option<Timestamp>,
@@ -53,6 +54,18 @@ pub struct Directory {
     pub failures: i64,
     /// When it is due.
     pub due_at: Option<Timestamp>,
+}
+
+impl Directory {
+    /// Writes down what stands in the way, and since when if that is new; answers whether it is.
+    pub fn tell_problem(&mut self, problem: &str, now: Timestamp) -> bool {
+        let is_news = self.problem.as_deref() != Some(problem);
+        if is_news {
+            self.problem = Some(problem.to_owned());
+            self.problem_since = Some(now);
+        }
+        is_news
+    }
 }
 
 /// The parts of a pass, in their order.

@@ -329,6 +329,25 @@ pub async fn unseen(
     .await
 }
 
+/// How many people a pass hasn't seen, whether they were looked at for it already or not, and how many there are: of
+/// those who aren't gone and whom this view could show.
+pub async fn count_missed(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    view: View,
+    pass: i64,
+) -> Result<(i64, i64), StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(CASE WHEN pass < $2 OR misses > 0 THEN 1 END) AS missed, COUNT(*) AS n
+             FROM directory_people WHERE organization_id = $1 AND gone_at IS NULL AND (is_listed OR $3)",
+            args![organization, pass, view == View::Administrator],
+            |row| Ok((row.int("missed")?, row.int("n")?)),
+        )
+        .await?;
+    Ok(count.unwrap_or_default())
+}
+
 /// Begins to count anew how often somebody was missed: another view is read from now on, and it may see others.
 pub async fn forget_misses(tx: &mut Tx, organization: &OrganizationId) -> Result<(), StoreError> {
     tx.run("UPDATE directory_people SET misses = 0 WHERE organization_id = $1 AND misses > 0", args![organization])
@@ -360,7 +379,7 @@ pub async fn count(tx: &mut Tx, organization: &OrganizationId) -> Result<Directo
 }
 
 /// The people whom everybody sees and whom all of these words fit, in order of name, after the person `after`; without
-/// words, all of them. `limit` bounds it.
+/// words, all of them. If that person was erased meanwhile, from the beginning: nobody is left out. `limit` bounds it.
 pub async fn search(
     tx: &mut Tx,
     organization: &OrganizationId,
@@ -375,7 +394,8 @@ pub async fn search(
          WHERE organization_id = $1 AND is_listed AND gone_at IS NULL{fits}
              AND ($2 = '' OR (folded, google_id) >
                  (SELECT a.folded, a.google_id FROM directory_people a
-                  WHERE a.organization_id = $1 AND a.google_id = $2))
+                  WHERE a.organization_id = $1 AND a.google_id = $2)
+                 OR NOT EXISTS (SELECT 1 FROM directory_people b WHERE b.organization_id = $1 AND b.google_id = $2))
          ORDER BY folded, google_id LIMIT $3"
     );
     let mut values = args![organization, after.unwrap_or_default(), limit];

@@ -57,13 +57,14 @@ fn reader(row: &dyn Columns) -> Result<Reader, StoreError> {
     })
 }
 
-/// The grants of an organization that work, aren't suspended and hold `scope`. First who is known to see most; then
-/// those who weren't asked since `asked_after`, Intail's administrators first and those who connected last next.
-/// `limit` bounds it.
+/// The grants of an organization that work, aren't suspended and hold `scope`. First the one that reads now (`current`),
+/// which must not be forgotten among many; then who is known to see most; then those who weren't asked since
+/// `asked_after`, Intail's administrators first and those who connected last next. `limit` bounds it.
 pub async fn candidates(
     tx: &mut Tx,
     organization: &OrganizationId,
     scope: &str,
+    current: Option<&GrantId>,
     asked_after: Timestamp,
     limit: i64,
 ) -> Result<Vec<Reader>, StoreError> {
@@ -74,12 +75,13 @@ pub async fn candidates(
          FROM grants g JOIN people p ON p.id = g.person_id LEFT JOIN directory_readers r ON r.grant_id = g.id
          WHERE g.organization_id = $1 AND g.state IN ('active', 'partial') AND g.suspended_at IS NULL
              AND ' ' || g.scopes || ' ' LIKE $2
-         ORDER BY CASE WHEN r.asked_at >= g.connected_at AND r.ability = 'administrator' THEN 0
+         ORDER BY CASE WHEN g.id = $5 THEN 0 ELSE 1 END,
+             CASE WHEN r.asked_at >= g.connected_at AND r.ability = 'administrator' THEN 0
                        WHEN r.asked_at IS NULL OR r.asked_at < g.connected_at OR r.asked_at < $3 THEN 1
                        WHEN r.ability = 'public' THEN 2 ELSE 3 END,
              CASE WHEN p.role = 'administrator' THEN 0 ELSE 1 END, g.connected_at DESC, g.id
          LIMIT $4",
-        args![organization, format!("% {scope} %"), asked_after, limit],
+        args![organization, format!("% {scope} %"), asked_after, limit, current.map_or("", GrantId::as_str)],
         reader,
     )
     .await

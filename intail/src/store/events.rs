@@ -479,17 +479,28 @@ pub async fn counts_by_calendar(tx: &mut Tx, agenda: &AgendaId) -> Result<BTreeM
     Ok(counts.into_iter().collect())
 }
 
+/// What is needed to show a window of an agenda.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InWindow {
+    /// The events.
+    pub events: Vec<Event>,
+    /// Whether these are all. Otherwise events are missing, or what hides the slots of those that were moved or
+    /// cancelled.
+    pub is_whole: bool,
+}
+
 /// What is needed to show an agenda from `from` until before `until`: single events and changed occurrences that lie in
 /// it; series that may have an occurrence in it; and each occurrence that differs from one of these and whose own slot
-/// would be shown, although it was moved elsewhere or cancelled. In order of their beginning, as far as `limit` goes
-/// with each of the two kinds.
+/// would be shown, although it was moved elsewhere or cancelled. The first ones, and of the latter kind the last ones,
+/// as far as `limit` goes with each of the two.
 pub async fn in_window(
     tx: &mut Tx,
     agenda: &AgendaId,
     from: Timestamp,
     until: Timestamp,
     limit: i64,
-) -> Result<Vec<Event>, StoreError> {
+) -> Result<InWindow, StoreError> {
+    let is_cut = |found: &[Event]| i64::try_from(found.len()).unwrap_or(i64::MAX) >= limit;
     let mut found = tx
         .all(
             // What is short is found by where it begins, and the few that aren't by themselves: nobody looks through
@@ -504,6 +515,7 @@ pub async fn in_window(
             event,
         )
         .await?;
+    let are_cut = is_cut(&found);
     let series: BTreeSet<(&str, &str)> =
         found.iter().filter(|it| it.is_series()).map(|it| (it.calendar_id.as_str(), it.id.as_str())).collect();
     // An occurrence that began before the window may reach into it.
@@ -512,12 +524,14 @@ pub async fn in_window(
     let slots_until = until.checked_add(DAY_MARGIN).unwrap_or(Timestamp::MAX);
     let moved = tx
         .all(
+            // The longest series decides how far back this goes; those that lie near the window come first.
             "SELECT * FROM events WHERE agenda_id = $1 AND slot_us >= $2 AND slot_us < $3
-             ORDER BY slot_us, calendar_id, event_id LIMIT $4",
+             ORDER BY slot_us DESC, calendar_id, event_id LIMIT $4",
             args![agenda, slots_from, slots_until, limit],
             event,
         )
         .await?;
+    let is_whole = !are_cut && !is_cut(&moved);
     let there: BTreeSet<(&str, &str)> = found.iter().map(|it| (it.calendar_id.as_str(), it.id.as_str())).collect();
     let moved: Vec<Event> = moved
         .into_iter()
@@ -525,7 +539,7 @@ pub async fn in_window(
         .filter(|it| !there.contains(&(it.calendar_id.as_str(), it.id.as_str())))
         .collect();
     found.extend(moved);
-    Ok(found)
+    Ok(InWindow { events: found, is_whole })
 }
 
 /// How long an event lasts.

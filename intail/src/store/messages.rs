@@ -381,7 +381,22 @@ pub async fn with_addresses(
              ORDER BY received_ms DESC, message_id DESC LIMIT $2) AS n
          WHERE {fits} ORDER BY n.received_ms DESC, n.message_id DESC LIMIT $3"
     );
-    tx.all_built(sql, values, message).await
+    let found = tx.all_built(sql, values, message).await?;
+    // As a part of a longer address it is somebody else's.
+    let is_with = |it: &Message, address: &str| {
+        it.sender_address == address
+            || it.headers.values().flatten().any(|value| mentions(&value.to_lowercase(), address))
+    };
+    Ok(found.into_iter().filter(|it| some.iter().any(|address| is_with(it, address))).collect())
+}
+
+/// Whether a text names this address and not only a longer one that it is a part of.
+fn mentions(text: &str, address: &str) -> bool {
+    let goes_on = |letter: char| letter.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.@".contains(letter);
+    text.match_indices(address).any(|(at, _)| {
+        let (before, after) = (text[..at].chars().next_back(), text[at + address.len()..].chars().next());
+        !before.is_some_and(goes_on) && !after.is_some_and(goes_on)
+    })
 }
 
 /// The messages of a thread, oldest first. `limit` bounds it.

@@ -71,6 +71,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (15, "services", include_str!("../../migrations/0015_services.sql")),
     (16, "streams", include_str!("../../migrations/0016_streams.sql")),
     (17, "directory", include_str!("../../migrations/0017_directory.sql")),
+    (20, "indexes", include_str!("../../migrations/0020_indexes.sql")),
 ];
 
 fn migrator() -> Migrator {
@@ -161,5 +162,40 @@ impl StoreError {
     /// Whether a value that must be unique was already there.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Statements that are run often, or for each of many rows, and that must not look through a whole table for it.
+    #[tokio::test]
+    async fn what_is_looked_for_among_many_rows_is_found_by_an_index() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("plans.sqlite").display());
+        let store = Store::open(&url).await.expect("it opens");
+        let mut tx = store.read().await.expect("a transaction");
+        for (index, statement) in [
+            (
+                "events_of_series",
+                "SELECT event_id FROM events WHERE agenda_id = 'a' AND calendar_id = 'c' AND series_id = 's'",
+            ),
+            (
+                "COVERING INDEX events_counted",
+                "SELECT calendar_id, COUNT(*), COUNT(CASE WHEN is_busy_only THEN 1 END) FROM events
+                 WHERE agenda_id = 'a' GROUP BY calendar_id",
+            ),
+            (
+                "changes_about_everybody",
+                "DELETE FROM changes WHERE organization_id = 'o' AND person_id = '' AND subject_id = 's'",
+            ),
+        ] {
+            let plan = tx.all_built(format!("EXPLAIN QUERY PLAN {statement}"), Vec::new(), |row| row.text("detail"));
+            let plan = plan.await.expect("a plan").join("; ");
+            assert!(plan.contains(index) && !plan.contains("SCAN"), "{statement}: {plan}");
+        }
+        drop(tx);
+        store.close().await;
     }
 }

@@ -41,6 +41,12 @@ const PROBLEM_FIRST: Duration = Duration::from_secs(10 * 60);
 const PROBLEM_AGAIN: Duration = Duration::from_secs(6 * 3600);
 /// Looks are spread by up to this part of their wait (Google's quota guide: a quarter).
 const SPREAD_PART: u64 = 4;
+/// It isn't there, or not this person's to read.
+const NOT_ACCESSIBLE: &str = "not_accessible";
+/// Google took the token of the next page back in the middle of a reading.
+const PAGE_REFUSED: &str = "page_refused";
+/// When the list is begun anew after that.
+const LIST_AGAIN: Duration = Duration::from_secs(60);
 
 /// One run of one agenda under its lease.
 pub(super) struct AgendaRun<'a> {
@@ -164,9 +170,11 @@ impl AgendaRun<'_> {
                 self.agenda.list_sync_token = None;
                 self.agenda.list_page_token = None;
                 self.agenda.list_pass += 1;
+                let again = page_token.is_some().then(|| self.after(LIST_AGAIN));
+                self.agenda.list_due_at = again.unwrap_or(self.now);
                 let tx = self.write().await?;
                 self.commit(tx, None, &[]).await?;
-                return Ok(Done::Step);
+                return Ok(again.map_or(Done::Step, Done::Wait));
             }
             page => page?,
         };
@@ -270,7 +278,7 @@ impl AgendaRun<'_> {
         }
         let now = self.now;
         let calendar = &mut self.calendars[at];
-        let was = calendar.state;
+        let (was, before) = (calendar.state, calendar.clone());
         if was == CalendarState::Idle {
             begin_pass(calendar, CalendarState::Backfilling, now);
         } else if compared_from(calendar).is_some_and(|from| from <= now) {
@@ -287,7 +295,13 @@ impl AgendaRun<'_> {
         let place = Place { sync_token: asked.sync_token.as_deref(), page_token: asked.page_token.as_deref() };
         match self.app.google.calendar(&self.caller).events(&asked.id, place).await {
             Ok(page) => self.keep_page(at, was, page).await?,
-            Err(error) => self.not_read(at, error).await?,
+            Err(error) => {
+                if let Err(error) = self.not_read(at, error).await {
+                    // Whoever tries once more begins where this did, and tells the same.
+                    self.calendars[at] = before;
+                    return Err(error);
+                }
+            }
         }
         Ok(Done::Step)
     }
@@ -307,6 +321,11 @@ impl AgendaRun<'_> {
         let repeats = page.next_page_token == self.calendars[at].page_token;
         if is_news {
             self.calendars[at].active_at = Some(now);
+        }
+        if self.calendars[at].problem.as_deref() == Some(NOT_ACCESSIBLE) {
+            // A page was read: what comes next isn't the second time in a row.
+            self.calendars[at].problem = None;
+            self.calendars[at].problem_since = None;
         }
         let calendar = &mut self.calendars[at];
         match (page.next_page_token.filter(|_| !repeats), page.next_sync_token) {
@@ -330,8 +349,8 @@ impl AgendaRun<'_> {
                 }
                 let is_told = is_told(&self.calendars[at], &self.channels, self.grant.connected_at, now);
                 let look = Duration::try_from(wait(&self.calendars[at], is_told, now)).unwrap_or_default();
-                // A notice may come before its data can be read.
-                let trailing = (is_noticed && !is_news).then(|| now.saturating_add(TRAILING_LOOK).unwrap_or(now));
+                // A notice may come before its data can be read, or before a part of it.
+                let trailing = is_noticed.then(|| now.saturating_add(TRAILING_LOOK).unwrap_or(now));
                 self.calendars[at].look_at = Some(trailing.unwrap_or_else(|| self.spread(look)));
             }
         }
@@ -420,8 +439,8 @@ impl AgendaRun<'_> {
         let mut changes = Vec::new();
         match &error.kind {
             // Google took the page's token back: the reading begins anew, with a number of its own.
-            ErrorKind::Refused(Refusal::Invalid) if had_page => calendar.page_token = None,
-            ErrorKind::CursorGone if had_page && !had_token => calendar.page_token = None,
+            ErrorKind::Refused(Refusal::Invalid) if had_page => self.begin_anew(at),
+            ErrorKind::CursorGone if had_page && !had_token => self.begin_anew(at),
             _ if is_lost(&error) && had_token => {
                 let (agenda, reason) = (&self.agenda.id, error.reason.as_deref());
                 tracing::info!(%agenda, reason, "a calendar's sync token is no longer good; everything is compared");
@@ -432,15 +451,17 @@ impl AgendaRun<'_> {
                 calendar.is_gone = true;
                 self.agenda.list_due_at = now;
             }
-            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) if calendar.problem.is_some() => {
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden)
+                if calendar.problem.as_deref() == Some(NOT_ACCESSIBLE) =>
+            {
                 // Twice in a row: it isn't this person's to read any more, and nothing of it may stay.
                 calendar.state = CalendarState::Dropping;
                 calendar.state_since = now;
-                self.stand(at, "not_accessible", PROBLEM_AGAIN);
+                self.stand(at, NOT_ACCESSIBLE, PROBLEM_AGAIN);
                 self.agenda.list_due_at = now;
             }
             ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) => {
-                self.stand(at, "not_accessible", PROBLEM_FIRST);
+                self.stand(at, NOT_ACCESSIBLE, PROBLEM_FIRST);
                 self.agenda.list_due_at = now;
             }
             ErrorKind::Refused(Refusal::Invalid) | ErrorKind::NotUnderstood => {
@@ -451,6 +472,19 @@ impl AgendaRun<'_> {
         let tx = self.write().await?;
         self.commit(tx, Some(at), &changes).await?;
         Ok(())
+    }
+
+    /// A reading begins anew from its first page: at once, and later if the same happened to the one before.
+    fn begin_anew(&mut self, at: usize) {
+        let now = self.now;
+        let calendar = &mut self.calendars[at];
+        calendar.page_token = None;
+        if calendar.problem.as_deref() == Some(PAGE_REFUSED) {
+            return self.stand(at, PAGE_REFUSED, PROBLEM_FIRST);
+        }
+        calendar.problem = Some(PAGE_REFUSED.to_owned());
+        calendar.problem_since = Some(now);
+        calendar.look_at = Some(now);
     }
 
     /// Says why a calendar can't be read, and when it is tried again. Other calendars go on.
@@ -597,7 +631,7 @@ pub(super) fn around<'a>(
     channels: &'a [Channel],
 ) -> Surroundings<'a> {
     let is_reachable = app.config.server.public_url.is_https();
-    Surroundings { calendars, channels, is_reachable, connected_at: grant.connected_at }
+    Surroundings { calendars, channels, is_reachable, is_backfill_held: false, connected_at: grant.connected_at }
 }
 
 /// How long nothing is asked after something stood in the way of all calendars: an administrator, or none is there.

@@ -20,7 +20,7 @@ pub const LOOK_LIVELY: SignedDuration = SignedDuration::from_mins(1);
 /// See [`LOOK_LIVELY`].
 pub const LOOK_QUIET: SignedDuration = SignedDuration::from_mins(30);
 const LIVELINESS: i32 = 10;
-/// How long after a notice that led to nothing to look once more: a notice may come before its data can be read.
+/// How long after a notice to look once more: a notice may come before its data, or a part of it, can be read.
 pub const TRAILING_LOOK: SignedDuration = SignedDuration::from_secs(10);
 /// How often a calendar is compared whole of which only free and busy times can be seen: it comes as occurrences up to
 /// a horizon that moves (Google's documents), and nothing tells when one comes over it.
@@ -60,6 +60,9 @@ pub struct Surroundings<'a> {
     pub channels: &'a [Channel],
     /// Whether Google can reach Intail with notices.
     pub is_reachable: bool,
+    /// Whether nothing new may be copied now, because the share of the project's day for that is used up: what is there
+    /// is looked at all the same.
+    pub is_backfill_held: bool,
     /// When the person connected last: what was read or opened before has to be looked at again.
     pub connected_at: Timestamp,
 }
@@ -76,7 +79,8 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
         return CalendarStep::List;
     }
     // What just changed goes before everything else.
-    if let Some(at) = which(&|it| it.is_followed() && it.state == CalendarState::Live && it.is_noticed()) {
+    let is_live = |it: &Calendar| it.is_followed() && it.state == CalendarState::Live && !is_standing(it, now);
+    if let Some(at) = which(&|it| is_live(it) && it.is_noticed()) {
         return CalendarStep::Events(at);
     }
     if let Some(at) = which(&|it| !it.is_followed() && (it.is_gone || it.state != CalendarState::Idle)) {
@@ -97,12 +101,15 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
     }
     // A comparison comes before what was never there; both before a calendar's next look.
     for state in [CalendarState::Reconciling, CalendarState::Backfilling, CalendarState::Idle] {
+        if around.is_backfill_held && is_new(state) {
+            continue;
+        }
         if let Some(at) = which(&|it| it.is_followed() && it.state == state && it.look_at.is_none_or(|at| at <= now)) {
             return CalendarStep::Events(at);
         }
     }
     let is_due = |it: &Calendar| it.page_token.is_some() || reached(it.look_at) || is_old(it.synced_at);
-    if let Some(at) = which(&|it| it.is_followed() && it.state == CalendarState::Live && is_due(it)) {
+    if let Some(at) = which(&|it| is_live(it) && is_due(it)) {
         return CalendarStep::Events(at);
     }
     let followed = || around.calendars.iter().filter(|it| it.is_followed());
@@ -111,17 +118,31 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
     CalendarStep::Rest(looks.chain(openings).filter(|at| *at > now).chain([agenda.list_due_at]).min())
 }
 
+/// Whether a calendar in this state is being copied for the first time, or about to be.
+pub fn is_new(state: CalendarState) -> bool {
+    matches!(state, CalendarState::Backfilling | CalendarState::Idle)
+}
+
 /// Whether a pass over the whole calendar runs.
 fn is_filling(calendar: &Calendar) -> bool {
     matches!(calendar.state, CalendarState::Backfilling | CalendarState::Reconciling) && calendar.is_followed()
 }
 
+/// Whether something stands in the way of reading a calendar, and the time to try again hasn't come: whatever else
+/// speaks for a look, Google said no a moment ago.
+fn is_standing(calendar: &Calendar, now: Timestamp) -> bool {
+    calendar.problem.is_some() && calendar.look_at.is_some_and(|at| at > now)
+}
+
 fn wants_channel(calendar: &Calendar, around: Surroundings<'_>, now: Timestamp) -> bool {
     let is_live = calendar.is_followed() && calendar.state == CalendarState::Live;
     let mut own = around.channels.iter().filter(|it| it.calendar_id == calendar.id);
-    // A channel from before a reconnect is quiet, however long it would live.
+    // A channel from before a reconnect is quiet, however long it would live. If Google says no to a new one, the old
+    // one is still the newest: then the time of the next try counts alone.
     let is_old = own.next().is_some_and(|newest| newest.opened_at < around.connected_at);
-    around.is_reachable && is_live && (is_old || calendar.channel_due_at.is_none_or(|at| at <= now))
+    let is_old = is_old && calendar.channel_problem.is_none();
+    let may_ask = around.is_reachable && is_live && !is_standing(calendar, now);
+    may_ask && (is_old || calendar.channel_due_at.is_none_or(|at| at <= now))
 }
 
 /// Whether Google tells of a calendar's changes now, by the evidence of a notice that arrived over a channel that
@@ -204,13 +225,44 @@ mod tests {
         }
     }
 
+    fn channel(is_replaced: bool, ends: i64) -> Channel {
+        Channel {
+            id: "c".into(),
+            agenda_id: agenda().id,
+            calendar_id: "a".into(),
+            token_hash: "h".into(),
+            resource_id: Some("r".into()),
+            opened_at: at(1),
+            expires_at: Some(at(ends)),
+            proved_at: Some(at(2)),
+            noticed_at: None,
+            is_replaced,
+        }
+    }
+
     fn next(calendars: &[Calendar]) -> CalendarStep {
-        plan(&agenda(), Surroundings { calendars, channels: &[], is_reachable: false, connected_at: at(0) }, at(100))
+        plan(
+            &agenda(),
+            Surroundings {
+                calendars,
+                channels: &[],
+                is_reachable: false,
+                is_backfill_held: false,
+                connected_at: at(0),
+            },
+            at(100),
+        )
     }
 
     #[test]
     fn the_list_comes_first_and_is_read_to_its_end() {
-        let nothing = Surroundings { calendars: &[], channels: &[], is_reachable: false, connected_at: at(0) };
+        let nothing = Surroundings {
+            calendars: &[],
+            channels: &[],
+            is_reachable: false,
+            is_backfill_held: false,
+            connected_at: at(0),
+        };
         assert_eq!(plan(&agenda(), nothing, at(9_000)), CalendarStep::List);
         let unfinished = Agenda { list_page_token: Some("p".into()), ..agenda() };
         assert_eq!(plan(&unfinished, nothing, at(100)), CalendarStep::List);
@@ -223,6 +275,27 @@ mod tests {
         let noticed = Calendar { notices: 1, ..live("b") };
         assert_eq!(next(&[filling.clone(), noticed]), CalendarStep::Events(1));
         assert_eq!(next(&[filling, live("b")]), CalendarStep::Events(0));
+    }
+
+    #[test]
+    fn what_is_there_is_looked_at_while_nothing_new_may_be_copied() {
+        let filling = Calendar { state: CalendarState::Backfilling, sync_token: None, look_at: None, ..live("a") };
+        let new = Calendar { state: CalendarState::Idle, sync_token: None, look_at: None, ..live("c") };
+        let step = |second: Calendar| {
+            let calendars = [filling.clone(), second, new.clone()];
+            let around = Surroundings {
+                calendars: &calendars,
+                channels: &[],
+                is_reachable: false,
+                is_backfill_held: true,
+                connected_at: at(0),
+            };
+            plan(&agenda(), around, at(100))
+        };
+        assert_eq!(step(Calendar { look_at: Some(at(99)), ..live("b") }), CalendarStep::Events(1));
+        let compared = Calendar { state: CalendarState::Reconciling, sync_token: None, look_at: None, ..live("b") };
+        assert_eq!(step(compared), CalendarStep::Events(1));
+        assert_eq!(step(live("b")), CalendarStep::Rest(Some(at(5_000))));
     }
 
     #[test]
@@ -252,22 +325,46 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_opened_where_google_can_reach_intail_and_renewed_before_they_end() {
-        let channel = |is_replaced, ends| Channel {
-            id: "c".into(),
-            agenda_id: agenda().id,
-            calendar_id: "a".into(),
-            token_hash: "h".into(),
-            resource_id: Some("r".into()),
-            opened_at: at(1),
-            expires_at: Some(at(ends)),
-            proved_at: Some(at(2)),
-            noticed_at: None,
-            is_replaced,
+    fn a_calendar_that_can_not_be_read_waits_as_long_as_was_said() {
+        let standing = |look_at| Calendar {
+            problem: Some("not_understood".into()),
+            look_at: Some(at(look_at)),
+            channel_due_at: Some(at(6_000)),
+            ..live("a")
         };
+        let notices = 1;
+        let with_page = |look_at| Calendar { page_token: Some("p".into()), ..standing(look_at) };
+        let noticed = |look_at| Calendar { notices, ..standing(look_at) };
+        let before_a_reconnect = |look_at| Calendar { synced_at: Some(at(-1)), ..standing(look_at) };
+        for calendar in [standing(5_000), with_page(5_000), noticed(5_000), before_a_reconnect(5_000)] {
+            assert_eq!(next(&[calendar]), CalendarStep::Rest(Some(at(5_000))));
+        }
+        for calendar in [standing(100), with_page(100), noticed(100), before_a_reconnect(100)] {
+            assert_eq!(next(&[calendar]), CalendarStep::Events(0));
+        }
+        let without_a_channel = Calendar { channel_due_at: None, ..standing(5_000) };
+        let calendars = [without_a_channel];
+        let around = Surroundings {
+            calendars: &calendars,
+            channels: &[],
+            is_reachable: true,
+            is_backfill_held: false,
+            connected_at: at(0),
+        };
+        assert_eq!(plan(&agenda(), around, at(100)), CalendarStep::Rest(Some(at(5_000))));
+    }
+
+    #[test]
+    fn channels_are_opened_where_google_can_reach_intail_and_renewed_before_they_end() {
         let step = |calendar: Calendar, channels: &[Channel]| {
             let calendars = [calendar];
-            let around = Surroundings { calendars: &calendars, channels, is_reachable: true, connected_at: at(0) };
+            let around = Surroundings {
+                calendars: &calendars,
+                channels,
+                is_reachable: true,
+                is_backfill_held: false,
+                connected_at: at(0),
+            };
             plan(&agenda(), around, at(100))
         };
         assert_eq!(step(live("a"), &[]), CalendarStep::Open(0));
@@ -305,6 +402,27 @@ mod tests {
         assert_eq!(compared_from(&free_busy(unreadable)), Some(at(1_000 + day)));
         let at_the_end = Calendar { unreadable: 1, state_since: Timestamp::MAX, ..live("a") };
         assert_eq!(compared_from(&at_the_end), Some(Timestamp::MAX));
+    }
+
+    #[test]
+    fn a_calendar_that_was_refused_a_channel_after_a_reconnect_waits_for_its_next_try() {
+        let old = Channel { opened_at: at(1), ..channel(false, 4_000) };
+        let step = |channel_problem: Option<&str>, due| {
+            let (channel_problem, channel_due_at) = (channel_problem.map(str::to_owned), Some(at(due)));
+            let calendars = [Calendar { channel_problem, channel_due_at, synced_at: Some(at(60)), ..live("a") }];
+            let channels = std::slice::from_ref(&old);
+            let around = Surroundings {
+                calendars: &calendars,
+                channels,
+                is_reachable: true,
+                is_backfill_held: false,
+                connected_at: at(50),
+            };
+            plan(&Agenda { listed_at: Some(at(60)), ..agenda() }, around, at(100))
+        };
+        assert_eq!(step(None, 2_000), CalendarStep::Open(0), "the old one is quiet");
+        assert_eq!(step(Some("forbidden"), 2_000), CalendarStep::Rest(Some(at(2_000))), "Google said no a moment ago");
+        assert_eq!(step(Some("forbidden"), 100), CalendarStep::Open(0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use intail_google::{ErrorKind, Refusal};
 use jiff::Timestamp;
 
 use super::calendar::{AgendaRun, BLOCKED_FOR, CALENDARS_MAX, CHANNELS_MAX, Followed, around, blocked, follow_privacy};
-use super::calendar_plan::{CalendarStep, plan};
+use super::calendar_plan::{CalendarStep, Surroundings, is_new, plan};
 use super::worker::{Done, StepError, Worker, lease_end};
 use crate::access;
 use crate::store::agendas::{self, Agenda};
@@ -76,11 +76,11 @@ impl Worker {
             caller,
             now,
         };
-        let done = match run.step(step).await {
+        let done = match run.step_or_look(step).await {
             // An access token may die before its time: refresh it once, and try once more.
             Err(StepError::Google(error)) if error.kind == ErrorKind::Refused(Refusal::Unauthorized) => {
                 run.caller = access::renewed(&self.app, &run.grant.id, &run.caller).await?;
-                run.step(step).await
+                run.step_or_look(step).await
             }
             done => done,
         };
@@ -109,5 +109,22 @@ impl Worker {
             self.tell(&standing.organization_id);
         }
         Ok(now.saturating_add(BLOCKED_FOR).unwrap_or(now))
+    }
+}
+
+impl AgendaRun<'_> {
+    /// Does one step. If it would copy something new and has to wait for that, whatever else is due is done meanwhile:
+    /// a backfill that waits for tomorrow's share of the project's day doesn't keep anybody from what changes today.
+    async fn step_or_look(&mut self, step: CalendarStep) -> Result<Done, StepError> {
+        let is_new = matches!(step, CalendarStep::Events(at) if is_new(self.calendars[at].state));
+        let until = match self.step(step).await? {
+            Done::Wait(until) if is_new => until,
+            done => return Ok(done),
+        };
+        let around = around(self.app, &self.grant, &self.calendars, &self.channels);
+        match plan(&self.agenda, Surroundings { is_backfill_held: true, ..around }, self.now) {
+            CalendarStep::Rest(next) => Ok(Done::Wait(next.map_or(until, |next| next.min(until)))),
+            step => self.step(step).await,
+        }
     }
 }

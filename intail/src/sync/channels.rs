@@ -65,11 +65,18 @@ impl AgendaRun<'_> {
                 self.commit(tx, Some(at), &[]).await?;
             }
             Err(error) => {
+                let mut tx = self.write().await?;
+                // Where Google said no, nothing is open, and its row would only lie about.
+                if !matches!(error.kind, ErrorKind::Transient | ErrorKind::NotUnderstood) {
+                    channels::delete(&mut tx, &id).await?;
+                }
                 let is_final = match &error.kind {
-                    ErrorKind::Refused(Refusal::Unauthorized | Refusal::ScopeMissing) | ErrorKind::GrantDead(_) => {
+                    ErrorKind::Refused(Refusal::Unauthorized | Refusal::ScopeMissing)
+                    | ErrorKind::GrantDead(_)
+                    | ErrorKind::SlowDown { .. } => {
+                        tx.commit().await?;
                         return Err(error.into());
                     }
-                    ErrorKind::SlowDown { .. } => return Err(error.into()),
                     ErrorKind::Refused(_) => true,
                     _ => false,
                 };
@@ -77,10 +84,9 @@ impl AgendaRun<'_> {
                 let again = if is_final { RETRY_REFUSED } else { RETRY };
                 self.calendars[at].channel_due_at = Some(self.spread(again));
                 self.calendars[at].channel_problem = Some(error.kind.word().to_owned());
-                let mut tx = self.write().await?;
-                if is_final {
-                    channels::delete(&mut tx, &id).await?;
-                }
+                // One of which Google never answered would have been heard of since.
+                let heard_by = self.now.checked_sub(RETRY).unwrap_or(self.now);
+                channels::forget_unheard(&mut tx, &self.agenda.id, &asked.calendar_id, heard_by).await?;
                 self.commit(tx, Some(at), &[]).await?;
             }
         }
@@ -96,12 +102,20 @@ impl AgendaRun<'_> {
                 return Ok(Done::Wait(until));
             }
             match self.app.google.calendar(&self.caller).stop(&channel.id, resource_id).await {
-                Ok(()) | Err(intail_google::Error { kind: ErrorKind::Refused(Refusal::Invalid), .. }) => {}
-                Err(error) => return Err(error.into()),
+                Ok(()) => {}
+                Err(error) => match &error.kind {
+                    ErrorKind::Refused(Refusal::Unauthorized | Refusal::ScopeMissing) => return Err(error.into()),
+                    // It isn't there any more, or not this person's to stop: it ends by itself.
+                    ErrorKind::Refused(_) => {
+                        tracing::info!(agenda = %self.agenda.id, %error, "a channel isn't stopped")
+                    }
+                    _ => return Err(error.into()),
+                },
             }
         }
         let mut tx = self.write().await?;
         channels::delete(&mut tx, &channel.id).await?;
+        channels::forget_ended(&mut tx, &self.agenda.id, self.now).await?;
         self.commit(tx, None, &[]).await?;
         Ok(Done::Step)
     }

@@ -53,6 +53,20 @@ const WANTED_AFTER: SignedDuration = SignedDuration::from_secs(15);
 /// People whom nobody saw, looked at in one step.
 const SETTLE_MAX: i64 = 500;
 
+/// How long nothing is asked after something stood in the way of the whole directory: an administrator, or the
+/// operator.
+const BLOCKED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// How many people may be missing at once whatever their share: a small organization may lose most of its people.
+const MISSING_PLAUSIBLE: i64 = 20;
+/// A pass that misses more than so many of a hundred of all, and more than [`MISSING_PLAUSIBLE`], is no proof of
+/// anybody's absence: likelier than that they all left is that Google doesn't show them at the moment.
+const MISSING_PERCENT_MAX: i64 = 50;
+/// When it is believed all the same: no fault of Google's lasted so long, and somebody could read of it.
+const MISSING_BELIEVED_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Most people are missing.
+pub(super) const MOST_ARE_MISSING: &str = "most_are_missing";
 /// Nobody's grant permits the directory.
 pub(super) const NOBODY_PERMITS: &str = "nobody_permits";
 /// No grant may see it: the accounts belong to no organization, or it is closed to them.
@@ -246,8 +260,11 @@ impl Run<'_> {
         self.directory.seen += i64::try_from(told.len()).unwrap_or(0);
         self.directory.unreadable += i64::try_from(lost).unwrap_or(0);
         self.directory.page_token = page.next_page_token;
-        self.directory.problem = None;
-        self.directory.problem_since = None;
+        // That most people are missing only a whole pass can refute.
+        if self.directory.problem.as_deref() != Some(MOST_ARE_MISSING) {
+            self.directory.problem = None;
+            self.directory.problem_since = None;
+        }
         let ids: Vec<String> = told.keys().cloned().collect();
         let mut tx = self.app.store.write().await?;
         directories::hold(&mut tx, self.lease, lease_end(self.now)).await?;
@@ -287,6 +304,15 @@ impl Run<'_> {
         directories::hold(&mut tx, self.lease, lease_end(self.now)).await?;
         let (organization, pass) = (&self.directory.organization_id, self.directory.pass);
         let unseen = directory_people::unseen(&mut tx, organization, pass, SETTLE_MAX).await?;
+        let is_doubted = self.directory.problem.as_deref() == Some(MOST_ARE_MISSING);
+        let (mut missing, mut all) = (0, 0);
+        if is_doubted || i64::try_from(unseen.len()).unwrap_or(i64::MAX) > MISSING_PLAUSIBLE {
+            (missing, all) = directory_people::count_missed(&mut tx, organization, self.view(), pass).await?;
+        }
+        let are_most = missing > MISSING_PLAUSIBLE && missing * 100 > all * MISSING_PERCENT_MAX;
+        if are_most && !self.is_believed() {
+            return self.doubt(tx, missing, all).await;
+        }
         let is_all = i64::try_from(unseen.len()).unwrap_or(i64::MAX) < SETTLE_MAX;
         let view = self.view();
         let meanings = unseen.into_iter().map(|known| {
@@ -297,11 +323,37 @@ impl Run<'_> {
         if is_all {
             self.directory.part = None;
             self.finish();
+            self.directory.passed_at = Some(self.now);
+            self.directory.restarts = 0;
+            if !are_most {
+                self.directory.problem = None;
+                self.directory.problem_since = None;
+            }
         }
         self.write(tx, meanings).await
     }
 
-    /// The pass is complete: the next one begins an hour or a day after this one began, or a little earlier.
+    /// Whether most people have been missing for so long that it is no fault any more.
+    fn is_believed(&self) -> bool {
+        let since =
+            self.directory.problem_since.filter(|_| self.directory.problem.as_deref() == Some(MOST_ARE_MISSING));
+        since.is_some_and(|since| later(since, MISSING_BELIEVED_AFTER) <= self.now)
+    }
+
+    /// The pass is over and proves nothing about those whom it didn't see: they stay, and it is told. Another begins
+    /// when it would anyway.
+    async fn doubt(&mut self, tx: Tx, missing: i64, all: i64) -> Result<Done, StepError> {
+        self.directory.part = None;
+        if self.directory.tell_problem(MOST_ARE_MISSING, self.now) {
+            tracing::warn!(directory = %self.directory.id, missing, all, "a listing lacks most people");
+        }
+        self.finish();
+        self.commit(tx, &[], Lifecycle::default()).await?;
+        self.app.feed.tell(&self.directory.organization_id);
+        Ok(Done::Step)
+    }
+
+    /// The pass is over: the next one begins an hour or a day after this one began, or a little earlier.
     fn finish(&mut self) {
         let every = match self.view() {
             View::Administrator => ADMINISTRATORS_PASS_EVERY,
@@ -310,9 +362,7 @@ impl Run<'_> {
         let earlier_s = u64::try_from(every.as_secs() / EARLIER_PART).unwrap_or(0);
         let earlier = i64::try_from(self.app.random.below(earlier_s + 1)).unwrap_or(0);
         let wait = every.saturating_sub(SignedDuration::from_secs(earlier));
-        self.directory.passed_at = Some(self.now);
         self.directory.next_pass_at = Some(later(self.directory.began_at.unwrap_or(self.now), wait).max(self.now));
-        self.directory.restarts = 0;
     }
 
     /// Writes what a page or a silence means.
@@ -376,6 +426,35 @@ fn is_no(error: &Error) -> bool {
     )
 }
 
+/// What stands in the way of the directory alone, in one word: the grant's mail and calendars go on meanwhile, and
+/// another grant of the organization would be told the same.
+pub(super) fn blocked(kind: &ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::AdminBlocked(_) => Some("blocked_by_administrator"),
+        ErrorKind::Refused(Refusal::Operator(_)) => Some("api_disabled"),
+        _ => None,
+    }
+}
+
+/// Tells what stands in the way; answers when it is tried again.
+pub(super) async fn stand_still(
+    app: &App,
+    lease: &Lease,
+    problem: &str,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StepError> {
+    let mut tx = app.store.write().await?;
+    let mut directory = directories::hold(&mut tx, lease, lease_end(now)).await?;
+    let is_news = directory.tell_problem(problem, now);
+    directories::save(&mut tx, &directory, lease).await?;
+    tx.commit().await?;
+    if is_news {
+        tracing::warn!(directory = %directory.id, problem, "a directory can't be read");
+        app.feed.tell(&directory.organization_id);
+    }
+    Ok(Some(later(now, BLOCKED_FOR)))
+}
+
 /// From now on another grant reads, or another view: a pass that is under way begins anew.
 pub(super) async fn choose(
     app: &App,
@@ -387,8 +466,11 @@ pub(super) async fn choose(
 ) -> Result<(), StoreError> {
     let mut tx = app.store.write().await?;
     directories::hold(&mut tx, lease, lease_end(now)).await?;
-    if directory.view != Some(view) {
+    // Whom one account doesn't see, another of the same view may: only what the same one misses counts together.
+    if directory.view != Some(view) || directory.grant_id.as_ref() != Some(&grant) {
         directory_people::forget_misses(&mut tx, &directory.organization_id).await?;
+    }
+    if directory.view != Some(view) {
         directory.next_pass_at = None;
     }
     if directory.part.is_some() {
@@ -417,10 +499,7 @@ pub(super) async fn give_up(
     directory.part = None;
     directory.page_token = None;
     // Whoever was tried in vain meanwhile changes nothing about since when.
-    if directory.problem.as_deref() != Some(problem) {
-        directory.problem = Some(problem.to_owned());
-        directory.problem_since = Some(now);
-    }
+    directory.tell_problem(problem, now);
     directories::save(&mut tx, &directory, lease).await?;
     tx.commit().await?;
     app.feed.tell(&directory.organization_id);

@@ -28,8 +28,10 @@ impl Worker {
         let row = directories::hold(&mut tx, lease, lease_end(now)).await?;
         let organization = &row.organization_id;
         let permission = scope::DIRECTORY_USER_READONLY;
+        let current = row.grant_id.as_ref();
         let candidates =
-            directory_readers::candidates(&mut tx, organization, permission, asked_after, CANDIDATES_MAX).await?;
+            directory_readers::candidates(&mut tx, organization, permission, current, asked_after, CANDIDATES_MAX)
+                .await?;
         let asked = directory_readers::asked_since(&mut tx, organization, asked_after).await?;
         tx.commit().await?;
         match plan(&row, &candidates, asked, now) {
@@ -75,11 +77,18 @@ impl Worker {
                 run.asking(asked).await
             }
             done => done,
-        }?;
-        Ok(match done {
-            Done::Step => None,
-            Done::Wait(until) => Some(Some(until)),
-        })
+        };
+        match done {
+            Err(StepError::Google(error)) => match directory::blocked(&error.kind) {
+                Some(problem) => {
+                    directory::stand_still(&self.app, lease, problem, self.app.clock.now()).await.map(Some)
+                }
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error),
+            Ok(Done::Step) => Ok(None),
+            Ok(Done::Wait(until)) => Ok(Some(Some(until))),
+        }
     }
 
     /// Writes down what was asked for a grant that isn't asked for any more in this turn.

@@ -239,7 +239,9 @@ fn last_of(recurrence: &[String]) -> Option<Timestamp> {
                 let (key, value) = part.split_once('=')?;
                 key.eq_ignore_ascii_case("UNTIL").then_some(value)
             })?;
-            last = last.max(clock(until)?);
+            // A day is meant to its end.
+            let more = if until.contains(['T', 't']) { SignedDuration::ZERO } else { SignedDuration::from_hours(24) };
+            last = last.max(later(clock(until)?, more));
         } else if kind.eq_ignore_ascii_case("RDATE") {
             for value in value.split(',') {
                 last = last.max(clock(value.split('/').next().unwrap_or_default())?);
@@ -305,6 +307,8 @@ mod tests {
         let except = "EXDATE;TZID=Europe/Berlin:20260106T090000";
         assert_eq!(until(&[except, "RRULE:UNTIL=20260301T085959;FREQ=DAILY"]), ended);
         assert_eq!(until(&["RDATE;VALUE=DATE:20260107,20260301"]).as_deref(), Some("2026-03-01T15:00:00Z"));
+        let day = until(&["RRULE:FREQ=DAILY;UNTIL=20260301"]);
+        assert_eq!(day.as_deref(), Some("2026-03-02T15:00:00Z"), "after that day's end, in the west too");
         let soon = "RRULE:FREQ=DAILY;UNTIL=soon";
         for endless in ["RRULE:FREQ=DAILY", "RRULE:FREQ=DAILY;COUNT=3", soon, "nonsense", "X-A:b"] {
             assert_eq!(until(&[endless]), None, "{endless}");

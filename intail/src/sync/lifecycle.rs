@@ -101,6 +101,10 @@ async fn suspend(
     life: &mut Lifecycle,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // The tokens of a deleted account are dead: what it was before doesn't matter until it is back.
+    if person.deleted_at.is_some() {
+        return Ok(());
+    }
     let is_suspended = person.suspended == Some(true) && person.gone_at.is_none();
     if is_suspended == grant.suspended_at.is_some() {
         return Ok(());

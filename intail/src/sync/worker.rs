@@ -93,8 +93,11 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
     loop {
         let now = app.clock.now();
         if now >= reopening_due {
-            reopening_due = now.saturating_add(OPERATOR_RETRY_EVERY).unwrap_or(now);
-            worker.reopen(now).await?;
+            match worker.reopen(now).await {
+                Ok(()) => reopening_due = now.saturating_add(OPERATOR_RETRY_EVERY).unwrap_or(now),
+                // Tried again with the next look.
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "grants can't be tried again"),
+            }
         }
         match worker.claim(running.len()).await {
             Ok(Claimed::Streams(claimed)) => {

@@ -37,11 +37,13 @@ const AGENDA_DAYS: i64 = 28;
 const ID_LENGTH_MAX: usize = 1_024;
 /// The longest name of a time zone; IANA's have fewer than 40 characters.
 const ZONE_LENGTH_MAX: usize = 64;
+/// Events around one occurrence that are looked through for what stands in its place.
+const SLOT_EVENTS_MAX: i64 = 5_000;
 /// The years that the pages can be turned to. Beyond them, a slip of the finger is likelier than an appointment.
 const YEARS: std::ops::RangeInclusive<i16> = 1_900..=2_200;
 /// The line that says what time it is moves by itself; so often the page looks again, in seconds.
 const NOW_EVERY_S: u8 = 60;
-/// The same while calendars are being copied.
+/// The same while calendars are being copied or compared.
 const SETTLING_EVERY_S: u8 = 2;
 /// Names of zones that are offered beside those of the person's calendars.
 const ZONES_OFFERED: [&str; 12] = [
@@ -135,6 +137,8 @@ struct StateLine {
     text: String,
     as_of: Option<When>,
     mode: Option<String>,
+    /// Whether it will be otherwise in a moment, without anything that the stream would tell.
+    settles: bool,
 }
 
 /// What the store has of a person's calendars.
@@ -185,11 +189,8 @@ impl Held {
     }
 
     /// Whether Google tells of changes in this calendar, by evidence: a channel that is open and has been heard of.
-    fn is_told(&self, calendar: &Calendar, now: Timestamp) -> bool {
-        let open = |it: &&Channel| {
-            it.calendar_id == calendar.id && it.proved_at.is_some() && it.expires_at.is_some_and(|ends| ends > now)
-        };
-        self.channels.iter().any(|it| open(&it))
+    fn is_told(&self, calendar: &Calendar, connected_at: Timestamp, now: Timestamp) -> bool {
+        self.channels.iter().any(|it| it.calendar_id == calendar.id && it.tells(connected_at, now))
     }
 }
 
@@ -253,6 +254,7 @@ pub(super) async fn page(
     let is_empty = days.iter().all(Day::is_empty);
     let days = days.into_iter().filter(|day| is_week || !day.is_empty()).collect();
     let state = state_line(&connection, &held, now);
+    let told = |it: &Calendar| held.is_told(it, connection.grant.connected_at, now);
     let title = title(first, until.yesterday().unwrap_or(until), is_week);
     let shell = Shell::new(&web, Some(&caller), "calendar", title.clone()).following(last_seq, true);
     html(&CalendarPage {
@@ -269,9 +271,8 @@ pub(super) async fn page(
         is_complete: found.is_complete,
         unreadable: found.unreadable.iter().map(|(event, why)| cannot_repeat(event, *why, &looks, &carried)).collect(),
         has_one: held.followed().count() == 1,
-        calendars: held.calendars.iter().map(|it| row(it, &held, &looks, now)).collect(),
-        // What is live stays so; everything else that is busy ends soon.
-        again_every_s: if state.tone == "busy" && state.mode.is_none() { SETTLING_EVERY_S } else { NOW_EVERY_S },
+        calendars: held.calendars.iter().map(|it| row(it, &looks, told(it))).collect(),
+        again_every_s: if state.settles { SETTLING_EVERY_S } else { NOW_EVERY_S },
         state,
         here: address(date, is_week, &carried),
     })
@@ -360,7 +361,7 @@ fn cannot_repeat(
     CannotRepeat { title: week::title(event, is_busy_only), href: week::href(&first, carried), why: why.to_string() }
 }
 
-fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: Timestamp) -> Row {
+fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> Row {
     let look = looks.get(&calendar.id).cloned().unwrap_or_default();
     let state = match calendar.state {
         _ if calendar.problem.is_some() && calendar.is_followed() => "can’t be read at the moment",
@@ -369,7 +370,7 @@ fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: T
         CalendarState::Dropping => "being deleted here",
         CalendarState::Idle if calendar.is_followed() => "about to be copied",
         CalendarState::Idle => "not copied",
-        CalendarState::Live if held.is_told(calendar, now) => "live",
+        CalendarState::Live if is_told => "live",
         CalendarState::Live => "live, by looking",
     };
     Row {
@@ -388,9 +389,10 @@ fn row(calendar: &Calendar, held: &Held, looks: &BTreeMap<String, Shown>, now: T
 
 /// How the copy stands, computed from what is there.
 fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine {
-    let told = |tone, text: &str| StateLine { tone, text: text.to_owned(), as_of: None, mode: None };
+    let told = |tone, text: &str| StateLine { tone, text: text.to_owned(), as_of: None, mode: None, settles: false };
+    let copying = |text: &str| StateLine { settles: true, ..told("busy", text) };
     let permitted = connection.granted.contains(&Permission::Calendar);
-    if !connection.grant.state.works() {
+    if !connection.works() {
         return told("act", "Stopped; see Integrations");
     }
     if !permitted {
@@ -401,27 +403,24 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
     }
     if held.agenda.problem.is_some() {
         let since = held.agenda.problem_since.map(When::full);
-        return StateLine {
-            tone: "act", text: "Google doesn’t let Intail read".to_owned(), as_of: since, mode: None
-        };
+        return StateLine { as_of: since, ..told("act", "Google doesn’t let Intail read") };
     }
     let followed: Vec<&Calendar> = held.followed().collect();
     if held.calendars.is_empty() && held.agenda.listed_at.is_none() {
-        return told("busy", "Reading the list of your calendars");
+        return copying("Reading the list of your calendars");
     }
     if followed.is_empty() {
         return told("quiet", "No calendar is chosen");
     }
     let copied = followed.iter().filter(|it| it.synced_at.is_some()).count();
     if copied < followed.len() {
-        return told("busy", &format!("Copying: {copied} of {} calendars", followed.len()));
+        return copying(&format!("Copying: {copied} of {} calendars", followed.len()));
     }
     let as_of = followed.iter().filter_map(|it| it.synced_at).min().map(When::full);
     if followed.iter().any(|it| it.state == CalendarState::Reconciling) {
-        let text = "Comparing everything with Google".to_owned();
-        return StateLine { tone: "busy", text, as_of, mode: None };
+        return StateLine { as_of, ..copying("Comparing everything with Google") };
     }
-    let by_push = followed.iter().filter(|it| held.is_told(it, now)).count();
+    let by_push = followed.iter().filter(|it| held.is_told(it, connection.grant.connected_at, now)).count();
     let mode = match by_push {
         0 => "Intail looks from time to time".to_owned(),
         all if all == followed.len() => "Google tells of changes".to_owned(),
@@ -436,7 +435,7 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
         (many, _) => format!("Live, but {many} calendars can’t be read"),
     };
     let is_whole = ailing == 0 && unreadable == 0;
-    StateLine { tone: if is_whole { "good" } else { "busy" }, text, as_of, mode: Some(mode) }
+    StateLine { tone: if is_whole { "good" } else { "busy" }, text, as_of, mode: Some(mode), settles: false }
 }
 
 /// What the person chose.
@@ -459,10 +458,11 @@ pub(super) async fn choose(
     let agenda = agendas::by_person(&mut tx, &caller.person.id).await?;
     let agenda = agenda.filter(|_| chosen.calendar.len() <= ID_LENGTH_MAX);
     let agenda = agenda.ok_or_else(|| trouble::not_there("calendar"))?;
+    // The agenda's row before the calendar's, as the engine and notices lock them.
+    agendas::wake(&mut tx, &agenda.id, web.app.clock.now()).await?;
     if !calendars::choose(&mut tx, &agenda.id, &chosen.calendar, Some(choice)).await? {
         return Err(trouble::not_there("calendar"));
     }
-    agendas::wake(&mut tx, &agenda.id, web.app.clock.now()).await?;
     tx.commit().await?;
     web.app.due.ring();
     let back = chosen.back.as_deref().map(session::local).filter(|it| it.starts_with("/calendar"));
@@ -596,7 +596,8 @@ pub(super) async fn event(
     })
 }
 
-/// The occurrence that is asked for, if its series has it; else the event as it was entered.
+/// The occurrence that is asked for: as its series has it, or as it was changed. One that its series no longer has, or
+/// that was cancelled, is shown as what doesn't take place any more. Without a slot it is the event as it was entered.
 async fn occurrence(
     tx: &mut Tx,
     held: &Held,
@@ -616,11 +617,40 @@ async fn occurrence(
         if let Some(found) = found.occurrences.into_iter().find(|it| wanted(it)) {
             return Ok(found);
         }
+        let unreadable = found.unreadable.into_iter().find(|(it, _)| it.id == event.id);
+        if unreadable.is_none() {
+            return instead(tx, held, event, slot, (from, until)).await;
+        }
     }
     let starts = event.starts.or(event.original).unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
     let ends = event.ends.unwrap_or(starts);
     let slot = event.original;
     Ok(Occurrence { event: Arc::new(event), starts, ends, slot, unreadable: None })
+}
+
+/// What stands in a slot that a series doesn't fill by itself: the occurrence that was moved out of it, or nothing any
+/// more.
+async fn instead(
+    tx: &mut Tx,
+    held: &Held,
+    series: Event,
+    slot: Moment,
+    (from, until): (Timestamp, Timestamp),
+) -> Result<Occurrence, StoreError> {
+    let near = events::in_window(tx, &held.agenda.id, from, until, SLOT_EVENTS_MAX).await?.events;
+    let is_it = |it: &Event| {
+        it.calendar_id == series.calendar_id
+            && it.series_id.as_deref() == Some(series.id.as_str())
+            && it.original == Some(slot)
+    };
+    let moved = near.into_iter().find(|it| is_it(it) && !it.is_cancelled());
+    let moved = moved.and_then(|it| Some((it.starts?, it)));
+    if let Some((starts, event)) = moved {
+        let ends = event.ends.unwrap_or(starts);
+        return Ok(Occurrence { event: Arc::new(event), starts, ends, slot: Some(slot), unreadable: None });
+    }
+    let event = Event { status: "cancelled".to_owned(), ..series };
+    Ok(Occurrence { event: Arc::new(event), starts: slot, ends: slot, slot: Some(slot), unreadable: None })
 }
 
 /// The series that an occurrence is of, if it is there.

@@ -222,9 +222,9 @@ fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
     let people = counted(copy.people, "person", "people");
     let (tone, text, every_s) = match (copy.problem.as_deref(), copy.passed_at) {
         (Some("no_directory"), None) => ("quiet", "There is no directory that Intail could read".to_owned(), 0),
-        (Some(_), None) => ("act", "Nobody’s permission is left to read it with".to_owned(), 0),
+        (Some(problem), None) => ("act", hindrance(problem).to_owned(), 0),
         (Some("no_directory"), Some(_)) => ("act", format!("{people}; Google doesn’t show it any more"), 0),
-        (Some(_), Some(_)) => ("act", format!("{people}; nobody’s permission is left to read it with"), 0),
+        (Some(problem), Some(_)) => ("act", format!("{people}. {}", hindrance(problem)), 0),
         (None, None) if copy.seen > 0 => ("busy", format!("Copying: {} so far", grouped(copy.seen)), COPYING_EVERY_S),
         (None, None) => ("busy", "Copying".to_owned(), COPYING_EVERY_S),
         (None, Some(_)) => ("good", people, 0),
@@ -235,9 +235,25 @@ fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
             "Read as everybody in your organization sees it, once a day. Whoever is hidden or suspended can’t be seen \
              that way, and whoever is missing counts as gone only after three days."
         }
-        _ => "Compared with Google every hour. Whoever is hidden from everybody at Google isn’t shown here either.",
+        None => "",
+        Some(View::Administrator) => {
+            "Compared with Google every hour. Whoever is hidden from everybody at Google isn’t shown here either."
+        }
     };
     StateLine { tone, text, as_of, limits, every_s }
+}
+
+/// What stands in the way of reading the directory, in a sentence without its stop.
+pub(super) fn hindrance(problem: &str) -> &'static str {
+    match problem {
+        "blocked_by_administrator" => "The administrator at Google doesn’t let Intail read it",
+        "api_disabled" => "Google’s Admin SDK is switched off for this Intail; whoever runs it can switch it on",
+        "most_are_missing" => {
+            "Google shows less than half of the people that it showed before; nobody is taken for gone until that has \
+             lasted a week"
+        }
+        _ => "Nobody’s permission is left to read it with",
+    }
 }
 
 /// The organization as a drawing: everybody below their manager, whoever has none at the top. People who manage each

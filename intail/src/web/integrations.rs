@@ -327,7 +327,7 @@ fn directory_words(connection: &Connection) -> Option<Copied> {
     let copy = connection.directory.as_ref()?;
     let text = match (copy.problem.as_deref(), copy.passed_at) {
         (Some("no_directory"), _) => "Google shows no directory to anybody who permitted it.".to_owned(),
-        (Some(_), _) => "Nobody’s permission is left to read it with.".to_owned(),
+        (Some(problem), _) => format!("{}.", super::directory::hindrance(problem)),
         (None, None) => format!("Being copied: {} so far.", grouped(copy.seen)),
         (None, Some(_)) => {
             let view = match copy.view {

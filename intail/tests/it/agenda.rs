@@ -277,12 +277,16 @@ async fn the_agenda_lists_four_weeks_and_an_event_has_its_page() {
     assert!(elsewhere.contains("Friday. Its days are those of Europe/Berlin ."), "{elsewhere}");
     let lunar = plain(&page(&running.app, "/calendar/events/ines%40example.com/lunar", &proof).await);
     assert!(lunar.contains("The repetition can’t be shown: its rule uses words"), "{lunar}");
-    // A slot that the series doesn't have, or that was moved away, isn't made up.
-    for slot in ["20261128T080000Z", "20261125T080000Z", "nonsense"] {
+    // A slot that the series doesn't have isn't made up, and one that was moved away leads to where it went.
+    for (slot, shown) in [
+        ("20261128T080000Z", "Cancelled"),
+        ("20261125T080000Z", "Moved from Wednesday 25 November 2026 , 09:00"),
+        ("nonsense", "Monday 3 January 2005"),
+    ] {
         let said = plain(
             &page(&running.app, &format!("/calendar/events/ines%40example.com/standup?slot={slot}"), &proof).await,
         );
-        assert!(said.contains("Monday 3 January 2005"), "{slot}: {said}");
+        assert!(said.contains(shown), "{slot}: {said}");
     }
     let moved = page(&running.app, "/calendar/events/ines%40example.com/standup_20261125T080000Z", &proof).await;
     let said = plain(&moved);

@@ -95,7 +95,7 @@ async fn a_series_and_what_differs_from_it_are_kept_apart_and_go_together() {
     let mut tx = running.app.store.read().await.expect("a transaction");
     let (from, until) = ("2026-11-25T00:00:00Z".parse().expect("a time"), "2026-11-26T00:00:00Z".parse().expect("one"));
     let window = events::in_window(&mut tx, &agenda.id, from, until, 1_000).await.expect("read");
-    let there = |id: &str| window.iter().any(|it| it.id == id);
+    let there = |id: &str| window.events.iter().any(|it| it.id == id);
     assert!(there(&series) && there(&moved), "the series, and what hides its slot");
     drop(tx);
 

@@ -413,6 +413,25 @@ async fn a_renamed_person_keeps_everything_under_the_new_address() {
 }
 
 #[tokio::test]
+async fn whoever_is_deleted_while_suspended_stays_paused() {
+    let running = start().await;
+    let email = running.employee();
+    running.connected(ADMIN).await;
+    let person = running.connected(&email).await;
+    switch(&running, &email, PersonSwitch::Suspend);
+    running.pass(DAY);
+    running.work().await;
+    switch(&running, &email, PersonSwitch::Delete);
+    running.pass(HOUR);
+    running.work().await;
+    assert!(entry(&running, &person).await.deleted_at.is_some());
+    assert!(grant_of(&running, &person).await.suspended_at.is_some(), "nothing is asked with dead tokens");
+    let done = actions(&running, &person.organization_id).await;
+    let of_directory: Vec<&str> = done.iter().filter(|it| it.1 == "directory").map(|it| it.0.as_str()).collect();
+    assert_eq!(of_directory, ["person.suspended_at_google", "person.deleted_at_google"]);
+}
+
+#[tokio::test]
 async fn a_page_token_that_died_begins_the_pass_anew_and_a_crash_goes_on_at_its_page() {
     let running = start().await;
     running.world(|world| world.settings.page_max = 2);

@@ -80,10 +80,10 @@ impl Gate for Cutting {
 }
 
 /// The same product behind a gate.
-fn behind(app: &App, cut: &Arc<Cut>) -> App {
+pub(crate) fn behind(app: &App, gate: Arc<dyn Gate>) -> App {
     App::new(Parts {
         config: app.config.clone(),
-        store: app.store.behind(Arc::new(Cutting(cut.clone()))),
+        store: app.store.behind(gate),
         clock: app.clock.clone(),
         random: app.random.clone(),
         keyring: app.keyring.clone(),
@@ -125,7 +125,7 @@ async fn a_crash_at_any_step_is_taken_up_again_and_ends_in_one_receipt() {
         for at in 0.. {
             let person = running.connected(&email).await;
             let cut = Arc::new(Cut { at, after, seen: AtomicUsize::new(0), reached: Notify::new() });
-            let app = behind(&running.app, &cut);
+            let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
             let is_whole = tokio::select! {
                 left = connect::leave(&app, &person, Origin::Unknown) => left.expect("left").rows > 0,
                 () = cut.reached.notified() => false,
@@ -162,7 +162,7 @@ async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what
     let person = running.connected(&email).await;
     let cut = Arc::new(Cut { at: 2, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
     running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
-    let app = behind(&running.app, &cut);
+    let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
     tokio::select! {
         left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
         () = cut.reached.notified() => {}
@@ -468,7 +468,7 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     let organization = first.organization_id.clone();
     for at in (0..).step_by(3) {
         let cut = Arc::new(Cut { at, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
-        let app = behind(&running.app, &cut);
+        let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
         let is_cut = tokio::select! {
             removed = connect::remove_organization(&app, &organization) => {
                 removed.expect("nothing fails");

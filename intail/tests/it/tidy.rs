@@ -400,3 +400,20 @@ fn no_test_file_is_left_out() {
     }
     assert_none("a file without its `mod` line is never compiled", forgotten);
 }
+
+/// Two answers under one name would be one in the API's description: whichever came last.
+#[test]
+fn no_two_answers_of_the_api_share_a_name() {
+    let (mut names, mut shared) = (BTreeSet::new(), Vec::new());
+    for source in rust_files().iter().filter(|it| it.path.starts_with("intail/src/web/")) {
+        for (number, line) in source.code() {
+            let name = line.trim().strip_prefix("#[schema(as = ").and_then(|rest| rest.strip_suffix(")]"));
+            shared.extend(
+                name.filter(|name| !names.insert((*name).to_owned()))
+                    .map(|it| format!("{}:{number}: {it} is another answer's name", source.path)),
+            );
+        }
+    }
+    assert!(names.len() > 20, "the names are written in another way now: {names:?}");
+    assert_eq!(shared, Vec::<String>::new());
+}

@@ -25,7 +25,7 @@ pub(in crate::web) struct CalendarsShape {
 
 /// How a person's calendars stand together.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Agenda)]
+#[schema(as = AgendaStanding)]
 pub(in crate::web) struct AgendaShape {
     /// Its id in the feed: stays the same when the person reconnects.
     id: String,
@@ -107,7 +107,7 @@ pub(in crate::web) struct CalendarCoverageShape {
 
 /// An event as it is stored: a single one, a series, or an occurrence that differs from its series.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Event)]
+#[schema(as = StoredEvent)]
 pub(in crate::web) struct EventShape {
     /// Google's id of the calendar.
     calendar_id: String,

@@ -185,7 +185,8 @@ pub(in crate::web) struct DirectoryShape {
     view: Option<&'static str>,
     /// People whom everybody in the organization sees.
     people_total: i64,
-    /// Why nobody reads it, in one word: `nobody_permits` or `no_directory`.
+    /// What stands in the way, in one word: `nobody_permits`, `no_directory`, `blocked_by_administrator`,
+    /// `api_disabled` or `most_are_missing`.
     problem: Option<String>,
     /// The people, in order of name.
     people: Vec<DirectoryPersonShape>,

@@ -13,7 +13,7 @@ use intail::store::leases::{self, Wanted};
 use intail::store::messages;
 use intail::store::organizations;
 use intail::store::people::{self, Role};
-use intail::store::{StoreError, erasure, mailboxes};
+use intail::store::{StoreError, Tx, erasure, mailboxes};
 
 use super::{Scene, at, grant, message, person};
 use crate::harness;
@@ -155,6 +155,8 @@ async fn people_are_searched_by_every_word_in_order_of_name(scene: Scene) {
         let ids: Vec<&str> = found.iter().map(|it| it.google_id.as_str()).collect();
         assert_eq!(ids, expected, "{words}");
     }
+    let erased = directory_people::search(&mut tx, id, "", Some("erased"), 9).await.expect("read");
+    assert_eq!(erased.len(), 3, "after somebody who was erased: from the beginning");
     let second = directory_people::search(&mut tx, id, "", Some("1"), 1).await.expect("read");
     assert_eq!(second[0].google_id, "2");
     let reports = directory_people::reports(&mut tx, id, &["boss@example.com"], 2).await.expect("read");
@@ -180,6 +182,12 @@ async fn whom_a_pass_missed_is_told_apart_from_whom_it_saw(scene: Scene) {
     let unseen = directory_people::unseen(&mut tx, id, 2, 9).await.expect("read");
     assert_eq!(unseen.iter().map(|it| it.google_id.as_str()).collect::<Vec<_>>(), ["1", "3"]);
     assert_eq!(directory_people::unseen(&mut tx, id, 2, 1).await.expect("read").len(), 1);
+    let missed = async |tx: &mut Tx, view| directory_people::count_missed(tx, id, view, 2).await.expect("counted");
+    assert_eq!(missed(&mut tx, View::Public).await, (2, 3));
+    let looked_at = DirectoryPerson { pass: 2, misses: 1, is_listed: false, ..someone("3", "") };
+    directory_people::put(&mut tx, id, &looked_at, None).await.expect("put");
+    assert_eq!(missed(&mut tx, View::Public).await, (1, 2), "whom a view never shows it can't miss");
+    assert_eq!(missed(&mut tx, View::Administrator).await, (2, 3), "who was looked at is missed all the same");
     directory_people::forget_misses(&mut tx, id).await.expect("forgotten");
     assert_eq!(directory_people::by_id(&mut tx, id, "1").await.expect("read").expect("there").misses, 0);
 }
@@ -206,21 +214,26 @@ async fn the_grant_that_sees_most_comes_first(scene: Scene) {
     directory_readers::put(&mut tx, id, &ids[0], Ability::Nothing, at(10)).await.expect("put");
     directory_readers::put(&mut tx, id, &ids[1], Ability::Public, at(10)).await.expect("put");
     directory_readers::put(&mut tx, id, &ids[2], Ability::Administrator, at(10)).await.expect("put");
-    let found = directory_readers::candidates(&mut tx, id, "dir", at(5), 9).await.expect("read");
+    let found = directory_readers::candidates(&mut tx, id, "dir", None, at(5), 9).await.expect("read");
     let (administrator, public, nothing) = (Ability::Administrator, Ability::Public, Ability::Nothing);
     assert_eq!(listed(found), [(2, Some(administrator)), (3, None), (1, Some(public)), (0, Some(nothing))]);
+    let found = directory_readers::candidates(&mut tx, id, "dir", Some(&ids[0]), at(5), 1).await.expect("read");
+    assert_eq!(listed(found), [(0, Some(nothing))], "the one that reads is among them, however few are wanted");
     assert_eq!(directory_readers::asked_since(&mut tx, id, at(5)).await.expect("read"), 3);
     // Who was asked too long ago is asked again; who connected since, too; who doesn't work, not at all.
     grants::set_state(&mut tx, &ids[2], GrantState::NeedsPerson, "revoked", at(11)).await.expect("set");
     grants::set_suspended(&mut tx, &ids[3], Some(at(11))).await.expect("set");
-    let found = directory_readers::candidates(&mut tx, id, "dir", at(20), 9).await.expect("read");
+    let found = directory_readers::candidates(&mut tx, id, "dir", None, at(20), 9).await.expect("read");
     assert_eq!(found.len(), 2);
     let mut again = grants::by_id(&mut tx, &ids[0]).await.expect("read").expect("theirs");
     again.connected_at = at(12);
     grants::put(&mut tx, &again).await.expect("put");
-    let found = directory_readers::candidates(&mut tx, id, "dir", at(5), 9).await.expect("read");
+    let found = directory_readers::candidates(&mut tx, id, "dir", None, at(5), 9).await.expect("read");
     assert_eq!(listed(found), [(0, None), (1, Some(public))]);
-    assert!(directory_readers::candidates(&mut tx, id, "di", at(5), 9).await.expect("read").is_empty(), "whole words");
+    assert!(
+        directory_readers::candidates(&mut tx, id, "di", None, at(5), 9).await.expect("read").is_empty(),
+        "whole words"
+    );
     assert!(directory_readers::others_permit(&mut tx, id, "dir", &ids[0]).await.expect("read"));
     for left in &ids[1..] {
         grants::set_state(&mut tx, left, GrantState::Left, "left", at(30)).await.expect("set");
@@ -301,9 +314,12 @@ async fn a_suspended_grant_says_since_when_and_connecting_again_ends_it(scene: S
 
 async fn mail_with_somebody_is_found_among_the_newest(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    for (number, sender, to) in
-        [(1, "ines@example.com", ""), (2, "x@x.example", "Inês <Ines@example.com>"), (3, "y@y.example", "z@z.example")]
-    {
+    for (number, sender, to) in [
+        (1, "ines@example.com", ""),
+        (2, "x@x.example", "Inês <Ines@example.com>"),
+        (3, "y@y.example", "z@z.example"),
+        (4, "y@y.example", "agines@example.com, \"i\" <a.ines@example.com>, ines@example.com.example"),
+    ] {
         let mut it = message(&format!("m{number}"), number, &["INBOX"]);
         it.sender_address = sender.into();
         it.headers = BTreeMap::from([("to".to_owned(), vec![to.to_owned()])]);
@@ -316,7 +332,7 @@ async fn mail_with_somebody_is_found_among_the_newest(scene: Scene) {
         found.into_iter().map(|it| it.id).collect::<Vec<String>>()
     };
     assert_eq!(found(&mut tx, &["ines@example.com"], 9).await, ["m2", "m1"]);
-    assert_eq!(found(&mut tx, &["ines@example.com"], 2).await, ["m2"], "only the newest are looked through");
+    assert_eq!(found(&mut tx, &["ines@example.com"], 3).await, ["m2"], "only the newest are looked through");
     assert_eq!(found(&mut tx, &["i%@example.com"], 9).await, Vec::<String>::new());
     assert_eq!(found(&mut tx, &[], 9).await, Vec::<String>::new());
 }

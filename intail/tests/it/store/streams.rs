@@ -11,7 +11,7 @@ use intail::store::grants;
 use intail::store::leases::{self, Stream, Wanted};
 use intail::store::people;
 use intail::store::privacy::{self, Policy};
-use intail::store::{StoreError, directories, erasure};
+use intail::store::{StoreError, Tx, directories, erasure};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -29,6 +29,7 @@ on_both_databases!(
     what_a_pass_did_not_see_is_found_and_deleted,
     private_events_can_be_hidden_where_they_are,
     a_channel_takes_the_place_of_the_one_before,
+    channels_that_nobody_hears_of_are_forgotten,
     erasing_leaves_nothing_of_an_agenda,
 );
 
@@ -300,10 +301,21 @@ async fn a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it(scene: Scen
     let mut tx = scene.store.read().await.expect("a transaction");
     let (from, until): (Timestamp, Timestamp) = (at(10 * day), at(12 * day));
     let window = events::in_window(&mut tx, &agenda.id, from, until, 100).await.expect("read");
-    let mut ids: Vec<&str> = window.iter().map(|it| it.id.as_str()).collect();
+    let mut ids: Vec<&str> = window.events.iter().map(|it| it.id.as_str()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["cancelled", "daily", "in", "moved in", "moved out"]);
-    assert_eq!(events::in_window(&mut tx, &agenda.id, from, until, 1).await.expect("read").len(), 2);
+    assert!(window.is_whole);
+    let cut = events::in_window(&mut tx, &agenda.id, from, until, 1).await.expect("read");
+    assert_eq!((cut.events.len(), cut.is_whole), (2, false));
+    drop(tx);
+    // More that hides a slot than is read: what lies last is known, and that there is more is told.
+    let many: Vec<Event> = (1..9).map(|it| exception(&format!("early{it}"), 9 * day + 43_200 + it, 50 * day)).collect();
+    put(&scene, &agenda, &many, 1).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let cut = events::in_window(&mut tx, &agenda.id, from, until, 6).await.expect("read");
+    let has = |id: &str| cut.events.iter().any(|it| it.id == id);
+    assert!(has("moved out") && has("cancelled") && !has("early1"), "{cut:?}");
+    assert!(!cut.is_whole);
 }
 
 async fn what_a_pass_did_not_see_is_found_and_deleted(scene: Scene) {
@@ -360,6 +372,40 @@ async fn a_channel_takes_the_place_of_the_one_before(scene: Scene) {
     assert!(channels::by_id(&mut tx, "new").await.expect("read").is_some_and(|it| it.is_replaced));
     channels::delete(&mut tx, "new").await.expect("deleted");
     assert!(channels::by_id(&mut tx, "new").await.expect("read").is_none());
+}
+
+async fn channels_that_nobody_hears_of_are_forgotten(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let asked = |id: &str, calendar: &str, opened, ends| Channel {
+        id: id.into(),
+        agenda_id: agenda.id.clone(),
+        calendar_id: calendar.into(),
+        token_hash: "h".into(),
+        resource_id: None,
+        opened_at: at(opened),
+        expires_at: Some(at(ends)),
+        proved_at: None,
+        noticed_at: None,
+        is_replaced: false,
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let all =
+        [("quiet", PRIMARY, 1), ("heard", PRIMARY, 1), ("open", PRIMARY, 1), ("new", PRIMARY, 9), ("x", "other", 1)];
+    for (id, calendar, opened) in all {
+        channels::create(&mut tx, &scene.organization, &asked(id, calendar, opened, 100)).await.expect("created");
+    }
+    channels::noticed(&mut tx, "heard", false, at(2)).await.expect("noticed");
+    channels::opened(&mut tx, &agenda.id, PRIMARY, "open", "resource", at(50)).await.expect("opened");
+    let left = async |tx: &mut Tx| {
+        let all = channels::of_agenda(tx, &agenda.id, 9).await.expect("read");
+        all.into_iter().map(|it| it.id).collect::<Vec<_>>()
+    };
+    channels::forget_unheard(&mut tx, &agenda.id, PRIMARY, at(9)).await.expect("forgotten");
+    assert_eq!(left(&mut tx).await, ["new", "heard", "open", "x"]);
+    channels::forget_ended(&mut tx, &agenda.id, at(50)).await.expect("forgotten");
+    assert_eq!(left(&mut tx).await, ["new", "heard", "x"]);
+    channels::forget_ended(&mut tx, &agenda.id, at(100)).await.expect("forgotten");
+    assert!(left(&mut tx).await.is_empty());
 }
 
 async fn private_events_can_be_hidden_where_they_are(scene: Scene) {
