@@ -356,8 +356,9 @@ impl AgendaRun<'_> {
         &mut self,
         tx: &mut Tx,
         at: usize,
-        page: google::Readable<google::Event>,
+        mut page: google::Readable<google::Event>,
     ) -> Result<Vec<NewChange>, StoreError> {
+        page.items = each_once(page.items);
         let calendar = self.calendars[at].id.clone();
         let ids: Vec<String> = page.items.iter().map(|it| it.id.clone()).collect();
         let known = events::by_ids(tx, &self.agenda.id, &calendar, &ids).await?;
@@ -574,6 +575,15 @@ pub(super) fn begin_pass(calendar: &mut Calendar, state: CalendarState, now: Tim
     calendar.sync_token = None;
     calendar.page_token = None;
     calendar.look_at = None;
+}
+
+/// Each event of a page once: what is said of it last counts. Told twice, it would be added twice, and PostgreSQL
+/// doesn't write a row twice in one statement.
+fn each_once(items: Vec<google::Event>) -> Vec<google::Event> {
+    let mut said_later = BTreeSet::new();
+    let mut kept: Vec<_> = items.into_iter().rev().filter(|it| said_later.insert(it.id.clone())).collect();
+    kept.reverse();
+    kept
 }
 
 /// Whether a sync or page token is no longer good: a 410 about the token, or a 400 for one that Google doesn't know.

@@ -13,6 +13,7 @@ mod connect;
 mod directory;
 mod emulator_path;
 mod heartbeat;
+mod hostile;
 mod kills;
 mod leaving;
 mod mail;
