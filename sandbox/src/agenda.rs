@@ -620,8 +620,7 @@ impl World {
             return Err(missing());
         }
         let made_here = |event: &&Event| event.home == id && event.slot.is_none() && !event.cancelled;
-        let events: Vec<String> =
-            self.agenda.events.values().filter(made_here).map(|event| event.id.clone()).collect();
+        let events: Vec<String> = self.agenda.events.values().filter(made_here).map(|event| event.id.clone()).collect();
         for event in events {
             self.delete_event(person, &event)?;
         }

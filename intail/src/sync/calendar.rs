@@ -15,9 +15,9 @@ use serde_json::json;
 
 use super::budget::{Budget, Class, Permit};
 use super::calendar_plan::{
-    CalendarStep, FREE_BUSY_PASS_EVERY, LIST_EVERY, Surroundings, TRAILING_LOOK, is_told, wait,
+    CalendarStep, FREE_BUSY_PASS_EVERY, LIST_EVERY, Surroundings, TRAILING_LOOK, UNREADABLE_PASS_EVERY, is_told, wait,
 };
-use super::events::{busy_only, entry, is_private, stored};
+use super::events::{busy_only, entry, is_id, is_private, stored};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::org::receipts::purpose;
@@ -38,8 +38,14 @@ pub(super) const CHANNELS_MAX: i64 = 2 * CALENDARS_MAX;
 const DELETE_MAX: i64 = 500;
 /// Occurrences that go with their series in one step. Google's own have far fewer.
 const EXCEPTIONS_MAX: i64 = 20_000;
-/// The longest id of a calendar that is kept; Google's have fewer than 100 characters.
-const ID_BYTES_MAX: usize = 1024;
+/// Pages of one reading of a calendar's events, those included that were begun anew. Full ones would hold two million
+/// events; whoever has more pages goes in a circle.
+const EVENT_PAGES_MAX: i64 = 5_000;
+/// The same of the list of calendars: a page holds 250, and [`CALENDARS_MAX`] are copied.
+const LIST_PAGES_MAX: i64 = 200;
+/// Of so many parts of these, one counts as asked for when Google takes a page's token back: what is begun anew so often
+/// won't end.
+const RESTARTS_MAX: i64 = 10;
 /// When a calendar that can't be read is looked at again: soon once, then not too often.
 const PROBLEM_FIRST: Duration = Duration::from_secs(10 * 60);
 const PROBLEM_AGAIN: Duration = Duration::from_secs(6 * 3600);
@@ -168,28 +174,36 @@ impl AgendaRun<'_> {
                 self.agenda.list_sync_token = None;
                 self.agenda.list_page_token = None;
                 self.agenda.list_pass += 1;
+                self.agenda.list_pages += LIST_PAGES_MAX / RESTARTS_MAX;
                 let tx = self.write().await?;
                 self.commit(tx, None, &[]).await?;
                 return Ok(Done::Step);
             }
             page => page?,
         };
-        let is_last = page.next_page_token.is_none() || page.next_page_token == page_token;
+        self.agenda.list_pages += 1;
+        let is_last = page.next_page_token.is_none();
+        let repeats = !is_last && page.next_page_token == page_token;
+        let is_endless = repeats || (!is_last && self.agenda.list_pages >= LIST_PAGES_MAX);
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         for it in &page.calendars.items {
             changes.extend(self.keep_entry(&mut tx, it).await?);
         }
-        for id in page.calendars.unreadable.iter().filter(|id| !id.is_empty()) {
+        for id in &page.calendars.unreadable {
             tracing::warn!(agenda = %self.agenda.id, "an entry of the list of calendars can't be read");
             self.see(&mut tx, id).await?;
         }
-        self.agenda.list_page_token = page.next_page_token.filter(|_| !is_last);
-        if is_last {
-            if sync_token.is_none() {
-                self.miss(&mut tx).await?;
-            }
-            self.agenda.list_sync_token = page.next_sync_token;
+        self.agenda.list_page_token = page.next_page_token.filter(|_| !is_endless);
+        if is_last && sync_token.is_none() {
+            self.miss(&mut tx).await?;
+        } else if is_endless {
+            // What it never came to isn't gone: it is read anew later.
+            tracing::warn!(agenda = %self.agenda.id, "the list of calendars never ends");
+        }
+        if is_last || is_endless {
+            self.agenda.list_sync_token = page.next_sync_token.filter(|_| is_last);
+            self.agenda.list_pages = 0;
             self.agenda.listed_at = Some(self.now);
             self.agenda.list_due_at = self.spread(LIST_EVERY);
             if self.agenda.list_sync_token.is_none() {
@@ -214,9 +228,9 @@ impl AgendaRun<'_> {
         let entry = entry(it);
         let Some(at) = known else {
             let is_full = self.calendars.len() >= usize::try_from(CALENDARS_MAX).unwrap_or(usize::MAX);
-            if is_full || it.id.len() > ID_BYTES_MAX {
+            if is_full || !is_id(&it.id) {
                 let agenda = &self.agenda.id;
-                tracing::warn!(%agenda, "a calendar isn't copied: there are too many, or its id is too long");
+                tracing::warn!(%agenda, "a calendar isn't copied: there are too many, or its id can't be kept");
                 return Ok(None);
             }
             let calendar = Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
@@ -275,10 +289,13 @@ impl AgendaRun<'_> {
         let now = self.now;
         let calendar = &mut self.calendars[at];
         let was = calendar.state;
-        let is_old = now.duration_since(calendar.state_since) > FREE_BUSY_PASS_EVERY;
+        let is_free_busy = calendar.entry.access_role == FREE_BUSY;
+        let for_long = |time| now.duration_since(calendar.state_since) > time;
+        let wants_pass = (is_free_busy && for_long(FREE_BUSY_PASS_EVERY))
+            || (calendar.unreadable > 0 && for_long(UNREADABLE_PASS_EVERY));
         if was == CalendarState::Idle {
             begin_pass(calendar, CalendarState::Backfilling, now);
-        } else if was == CalendarState::Live && is_old && calendar.entry.access_role == FREE_BUSY {
+        } else if was == CalendarState::Live && wants_pass {
             begin_pass(calendar, CalendarState::Reconciling, now);
         }
         if calendar.page_token.is_none() {
@@ -288,6 +305,7 @@ impl AgendaRun<'_> {
                 calendar.unreadable = 0;
             }
         }
+        calendar.pages += 1;
         let asked = calendar.clone();
         let place = Place { sync_token: asked.sync_token.as_deref(), page_token: asked.page_token.as_deref() };
         match self.app.google.calendar(&self.caller).events(&asked.id, place).await {
@@ -314,18 +332,22 @@ impl AgendaRun<'_> {
             self.calendars[at].active_at = Some(now);
         }
         let calendar = &mut self.calendars[at];
-        match (page.next_page_token.filter(|_| !repeats), page.next_sync_token) {
-            (Some(next), _) => calendar.page_token = Some(next),
-            (None, None) => {
+        let is_endless = repeats || calendar.pages >= EVENT_PAGES_MAX;
+        match (page.next_page_token, page.next_sync_token) {
+            (Some(next), _) if !is_endless => calendar.page_token = Some(next),
+            (next @ Some(_), _) | (next, None) => {
                 // Neither a next page nor a token: nothing can be gone on from. It is read anew later.
-                tracing::warn!(agenda = %self.agenda.id, "a reading of events ended without a sync token");
+                let problem = if next.is_some() { "endless" } else { "no_token" };
+                tracing::warn!(agenda = %self.agenda.id, problem, "a reading of events can't be gone on with");
                 begin_pass(calendar, CalendarState::Reconciling, now);
-                self.stand(at, "no_token", PROBLEM_AGAIN);
+                calendar.pages = 0;
+                self.stand(at, problem, PROBLEM_AGAIN);
             }
             (None, Some(token)) => {
                 let is_whole = calendar.sync_token.is_none();
                 calendar.sync_token = Some(token);
                 calendar.page_token = None;
+                calendar.pages = 0;
                 calendar.synced_at = Some(now);
                 calendar.notices_read = calendar.notices_begun;
                 calendar.problem = None;
@@ -356,9 +378,9 @@ impl AgendaRun<'_> {
         &mut self,
         tx: &mut Tx,
         at: usize,
-        mut page: google::Readable<google::Event>,
+        page: google::Readable<google::Event>,
     ) -> Result<Vec<NewChange>, StoreError> {
-        page.items = each_once(page.items);
+        let page = each_once(page);
         let calendar = self.calendars[at].id.clone();
         let ids: Vec<String> = page.items.iter().map(|it| it.id.clone()).collect();
         let known = events::by_ids(tx, &self.agenda.id, &calendar, &ids).await?;
@@ -426,26 +448,25 @@ impl AgendaRun<'_> {
         let mut changes = Vec::new();
         match &error.kind {
             // Google took the page's token back: the reading begins anew, with a number of its own.
-            ErrorKind::Refused(Refusal::Invalid) if had_page => calendar.page_token = None,
-            ErrorKind::CursorGone if had_page && !had_token => calendar.page_token = None,
+            ErrorKind::Refused(Refusal::Invalid) if had_page => begin_anew(calendar),
+            ErrorKind::CursorGone if had_page && !had_token => begin_anew(calendar),
             _ if is_lost(&error) && had_token => {
                 let (agenda, reason) = (&self.agenda.id, error.reason.as_deref());
                 tracing::info!(%agenda, reason, "a calendar's sync token is no longer good; everything is compared");
                 begin_pass(calendar, CalendarState::Reconciling, now);
                 changes.push(about_calendar("calendar.changed", calendar));
             }
-            ErrorKind::Refused(Refusal::Deleted) => {
-                calendar.is_gone = true;
-                self.agenda.list_due_at = now;
-            }
-            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) if calendar.problem.is_some() => {
+            // Whether it left the list only the list says: it is read now, and goes first.
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden | Refusal::Deleted)
+                if calendar.problem.is_some() =>
+            {
                 // Twice in a row: it isn't this person's to read any more, and nothing of it may stay.
                 calendar.state = CalendarState::Dropping;
                 calendar.state_since = now;
                 self.stand(at, "not_accessible", PROBLEM_AGAIN);
                 self.agenda.list_due_at = now;
             }
-            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) => {
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden | Refusal::Deleted) => {
                 self.stand(at, "not_accessible", PROBLEM_FIRST);
                 self.agenda.list_due_at = now;
             }
@@ -577,13 +598,21 @@ pub(super) fn begin_pass(calendar: &mut Calendar, state: CalendarState, now: Tim
     calendar.look_at = None;
 }
 
+/// Begins the same reading again, from its first page.
+fn begin_anew(calendar: &mut Calendar) {
+    calendar.page_token = None;
+    calendar.pages += EVENT_PAGES_MAX / RESTARTS_MAX;
+}
+
 /// Each event of a page once: what is said of it last counts. Told twice, it would be added twice, and PostgreSQL
-/// doesn't write a row twice in one statement.
-fn each_once(items: Vec<google::Event>) -> Vec<google::Event> {
+/// doesn't write a row twice in one statement. Under an id that can't be kept nothing is there, and nothing is looked for.
+fn each_once(page: google::Readable<google::Event>) -> google::Readable<google::Event> {
+    let (kept, strange): (Vec<_>, Vec<_>) = page.items.into_iter().partition(|it| is_id(&it.id));
     let mut said_later = BTreeSet::new();
-    let mut kept: Vec<_> = items.into_iter().rev().filter(|it| said_later.insert(it.id.clone())).collect();
-    kept.reverse();
-    kept
+    let mut items: Vec<_> = kept.into_iter().rev().filter(|it| said_later.insert(it.id.clone())).collect();
+    items.reverse();
+    let unreadable = page.unreadable.into_iter().map(|id| if is_id(&id) { id } else { String::new() });
+    google::Readable { items, unreadable: unreadable.chain(strange.iter().map(|_| String::new())).collect() }
 }
 
 /// Whether a sync or page token is no longer good: a 410 about the token, or a 400 for one that Google doesn't know.

@@ -25,6 +25,8 @@ pub const TRAILING_LOOK: SignedDuration = SignedDuration::from_secs(10);
 /// How often a calendar is compared whole of which only free and busy times can be seen: it comes as occurrences up to
 /// a horizon that moves (Google's documents), and nothing tells when one comes over it.
 pub const FREE_BUSY_PASS_EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How often a calendar is compared whole that has events which couldn't be read: a token tells of them no more.
+pub const UNREADABLE_PASS_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// One bounded piece of work. A number says which of the calendars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@ mod harness;
 mod access;
 mod agenda;
 mod calendar;
+mod calendar_gone;
+mod calendar_notices;
 mod calendar_tour;
 mod cli;
 mod concierge;
