@@ -333,7 +333,12 @@ async fn processes_die_and_nothing_is_lost(postgres: Option<String>) {
         scene.kill_one().await;
     }
     scene.catch_up().await;
+    let of = |beginning: &str| {
+        scene.sandbox.world(|world| world.calls.iter().filter(|it| it.call.starts_with(beginning)).count())
+    };
+    let (calendars, directory) = (of("calendar."), of("directory."));
     eprintln!("{} kills, {} calls to the false Google", kills(), scene.calls());
+    eprintln!("of these {calendars} about calendars and {directory} about the directory");
 }
 
 #[tokio::test]
