@@ -43,8 +43,7 @@ const EXCEPTIONS_MAX: i64 = 20_000;
 const EVENT_PAGES_MAX: i64 = 5_000;
 /// The same of the list of calendars: a page holds 250, and [`CALENDARS_MAX`] are copied.
 const LIST_PAGES_MAX: i64 = 200;
-/// Of so many parts of these, one counts as asked for when Google takes a page's token back: what is begun anew so often
-/// won't end.
+/// When Google takes a page's token back, this part of these counts as asked for: what begins so often never ends.
 const RESTARTS_MAX: i64 = 10;
 /// When a calendar that can't be read is looked at again: soon once, then not too often.
 const PROBLEM_FIRST: Duration = Duration::from_secs(10 * 60);
@@ -605,7 +604,7 @@ fn begin_anew(calendar: &mut Calendar) {
 }
 
 /// Each event of a page once: what is said of it last counts. Told twice, it would be added twice, and PostgreSQL
-/// doesn't write a row twice in one statement. Under an id that can't be kept nothing is there, and nothing is looked for.
+/// doesn't write a row twice in one statement. Under an id that can't be kept nothing is looked for.
 fn each_once(page: google::Readable<google::Event>) -> google::Readable<google::Event> {
     let (kept, strange): (Vec<_>, Vec<_>) = page.items.into_iter().partition(|it| is_id(&it.id));
     let mut said_later = BTreeSet::new();

@@ -1,6 +1,6 @@
-//! What Google calls gone: the three kinds of 410, of events and of the list of calendars, at the beginning of a reading
-//! and in the middle of it, and page tokens that Google takes back. Each leads to what it means and to nothing more: one
-//! comparison that tells the difference, or a look at the list.
+//! What Google calls gone: the three kinds of 410, of events and of the list of calendars, at the beginning of a
+//! reading and in the middle of it, and page tokens that Google takes back. Each leads to what it means and to nothing
+//! more: one comparison that tells the difference, or a look at the list.
 
 use std::time::Duration;
 
