@@ -67,9 +67,11 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// Text, of which the empty one is none: an empty page token would page for ever. To be used with `#[serde(default)]`.
+/// Text, of which the empty one is none: an empty page token would page for ever. Nor is one with control characters,
+/// which no database keeps. To be used with `#[serde(default)]`.
 pub(crate) fn maybe_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(from)?.filter(|text| !text.is_empty()))
+    let is_some = |text: &String| !text.is_empty() && !text.chars().any(char::is_control);
+    Ok(Option::<String>::deserialize(from)?.filter(is_some))
 }
 
 /// An instant as milliseconds since 1970.
@@ -126,6 +128,7 @@ mod tests {
             r#"{"id":1}"#,
             r#"{"id":1,"other":null,"size":null,"list":null,"token":null,"sure":null}"#,
             r#"{"id":1,"token":""}"#,
+            r#"{"id":1,"token":"\u0000"}"#,
         ] {
             assert_eq!(parse::<Sample>(json.as_bytes()).as_ref(), Ok(&bare), "{json}");
         }

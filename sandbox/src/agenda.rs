@@ -2,7 +2,7 @@
 //! each calendar that shows it holds a copy, which is only a number in the calendar's order of changes. Every change
 //! goes through [`World::plan`], so that the copies of everybody who is invited change with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -61,6 +61,8 @@ pub struct Agenda {
     pub events: BTreeMap<String, Event>,
     /// What each person lists, by `sub`.
     pub lists: BTreeMap<String, List>,
+    /// Ids of calendars that their owners deleted.
+    pub deleted: BTreeSet<String>,
 }
 
 /// A calendar.
@@ -380,6 +382,11 @@ pub enum CalendarAction {
         #[serde(default)]
         name: Option<String>,
     },
+    /// The owner deletes a calendar with everything in it, for everybody. Nobody's first calendar can be deleted.
+    DeleteCalendar {
+        /// The calendar.
+        calendar: String,
+    },
     /// Takes a calendar out of the person's list.
     Unlist {
         /// The calendar.
@@ -585,6 +592,7 @@ impl World {
                 });
                 Ok(id)
             }
+            CalendarAction::DeleteCalendar { calendar } => self.delete_calendar(person, calendar),
             CalendarAction::Unlist { calendar } => {
                 self.list_calendar(&person.sub, calendar, |entry| entry.gone = true);
                 Ok(calendar.clone())
@@ -602,6 +610,28 @@ impl World {
                 Ok(person.sub.clone())
             }
         }
+    }
+
+    /// What was made in it goes from its guests' calendars, too; then it leaves everybody's list.
+    fn delete_calendar(&mut self, person: &Person, id: &str) -> Result<String, AgendaError> {
+        let missing = || AgendaError::NoCalendar(id.to_owned());
+        let known = self.agenda.calendars.get(id).ok_or_else(missing)?;
+        if known.primary || known.role_of(&person.sub) != Some(Role::Owner) {
+            return Err(missing());
+        }
+        let made_here = |event: &&Event| event.home == id && event.slot.is_none() && !event.cancelled;
+        let events: Vec<String> = self.agenda.events.values().filter(made_here).map(|event| event.id.clone()).collect();
+        for event in events {
+            self.delete_event(person, &event)?;
+        }
+        self.agenda.calendars.remove(id);
+        self.agenda.deleted.insert(id.to_owned());
+        let listing = self.agenda.lists.iter().filter(|(_, list)| list.entries.contains_key(id));
+        let listing: Vec<String> = listing.map(|(sub, _)| sub.clone()).collect();
+        for sub in listing {
+            self.list_calendar(&sub, id, |entry| entry.gone = true);
+        }
+        Ok(id.to_owned())
     }
 
     /// Lets somebody see a calendar, or no longer.

@@ -84,6 +84,9 @@ pub struct CalendarSettings {
     /// Events, by id, whose guests come in a form that nobody documented. Google says nothing when that begins or ends:
     /// it isn't a change of the event.
     pub garbled: BTreeSet<String>,
+    /// What is answered about a calendar that its owner deleted: 404, as for every calendar that there isn't, or 410
+    /// with the reason `deleted`. The guide on errors has both.
+    pub deleted_calendar_status: u16,
 }
 
 impl Default for CalendarSettings {
@@ -94,6 +97,7 @@ impl Default for CalendarSettings {
             updated_min_life_s: month_s,
             empty_page_percent: 0,
             garbled: BTreeSet::new(),
+            deleted_calendar_status: 404,
         }
     }
 }
@@ -156,6 +160,11 @@ fn call(
 
 fn not_found() -> ApiError {
     ApiError::not_found_because("Not Found")
+}
+
+fn no_calendar(world: &World, id: &str) -> ApiError {
+    let is_gone = world.settings.calendar.deleted_calendar_status == 410 && world.agenda.deleted.contains(id);
+    if is_gone { ApiError::gone("deleted") } else { not_found() }
 }
 
 // Tokens --------------------------------------------------------------------------------------------------------------
@@ -394,7 +403,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(world: &'a World, caller: &Caller, query: &Query, id: &str) -> Result<Reader<'a>, ApiError> {
         let person = world.identity.people.get(&caller.sub).ok_or_else(not_found)?;
-        let calendar = world.agenda.find(id, person).ok_or_else(not_found)?;
+        let calendar = world.agenda.find(id, person).ok_or_else(|| no_calendar(world, id))?;
         let role = calendar.role_of(&caller.sub).ok_or_else(not_found)?;
         let zone_name = query.one("timeZone").unwrap_or(&calendar.zone).to_owned();
         let zone = TimeZone::get(&zone_name).map_err(|_| ApiError::bad_request("Invalid time zone definition."))?;

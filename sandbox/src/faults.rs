@@ -2,6 +2,7 @@
 //! the first that fits and rolls its dice acts; a seed makes the same bad day again.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::dice::Dice;
 
@@ -40,6 +41,16 @@ pub enum Mischief {
     },
     /// The answer breaks off in the middle.
     Truncate,
+    /// The call is carried out, and its answer says something that no document of Google's promises and a client has to
+    /// live with. Answers that aren't JSON objects, and refusals, stay as they are.
+    Twist {
+        /// Put into the answer in place of what is there; what is null here is missing there.
+        #[serde(default)]
+        with: Map<String, Value>,
+        /// Added at the end of the answer's lists of these names.
+        #[serde(default)]
+        more: Map<String, Value>,
+    },
 }
 
 impl Mischief {
@@ -51,6 +62,7 @@ impl Mischief {
             Mischief::CutAfter => "cut_after",
             Mischief::Slow { .. } => "slow",
             Mischief::Truncate => "truncate",
+            Mischief::Twist { .. } => "twist",
         }
     }
 }
@@ -108,6 +120,12 @@ impl Rule {
     /// A rule that answers with a status.
     pub fn status(call: &str, status: u16) -> Rule {
         Rule::new(call, Mischief::Status { status, reason: None, message: None, retry_after_s: None })
+    }
+
+    /// A rule that changes what answers say; see [`Mischief::Twist`]. What isn't an object changes nothing.
+    pub fn twist(call: &str, with: Value, more: Value) -> Rule {
+        let members = |value: Value| if let Value::Object(members) = value { members } else { Map::new() };
+        Rule::new(call, Mischief::Twist { with: members(with), more: members(more) })
     }
 
     /// What is wrong with the rule, if anything is.

@@ -12,7 +12,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt as _, stream};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::Shared;
 use crate::api_error::ApiError;
@@ -23,8 +23,8 @@ use crate::faults::Mischief;
 const HANG_MAX: Duration = Duration::from_secs(600);
 /// Longest latency that can be injected.
 const SLOW_MAX: Duration = Duration::from_secs(600);
-/// Most bytes of an answer that is to be cut short; all of ours are smaller.
-const TRUNCATED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most bytes of an answer that is to be cut short or changed; all of ours are smaller.
+const SPOILT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a Gmail call cost; travels with the answer to the log.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,7 @@ async fn pause(shared: &Shared, wait: Duration) {
     }
 }
 
-async fn suffer(shared: &Shared, name: Name, mischief: Mischief, request: Request, next: Next) -> Response {
+async fn suffer(shared: &Shared, name: Name, mischief: Mischief, mut request: Request, next: Next) -> Response {
     match mischief {
         Mischief::Status { status, reason, message, retry_after_s } => {
             let mut response = refusal(shared, name, status, reason.as_deref(), message.as_deref());
@@ -139,10 +139,35 @@ async fn suffer(shared: &Shared, name: Name, mischief: Mischief, request: Reques
         Mischief::Truncate => {
             let response = next.run(request).await;
             let status = response.status();
-            let whole = axum::body::to_bytes(response.into_body(), TRUNCATED_BYTES_MAX).await.unwrap_or_default();
+            let whole = axum::body::to_bytes(response.into_body(), SPOILT_BYTES_MAX).await.unwrap_or_default();
             broken(whole.slice(..whole.len() / 2), status)
         }
+        Mischief::Twist { with, more } => {
+            // What is compressed can't be changed.
+            request.headers_mut().remove(header::ACCEPT_ENCODING);
+            twisted(next.run(request).await, with, more).await
+        }
     }
+}
+
+/// The answer with other members and longer lists.
+async fn twisted(response: Response, with: Map<String, Value>, more: Map<String, Value>) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let whole = axum::body::to_bytes(body, SPOILT_BYTES_MAX).await.unwrap_or_default();
+    let read = serde_json::from_slice::<Map<String, Value>>(&whole).ok().filter(|_| parts.status.is_success());
+    let Some(mut answer) = read else { return Response::from_parts(parts, Body::from(whole)) };
+    for (name, value) in with {
+        answer.insert(name, value);
+    }
+    for (name, values) in more {
+        let list = answer.entry(name).or_insert_with(|| json!([]));
+        if let (Value::Array(list), Value::Array(values)) = (list, values) {
+            list.extend(values);
+        }
+    }
+    answer.retain(|_, value| !value.is_null());
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(Value::Object(answer).to_string()))
 }
 
 fn refusal(shared: &Shared, name: Name, status: u16, reason: Option<&str>, message: Option<&str>) -> Response {

@@ -225,6 +225,52 @@ async fn there_are_three_kinds_of_410() {
 }
 
 #[tokio::test]
+async fn a_deleted_calendar_is_gone_for_everybody() {
+    let workspace = Workspace::open().await;
+    let team = workspace.plan(INES, json!({"action": "create_calendar", "name": "Team"}));
+    workspace.plan(INES, json!({"action": "share", "calendar": team, "email": BO, "role": "writer"}));
+    let event = json!({"title": "Budget", "start": "2026-11-03T10:00", "guests": [BO]});
+    let id = workspace.plan(INES, json!({"action": "create", "calendar": team, "event": event}));
+    let list = async |query: &str| workspace.get(&workspace.bo, &format!("users/me/calendarList?{query}")).await.1;
+    let (token, invited) = (sync(&list("").await), workspace.events(&workspace.bo, "").await);
+    assert_eq!(ids(&invited), [id.as_str()]);
+    let forbidden: CalendarAction =
+        serde_json::from_value(json!({"action": "delete_calendar", "calendar": team})).unwrap();
+    let first: CalendarAction = serde_json::from_value(json!({"action": "delete_calendar", "calendar": INES})).unwrap();
+    workspace.sandbox.world(|world| {
+        assert!(world.plan(BO, &forbidden).is_err(), "only its owner may");
+        assert!(world.plan(INES, &first).is_err(), "nobody is without a first calendar");
+    });
+    workspace.plan(INES, json!({"action": "delete_calendar", "calendar": team}));
+    let changes = list(&token).await;
+    assert_eq!((ids(&changes), &changes["items"][0]["deleted"]), (vec![team.as_str()], &json!(true)));
+    let changes = workspace.events(&workspace.bo, &sync(&invited)).await;
+    assert_eq!(changes["items"][0]["status"], "cancelled", "what was made in it takes place nowhere");
+    for (status, reason) in [(404, "notFound"), (410, "deleted")] {
+        workspace.sandbox.world(|world| world.settings.calendar.deleted_calendar_status = status);
+        let (answered, value) = workspace.get(&workspace.bo, &format!("calendars/{team}/events")).await;
+        assert_eq!((answered, &value["error"]["errors"][0]["reason"]), (status, &json!(reason)));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_made_to_say_anything() {
+    let workspace = Workspace::open().await;
+    let id = workspace.series();
+    let rule = Rule::twist(
+        "calendar.events.list",
+        json!({"nextSyncToken": null, "nextPageToken": 7}),
+        json!({"items": [{"status": "confirmed"}], "summary": ["no list"]}),
+    );
+    workspace.sandbox.world(|world| world.faults.add(rule.times(1)));
+    let twisted = workspace.events(&workspace.ines, "").await;
+    assert_eq!((twisted.get("nextSyncToken"), &twisted["nextPageToken"]), (None, &json!(7)));
+    assert_eq!((&twisted["items"][0]["id"], &twisted["items"][1]), (&json!(id), &json!({"status": "confirmed"})));
+    assert!(twisted["summary"].is_string());
+    assert_eq!(ids(&workspace.events(&workspace.ines, "").await), [id.as_str()]);
+}
+
+#[tokio::test]
 async fn who_may_less_or_more_than_before_reads_everything_anew() {
     let workspace = Workspace::open().await;
     workspace.create(json!({"title": "Budget", "start": "2026-11-03T10:00"}));

@@ -24,6 +24,8 @@ pub struct Agenda {
     pub list_sync_token: Option<String>,
     /// The next page of a reading of the list that isn't finished.
     pub list_page_token: Option<String>,
+    /// Pages asked for since the list was last read to its end.
+    pub list_pages: i64,
     /// The number of the present reading of the whole list.
     pub list_pass: i64,
     /// When the list was last read to its end.
@@ -62,6 +64,7 @@ impl Agenda {
             grant_id: grant.id.clone(),
             list_sync_token: None,
             list_page_token: None,
+            list_pages: 0,
             list_pass: 1,
             listed_at: None,
             list_due_at: now,
@@ -87,6 +90,7 @@ fn agenda(row: &dyn Columns) -> Result<Agenda, StoreError> {
         grant_id: row.parsed("grant_id")?,
         list_sync_token: row.text_or_null("list_sync_token")?,
         list_page_token: row.text_or_null("list_page_token")?,
+        list_pages: row.int("list_pages")?,
         list_pass: row.int("list_pass")?,
         listed_at: row.at_or_null("listed_at")?,
         list_due_at: row.at("list_due_at")?,
@@ -163,7 +167,7 @@ pub async fn save(tx: &mut Tx, agenda: &Agenda, lease: &Lease) -> Result<(), Sto
         .run(
             "UPDATE agendas SET list_sync_token = $3, list_page_token = $4, list_pass = $5, listed_at = $6,
                  list_due_at = $7, busy_only = $8, problem = $9, problem_since = $10, paused_until = $11,
-                 paused_why = $12, failures = $13
+                 paused_why = $12, failures = $13, list_pages = $14
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &agenda.id,
@@ -178,7 +182,8 @@ pub async fn save(tx: &mut Tx, agenda: &Agenda, lease: &Lease) -> Result<(), Sto
                 agenda.problem_since,
                 agenda.paused_until,
                 agenda.paused_why.as_deref(),
-                agenda.failures
+                agenda.failures,
+                agenda.list_pages
             ],
         )
         .await?;

@@ -31,6 +31,8 @@ pub struct Calendar {
     pub sync_token: Option<String>,
     /// The next page of a reading that isn't finished.
     pub page_token: Option<String>,
+    /// Pages asked for since a reading was last complete, or given up.
+    pub pages: i64,
     /// When it was last read to its end.
     pub synced_at: Option<Timestamp>,
     /// When a change was last found in it.
@@ -157,6 +159,7 @@ impl Calendar {
             pass: 0,
             sync_token: None,
             page_token: None,
+            pages: 0,
             synced_at: None,
             active_at: None,
             look_at: None,
@@ -210,6 +213,7 @@ fn calendar(row: &dyn Columns) -> Result<Calendar, StoreError> {
         pass: row.int("pass")?,
         sync_token: row.text_or_null("sync_token")?,
         page_token: row.text_or_null("page_token")?,
+        pages: row.int("pages")?,
         synced_at: row.at_or_null("synced_at")?,
         active_at: row.at_or_null("active_at")?,
         look_at: row.at_or_null("look_at")?,
@@ -252,7 +256,7 @@ pub async fn save(tx: &mut Tx, agenda: &AgendaId, calendar: &Calendar) -> Result
                  is_selected = $9, is_hidden = $10, data_owner = $11, list_pass = $12, is_gone = $13, state = $14,
                  state_since = $15, pass = $16, sync_token = $17, page_token = $18, synced_at = $19, active_at = $20,
                  look_at = $21, notices_read = $22, unreadable = $23, problem = $24, problem_since = $25,
-                 channel_due_at = $26, channel_problem = $27, notices_begun = $28
+                 channel_due_at = $26, channel_problem = $27, notices_begun = $28, pages = $29
              WHERE agenda_id = $1 AND calendar_id = $2",
             args![
                 agenda,
@@ -282,7 +286,8 @@ pub async fn save(tx: &mut Tx, agenda: &AgendaId, calendar: &Calendar) -> Result
                 calendar.problem_since,
                 calendar.channel_due_at,
                 calendar.channel_problem.as_deref(),
-                calendar.notices_begun
+                calendar.notices_begun,
+                calendar.pages
             ],
         )
         .await?;

@@ -29,6 +29,8 @@ pub struct Directory {
     pub part: Option<Part>,
     /// Google's token of the next page, good for three days; none before the first page of a part.
     pub page_token: Option<String>,
+    /// Pages that the present pass has asked for, or the last one.
+    pub pages: i64,
     /// When the present pass began, or the last one.
     pub began_at: Option<Timestamp>,
     /// When a pass was complete last: what the copy is as of.
@@ -106,6 +108,7 @@ fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
         pass: row.int("pass")?,
         part: row.parsed_or_null("part")?,
         page_token: row.text_or_null("page_token")?,
+        pages: row.int("pages")?,
         began_at: row.at_or_null("began_at")?,
         passed_at: row.at_or_null("passed_at")?,
         seen: row.int("seen")?,
@@ -167,7 +170,7 @@ pub async fn save(tx: &mut Tx, directory: &Directory, lease: &Lease) -> Result<(
         .run(
             "UPDATE directories SET grant_id = $3, view = $4, pass = $5, part = $6, page_token = $7, began_at = $8,
                  passed_at = $9, seen = $10, unreadable = $11, next_pass_at = $12, problem = $13, problem_since = $14,
-                 paused_until = $15, failures = $16, restarts = $17
+                 paused_until = $15, failures = $16, restarts = $17, pages = $18
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &directory.id,
@@ -186,7 +189,8 @@ pub async fn save(tx: &mut Tx, directory: &Directory, lease: &Lease) -> Result<(
                 directory.problem_since,
                 directory.paused_until,
                 directory.failures,
-                directory.restarts
+                directory.restarts,
+                directory.pages
             ],
         )
         .await?;

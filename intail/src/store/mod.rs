@@ -72,6 +72,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (16, "streams", include_str!("../../migrations/0016_streams.sql")),
     (17, "directory", include_str!("../../migrations/0017_directory.sql")),
     (20, "indexes", include_str!("../../migrations/0020_indexes.sql")),
+    (21, "pages", include_str!("../../migrations/0021_pages.sql")),
 ];
 
 fn migrator() -> Migrator {

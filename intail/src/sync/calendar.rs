@@ -5,6 +5,7 @@
 //! anew gets a number of its own, or what went meanwhile would count as seen; and what becomes of the exceptions of a
 //! series that went, only a reading of everything tells.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use super::budget::{Budget, Class, Permit};
 use super::calendar_plan::{CalendarStep, LIST_EVERY, Surroundings, TRAILING_LOOK, compared_from, is_told, wait};
-use super::events::{busy_only, entry, is_private, stored};
+use super::events::{busy_only, entry, is_id, is_private, stored};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::org::receipts::purpose;
@@ -34,8 +35,11 @@ pub(super) const CALENDARS_MAX: i64 = 1_000;
 pub(super) const CHANNELS_MAX: i64 = 2 * CALENDARS_MAX;
 /// Events deleted in one step: others who write wait no longer than for a page.
 const DELETE_MAX: i64 = 500;
-/// The longest id of a calendar that is kept; Google's have fewer than 100 characters.
-const ID_BYTES_MAX: usize = 1024;
+/// Pages of one reading of a calendar's events. Full ones would hold a million events; whoever has more pages goes in a
+/// circle.
+const EVENT_PAGES_MAX: i64 = 5_000;
+/// The same of the list of calendars: a page holds 250, and [`CALENDARS_MAX`] are copied.
+const LIST_PAGES_MAX: i64 = 200;
 /// When a calendar that can't be read is looked at again: soon once, then not too often.
 const PROBLEM_FIRST: Duration = Duration::from_secs(10 * 60);
 const PROBLEM_AGAIN: Duration = Duration::from_secs(6 * 3600);
@@ -178,22 +182,29 @@ impl AgendaRun<'_> {
             }
             page => page?,
         };
-        let is_last = page.next_page_token.is_none() || page.next_page_token == page_token;
+        self.agenda.list_pages += 1;
+        let is_last = page.next_page_token.is_none();
+        let repeats = !is_last && page.next_page_token == page_token;
+        let is_endless = repeats || (!is_last && self.agenda.list_pages >= LIST_PAGES_MAX);
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         for it in &page.calendars.items {
             changes.extend(self.keep_entry(&mut tx, it).await?);
         }
-        for id in page.calendars.unreadable.iter().filter(|id| !id.is_empty()) {
+        for id in &page.calendars.unreadable {
             tracing::warn!(agenda = %self.agenda.id, "an entry of the list of calendars can't be read");
             self.see(&mut tx, id).await?;
         }
-        self.agenda.list_page_token = page.next_page_token.filter(|_| !is_last);
-        if is_last {
-            if sync_token.is_none() {
-                self.miss(&mut tx).await?;
-            }
-            self.agenda.list_sync_token = page.next_sync_token;
+        self.agenda.list_page_token = page.next_page_token.filter(|_| !is_endless);
+        if is_last && sync_token.is_none() {
+            self.miss(&mut tx).await?;
+        } else if is_endless {
+            // What it never came to isn't gone: it is read anew later.
+            tracing::warn!(agenda = %self.agenda.id, "the list of calendars never ends");
+        }
+        if is_last || is_endless {
+            self.agenda.list_sync_token = page.next_sync_token.filter(|_| is_last);
+            self.agenda.list_pages = 0;
             self.agenda.listed_at = Some(self.now);
             self.agenda.list_due_at = self.spread(LIST_EVERY);
             if self.agenda.list_sync_token.is_none() {
@@ -218,9 +229,9 @@ impl AgendaRun<'_> {
         let entry = entry(it);
         let Some(at) = known else {
             let is_full = self.calendars.len() >= usize::try_from(CALENDARS_MAX).unwrap_or(usize::MAX);
-            if is_full || it.id.len() > ID_BYTES_MAX {
+            if is_full || !is_id(&it.id) {
                 let agenda = &self.agenda.id;
-                tracing::warn!(%agenda, "a calendar isn't copied: there are too many, or its id is too long");
+                tracing::warn!(%agenda, "a calendar isn't copied: there are too many, or its id can't be kept");
                 return Ok(None);
             }
             let calendar = Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };
@@ -291,6 +302,7 @@ impl AgendaRun<'_> {
                 calendar.unreadable = 0;
             }
         }
+        calendar.pages += 1;
         let asked = calendar.clone();
         let place = Place { sync_token: asked.sync_token.as_deref(), page_token: asked.page_token.as_deref() };
         match self.app.google.calendar(&self.caller).events(&asked.id, place).await {
@@ -328,18 +340,22 @@ impl AgendaRun<'_> {
             self.calendars[at].problem_since = None;
         }
         let calendar = &mut self.calendars[at];
-        match (page.next_page_token.filter(|_| !repeats), page.next_sync_token) {
-            (Some(next), _) => calendar.page_token = Some(next),
-            (None, None) => {
+        let is_endless = repeats || calendar.pages >= EVENT_PAGES_MAX;
+        match (page.next_page_token, page.next_sync_token) {
+            (Some(next), _) if !is_endless => calendar.page_token = Some(next),
+            (next @ Some(_), _) | (next, None) => {
                 // Neither a next page nor a token: nothing can be gone on from. It is read anew later.
-                tracing::warn!(agenda = %self.agenda.id, "a reading of events ended without a sync token");
+                let problem = if next.is_some() { "endless" } else { "no_token" };
+                tracing::warn!(agenda = %self.agenda.id, problem, "a reading of events can't be gone on with");
                 begin_pass(calendar, CalendarState::Reconciling, now);
-                self.stand(at, "no_token", PROBLEM_AGAIN);
+                calendar.pages = 0;
+                self.stand(at, problem, PROBLEM_AGAIN);
             }
             (None, Some(token)) => {
                 let is_whole = calendar.sync_token.is_none();
                 calendar.sync_token = Some(token);
                 calendar.page_token = None;
+                calendar.pages = 0;
                 calendar.synced_at = Some(now);
                 calendar.notices_read = calendar.notices_begun;
                 calendar.problem = None;
@@ -373,6 +389,7 @@ impl AgendaRun<'_> {
         at: usize,
         page: google::Readable<google::Event>,
     ) -> Result<Vec<NewChange>, StoreError> {
+        let page = each_once(page);
         let calendar = self.calendars[at].id.clone();
         let ids: Vec<String> = page.items.iter().map(|it| it.id.clone()).collect();
         let known = events::by_ids(tx, &self.agenda.id, &calendar, &ids).await?;
@@ -447,11 +464,8 @@ impl AgendaRun<'_> {
                 begin_pass(calendar, CalendarState::Reconciling, now);
                 changes.push(about_calendar("calendar.changed", calendar));
             }
-            ErrorKind::Refused(Refusal::Deleted) => {
-                calendar.is_gone = true;
-                self.agenda.list_due_at = now;
-            }
-            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden)
+            // Whether it left the list only the list says: it is read now, and goes first.
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden | Refusal::Deleted)
                 if calendar.problem.as_deref() == Some(NOT_ACCESSIBLE) =>
             {
                 // Twice in a row: it isn't this person's to read any more, and nothing of it may stay.
@@ -460,7 +474,7 @@ impl AgendaRun<'_> {
                 self.stand(at, NOT_ACCESSIBLE, PROBLEM_AGAIN);
                 self.agenda.list_due_at = now;
             }
-            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden) => {
+            ErrorKind::Refused(Refusal::NotFound | Refusal::Forbidden | Refusal::Deleted) => {
                 self.stand(at, NOT_ACCESSIBLE, PROBLEM_FIRST);
                 self.agenda.list_due_at = now;
             }
@@ -603,6 +617,17 @@ pub(super) fn begin_pass(calendar: &mut Calendar, state: CalendarState, now: Tim
     calendar.sync_token = None;
     calendar.page_token = None;
     calendar.look_at = None;
+}
+
+/// Each event of a page once: what is said of it last counts. Told twice, it would be added twice, and PostgreSQL
+/// doesn't write a row twice in one statement. Under an id that can't be kept nothing is looked for.
+fn each_once(page: google::Readable<google::Event>) -> google::Readable<google::Event> {
+    let (kept, strange): (Vec<_>, Vec<_>) = page.items.into_iter().partition(|it| is_id(&it.id));
+    let mut said_later = BTreeSet::new();
+    let mut items: Vec<_> = kept.into_iter().rev().filter(|it| said_later.insert(it.id.clone())).collect();
+    items.reverse();
+    let unreadable = page.unreadable.into_iter().map(|id| if is_id(&id) { id } else { String::new() });
+    google::Readable { items, unreadable: unreadable.chain(strange.iter().map(|_| String::new())).collect() }
 }
 
 /// Whether a sync or page token is no longer good: a 410 about the token, or a 400 for one that Google doesn't know.

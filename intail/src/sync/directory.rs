@@ -6,7 +6,7 @@
 //! What a reader must not break: a page is read with the view that its pass began with; and a listing that lacks the
 //! very account that reads it proves nothing about anybody's absence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use intail_google::directory::{self as google, User, UserPage};
 use intail_google::{Caller, Error, ErrorKind, Refusal};
@@ -45,6 +45,8 @@ pub(super) const CANDIDATES_MAX: i64 = 50;
 /// How long a pass may take: its page tokens are good for three days (google-behaviour.md, §6). An hour less, so that
 /// no token dies on its way.
 const PASS_MAX: SignedDuration = SignedDuration::from_hours(71);
+/// Pages of one pass: full ones would hold a million people. Whoever has more goes in a circle.
+const PAGES_MAX: i64 = 2_000;
 /// The first wait before a pass that Google broke off begins anew, and the longest.
 const RESTART_FIRST: SignedDuration = SignedDuration::from_secs(30);
 const RESTART_MAX: SignedDuration = SignedDuration::from_hours(1);
@@ -197,9 +199,13 @@ impl Run<'_> {
             (View::Administrator, _) => google::View::Administrator,
         };
         let token = self.directory.page_token.clone();
+        self.directory.pages += 1;
+        let is_long = self.directory.pages >= PAGES_MAX;
         match self.app.google.directory(&self.caller).users(view, token.as_deref()).await {
-            // Google would hand out the same page for ever.
-            Ok(page) if page.next_page_token.is_some() && page.next_page_token == token => self.restart().await,
+            // Google would hand out the same pages for ever.
+            Ok(page) if page.next_page_token.is_some() && (is_long || page.next_page_token == token) => {
+                self.restart().await
+            }
             Ok(page) => self.keep(page).await,
             Err(error) if error.kind == ErrorKind::CursorGone => self.restart().await,
             Err(error) if self.view() == View::Administrator && is_no(&error) => self.can(Ability::Public).await,
@@ -216,6 +222,7 @@ impl Run<'_> {
         self.directory.pass += 1;
         self.directory.part = Some(Part::People);
         self.directory.page_token = None;
+        self.directory.pages = 0;
         self.directory.began_at = Some(self.now);
         self.directory.seen = 0;
         self.directory.unreadable = 0;
@@ -249,14 +256,18 @@ impl Run<'_> {
         let is_deleted = self.directory.part == Some(Part::Deleted);
         let telling =
             Telling { view: self.view(), is_deleted, pass: self.directory.pass, now: self.now, domains: &domains };
-        let (listed, unreadable) = (page.users.items.len(), page.users.unreadable.len());
+        // Somebody who is listed twice is one person.
+        let listed: BTreeSet<String> = page.users.items.iter().map(|it| it.id.clone()).collect();
+        // Who can't be read is there all the same, and stays as they were; unless it is the list of the deleted.
+        let unreadable = page.users.unreadable;
+        let still_there = unreadable.iter().filter(|id| !is_deleted && profiles::is_id(id));
+        let still_there: Vec<String> = still_there.cloned().collect();
         let readable = |user: User| {
             let id = user.id.clone();
             Some((id, profiles::told(user, telling)?))
         };
         let told: BTreeMap<String, _> = page.users.items.into_iter().filter_map(readable).collect();
-        // Somebody who is listed twice is one person.
-        let lost = listed.saturating_sub(told.len()) + unreadable;
+        let lost = listed.len().saturating_sub(told.len()) + unreadable.len();
         self.directory.seen += i64::try_from(told.len()).unwrap_or(0);
         self.directory.unreadable += i64::try_from(lost).unwrap_or(0);
         self.directory.page_token = page.next_page_token;
@@ -268,7 +279,9 @@ impl Run<'_> {
         let ids: Vec<String> = told.keys().cloned().collect();
         let mut tx = self.app.store.write().await?;
         directories::hold(&mut tx, self.lease, lease_end(self.now)).await?;
-        let known = directory_people::by_ids(&mut tx, &self.directory.organization_id, &ids).await?;
+        let organization = &self.directory.organization_id;
+        directory_people::seen(&mut tx, organization, &still_there, self.directory.pass, self.now).await?;
+        let known = directory_people::by_ids(&mut tx, organization, &ids).await?;
         let meanings = told.into_iter().map(|(id, told)| {
             let known = known.get(&id);
             (known.cloned(), profiles::seen(known, told))

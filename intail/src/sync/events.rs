@@ -28,9 +28,16 @@ const RECURRENCE_BYTES_MAX: usize = 128 * 1024;
 /// The longest id. Google's have at most 1024 characters.
 const ID_BYTES_MAX: usize = 1100;
 
-/// What is stored of an event; none when it can't be read: it has no time, or its recurrence or id is too long.
+/// Whether something can be kept under this id: PostgreSQL has no room for a NUL, and Google's ids are plain.
+pub(super) fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_BYTES_MAX && !id.chars().any(char::is_control)
+}
+
+/// What is stored of an event; none when it can't be read: it has no time, its recurrence is too long, or its id or its
+/// series' can't be kept.
 pub(super) fn stored(calendar: &str, event: google::Event) -> Option<Event> {
-    if event.id.len() > ID_BYTES_MAX || !fits(&event.recurrence) {
+    let is_placed = event.recurring_event_id.as_deref().is_none_or(is_id);
+    if !is_id(&event.id) || !is_placed || !fits(&event.recurrence) {
         return None;
     }
     let is_cancelled = event.is_cancelled();
@@ -59,7 +66,7 @@ pub(super) fn stored(calendar: &str, event: google::Event) -> Option<Event> {
         recurrence: event.recurrence,
         series_id: event.recurring_event_id,
         original,
-        ical_uid: clip(event.ical_uid.unwrap_or_default(), ID_BYTES_MAX),
+        ical_uid: clip(plain(event.ical_uid.unwrap_or_default()), ID_BYTES_MAX),
         sequence: event.sequence.unwrap_or_default(),
         visibility: name_or(event.visibility, "default"),
         transparency: name_or(event.transparency, "opaque"),
@@ -326,6 +333,11 @@ mod tests {
         assert!(stub.is_cancelled() && stub.series_id.as_deref() == Some("s"));
         let long = vec!["RRULE:FREQ=DAILY"; RECURRENCE_LINES_MAX + 1];
         assert!(stored("c", event("2026-12-24", "2026-12-25", &long)).is_none());
+        for strange in ["", "a\0b", "\n", &"x".repeat(ID_BYTES_MAX + 1)] {
+            let whole = || event("2026-12-24", "2026-12-25", &[]);
+            assert!(stored("c", google::Event { id: strange.into(), ..whole() }).is_none());
+            assert!(stored("c", google::Event { recurring_event_id: Some(strange.into()), ..whole() }).is_none());
+        }
     }
 
     #[test]

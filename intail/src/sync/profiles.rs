@@ -87,9 +87,14 @@ impl News {
     }
 }
 
+/// Whether somebody can be kept under this id.
+pub(super) fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_BYTES_MAX && !id.chars().any(char::is_control)
+}
+
 /// Reads one of Google's entries; none when even its id can't be kept.
 pub(super) fn told(user: User, telling: Telling<'_>) -> Option<Told> {
-    if user.id.is_empty() || user.id.len() > ID_BYTES_MAX || user.id.chars().any(char::is_control) {
+    if !is_id(&user.id) {
         return None;
     }
     let line = |text: Option<&str>| clean(text.unwrap_or_default(), LINE_CHARS_MAX);
@@ -125,7 +130,7 @@ pub(super) fn told(user: User, telling: Telling<'_>) -> Option<Told> {
             (whole, part) => Some(whole == Some(true) || part == Some(true)),
         },
         view: telling.view,
-        etag: user.etag.filter(|it| it.len() <= PHOTO_BYTES_MAX).unwrap_or_default(),
+        etag: user.etag.filter(|it| is_tag(it)).unwrap_or_default(),
         google_id: user.id,
         address,
         pass: telling.pass,
@@ -159,6 +164,11 @@ fn aliases(user: &User, primary: &str, domains: &[String]) -> Vec<String> {
     let listed = user.emails.iter().filter_map(|it| address(it.address.as_deref())).filter(is_own);
     let all: BTreeSet<String> = given.chain(listed).filter(|it| it != primary).collect();
     all.into_iter().take(ALIASES_MAX).collect()
+}
+
+/// Whether a tag can be kept. Without one, what was told is compared.
+fn is_tag(etag: &str) -> bool {
+    etag.len() <= PHOTO_BYTES_MAX && !etag.chars().any(char::is_control)
 }
 
 fn photo(url: Option<&str>) -> String {

@@ -30,7 +30,7 @@ const EMPLOYEE: &str = "ines@example.com";
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-async fn row(running: &Running, person: &Person) -> Directory {
+pub(crate) async fn row(running: &Running, person: &Person) -> Directory {
     let mut tx = running.app.store.read().await.expect("a transaction");
     let found = directories::of_organization(&mut tx, &person.organization_id).await.expect("read");
     found.expect("a directory")
@@ -42,14 +42,14 @@ async fn entry(running: &Running, person: &Person) -> DirectoryPerson {
     found.expect("an entry")
 }
 
-async fn shown(running: &Running, person: &Person) -> truth::Directory {
+pub(crate) async fn shown(running: &Running, person: &Person) -> truth::Directory {
     let mut tx = running.app.store.read().await.expect("a transaction");
     let all = directory_people::search(&mut tx, &person.organization_id, "", None, i64::MAX).await.expect("read");
     all.into_iter().map(|it| (it.google_id.clone(), truth::face(&it))).collect()
 }
 
 /// The three ends: rows equal Google's state, so does the folded feed, and another pass finds nothing new.
-async fn assert_the_directory_is_right(running: &Running, reader: &Person) {
+pub(crate) async fn assert_the_directory_is_right(running: &Running, reader: &Person) {
     let truth = truth::directory(&running.sandbox, &reader.email);
     assert_eq!(shown(running, reader).await, truth, "rows against Google");
     let feed = running.feed(reader).await;
@@ -61,7 +61,7 @@ async fn assert_the_directory_is_right(running: &Running, reader: &Person) {
 }
 
 /// Lets time go until one more pass is complete.
-async fn passed(running: &Running, person: &Person) {
+pub(crate) async fn passed(running: &Running, person: &Person) {
     let before = row(running, person).await.passed_at;
     for _ in 0..26 {
         running.pass(HOUR);
@@ -74,7 +74,7 @@ async fn passed(running: &Running, person: &Person) {
 }
 
 /// Google stops listing after so many pages more.
-fn breaks_after(running: &Running, pages: u32) {
+pub(crate) fn breaks_after(running: &Running, pages: u32) {
     let rule = Rule { skip: pages, ..Rule::status("directory.users.list", 503) };
     running.world(|world| world.faults.add(rule));
 }

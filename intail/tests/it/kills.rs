@@ -1,5 +1,6 @@
 //! Real processes, killed at random moments under load: `intail serve` with SIGKILL, on SQLite and on PostgreSQL, again
-//! and again, and then compared with the false Google's world. `cargo xtask kill --times N` does it as often as wanted.
+//! and again, while mail, calendars and the directory change; and then compared with the false Google's world.
+//! `cargo xtask kill --times N` does it as often as wanted.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,12 +15,16 @@ use intail::random::Random;
 use intail::signin;
 use intail::store::mailboxes::{self, MailboxState};
 use intail::store::people::Person;
-use intail::store::{changes, messages};
+use intail::store::{agendas, calendars, changes, directory_people, messages};
 use intail_sandbox::access::AccessLevel;
 use intail_sandbox::action::{MailAction, One};
+use intail_sandbox::agenda::CalendarAction;
+use intail_sandbox::profile::DirectoryAction;
 use intail_sandbox::quota::Table;
 use intail_sandbox::{Sandbox, WorldFile, WorldSource};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
+use serde_json::json;
 use tempfile::TempDir;
 use url::Url;
 
@@ -27,7 +32,7 @@ use crate::harness::program::Program;
 use crate::harness::running::read;
 use crate::harness::visit::{self, PRODUCT, Ticks};
 use crate::harness::written::written;
-use crate::harness::{postgres, truth};
+use crate::harness::{calendars as appointments, postgres, truth};
 
 /// How often a process is killed in every run of the tests, for each database.
 const KILLS: u64 = 6;
@@ -40,9 +45,15 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(150);
 const REDELIVERED_AFTER: Duration = Duration::from_secs(61);
 /// Between two changes, and between two looks.
 const MOMENT: Duration = Duration::from_millis(20);
+/// How often the last process is told to look at calendars and directory once more: a pass that went on where a dead
+/// process left it has not seen what changed on the pages before.
+const TOLD_EVERY: SignedDuration = SignedDuration::from_secs(5);
+/// Colleagues who can be hired at most: more only make the directory longer.
+const HIRED_MAX: usize = 12;
 const BROWSER: &str = "a-browser";
+const ADMINISTRATOR: &str = "ada.admin@example.com";
 
-/// Two people's mailboxes, and a database that outlives every process.
+/// What an administrator and two others have at Google, and a database that outlives every process.
 struct Scene {
     sandbox: Sandbox,
     /// Never runs anything: it connects people, and reads what the processes wrote.
@@ -66,7 +77,7 @@ impl Scene {
         sandbox.world(|world| {
             // A process that is killed forgets what it spent.
             world.quota.table = Table::Unlimited;
-            world.settings.page_max = 40;
+            world.settings.page_max = 10;
             for client in world.identity.clients.keys() {
                 world.identity.policy.configured.insert(client.clone(), AccessLevel::Trusted);
             }
@@ -83,7 +94,7 @@ impl Scene {
         let app = demo::product(&sandbox, config, Clock::machine(), Random::from_os()).await;
         let app = app.expect("the product starts");
         let mut scene = Self { sandbox, app, people: Vec::new(), configuration, random, _directory: directory };
-        for email in ["ines@example.com", "kofi@example.com"] {
+        for email in ["ines@example.com", "kofi@example.com", ADMINISTRATOR] {
             let person = scene.connected(email).await;
             scene.people.push(person);
         }
@@ -118,6 +129,14 @@ impl Scene {
     /// Somebody does something, by chance.
     fn act(&self) {
         let email = &self.people[self.below(self.people.len())].email;
+        match self.below(12) {
+            0..6 => self.act_in_mail(email),
+            6..10 => self.act_in_calendar(email),
+            _ => self.act_in_directory(),
+        }
+    }
+
+    fn act_in_mail(&self, email: &str) {
         let ids: Vec<String> = self.sandbox.world(|world| {
             let mailbox = world.mailbox(email).expect("a mailbox");
             mailbox.newest_first().map(|it| it.id.clone()).collect()
@@ -134,6 +153,47 @@ impl Scene {
         let _ = self.sandbox.world(|world| world.act(email, &action));
     }
 
+    /// Single events and series, what differs from them, invitations, and now and then a token that ends.
+    fn act_in_calendar(&self, email: &str) {
+        let far = self.app.clock.now() + SignedDuration::from_hours(24 * 90);
+        let own = |world: &mut intail_sandbox::World| world.occurrences(email, Timestamp::UNIX_EPOCH, far);
+        let shown = self.sandbox.world(own);
+        let word = format!("Title {}", self.below(1_000));
+        let day = 1 + self.below(28);
+        let start = format!("2026-12-{day:02}T{:02}:00", 8 + self.below(9));
+        let other = &self.people[self.below(self.people.len())].email;
+        let create = |rule: &str| json!({"action": "create", "event": {"title": word, "start": start, "rule": rule}});
+        let action = match (self.below(12), shown.get(self.below(shown.len().max(1)))) {
+            (0 | 1, _) | (_, None) => create(""),
+            (2, _) => create("FREQ=DAILY;COUNT=6"),
+            (3..6, Some(one)) => json!({"action": "edit", "id": one.id, "title": word}),
+            (6, Some(one)) => json!({"action": "move", "id": one.id, "start": start}),
+            (7, Some(one)) => json!({"action": "delete", "id": one.id}),
+            (8, Some(one)) => json!({"action": "delete", "id": whole(&one.id)}),
+            (9, Some(one)) => json!({"action": "invite", "id": whole(&one.id), "email": other}),
+            (10, Some(one)) => json!({"action": "answer", "id": one.id, "answer": "tentative"}),
+            _ => json!({"action": "expire_tokens", "calendar": email}),
+        };
+        let action: CalendarAction = serde_json::from_value(action).expect("an action");
+        // What isn't possible, isn't done.
+        let _ = self.sandbox.world(|world| world.plan(email, &action));
+    }
+
+    /// Colleagues come, change, hide and go.
+    fn act_in_directory(&self) {
+        let colleague = format!("colleague{}@example.com", self.below(HIRED_MAX));
+        let action = match self.below(4) {
+            0 => json!({"action": "hire", "email": colleague, "given_name": "Col", "family_name": "League"}),
+            1 => json!({"action": "edit", "hidden": self.below(2) == 0}),
+            _ => json!({"action": "edit", "title": format!("Post {}", self.below(1_000))}),
+        };
+        let hires = action["action"] == "hire";
+        let action: DirectoryAction = serde_json::from_value(action).expect("an action");
+        self.sandbox.world(|world| {
+            let _ = world.edit_directory(if hires { ADMINISTRATOR } else { &colleague }, &action);
+        });
+    }
+
     fn below(&self, bound: usize) -> usize {
         usize::try_from(self.random.below(bound as u64)).expect("small")
     }
@@ -141,12 +201,63 @@ impl Scene {
     /// Lets the leases of a dead process run out, as time would.
     async fn leases_run_out(&self) {
         let mut tx = self.app.store.write().await.expect("a transaction");
-        tx.run("UPDATE mailboxes SET lease_until = 1 WHERE lease_until IS NOT NULL", Vec::new()).await.expect("ran");
+        for table in ["mailboxes", "agendas", "directories"] {
+            let sql = format!("UPDATE {table} SET lease_until = 1 WHERE lease_until IS NOT NULL");
+            tx.run_built(sql, Vec::new()).await.expect("ran");
+        }
         tx.commit().await.expect("committed");
     }
 
-    /// How what a person's rows and folded feed hold differs from Google's state, and whether the mailbox is at rest.
+    /// Says that the calendars changed, as a notice of Google's channels does (they lead to https addresses only, and
+    /// here is none), and that the next pass over the directory is due, as time would.
+    async fn tell(&self) {
+        let now = self.app.clock.now();
+        for person in &self.people {
+            let mut tx = self.app.store.write().await.expect("a transaction");
+            let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("an agenda");
+            // In the order in which the engine locks them.
+            agendas::wake(&mut tx, &agenda.id, now).await.expect("woken");
+            for calendar in calendars::of_agenda(&mut tx, &agenda.id, i64::MAX).await.expect("read") {
+                calendars::notice(&mut tx, &agenda.id, &calendar.id).await.expect("noticed");
+            }
+            tx.commit().await.expect("committed");
+        }
+        let mut tx = self.app.store.write().await.expect("a transaction");
+        tx.run("UPDATE directories SET next_pass_at = NULL, dirty = TRUE, due_at = 1", Vec::new()).await.expect("ran");
+        tx.commit().await.expect("committed");
+    }
+
+    /// How what a person's rows and folded feed hold differs from Google's state, and whether all of it is at rest.
     async fn difference(&self, person: &Person) -> (Vec<String>, bool) {
+        let (mut differing, is_live) = self.difference_of_mail(person).await;
+        if !differing.is_empty() || !is_live {
+            return (differing, is_live);
+        }
+        let shown = appointments::of(&self.sandbox, &person.email).await;
+        let mut tx = self.app.store.read().await.expect("a transaction");
+        let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("an agenda");
+        let held = appointments::rows(&mut tx, &agenda.id).await;
+        let unsettled = appointments::unsettled(&mut tx, &agenda.id).await;
+        let feed = changes::of_person(&mut tx, &person.id, 0, i64::MAX).await.expect("read");
+        let people =
+            directory_people::search(&mut tx, &person.organization_id, "", None, i64::MAX).await.expect("read");
+        drop(tx);
+        differing.extend(appointments::difference(&held, &shown));
+        differing.extend(appointments::difference(
+            &appointments::folded(&feed).expect("a feed that can be followed"),
+            &shown,
+        ));
+        let listed = truth::directory(&self.sandbox, &person.email);
+        let held: truth::Directory = people.iter().map(|it| (it.google_id.clone(), truth::face(it))).collect();
+        for (what, held) in [("rows", held), ("folded feed", truth::folded_directory(&feed))] {
+            differing.extend((held != listed).then(|| format!("{what}: held {held:?}, Google has {listed:?}")));
+        }
+        let is_live = unsettled.is_empty();
+        differing.extend(unsettled);
+        (differing, is_live)
+    }
+
+    async fn difference_of_mail(&self, person: &Person) -> (Vec<String>, bool) {
         let truth = truth::of(&self.sandbox, &person.email);
         let mut tx = self.app.store.read().await.expect("a transaction");
         let mailbox = mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("a mailbox");
@@ -171,6 +282,9 @@ impl Scene {
         while self.calls() < until && self.app.clock.now() < last {
             self.a_moment().await;
             self.act();
+            if self.below(20) == 0 {
+                self.tell().await;
+            }
         }
         drop(process);
         self.leases_run_out().await;
@@ -184,9 +298,15 @@ impl Scene {
         }
         let _process = self.process();
         let last = self.app.clock.now() + CATCH_UP_MAX;
+        let mut told_at = Timestamp::MIN;
         for person in &self.people {
             loop {
                 self.a_moment().await;
+                let now = self.app.clock.now();
+                if told_at == Timestamp::MIN || now.duration_since(told_at) > TOLD_EVERY {
+                    told_at = now;
+                    self.tell().await;
+                }
                 let (differing, is_live) = self.difference(person).await;
                 if differing.is_empty() && is_live {
                     break;
@@ -195,6 +315,11 @@ impl Scene {
             }
         }
     }
+}
+
+/// The id of the series that an occurrence belongs to; of a single event its own.
+fn whole(id: &str) -> &str {
+    id.split_once('_').map_or(id, |(series, _)| series)
 }
 
 /// How often `cargo xtask kill` wants it.
@@ -211,7 +336,12 @@ async fn processes_die_and_nothing_is_lost(postgres: Option<String>) {
         scene.kill_one().await;
     }
     scene.catch_up().await;
+    let of = |beginning: &str| {
+        scene.sandbox.world(|world| world.calls.iter().filter(|it| it.call.starts_with(beginning)).count())
+    };
+    let (calendars, directory) = (of("calendar."), of("directory."));
     eprintln!("{} kills, {} calls to the false Google", kills(), scene.calls());
+    eprintln!("of these {calendars} about calendars and {directory} about the directory");
 }
 
 #[tokio::test]

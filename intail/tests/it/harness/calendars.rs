@@ -35,14 +35,7 @@ const PAGES_MAX: usize = 100_000;
 /// What Google shows of a person's calendars: of those that are shown in their list, everything that takes place or
 /// hides something of a series.
 pub(crate) async fn of(sandbox: &Sandbox, email: &str) -> Shown {
-    let token = sandbox.world(|world| {
-        let trusted = world.identity.policy.configured.insert(CLIENT.to_owned(), AccessLevel::Trusted);
-        let granted = world.grant(email, CLIENT, &[scope::CALENDAR_READONLY]).expect("a grant of the test's own");
-        if let Some(before) = trusted {
-            world.identity.policy.configured.insert(CLIENT.to_owned(), before);
-        }
-        granted["access_token"].as_str().expect("a token").to_owned()
-    });
+    let token = token(sandbox, email, scope::CALENDAR_READONLY);
     let list = pages(sandbox, &token, "/calendar/v3/users/me/calendarList?maxResults=250").await;
     let mut shown = Shown { events: Appointments::new(), with_horizon: BTreeSet::new() };
     for calendar in list.iter().filter(|it| it["selected"] == true) {
@@ -66,6 +59,18 @@ pub(crate) async fn of(sandbox: &Sandbox, email: &str) -> Shown {
         }
     }
     shown
+}
+
+/// An access token of the test's own, with which it reads in somebody's name.
+pub(crate) fn token(sandbox: &Sandbox, email: &str, scope: &str) -> String {
+    sandbox.world(|world| {
+        let trusted = world.identity.policy.configured.insert(CLIENT.to_owned(), AccessLevel::Trusted);
+        let granted = world.grant(email, CLIENT, &[scope]).expect("a grant of the test's own");
+        if let Some(before) = trusted {
+            world.identity.policy.configured.insert(CLIENT.to_owned(), before);
+        }
+        granted["access_token"].as_str().expect("a token").to_owned()
+    })
 }
 
 async fn pages(sandbox: &Sandbox, token: &str, path: &str) -> Vec<Json> {

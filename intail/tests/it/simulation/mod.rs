@@ -47,7 +47,11 @@ fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
     let count = given("INTAIL_SIMULATE_SEEDS").unwrap_or(SEEDS);
     if count == 1 {
         // Whoever replays one seed wants to know why: the product's own log belongs to its steps.
-        tracing_subscriber::fmt().with_env_filter("intail=debug,it=debug").without_time().with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter("intail=debug,it=debug")
+            .without_time()
+            .with_writer(std::io::stderr)
+            .init();
     }
     let next = AtomicU64::new(first);
     let outcomes: Vec<Vec<Outcome>> = thread::scope(|scope| {

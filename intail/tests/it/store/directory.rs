@@ -76,6 +76,7 @@ async fn a_directory_is_one_per_organization_and_written_under_its_lease(scene: 
     directory.pass = 4;
     directory.part = Some(Part::Deleted);
     directory.page_token = Some("t".into());
+    directory.pages = 3;
     directory.began_at = Some(at(2));
     directory.passed_at = Some(at(1));
     directory.seen = 7;

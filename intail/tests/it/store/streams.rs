@@ -118,6 +118,7 @@ async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
     let written = Agenda {
         list_sync_token: Some("sync".into()),
         list_page_token: Some("page".into()),
+        list_pages: 5,
         list_pass: 4,
         listed_at: Some(at(5)),
         list_due_at: at(6),
@@ -175,6 +176,7 @@ async fn a_calendar_keeps_what_each_of_its_writers_said(scene: Scene) {
         pass: 3,
         sync_token: Some("s".into()),
         page_token: Some("p".into()),
+        pages: 6,
         synced_at: Some(at(4)),
         active_at: Some(at(5)),
         look_at: Some(at(6)),
