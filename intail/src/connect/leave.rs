@@ -21,13 +21,14 @@ use crate::app::App;
 use crate::id::{GrantId, OrganizationId, PersonId, ReceiptId, StreamId};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::{self, purpose};
+use crate::org::roles;
 use crate::signing::{Signer, SigningError};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::erasure::{self, Erased};
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
-use crate::store::people::{self, Person};
+use crate::store::people::{self, Person, Role};
 use crate::store::{
     StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, leases,
     mailboxes, organizations, receipts as logs,
@@ -138,17 +139,23 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
     let grant = grants::by_person(&mut tx, &person.id).await?;
     let email = grant.as_ref().map_or_else(String::new, |it| it.email.clone());
     if let Some(unfinished) = leavings::unfinished_of_person(&mut tx, &person.id).await? {
+        let mut ended = Erased::new();
         if wish.removes_person {
+            ended = shut_out(&mut tx, person).await?;
             leavings::remove_person_too(&mut tx, &unfinished.id).await?;
         }
-        let taken = leavings::claim(&mut tx, &unfinished.id, now, after(now, CLAIM_FOR)).await?;
+        let mut taken = leavings::claim(&mut tx, &unfinished.id, now, after(now, CLAIM_FOR)).await?;
+        if let Some(taken) = &mut taken {
+            add(taken, ended);
+            leavings::save(&mut tx, taken).await?;
+        }
         tx.commit().await?;
         return taken.map(|it| (it, email)).ok_or(ConnectError::StillLeaving);
     }
     if grant.is_none() && !wish.removes_person {
         return Err(ConnectError::NotConnected);
     }
-    let leaving = Leaving {
+    let mut leaving = Leaving {
         id: ReceiptId::new(&app.random),
         organization_id: person.organization_id.clone(),
         person_id: Some(person.id.clone()),
@@ -159,10 +166,14 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
         revocation: if grant.is_some() { Revocation::Open } else { Revocation::Unneeded },
         ..fresh(app, now)
     };
-    leavings::create(&mut tx, &leaving).await?;
     if let Some(grant) = &grant {
         grants::set_state(&mut tx, &grant.id, GrantState::Left, "left", now).await?;
     }
+    // After the grant, as everybody takes them who needs both.
+    if wish.removes_person {
+        add(&mut leaving, shut_out(&mut tx, person).await?);
+    }
+    leavings::create(&mut tx, &leaving).await?;
     let entry = Entry {
         organization: &person.organization_id,
         actor: wish.actor.clone(),
@@ -180,6 +191,23 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
     tx.commit().await?;
     tracing::info!(leaving = %leaving.id, person = %person.id, cause = leaving.cause.word(), "a person leaves");
     Ok((leaving, email))
+}
+
+/// Ends at once what somebody who is to go may do: their erasure can take minutes, and until its end they are no
+/// administrator, and nothing of theirs signs in. Refuses if the organization would have no administrator, unless it
+/// goes as a whole. Asked in the transaction that begins the leaving, and holds the organization: two who remove each
+/// other are one after the other.
+async fn shut_out(tx: &mut Tx, person: &Person) -> Result<Erased, ConnectError> {
+    organizations::hold(tx, &person.organization_id).await?;
+    // As they are now: somebody may have changed their role, or removed them, since the caller read them.
+    let Some(person) = people::by_id(tx, &person.id).await? else { return Err(ConnectError::NotConnected) };
+    if roles::is_last_administrator(tx, &person).await?
+        && leavings::of_organization(tx, &person.organization_id).await?.is_none()
+    {
+        return Err(ConnectError::LastAdministrator);
+    }
+    people::set_role(tx, &person.id, Role::Member).await?;
+    Ok(erasure::ways_in(tx, &person.id).await?)
 }
 
 /// A leaving that its maker works on.
@@ -653,7 +681,8 @@ async fn let_people_go(app: &App, leaving: &mut Leaving) -> Result<bool, Connect
     let mut gone = 0;
     for person in &some {
         match leave_with(app, person).await {
-            Ok(()) => gone += 1,
+            // Who isn't there any more was removed by somebody else meanwhile.
+            Ok(()) | Err(ConnectError::NotConnected) => gone += 1,
             Err(ConnectError::StillLeaving) => {}
             Err(error) => return Err(error),
         }

@@ -90,6 +90,9 @@ pub enum ConnectError {
     /// Too many attempts of one organization in a short time.
     #[error("too many attempts of one organization in a short time")]
     OrganizationBusy,
+    /// The organization would have no administrator without this person.
+    #[error("the organization would have no administrator")]
+    LastAdministrator,
     /// Nothing is connected.
     #[error("nothing is connected")]
     NotConnected,
@@ -132,6 +135,7 @@ impl ConnectError {
             Self::TooMany => "too_many",
             Self::StillLeaving => "still_leaving",
             Self::OrganizationBusy => "organization_busy",
+            Self::LastAdministrator => "last_administrator",
             Self::NotConnected => "not_connected",
             Self::Operator(_) => "operator",
             Self::GoogleTrouble(_) => "google_trouble",

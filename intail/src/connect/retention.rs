@@ -5,9 +5,7 @@
 use super::{ConnectError, Wish, let_go};
 use crate::app::App;
 use crate::org::audit::{Actor, Origin};
-use crate::store::directory_people;
-use crate::store::people::{self, Role};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, directory_people, people};
 
 /// People who are let go in one round; the next one comes within minutes.
 const PEOPLE_AT_ONCE: i64 = 20;
@@ -25,25 +23,25 @@ pub async fn let_the_deleted_go(app: &App) -> Result<usize, ConnectError> {
     for it in overdue {
         let mut tx = app.store.read().await?;
         let Some(person) = people::by_id(&mut tx, &it.person_id).await? else { continue };
-        let removes_person = it.signs_in && !is_last_administrator(&mut tx, &person).await?;
         drop(tx);
-        if !removes_person && !it.is_connected {
-            continue;
-        }
-        let wish = Wish { actor: Actor::Directory, origin: Origin::Unknown, removes_person };
-        match let_go(app, &person, &wish).await {
+        let wish = Wish { actor: Actor::Directory, origin: Origin::Unknown, removes_person: it.signs_in };
+        let left = match let_go(app, &person, &wish).await {
+            // An organization never loses its last administrator by itself: their connection and what was copied
+            // goes, they stay.
+            Err(ConnectError::LastAdministrator) if it.is_connected => {
+                let_go(app, &person, &Wish { removes_person: false, ..wish }).await
+            }
+            left => left,
+        };
+        match left {
             Ok(_) => gone += 1,
+            Err(ConnectError::LastAdministrator) => {}
             // Somebody else is at it, or they have gone meanwhile.
             Err(ConnectError::StillLeaving | ConnectError::NotConnected) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(gone)
-}
-
-/// An organization never loses its last administrator by itself: their connection and what was copied goes, they stay.
-async fn is_last_administrator(tx: &mut Tx, person: &people::Person) -> Result<bool, StoreError> {
-    Ok(person.role == Role::Administrator && people::administrators(tx, &person.organization_id).await? <= 1)
 }
 
 /// Erases entries of the directory whose people went longer ago than their organization keeps.

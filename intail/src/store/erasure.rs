@@ -109,6 +109,13 @@ const OF_GRANT: &[(&str, &str)] = &[
     ("permissions", "DELETE FROM grants WHERE id = $1"),
 ];
 
+/// By what a person comes in.
+const WAYS_IN: &[(&str, &str)] = &[
+    ("signed-in browsers", "DELETE FROM sessions WHERE person_id = $1"),
+    ("access keys", "DELETE FROM access_keys WHERE person_id = $1"),
+    ("links to sign in", "DELETE FROM sign_in_links WHERE person_id = $1"),
+];
+
 /// What is a person's own beside their connection, and the person.
 const OF_PERSON: &[(&str, &str)] = &[
     ("signed-in browsers", "DELETE FROM sessions WHERE person_id = $1"),
@@ -215,6 +222,13 @@ pub async fn grant(tx: &mut Tx, grant: &GrantId) -> Result<Erased, StoreError> {
     each(tx, OF_GRANT, grant.as_str(), &mut erased).await?;
     // The organization's directory is everybody's, and is read with somebody else's grant next.
     tx.run("UPDATE directories SET grant_id = NULL WHERE grant_id = $1", args![grant]).await?;
+    Ok(erased)
+}
+
+/// Deletes by what a person comes in: whoever is to go is out at once, however long their erasure takes.
+pub async fn ways_in(tx: &mut Tx, person: &PersonId) -> Result<Erased, StoreError> {
+    let mut erased = Erased::new();
+    each(tx, WAYS_IN, person.as_str(), &mut erased).await?;
     Ok(erased)
 }
 

@@ -194,11 +194,14 @@ pub async fn list(
     .await
 }
 
-/// How many administrators an organization has.
+/// How many administrators an organization has who stay: whoever is being removed, and was given the role meanwhile,
+/// counts no more.
 pub async fn administrators(tx: &mut Tx, organization: &OrganizationId) -> Result<i64, StoreError> {
     let count = tx
         .one(
-            "SELECT COUNT(*) AS n FROM people WHERE organization_id = $1 AND role = 'administrator'",
+            "SELECT COUNT(*) AS n FROM people WHERE organization_id = $1 AND role = 'administrator' AND NOT EXISTS
+                 (SELECT 1 FROM leavings l WHERE l.person_id = people.id AND l.removes_person
+                      AND l.step IN ('stop', 'revoke', 'erase'))",
             args![organization],
             |row| row.int("n"),
         )

@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use intail::app::{App, Parts};
 use intail::connect::{self, ConnectError, Options};
-use intail::org::audit::Origin;
+use intail::id::OrganizationId;
+use intail::org::audit::{Actor, Origin};
+use intail::org::roles::{self, By, RoleChange};
 use intail::signing::is_signed;
 use intail::store::gate::{Act, Gate, Underway};
 use intail::store::leaving_receipts::{self, LeavingReceipt};
@@ -276,7 +278,7 @@ async fn an_administrator_disconnects_and_removes_people_of_their_own_organizati
     let third = running.connected(&one).await;
     let stranger = {
         let mut tx = running.app.store.write().await.expect("a transaction");
-        let id = intail::id::OrganizationId::new(&running.app.random);
+        let id = OrganizationId::new(&running.app.random);
         organizations::create(&mut tx, &id, "Other", running.app.clock.now()).await.expect("created");
         let stranger = Person {
             id: intail::id::PersonId::new(&running.app.random),
@@ -300,6 +302,71 @@ async fn an_administrator_disconnects_and_removes_people_of_their_own_organizati
     assert!(!is_gone(&running, &third).await);
     let (_, page) = get(&running, &foreign, "/admin/receipts").await;
     assert!(page.contains("No receipts"), "{page}");
+}
+
+fn removed_by(person: &Person) -> connect::Wish {
+    connect::Wish { actor: Actor::Person(person.id.clone()), origin: Origin::Unknown, removes_person: true }
+}
+
+async fn administrators(running: &Running, organization: &OrganizationId) -> i64 {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    people::administrators(&mut tx, organization).await.expect("counted")
+}
+
+#[tokio::test]
+async fn two_administrators_who_remove_each_other_at_once_leave_one() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        let one = as_administrator(&running, ADMIN).await;
+        let two = as_administrator(&running, &running.employee()).await;
+        let (first, second) = (removed_by(&two), removed_by(&one));
+        let left = futures::join!(
+            connect::let_go(&running.app, &one, &first),
+            connect::let_go(&running.app, &two, &second),
+        );
+        let refused = |left: &Result<_, ConnectError>| matches!(left, Err(ConnectError::LastAdministrator));
+        assert!(left.0.is_ok() && refused(&left.1) || left.1.is_ok() && refused(&left.0), "{left:?}");
+        assert_eq!(administrators(&running, &one.organization_id).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_being_removed_is_no_administrator_from_the_first_commit_on() {
+    let running = Running::start().await;
+    running.approve();
+    let one = as_administrator(&running, ADMIN).await;
+    let two = as_administrator(&running, &running.connected(&running.employee()).await.email).await;
+    let (browser, program) = (session(&running.app, &two).await, access_key(&running.app, &two).await);
+    assert_eq!(get(&running, &browser, "/admin/people").await.0, 200);
+    let cut = Arc::new(Cut { at: 0, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    let app = behind(&running.app, &cut);
+    let wish = removed_by(&one);
+    tokio::select! {
+        left = connect::let_go(&app, &two, &wish) => panic!("it is cut: {left:?}"),
+        () = cut.reached.notified() => {}
+    }
+    let (status, _) = get(&running, &browser, "/admin/people").await;
+    assert!((300..400).contains(&status), "their browser is signed out: {status}");
+    assert_eq!(get(&running, &program, "/api/v1/receipt").await.0, 401, "their programs are, too");
+
+    // Made an administrator again meanwhile, they still don't count as one who stays.
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let found = people::by_id(&mut tx, &two.id).await.expect("read").expect("until the end");
+    assert_eq!(found.role, Role::Member);
+    people::set_role(&mut tx, &two.id, Role::Administrator).await.expect("written");
+    let organization = &one.organization_id;
+    let demoted = roles::change(&mut tx, organization, &one.id, Role::Member, By::operator(), running.app.clock.now());
+    assert_eq!(demoted.await.expect("it ran"), RoleChange::LastAdministrator);
+    tx.commit().await.expect("committed");
+
+    resume(&running).await;
+    assert!(is_gone(&running, &two).await);
+    assert_eq!(administrators(&running, organization).await, 1);
+    let told: Json = serde_json::from_str(&receipts_of(&running, &two).await[0].statement).expect("JSON");
+    let counted = |kind: &str| told["erased"][kind].as_u64();
+    assert_eq!((counted("signed-in browsers"), counted("access keys")), (Some(1), Some(1)), "{told}");
+    let again = connect::let_go(&running.app, &one, &wish).await;
+    assert!(matches!(again, Err(ConnectError::LastAdministrator)), "{again:?}");
 }
 
 /// What was logged.
@@ -401,7 +468,7 @@ async fn nothing_of_a_person_who_left_is_in_a_file_or_in_the_log() {
     // The person goes too: with them the address, the name and Google's id for them.
     let admin = as_administrator(&running, ADMIN).await;
     let wish = connect::Wish {
-        actor: intail::org::audit::Actor::Person(admin.id),
+        actor: Actor::Person(admin.id),
         origin: Origin::Unknown,
         removes_person: true,
     };
@@ -460,7 +527,7 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     running.approve();
     let (one, two) = running.employees();
     let (first, second) = (running.connected(&one).await, running.connected(&two).await);
-    let stranger = intail::id::OrganizationId::new(&running.app.random);
+    let stranger = OrganizationId::new(&running.app.random);
     let mut tx = running.app.store.write().await.expect("a transaction");
     organizations::create(&mut tx, &stranger, "Other", running.app.clock.now()).await.expect("created");
     tx.commit().await.expect("committed");
@@ -496,7 +563,7 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     let found = found(&words, &files(&running)).into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(found, [organization.to_string()], "only the receipt names it, by id");
     let unknown =
-        connect::remove_organization(&running.app, &intail::id::OrganizationId::new(&running.app.random)).await;
+        connect::remove_organization(&running.app, &OrganizationId::new(&running.app.random)).await;
     assert!(matches!(unknown, Err(ConnectError::NotConnected)), "{unknown:?}");
     running.connect(&first, Ticks::All).await.expect_err("nobody connects for somebody who has gone");
 }

@@ -8,6 +8,7 @@ use intail::org::receipts::{self, Receipts, purpose};
 use intail::store::grants;
 use intail::store::leaving_receipts::{self, LeavingReceipt};
 use intail::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
+use intail::store::people::Role;
 use intail::store::receipts::{self as logs, START};
 use intail::store::signing_keys::{self, SigningKey};
 use intail::store::{Store, StoreError, access_keys, erasure, organizations, people, sessions};
@@ -24,6 +25,7 @@ on_both_databases!(
     a_leaving_is_taken_up_by_one_at_a_time,
     receipts_of_leaving_are_found_by_those_whom_they_concern,
     the_first_signing_key_wins,
+    whoever_is_being_removed_comes_in_no_more_and_is_no_administrator_who_stays,
     a_person_and_an_organization_go_with_everything_of_theirs,
 );
 
@@ -241,6 +243,23 @@ async fn the_first_signing_key_wins(scene: Scene) {
     signing_keys::add(&mut tx, &key("first"), at(1)).await.expect("added");
     signing_keys::add(&mut tx, &key("second"), at(2)).await.expect("the first stays");
     assert_eq!(signing_keys::list(&mut tx, 9).await.expect("read"), [key("first")]);
+}
+
+async fn whoever_is_being_removed_comes_in_no_more_and_is_no_administrator_who_stays(scene: Scene) {
+    let (person, organization) = (&scene.person.id, &scene.organization);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, person, Role::Administrator).await.expect("written");
+    sessions::open(&mut tx, "s", person, "f", at(0), at(99)).await.expect("opened");
+    access_keys::create(&mut tx, "k", person, "key", at(0)).await.expect("created");
+    let begun = leaving(&scene, at(10));
+    leavings::create(&mut tx, &begun).await.expect("created");
+    assert_eq!(people::administrators(&mut tx, organization).await.expect("counted"), 1, "only disconnected");
+    leavings::remove_person_too(&mut tx, &begun.id).await.expect("written");
+    assert_eq!(people::administrators(&mut tx, organization).await.expect("counted"), 0);
+    let ended: BTreeMap<_, _> = erasure::ways_in(&mut tx, person).await.expect("ended").into_iter().collect();
+    assert_eq!((ended["signed-in browsers"], ended["access keys"], ended["links to sign in"]), (1, 1, 0));
+    assert!(sessions::by_token(&mut tx, "s", at(1)).await.expect("read").is_none());
+    assert!(access_keys::person_of(&mut tx, "k").await.expect("read").is_none());
 }
 
 async fn a_person_and_an_organization_go_with_everything_of_theirs(scene: Scene) {
