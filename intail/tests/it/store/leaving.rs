@@ -21,6 +21,7 @@ use crate::harness;
 on_both_databases!(
     a_chain_is_walked_from_its_start_to_its_end,
     two_processes_that_write_at_once_do_not_fork_a_chain,
+    what_is_read_in_one_transaction_is_of_one_moment,
     old_calls_leave_a_checkpoint,
     a_leaving_is_taken_up_by_one_at_a_time,
     receipts_of_leaving_are_found_by_those_whom_they_concern,
@@ -88,6 +89,24 @@ async fn two_processes_that_write_at_once_do_not_fork_a_chain(scene: Scene) {
     futures::join!(process(&scene.store), process(&scene.store), process(&scene.store));
     let chain = walked(&scene.store, id).await;
     assert_eq!((chain.batches, chain.calls, chain.broken_at), (24, 24, None));
+}
+
+async fn what_is_read_in_one_transaction_is_of_one_moment(scene: Scene) {
+    let (log, id) = (Receipts::default(), &scene.grant.id);
+    let written = async |second| {
+        log.called(&call(id, at(second)));
+        log.write(&scene.store, at(second)).await.expect("written");
+    };
+    written(1).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let head = logs::head_of(&mut tx, id).await.expect("read").expect("a head");
+    // Somebody appends between two readings of whoever walks the chain.
+    written(2).await;
+    let last = logs::after(&mut tx, id, 0, 9).await.expect("read").pop().expect("a batch");
+    assert_eq!((last.batch, last.hash), (head.batch, head.hash));
+    drop(tx);
+    let chain = walked(&scene.store, id).await;
+    assert_eq!((chain.batches, chain.broken_at), (2, None));
 }
 
 async fn old_calls_leave_a_checkpoint(scene: Scene) {
