@@ -419,16 +419,21 @@ async fn drop_old(tx: &mut Tx, grant: &GrantId, head: Head, now: Timestamp) -> R
     Ok(())
 }
 
-/// Drops what is too old, of grants for which nothing is written any more.
+/// Drops what is too old, of grants for which nothing is written any more. Each in a transaction of its own: whoever
+/// writes several chains in one takes them in an order of their own.
 pub async fn sweep(store: &Store, now: Timestamp) -> Result<(), StoreError> {
-    let mut tx = store.write().await?;
-    for (grant, organization) in receipts::older_than(&mut tx, days_before(now, KEPT_DAYS_MAX), SWEPT_AT_ONCE).await? {
-        if let Some(head) = receipts::head_of(&mut tx, &grant).await? {
+    let mut tx = store.read().await?;
+    let old = receipts::older_than(&mut tx, days_before(now, KEPT_DAYS_MAX), SWEPT_AT_ONCE).await?;
+    drop(tx);
+    for (grant, organization) in old {
+        let mut tx = store.write().await?;
+        if let Some(head) = receipts::hold_head(&mut tx, &grant).await? {
             tracing::debug!(%grant, %organization, "old calls leave the log");
             drop_old(&mut tx, &grant, head, now).await?;
         }
+        tx.commit().await?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// What walking a chain showed.

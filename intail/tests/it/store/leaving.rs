@@ -22,6 +22,7 @@ on_both_databases!(
     a_chain_is_walked_from_its_start_to_its_end,
     two_processes_that_write_at_once_do_not_fork_a_chain,
     what_is_read_in_one_transaction_is_of_one_moment,
+    a_sweep_beside_an_append_keeps_the_chain_s_end,
     old_calls_leave_a_checkpoint,
     a_leaving_is_taken_up_by_one_at_a_time,
     receipts_of_leaving_are_found_by_those_whom_they_concern,
@@ -107,6 +108,44 @@ async fn what_is_read_in_one_transaction_is_of_one_moment(scene: Scene) {
     drop(tx);
     let chain = walked(&scene.store, id).await;
     assert_eq!((chain.batches, chain.broken_at), (2, None));
+}
+
+async fn a_sweep_beside_an_append_keeps_the_chain_s_end(scene: Scene) {
+    let (log, id, day) = (Receipts::default(), &scene.grant.id, 24 * 3600);
+    log.called(&call(id, at(0)));
+    log.write(&scene.store, at(0)).await.expect("written");
+
+    // Whoever read the end before somebody appended can't put it back.
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let stale = logs::head_of(&mut tx, id).await.expect("read").expect("a head");
+    let old = logs::oldest(&mut tx, id, 1).await.expect("read").remove(0);
+    drop(tx);
+    log.called(&call(id, at(1)));
+    log.write(&scene.store, at(1)).await.expect("written");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let dropped = logs::drop_until(&mut tx, id, &stale, &old, old.bytes).await;
+    assert!(matches!(dropped, Err(StoreError::LeaseLost)), "{dropped:?}");
+    drop(tx);
+    assert_eq!(walked(&scene.store, id).await.last_batch, 2);
+
+    let appending = async {
+        for second in 2..30 {
+            log.called(&call(id, at(second)));
+            log.write(&scene.store, at(second)).await.expect("written");
+        }
+    };
+    let sweeping = async {
+        for _ in 2..30 {
+            receipts::sweep(&scene.store, at(150 * day)).await.expect("swept");
+        }
+    };
+    futures::join!(appending, sweeping);
+    let chain = walked(&scene.store, id).await;
+    assert_eq!((chain.last_batch, chain.broken_at), (30, None), "{chain:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let head = logs::head_of(&mut tx, id).await.expect("read").expect("a head");
+    assert_eq!(logs::hold_head(&mut tx, id).await.expect("held"), Some(head));
+    assert_eq!(logs::hold_head(&mut tx, &GrantId::new(&scene.random)).await.expect("none"), None);
 }
 
 async fn old_calls_leave_a_checkpoint(scene: Scene) {
