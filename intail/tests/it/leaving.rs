@@ -667,6 +667,9 @@ async fn a_batch_that_was_changed_or_taken_out_shows() {
     let session = session(&running.app, &person).await;
     let (_, page) = get(&running, &session, "/receipt?check=yes").await;
     assert!(page.contains("Broken"), "{page}");
+    let (_, export) = get(&running, &session, "/receipt/export.jsonl").await;
+    let first: Json = serde_json::from_str(export.lines().next().expect("a line")).expect("JSON");
+    assert!(first["chain"]["broken_at"].is_i64() && first["signature"].is_null(), "nobody vouches for it: {first}");
 }
 
 #[tokio::test]
