@@ -558,8 +558,12 @@ async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     {
         kept.push(json!("an entry in the organization's directory, which others permit Intail to read"));
     }
-    let receipt = signed(&signer, leaving, statement, now);
-    leaving_receipts::put(&mut tx, &receipt).await?;
+    // A late revocation can end after the whole organization has gone, whose receipt stands for all: nothing of it
+    // comes back.
+    organizations::hold(&mut tx, &leaving.organization_id).await?;
+    if organizations::by_id(&mut tx, &leaving.organization_id).await?.is_some() {
+        leaving_receipts::put(&mut tx, &signed(&signer, leaving, statement, now)).await?;
+    }
     if leaving.revocation == Revocation::Open {
         leaving.step = LeavingStep::RevokeLater;
         leaving.due_at = after(now, wait(leaving.tries));
@@ -569,7 +573,7 @@ async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     }
     tx.commit().await?;
     let revocation = leaving.revocation.word();
-    tracing::info!(leaving = %leaving.id, stopped = leaving.is_stopped, revocation, "a receipt of leaving was issued");
+    tracing::info!(leaving = %leaving.id, stopped = leaving.is_stopped, revocation, "somebody has left");
     Ok(true)
 }
 
@@ -733,14 +737,16 @@ async fn erase_organization(app: &App, leaving: &mut Leaving) -> Result<bool, Co
     }
     let mut sum = leaving.clone();
     let audited = audit_log::chain(&mut tx, &leaving.organization_id).await?;
-    let people = add_up(&mut tx, &mut sum).await?;
+    let (people, google) = add_up(&mut tx, &mut sum).await?;
+    let open = leavings::revocations_open(&mut tx, &leaving.organization_id).await?;
     add(&mut sum, erasure::organization(&mut tx, &leaving.organization_id).await?);
     sum.erased_at = Some(now);
     let mut statement = statement(&sum, now);
     statement["kind"] = json!("organization.removed");
     statement["people"] = json!(people);
     statement["audit_log"] = json!({"last_seq": audited.last_seq, "last_hash": audited.last_hash});
-    statement["kept"] = json!(["this receipt"]);
+    statement["google"] = google.told();
+    statement["kept"] = json!(kept_of_organization(open));
     leaving_receipts::put(&mut tx, &signed(&signer, &sum, statement, now)).await?;
     leavings::finish(&mut tx, leaving).await?;
     tx.commit().await?;
@@ -748,12 +754,57 @@ async fn erase_organization(app: &App, leaving: &mut Leaving) -> Result<bool, Co
     Ok(true)
 }
 
-/// Adds up the receipts of the people who left since the organization's own leaving began; answers how many there are.
-async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<u64, StoreError> {
-    let (mut people, mut last) = (0, None);
+/// What is left of an organization that has gone, in words. `open` is how many sealed tokens are still to be revoked.
+fn kept_of_organization(open: i64) -> Vec<String> {
+    let mut kept = vec!["this receipt".to_owned()];
+    if open > 0 {
+        let days = REVOKE_FOR.as_hours() / 24;
+        kept.push(format!(
+            "sealed tokens of people who left ({open}), until Google confirms that they are revoked: {days} days at most"
+        ));
+    }
+    kept
+}
+
+/// What was done at Google for people who left, added up.
+#[derive(Default)]
+struct AtGoogle {
+    /// People who had permitted something.
+    permissions: u64,
+    /// Those of them for whom Google confirmed that it pushes no more.
+    stopped: u64,
+    /// How giving the permissions back ended, by word.
+    given_back: BTreeMap<String, u64>,
+}
+
+impl AtGoogle {
+    /// Counts a person's receipt.
+    fn count(&mut self, told: &Json) {
+        if !told["permission"].is_string() {
+            return;
+        }
+        self.permissions += 1;
+        self.stopped += u64::from(told["google"]["pushes_stopped"] == true);
+        let word = told["google"]["permission_given_back"].as_str().unwrap_or_default();
+        *self.given_back.entry(word.to_owned()).or_default() += 1;
+    }
+
+    fn told(&self) -> Json {
+        json!({
+            "permissions": self.permissions,
+            "pushes_stopped": self.stopped,
+            "permissions_given_back": self.given_back,
+        })
+    }
+}
+
+/// Adds up the receipts of the people who left since the organization's own leaving began; answers how many there are,
+/// and what was done at Google.
+async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<(u64, AtGoogle), StoreError> {
+    let (mut people, mut google, mut last) = (0, AtGoogle::default(), None);
     loop {
         let some = leaving_receipts::page(tx, &sum.organization_id, last.as_ref(), RECEIPTS_AT_ONCE).await?;
-        let Some(end) = some.last() else { return Ok(people) };
+        let Some(end) = some.last() else { return Ok((people, google)) };
         last = Some(end.id.clone());
         for receipt in some.iter().filter(|it| it.issued_at >= sum.begun_at) {
             let Ok(told) = serde_json::from_str::<Json>(&receipt.statement) else { continue };
@@ -761,6 +812,7 @@ async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<u64, StoreError> {
                 continue;
             }
             people += 1;
+            google.count(&told);
             for (kind, rows) in told["erased"].as_object().into_iter().flatten() {
                 *sum.erased.entry(kind.clone()).or_default() += rows.as_u64().unwrap_or(0);
             }

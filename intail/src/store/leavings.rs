@@ -296,6 +296,18 @@ pub async fn without_receipt(
     .await
 }
 
+/// How many sealed tokens of people who left an organization are still to be revoked.
+pub async fn revocations_open(tx: &mut Tx, organization: &OrganizationId) -> Result<i64, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM leavings WHERE organization_id = $1 AND refresh_sealed IS NOT NULL",
+            args![organization],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0))
+}
+
 /// The leaving of a whole organization, if it is under way.
 pub async fn of_organization(tx: &mut Tx, organization: &OrganizationId) -> Result<Option<Leaving>, StoreError> {
     tx.one(

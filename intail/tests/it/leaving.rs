@@ -21,7 +21,7 @@ use intail_google::oauth::scope;
 use intail_sandbox::action::MailAction;
 use intail_sandbox::compose::Compose;
 use intail_sandbox::faults::Rule;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -554,6 +554,8 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
     assert_eq!((&told["kind"], &told["by"]), (&Json::from("organization.removed"), &Json::from("operator")));
     assert!(told["people"] == 3, "two employees and the administrator: {told}");
+    assert_eq!((&told["google"]["permissions"], &told["kept"]), (&Json::from(2), &json!(["this receipt"])));
+    assert_eq!(told["google"]["permissions_given_back"], json!({"confirmed": 2}), "{told}");
     assert!(told["erased"]["messages"].as_u64().expect("a count") > 100, "{told}");
     assert!(told["erased"]["organizations"] == 1 && told["erased"]["domains"].as_u64() >= Some(1), "{told}");
     let mut tx = running.app.store.read().await.expect("a transaction");
@@ -566,6 +568,39 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
         connect::remove_organization(&running.app, &OrganizationId::new(&running.app.random)).await;
     assert!(matches!(unknown, Err(ConnectError::NotConnected)), "{unknown:?}");
     running.connect(&first, Ticks::All).await.expect_err("nobody connects for somebody who has gone");
+}
+
+#[tokio::test]
+async fn an_organization_s_receipt_says_what_google_has_not_confirmed_and_nothing_comes_back_when_it_does() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let (first, second) = (running.connected(&one).await, running.connected(&two).await);
+    let organization = first.organization_id.clone();
+    // Google can't take the first one's permission back for now, and doesn't stop the second one's pushes.
+    running.world(|world| {
+        world.faults.add(Rule::status("oauth.revoke", 503).times(1));
+        world.faults.add(Rule::status("gmail.users.stop", 503).times(1));
+    });
+    let receipt = connect::remove_organization(&running.app, &organization).await.expect("removed").expect("done");
+    let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
+    let google = json!({
+        "permissions": 2,
+        "pushes_stopped": 1,
+        "permissions_given_back": {"confirmed": 1, "open": 1},
+    });
+    assert_eq!(told["google"], google, "{told}");
+    assert!(told["kept"][1].as_str().is_some_and(|it| it.starts_with("sealed tokens of people who left (1)")), "{told}");
+    let asked = running.calls("oauth.revoke");
+    resume(&running).await;
+    assert_eq!(running.calls("oauth.revoke"), asked + 1, "it is tried until Google confirms");
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert_eq!(leavings::revocations_open(&mut tx, &organization).await.expect("counted"), 0);
+    let left = leaving_receipts::of_organization(&mut tx, &organization, 9).await.expect("read");
+    assert_eq!(left.iter().map(|it| &it.id).collect::<Vec<_>>(), [&receipt.id], "the one that stands for all");
+    for person in [&first, &second] {
+        assert_eq!(leaving_receipts::of_person(&mut tx, &person.id, 9).await.expect("read"), []);
+    }
 }
 
 // ---- the access receipt ----

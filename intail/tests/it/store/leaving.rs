@@ -244,7 +244,9 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
     assert!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read").is_some());
     let waiting = leavings::without_receipt(&mut tx, &scene.organization, 9).await.expect("read");
     assert_eq!(waiting, std::slice::from_ref(&begun.id));
+    assert_eq!(leavings::revocations_open(&mut tx, &scene.organization).await.expect("counted"), 0);
     leavings::save(&mut tx, &done).await.expect("saved");
+    assert_eq!(leavings::revocations_open(&mut tx, &scene.organization).await.expect("counted"), 1);
     let read = leavings::by_id(&mut tx, &begun.id).await.expect("read");
     assert_eq!(read, Some(Leaving { removes_person: true, ..done.clone() }), "what others wrote meanwhile stays");
     assert_eq!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read"), None);
