@@ -636,11 +636,19 @@ fn statement(leaving: &Leaving, now: Timestamp) -> Json {
     })
 }
 
+/// What stays of somebody who disconnects and may connect again: what `OF_PERSON` in `store/erasure.rs` would delete.
+const KEPT_OF_WHO_STAYS: [&str; 4] = [
+    "what signing in needs: address, name, role, signed-in browsers, access keys and links to sign in",
+    "privacy settings, which hold when the person connects again",
+    "attempts to connect, for about a day, and the wish to be told of the approval",
+    "in the feed, by id, that the mailbox and the calendars were connected and erased",
+];
+
 /// What stays, in words.
 fn kept(leaving: &Leaving) -> Vec<&'static str> {
     let mut kept = vec!["this receipt", "audit entries by id"];
     if !leaving.removes_person {
-        kept.push("what signing in needs: address and name");
+        kept.extend(KEPT_OF_WHO_STAYS);
     }
     if leaving.revocation == Revocation::Open {
         kept.push("the sealed token, until Google confirms that it is revoked");

@@ -504,6 +504,61 @@ async fn nothing_of_a_person_who_left_is_in_any_column_of_postgresql() {
     assert!(everything(&mut connection).await.contains(&mailbox), "by id only");
 }
 
+#[tokio::test]
+async fn what_stays_of_a_person_who_disconnects_is_named_in_the_receipt() {
+    // Where it stays, and by which words the receipt names it.
+    let named = [
+        ("people", "role"),
+        ("sessions", "signed-in browsers"),
+        ("access_keys", "access keys"),
+        ("sign_in_links", "links to sign in"),
+        ("privacy_choices", "privacy settings"),
+        ("attempts", "attempts to connect"),
+        ("approval_waits", "the wish to be told"),
+        ("changes", "in the feed"),
+        ("leaving_receipts", "this receipt"),
+    ];
+    let url = postgres::database().await;
+    let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    session(&running.app, &person).await;
+    access_key(&running.app, &person).await;
+    let (organization, now) = (&person.organization_id, running.app.clock.now());
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let choice = intail::store::privacy::Policy::default();
+    intail::store::privacy::put_choice(&mut tx, organization, &person.id, &choice, now).await.expect("put");
+    intail::store::approval_waits::put(&mut tx, &person.id, organization, now).await.expect("put");
+    let whom = intail::org::links::For::Person(&person);
+    intail::org::links::make(&mut tx, &whom, "hash", By::operator(), now).await.expect("made");
+    tx.commit().await.expect("committed");
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    let told: Json = serde_json::from_str(&receipts_of(&running, &person).await[0].statement).expect("JSON");
+    let kept = told["kept"].to_string();
+
+    let mut connection = PgConnection::connect(&url).await.expect("connected");
+    let tables = "SELECT table_name::text FROM information_schema.columns
+                  WHERE table_schema = 'public' AND (column_name = 'person_id' OR table_name = 'people' AND
+                      column_name = 'id')";
+    let mut stays = Vec::new();
+    for table in sqlx::query(tables).fetch_all(&mut connection).await.expect("the tables") {
+        let table: String = table.get(0);
+        let column = if table == "people" { "id" } else { "person_id" };
+        let count = format!("SELECT COUNT(*) FROM {table} WHERE {column} = $1");
+        let count = sqlx::query(AssertSqlSafe(count)).bind(person.id.as_str()).fetch_one(&mut connection).await;
+        if count.expect("counted").get::<i64, _>(0) > 0 {
+            stays.push(table);
+        }
+    }
+    stays.sort();
+    let mut expected: Vec<&str> = named.iter().map(|(table, _)| *table).collect();
+    expected.sort_unstable();
+    assert_eq!(stays, expected, "{}", left.receipt);
+    for (table, words) in named {
+        assert!(kept.contains(words), "{table}: {words} in {kept}");
+    }
+}
+
 /// Every text of every column of every table.
 async fn everything(connection: &mut PgConnection) -> String {
     let columns = "SELECT table_name::text, column_name::text FROM information_schema.columns
