@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use intail_google::{Caller, ErrorKind};
 use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -223,6 +224,7 @@ fn fresh(app: &App, now: Timestamp) -> Leaving {
         is_stopped: false,
         revocation: Revocation::Open,
         refresh_sealed: None,
+        subject_sealed: None,
         erased: BTreeMap::new(),
         calls: CallSums::default(),
         begun_at: now,
@@ -491,8 +493,13 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
             taken.put(&mut tx, &leaving.organization_id, app.clock.now()).await?;
         }
         leaving.calls = sums(&mut tx, &id).await?;
-        // Until Google confirms the revocation, the sealed token is kept for the next try, and nothing else.
+        // Until Google confirms the revocation, the sealed token is kept for the next try, with whose it is, and
+        // nothing else.
         leaving.refresh_sealed = grant.refresh_sealed.filter(|_| leaving.revocation == Revocation::Open);
+        if leaving.refresh_sealed.is_some() {
+            let subject = SecretString::from(grant.google_subject);
+            leaving.subject_sealed = Some(app.keyring.seal_text(&subject, &subject_row(&id))?);
+        }
         add(leaving, erasure::grant(&mut tx, &id).await?);
     }
     if removes_person {
@@ -656,12 +663,28 @@ fn kept(leaving: &Leaving) -> Vec<&'static str> {
     kept
 }
 
+/// Whether the account was connected again since: by the same person, by the same person as somebody new, or by anybody
+/// else. Revoking would end that too, because Google takes back whatever an account permitted the whole project.
+async fn is_back(app: &App, leaving: &Leaving, grant: &GrantId, person: &PersonId) -> Result<bool, StoreError> {
+    let subject =
+        leaving.subject_sealed.as_ref().and_then(|it| app.keyring.open_text(it, &subject_row(grant)).ok());
+    let mut tx = app.store.read().await?;
+    let since = match subject {
+        Some(subject) => grants::by_google_subject(&mut tx, subject.expose_secret()).await?,
+        None => grants::by_person(&mut tx, person).await?,
+    };
+    Ok(since.is_some())
+}
+
+/// The row that the account of a token is sealed for which is still to be revoked.
+fn subject_row(grant: &GrantId) -> String {
+    format!("leavings/{grant}/subject")
+}
+
 /// Tries once more to give the permission back.
 async fn revoke_later(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let (Some(grant), Some(person)) = (leaving.grant_id.clone(), leaving.person_id.clone()) else { return Ok(true) };
-    let mut tx = app.store.read().await?;
-    let is_back = grants::by_person(&mut tx, &person).await?.is_some();
-    drop(tx);
+    let is_back = is_back(app, leaving, &grant, &person).await?;
     leaving.revocation = if is_back {
         Revocation::Overtaken
     } else {
@@ -679,7 +702,7 @@ async fn revoke_later(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectE
         tx.commit().await?;
         return Ok(true);
     }
-    leaving.refresh_sealed = None;
+    (leaving.refresh_sealed, leaving.subject_sealed) = (None, None);
     leaving.step = LeavingStep::Receipt;
     save(app, app.store.write().await?, leaving).await?;
     Ok(false)

@@ -71,6 +71,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (15, "services", include_str!("../../migrations/0015_services.sql")),
     (16, "streams", include_str!("../../migrations/0016_streams.sql")),
     (17, "directory", include_str!("../../migrations/0017_directory.sql")),
+    (18, "late revocations", include_str!("../../migrations/0018_late_revocations.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -183,6 +183,30 @@ async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what
     assert!(issued[0].statement.contains(r#""permission_given_back":"overtaken""#), "{}", issued[0].statement);
 }
 
+#[tokio::test]
+async fn a_late_revocation_spares_an_account_that_is_connected_again_as_somebody_new() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let admin = as_administrator(&running, ADMIN).await;
+    running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
+    let left = connect::let_go(&running.app, &person, &removed_by(&admin)).await.expect("removed");
+    assert_eq!(left.revocation, Revocation::Open);
+
+    let again = running.connected(&email).await;
+    assert_ne!(again.id, person.id, "they are somebody new");
+    resume(&running).await;
+    assert_eq!(running.calls("oauth.revoke"), 1, "what the account permitted since isn't revoked");
+    running.act(&email, MailAction::sample());
+    running.settle().await;
+    running.assert_nothing_is_lost(&again).await;
+    let issued = receipts_of(&running, &person).await;
+    assert!(issued[0].statement.contains(r#""permission_given_back":"overtaken""#), "{}", issued[0].statement);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert_eq!(leavings::by_id(&mut tx, &left.receipt).await.expect("read"), None, "nothing of it is kept on");
+}
+
 async fn get(running: &Running, proof: &Proof, path: &str) -> (u16, String) {
     let answer = ask(&running.app, "GET", path, proof, None).await;
     (answer.status().as_u16(), text(answer).await)

@@ -208,6 +208,7 @@ fn leaving(scene: &Scene, due_at: Timestamp) -> Leaving {
         is_stopped: false,
         revocation: Revocation::Open,
         refresh_sealed: None,
+        subject_sealed: None,
         erased: BTreeMap::new(),
         calls: CallSums::default(),
         begun_at: at(1),
@@ -239,6 +240,7 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
         calls: CallSums { calls: 3, last_hash: "h".into(), ..CallSums::default() },
         erased_at: Some(at(21)),
         refresh_sealed: Some("k1.sealed".into()),
+        subject_sealed: Some("k1.subject".into()),
         ..other
     };
     assert!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read").is_some());
