@@ -142,15 +142,16 @@ async fn finish_taken(
     let client = access::client(app);
     let tokens = app.google.exchange_code(&provider, &client, code, &verifier).await.map_err(exchange_error)?;
     let claims = who_came(app, attempt, &provider, &tokens).await?;
-    match check(app, person, &provider, &claims, &tokens).await {
-        Ok(held) => keep(app, person, callback.origin, tokens, claims, held).await,
-        Err(error) => {
-            if may_be_revoked(app, &error, &claims).await? {
-                revoke_unkept(app, &tokens).await;
-            }
-            Err(error)
-        }
+    let kept = match check(app, person, &provider, &claims, &tokens).await {
+        Ok(held) => keep(app, person, callback.origin, &tokens, &claims, held).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &kept
+        && may_be_revoked(app, error, &claims).await?
+    {
+        revoke_unkept(app, &tokens).await;
     }
+    kept
 }
 
 /// Who came back, as Google signed it.
@@ -238,8 +239,8 @@ async fn keep(
     app: &App,
     person: &Person,
     origin: Origin,
-    tokens: Tokens,
-    claims: IdClaims,
+    tokens: &Tokens,
+    claims: &IdClaims,
     held: Option<Grant>,
 ) -> Result<Connected, ConnectError> {
     let now = app.clock.now();
@@ -254,9 +255,9 @@ async fn keep(
         id: id.clone(),
         organization_id: person.organization_id.clone(),
         person_id: person.id.clone(),
-        google_subject: claims.sub,
-        email: claims.email.unwrap_or_else(|| person.email.clone()),
-        hosted_domain: claims.hd,
+        google_subject: claims.sub.clone(),
+        email: claims.email.clone().unwrap_or_else(|| person.email.clone()),
+        hosted_domain: claims.hd.clone(),
         client_id: app.config.google.client.client_id.clone(),
         scopes: tokens.scopes.clone(),
         state,
@@ -333,7 +334,8 @@ async fn keep(
 
 /// Whether tokens that aren't kept are given back. Revoking ends everything that the account granted this Cloud
 /// project, so it must not hit a grant that is rightly held: another person's, or this person's own when they came back
-/// without ticking a box. Passing trouble decides nothing.
+/// without ticking a box. A grant that is being let go is to be revoked anyway, and spares nothing: perhaps it was
+/// revoked before this consent. Passing trouble decides nothing.
 async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> Result<bool, StoreError> {
     let is_final = matches!(
         error,
@@ -342,9 +344,11 @@ async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> R
             | ConnectError::AccountTaken { .. }
             | ConnectError::WiderScope(_)
             | ConnectError::NothingGranted
+            | ConnectError::StillLeaving
     );
     let mut tx = app.store.read().await?;
-    Ok(is_final && grants::by_google_subject(&mut tx, &claims.sub).await?.is_none())
+    let held = grants::by_google_subject(&mut tx, &claims.sub).await?;
+    Ok(is_final && held.is_none_or(|it| it.state == GrantState::Left))
 }
 
 /// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.

@@ -29,7 +29,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::access::{Proof, access_key, ask, session, text};
 use crate::harness::postgres;
-use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks};
+use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks, read};
 
 /// Words that stand nowhere else: subject, sender's name and address, a label.
 const WORDS: [&str; 4] = ["Quokkanarwhal", "Zephyrine Vextrup", "zephyrine@vextrup.example", "Tamarisklabel"];
@@ -181,6 +181,33 @@ async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what
     assert!(grants::by_person(&mut tx, &again.id).await.expect("read").expect("a grant").state.works());
     let issued = leaving_receipts::of_person(&mut tx, &person.id, 9).await.expect("read");
     assert!(issued[0].statement.contains(r#""permission_given_back":"overtaken""#), "{}", issued[0].statement);
+}
+
+#[tokio::test]
+async fn what_is_permitted_while_the_old_rows_go_is_given_back() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let again = Options { ask_again: true, ..Options::default() };
+    let url = connect::begin(&running.app, &person, BROWSER, again).await.expect("it begins");
+    // The old permission is revoked, its rows are still there, and then the person says yes at Google.
+    let cut = Arc::new(Cut { at: 2, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    let app = behind(&running.app, &cut);
+    tokio::select! {
+        left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
+        () = cut.reached.notified() => {}
+    }
+    assert_eq!(running.calls("oauth.revoke"), 1);
+    let answer = running.visit(&email, url, Ticks::All).await.expect("Google sends the person back");
+    let callback = read(&answer);
+    let refused = connect::finish(&running.app, Some(&person), BROWSER, callback).await;
+    assert!(matches!(refused, Err(ConnectError::StillLeaving)), "{refused:?}");
+    assert_eq!(running.calls("oauth.revoke"), 2, "what isn't kept is given back");
+    resume(&running).await;
+    assert!(is_gone(&running, &person).await);
+    let again = running.connected(&email).await;
+    running.assert_nothing_is_lost(&again).await;
 }
 
 #[tokio::test]
