@@ -209,6 +209,57 @@ async fn a_block_asks_the_administrator_and_names_the_likely_setting() {
 }
 
 #[tokio::test]
+async fn a_block_that_is_over_is_noticed_although_nobody_connects() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(INES).await;
+    running.set_access(AccessLevel::Blocked);
+    running.pass(Duration::from_secs(30 * 3600));
+    running.work().await;
+    let before = grant(&running, &person).await;
+    assert_eq!((before.state, before.reason.as_str()), (GrantState::NeedsAdministrator, grants::BLOCKED));
+
+    running.pass(Duration::from_secs(3 * 3600));
+    let asked = running.calls("oauth.token");
+    assert_eq!(connect::look_again(&running.app).await.expect("a round"), 0);
+    assert_eq!(running.calls("oauth.token"), asked + 1, "one refresh for the whole organization");
+    let held = grant(&running, &person).await;
+    assert_eq!((held.state, held.state_since), (before.state, before.state_since), "as it was");
+    assert_eq!(organization(&running, &person).await.approval, Approval::Blocked);
+
+    running.approve();
+    running.act(INES, intail_sandbox::action::MailAction::sample());
+    assert_eq!(connect::look_again(&running.app).await.expect("a round"), 1);
+    let known = organization(&running, &person).await;
+    assert_eq!((known.approval, known.approval_way.as_str()), (Approval::Approved, ""));
+    assert_eq!(connect::look_again(&running.app).await.expect("a round"), 0, "nothing is blocked any more");
+    running.settle().await;
+    assert!(grant(&running, &person).await.state.works());
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn an_access_that_is_renewed_contradicts_a_block_that_stood_an_hour() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = (running.connected(INES).await, running.connected(KOFI).await);
+    let refreshed = async |person: &Person| {
+        let held = grant(&running, person).await;
+        intail::access::caller(&running.app, &held.id).await
+    };
+    running.pass(Duration::from_secs(2 * 3600));
+    running.set_access(AccessLevel::Blocked);
+    refreshed(&one).await.expect_err("it is blocked");
+    running.approve();
+    refreshed(&two).await.expect("it is renewed");
+    assert_eq!(organization(&running, &one).await.approval, Approval::Blocked, "that was the same minute");
+    running.pass(Duration::from_secs(2 * 3600));
+    refreshed(&two).await.expect("it is renewed");
+    assert_eq!(organization(&running, &one).await.approval, Approval::Approved);
+    assert!(grant(&running, &one).await.state.works(), "who was blocked goes on");
+}
+
+#[tokio::test]
 async fn abandoned_attempts_in_a_row_are_a_guess_and_no_evidence() {
     let running = Running::start().await;
     running.approve();

@@ -568,6 +568,18 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
 
 async fn grants_that_waited_are_reopened(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
+    let (id, organization) = (&scene.grant.id, &scene.organization);
+    for (state, reason, suspended_at, found) in [
+        (GrantState::NeedsAdministrator, "no_mailbox", None, false),
+        (GrantState::NeedsPerson, grants::BLOCKED, None, false),
+        (GrantState::NeedsAdministrator, grants::BLOCKED, Some(at(1)), false),
+        (GrantState::NeedsAdministrator, grants::BLOCKED, None, true),
+    ] {
+        grants::set_state(&mut tx, id, state, reason, at(1)).await.expect("set");
+        grants::set_suspended(&mut tx, id, suspended_at).await.expect("set");
+        let blocked = grants::blocked(&mut tx, organization, 9).await.expect("read");
+        assert_eq!(blocked, Vec::from_iter(found.then(|| id.clone())), "{state:?} {reason} {suspended_at:?}");
+    }
     grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsAdministrator, "blocked", at(4)).await.expect("set");
     let waited = GrantState::NeedsAdministrator;
     let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, &[], at(5)).await.expect("ran");
