@@ -13,11 +13,12 @@ use secrecy::ExposeSecret as _;
 
 use crate::app::App;
 use crate::config::CONNECT_CALLBACK;
-use crate::id::GrantId;
+use crate::id::{GrantId, OrganizationId};
 use crate::org::approval::{self, Way};
 use crate::org::receipts::purpose;
 use crate::seal::SealError;
 use crate::store::grants::{self, Grant, GrantState};
+use crate::store::organizations::{self, Approval};
 use crate::store::{StoreError, Tx, directories, operator_faults};
 
 /// A token that ends within this time is refreshed before it is used: longer than the longest run that starts with it.
@@ -154,6 +155,7 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens, began: Timestamp) -> Res
         tokens.refresh_token.as_ref().map(|it| app.keyring.seal_text(it, &refresh_row(&grant.id))).transpose()?;
     let scopes = if tokens.scopes.is_empty() { grant.scopes.clone() } else { tokens.scopes };
     let mut tx = app.store.write().await?;
+    hold_unless_approved(&mut tx, &grant.organization_id).await?;
     let ends = expiry(now, tokens.expires_in_s);
     grants::refreshed(&mut tx, grant, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
     operator_faults::clear(&mut tx, CLIENT_REFUSED).await?;
@@ -263,6 +265,9 @@ pub async fn set_closed(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if reason == grants::BLOCKED {
+        organizations::hold(tx, &grant.organization_id).await?;
+    }
     grants::set_state(tx, &grant.id, state, reason, now).await?;
     if state == GrantState::NeedsOperator {
         operator_faults::raise(tx, CLIENT_REFUSED, CLIENT_REFUSED_DETAIL, now).await?;
@@ -275,6 +280,15 @@ pub async fn set_closed(
         approval::blocked(tx, &grant.organization_id, Way::Refresh, now).await?;
     }
     Ok(())
+}
+
+/// Holds an organization before anything of a grant is written, where that may say something about the administrator's
+/// approval and so reopen others' grants: two who succeed at once are one after the other.
+pub async fn hold_unless_approved(tx: &mut Tx, organization: &OrganizationId) -> Result<(), StoreError> {
+    match organizations::by_id(tx, organization).await?.map(|it| it.approval) {
+        Some(Approval::Approved) => Ok(()),
+        _ => organizations::hold(tx, organization).await,
+    }
 }
 
 /// The row that a grant's refresh token is sealed for.

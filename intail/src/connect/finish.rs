@@ -270,6 +270,7 @@ async fn keep(
         suspended_at: None,
     };
     let mut tx = app.store.write().await?;
+    access::hold_unless_approved(&mut tx, &person.organization_id).await?;
     grants::put(&mut tx, &grant).await.map_err(|error| match error.is_unique_violation() {
         // Somebody else was quicker: to the same account, or the same person in another window.
         true => ConnectError::AccountTaken { came: grant.email.clone() },
