@@ -68,9 +68,14 @@ pub async fn finish(
     attempts::set_outcome(&mut tx, &state_hash, outcome).await?;
     let now = app.clock.now();
     if matches!(result, Err(ConnectError::BlockedByAdministrator)) {
-        let not_configured = callback.error.as_deref() == Some("access_not_configured");
-        let way = if not_configured { Way::NotConfigured } else { Way::Policy };
-        approval::said_blocked(&mut tx, &person.organization_id, way, now).await?;
+        match callback.error.as_deref() {
+            Some("access_not_configured") => {
+                approval::said_blocked(&mut tx, &person.organization_id, Way::NotConfigured, now).await?;
+            }
+            Some(_) => approval::said_blocked(&mut tx, &person.organization_id, Way::Policy, now).await?,
+            // Google refused the exchange itself: nobody can write that into an address.
+            None => approval::refused(&mut tx, person, now).await?,
+        }
     }
     if let Err(error) = &result {
         let entry = Entry {

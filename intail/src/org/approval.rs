@@ -140,6 +140,13 @@ pub async fn said_blocked(
     }
 }
 
+/// Google refused a person's exchange because the administrator blocks Intail: that is evidence, whatever succeeded
+/// before. The person waits from here on.
+pub async fn refused(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<(), StoreError> {
+    approval_waits::put(tx, &person.id, &person.organization_id, now).await?;
+    blocked(tx, &person.organization_id, Way::Policy, now).await
+}
+
 /// Google said that the administrator blocks Intail.
 pub async fn blocked(tx: &mut Tx, organization: &OrganizationId, way: Way, now: Timestamp) -> Result<(), StoreError> {
     let known = organizations::by_id(tx, organization).await?.map(|it| it.approval);

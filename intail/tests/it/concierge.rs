@@ -12,9 +12,10 @@ use intail::store::organizations::{self, Approval, Organization};
 use intail::store::people::{self, Person, Role};
 use intail_google::CALLS;
 use intail_sandbox::access::AccessLevel;
+use intail_sandbox::faults::{Mischief, Rule};
 
 use crate::access::{Proof, ask, session, text};
-use crate::harness::running::{ADMIN, BROWSER, Running, Ticks};
+use crate::harness::running::{ADMIN, BROWSER, Running, Ticks, read};
 use crate::pages::{Browser, between, told};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -257,6 +258,51 @@ async fn an_access_that_is_renewed_contradicts_a_block_that_stood_an_hour() {
     refreshed(&two).await.expect("it is renewed");
     assert_eq!(organization(&running, &one).await.approval, Approval::Approved);
     assert!(grant(&running, &one).await.state.works(), "who was blocked goes on");
+}
+
+#[tokio::test]
+async fn a_block_at_the_exchange_is_evidence_and_who_was_refused_waits() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(KOFI).await;
+    let person = running.sign_in(INES).await;
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    let answer = running.visit(INES, url, Ticks::All).await.expect("Google sends the person back");
+    let refusal = Mischief::Status {
+        status: 400,
+        reason: Some("admin_policy_enforced".to_owned()),
+        message: None,
+        retry_after_s: None,
+    };
+    running.world(|world| world.faults.add(Rule::new("oauth.token", refusal).times(1)));
+    let refused = connect::finish(&running.app, Some(&person), BROWSER, read(&answer)).await;
+    assert!(matches!(refused, Err(ConnectError::BlockedByAdministrator)), "{refused:?}");
+    assert_eq!(organization(&running, &person).await.approval, Approval::Blocked);
+    assert!(waits(&running, &person).await);
+    assert!(page(&running, &person, "/settings/integrations").await.contains("id=\"approval-link\""));
+    running.connect(&person, Ticks::All).await.expect("it works");
+    assert!(!waits(&running, &person).await);
+    assert_eq!(organization(&running, &person).await.approval, Approval::Approved);
+}
+
+#[tokio::test]
+async fn whoever_is_kept_out_while_others_get_in_has_the_link_to_send() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(KOFI).await;
+    let person = running.sign_in(INES).await;
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    let state = url.query_pairs().find(|(name, _)| name == "state").expect("a state").1.into_owned();
+    let callback = running.app.config.server.public_url.page("/connect/google/callback");
+    let mut callback: url::Url = callback.parse().expect("an address");
+    callback.query_pairs_mut().append_pair("state", &state).append_pair("error", "admin_policy_enforced");
+    let refused = connect::finish(&running.app, Some(&person), BROWSER, read(&callback)).await;
+    assert!(matches!(refused, Err(ConnectError::BlockedByAdministrator)), "{refused:?}");
+    assert_eq!(organization(&running, &person).await.approval, Approval::Approved, "an address is no evidence");
+    let shown = page(&running, &person, "/settings/integrations").await;
+    assert!(shown.contains("id=\"kept-out\"") && shown.matches("id=\"approval-link\"").count() == 1, "{shown}");
+    running.connect(&person, Ticks::All).await.expect("it works");
+    assert!(!page(&running, &person, "/settings/integrations").await.contains("id=\"kept-out\""));
 }
 
 #[tokio::test]
