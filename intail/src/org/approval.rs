@@ -309,6 +309,7 @@ mod tests {
             approved_at: worked.then_some(Timestamp::UNIX_EPOCH),
             secondary_accounts: false,
             domain_joining: true,
+            administrator_named: false,
             audit_kept_days: 1,
             retention_days: 30,
         };

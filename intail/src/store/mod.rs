@@ -72,6 +72,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (16, "streams", include_str!("../../migrations/0016_streams.sql")),
     (17, "directory", include_str!("../../migrations/0017_directory.sql")),
     (18, "late revocations", include_str!("../../migrations/0018_late_revocations.sql")),
+    (19, "named administrators", include_str!("../../migrations/0019_named_administrators.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -209,6 +209,35 @@ async fn the_first_one_administers_unless_the_operator_named_somebody() {
 }
 
 #[tokio::test]
+async fn whom_the_operator_named_stays_the_first_administrator_when_invitation_and_link_are_too_old() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let (one, two) = (added(app, "one.example").await, added(app, "two.example").await);
+    let late = link(app, &For::First(&one, "Boss@one.example")).await;
+    invited(app, &two, "boss@two.example", Role::Administrator).await;
+    running.pass(Duration::from_secs(8 * 86_400));
+    assert_eq!(press(app, &late).await.status(), StatusCode::GONE);
+    for (organization, domain) in [(&one, "one.example"), (&two, "two.example")] {
+        for name in ["early", "boss"] {
+            let came = person_who_joins(app, &vouched(&format!("{name}@{domain}"), Some(domain))).await;
+            assert_eq!((&came.organization_id, came.role), (organization, Role::Member), "{name}@{domain}");
+        }
+    }
+
+    // A new link makes the one an administrator who was named, although they have signed in meanwhile.
+    let fresh = link(app, &For::First(&one, "Boss@one.example")).await;
+    assert_eq!(location(&press(app, &fresh).await).as_deref(), Some("/"));
+    let mut tx = app.store.read().await.expect("a transaction");
+    let found = people::list(&mut tx, &one, None, 9).await.expect("read");
+    let roles: Vec<_> = found.iter().map(|it| (it.email.as_str(), it.role)).collect();
+    assert_eq!(roles.len(), 2, "nobody is there twice: {roles:?}");
+    assert!(roles.contains(&("boss@one.example", Role::Administrator)), "{roles:?}");
+    drop(tx);
+    let said = log(app, &one).await;
+    assert!(said.iter().any(|(_, action)| action == "role.changed"), "{said:?}");
+}
+
+#[tokio::test]
 async fn whoever_founds_is_in_the_log() {
     // An Intail without any organization: the store of a fresh one, and the clock of the other.
     let running = Running::start().await;

@@ -230,6 +230,11 @@ async fn an_organization_owns_its_domains(scene: Scene) {
     organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "again", at(9)).await.expect("set");
     organizations::set_approval_way(&mut tx, &scene.organization, "refresh").await.expect("set");
     organizations::set_secondary_accounts(&mut tx, &scene.organization, true).await.expect("set");
+    let named = organizations::by_id(&mut tx, &scene.organization).await.expect("read").expect("there");
+    assert!(!named.administrator_named);
+    organizations::set_administrator_named(&mut tx, &scene.organization).await.expect("set");
+    let named = organizations::by_id(&mut tx, &scene.organization).await.expect("read").expect("there");
+    assert!(named.administrator_named);
     tx.commit().await.expect("committed");
     let mut tx = scene.store.read().await.expect("a transaction");
     let found = organizations::by_domain(&mut tx, "example.com").await.expect("read").expect("there");
