@@ -87,8 +87,8 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
     let domains = organizations::domains(&mut tx, id).await?;
-    let counts = people::count_by_standing(&mut tx, id).await?;
-    let found = people::search(&mut tx, id, &Search::default(), None, PEOPLE_SHOWN + 1).await?;
+    let counts = people::count_by_standing(&mut tx, id, now).await?;
+    let found = people::search(&mut tx, id, &Search::default(), None, now, PEOPLE_SHOWN + 1).await?;
     let faults = operator_faults::list(&mut tx).await?;
     let today = sync::day_use(&mut tx, id, &web.app.config.quota, now).await?;
     let shown = usize::try_from(PEOPLE_SHOWN).unwrap_or(usize::MAX).min(found.len());
@@ -155,6 +155,9 @@ pub(super) fn standing(word: &str) -> Standing {
         "suspended" => ("act", "Suspended at Google"),
         "needs_operator" => ("act", "Needs the operator"),
         "no_mail" => ("busy", "Mail not permitted"),
+        "paused" => ("busy", "Paused"),
+        "lapsed" => ("busy", "Looked at, not told of changes"),
+        "partial" => ("busy", "Live, with a permission missing"),
         "live" => ("good", "Live"),
         "backfilling" => ("busy", "Copying"),
         "reconciling" => ("busy", "Comparing"),

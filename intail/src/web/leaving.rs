@@ -9,13 +9,13 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Web;
 use super::access::Caller;
 use super::asked::{At, Sent};
 use super::integrations::project;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, counted};
+use super::{Web, administration};
 use crate::connect::{self, Left, Wish};
 use crate::id::{PersonId, ReceiptId};
 use crate::org::audit::{Actor, Origin};
@@ -23,7 +23,7 @@ use crate::signing;
 use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::Revocation;
 use crate::store::people::{self, Person};
-use crate::store::{Tx, grants};
+use crate::store::Tx;
 
 /// Receipts on a page.
 const PAGE_RECEIPTS: i64 = 200;
@@ -159,10 +159,10 @@ pub(super) async fn disconnect_page(
 ) -> Result<Response, Trouble> {
     let person = colleague(&web, &caller, &id).await?;
     let mut tx = web.app.store.read().await?;
-    let is_connected = grants::by_person(&mut tx, &person.id).await?.is_some();
+    let listed = people::one(&mut tx, &person.organization_id, &person.id, web.app.clock.now()).await?;
     drop(tx);
     html(&DisconnectPage {
-        state: if is_connected { "connected" } else { "not connected" },
+        state: administration::standing(listed.as_ref().map_or("", |it| &it.standing)).text,
         ..disconnect_of(&web, &caller, &person)
     })
 }

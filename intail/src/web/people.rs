@@ -109,8 +109,8 @@ pub(super) async fn page(
     let search = Search { words: q.clone(), standing: chosen.clone() };
     let after = wanted.after.and_then(|it| it.parse::<PersonId>().ok());
     let mut tx = web.app.store.read().await?;
-    let mut found = people::search(&mut tx, id, &search, after.as_ref(), PAGE_PEOPLE + 1).await?;
-    let counts = people::count_by_standing(&mut tx, id).await?;
+    let mut found = people::search(&mut tx, id, &search, after.as_ref(), now, PAGE_PEOPLE + 1).await?;
+    let counts = people::count_by_standing(&mut tx, id, now).await?;
     let waiting = invitations::of_organization(&mut tx, id, now, INVITATIONS_SHOWN).await?;
     drop(tx);
     let shown = usize::try_from(PAGE_PEOPLE).unwrap_or(usize::MAX);
@@ -232,8 +232,9 @@ pub(super) async fn person(
 ) -> Result<Response, Trouble> {
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.read().await?;
-    let listed = people::one(&mut tx, organization, &id).await?.ok_or_else(|| trouble::not_there("person"))?;
-    let connection = connect::connection(&mut tx, &id, web.app.clock.now()).await?;
+    let now = web.app.clock.now();
+    let listed = people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person"))?;
+    let connection = connect::connection(&mut tx, &id, now).await?;
     let filter = Filter { action: String::new(), who: id.to_string() };
     let entries = audit::list(&mut tx, organization, &filter, i64::MAX, ENTRIES_SHOWN).await?;
     let entries = super::audit::lines(&mut tx, organization, entries).await?;
@@ -313,7 +314,8 @@ pub(super) async fn sign_out(
 ) -> Result<Response, Trouble> {
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.write().await?;
-    people::one(&mut tx, organization, &id).await?.ok_or_else(|| trouble::not_there("person"))?;
+    let now = web.app.clock.now();
+    people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person"))?;
     sessions::close_all(&mut tx, &id).await?;
     sign_in_links::forget(&mut tx, &id).await?;
     let entry = Entry {
@@ -324,7 +326,7 @@ pub(super) async fn sign_out(
         origin,
         detail: json!({"where": "everywhere"}),
     };
-    log::record(&mut tx, entry, web.app.clock.now()).await?;
+    log::record(&mut tx, entry, now).await?;
     tx.commit().await?;
     Ok(Redirect::to(&format!("/admin/people/{id}?done=signed_out")).into_response())
 }
