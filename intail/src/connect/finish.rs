@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::id::{AgendaId, DirectoryId, GrantId, MailboxId};
 use crate::org::approval::{self, Way};
 use crate::org::audit::{self, Actor, Entry, Origin};
-use crate::org::receipts::purpose;
+use crate::org::receipts::{Taken, purpose};
 use crate::seal::hash_token;
 use crate::store::agendas::{self, Agenda};
 use crate::store::attempts::{self, Attempt, Purpose};
@@ -145,16 +145,33 @@ async fn finish_taken(
     let code = callback.code.as_ref().ok_or(ConnectError::Incomplete("code"))?;
     let verifier = app.keyring.open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
     let client = access::client(app);
-    let tokens = app.google.exchange_code(&provider, &client, code, &verifier).await.map_err(exchange_error)?;
+    let mut tx = app.store.read().await?;
+    let known = grants::by_person(&mut tx, &person.id).await?.map(|it| it.id);
+    drop(tx);
+    let id = known.clone().unwrap_or_else(|| GrantId::new(&app.random));
+    let on_behalf = Some((id.as_str(), purpose::CONNECT));
+    let tokens = app.google.exchange_code(&provider, &client, code, &verifier, on_behalf).await;
+    // Out of everybody's reach until the grant is there: what waits for one that isn't there is forgotten.
+    let exchanged = app.receipts.take(&id);
+    let tokens = tokens.map_err(exchange_error)?;
     let claims = who_came(app, attempt, &provider, &tokens).await?;
     let kept = match check(app, person, &provider, &claims, &tokens).await {
-        Ok(held) => keep(app, person, callback.origin, &tokens, &claims, held).await,
+        Ok(held) => {
+            // Somebody may have been quicker in another window; and the id of a grant that has gone meanwhile is never
+            // used again.
+            let id = match (&held, &known) {
+                (Some(held), _) => held.id.clone(),
+                (None, None) => id,
+                (None, Some(_)) => GrantId::new(&app.random),
+            };
+            keep(app, person, callback.origin, &tokens, &claims, (id, held), exchanged).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = &kept
         && may_be_revoked(app, error, &claims).await?
     {
-        revoke_unkept(app, &tokens).await;
+        revoke_unkept(app, &tokens, known.as_ref()).await;
     }
     kept
 }
@@ -240,16 +257,18 @@ async fn belongs_to_another(
     Ok(connected || secondary && signs_in.is_some_and(|it| it.id != person.id))
 }
 
+/// Keeps the tokens under the grant's id, new or held, with its first call: the exchange that gave them.
 async fn keep(
     app: &App,
     person: &Person,
     origin: Origin,
     tokens: &Tokens,
     claims: &IdClaims,
-    held: Option<Grant>,
+    (id, held): (GrantId, Option<Grant>),
+    exchanged: Taken,
 ) -> Result<Connected, ConnectError> {
     let now = app.clock.now();
-    let id = held.as_ref().map_or_else(|| GrantId::new(&app.random), |it| it.id.clone());
+    let exchanged = Some(exchanged).filter(|it| it.is_of(&id));
     let missing: Vec<Permission> = Permission::ALL.into_iter().filter(|it| !it.is_in(&tokens.scopes)).collect();
     let refresh_sealed = match &tokens.refresh_token {
         Some(token) => Some(app.keyring.seal_text(token, &access::refresh_row(&id))?),
@@ -322,6 +341,9 @@ async fn keep(
     if !missing.contains(&Permission::Directory) {
         directories::wake(&mut tx, &DirectoryId::new(&app.random), &person.organization_id, now).await?;
     }
+    if let Some(exchanged) = &exchanged {
+        exchanged.put(&mut tx, &grant.organization_id, now).await?;
+    }
     approval::proved(&mut tx, person, origin, now).await?;
     let entry = Entry {
         organization: &person.organization_id,
@@ -333,6 +355,7 @@ async fn keep(
     };
     audit::record(&mut tx, entry, now).await?;
     tx.commit().await?;
+    exchanged.into_iter().for_each(Taken::written);
     app.due.ring();
     app.feed.tell(&grant.organization_id);
     Ok(Connected { email: grant.email, missing, again: held.is_some() })
@@ -357,10 +380,12 @@ async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> R
     Ok(is_final && held.is_none_or(|it| it.state == GrantState::Left))
 }
 
-/// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.
-async fn revoke_unkept(app: &App, tokens: &Tokens) {
+/// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored. It is
+/// written into the log of what the person permitted before, if there is one.
+async fn revoke_unkept(app: &App, tokens: &Tokens, known: Option<&GrantId>) {
     let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
-    if let Err(error) = app.google.revoke(token, "unkept", purpose::LEAVING).await {
+    let on_behalf = known.map_or("unkept", GrantId::as_str);
+    if let Err(error) = app.google.revoke(token, on_behalf, purpose::CONNECT).await {
         tracing::warn!(%error, "a token that is not kept couldn't be revoked");
     }
 }

@@ -212,6 +212,11 @@ impl Drop for Taken {
 }
 
 impl Taken {
+    /// Whether it is this grant's.
+    pub fn is_of(&self, grant: &GrantId) -> bool {
+        self.grant == grant.as_str()
+    }
+
     /// Writes it. The grant must exist.
     pub async fn put(&self, tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<(), StoreError> {
         let Ok(grant) = self.grant.parse::<GrantId>() else { return Ok(()) };

@@ -744,6 +744,7 @@ async fn a_person_sees_every_call_with_its_reason_and_can_verify_the_export() {
         "their own only"
     );
 
+    assert_eq!(listed(&calls, "oauth.exchange"), 1, "from the first one on");
     let (_, export) = get(&running, &mine, "/receipt/export.jsonl").await;
     let lines: Vec<Json> = export.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |kind: &str| lines.iter().filter(|it| it["kind"] == kind).cloned().collect::<Vec<_>>();
