@@ -331,7 +331,7 @@ pub(super) async fn set_floor(
             action: "policy.changed",
             about: organization.as_str(),
             origin,
-            detail: json!({"policy": "privacy", "old": in_numbers(&standing.floor), "new": in_numbers(&floor)}),
+            detail: difference(&standing.floor, &floor),
         };
         audit::record(&mut tx, entry, now).await?;
         tx.commit().await?;
@@ -348,6 +348,39 @@ fn in_numbers(policy: &Policy) -> Json {
         "addresses": policy.addresses.len(),
         "domains": policy.domains.len(),
         "busy_only": policy.busy_only,
+    })
+}
+
+/// Domains and Google's own labels that an entry of the audit log names, each way; of the rest it says how many.
+const NAMED_MAX: usize = 8;
+/// The longest domain that is named so: a longer one is counted only, because an entry has little room.
+const NAMED_LENGTH_MAX: usize = 60;
+
+/// What differs between two floors, as the audit log tells of it. Domains and Google's own labels are named; addresses
+/// and names of labels are somebody's, and only counted.
+fn difference(from: &Policy, to: &Policy) -> Json {
+    json!({
+        "policy": "privacy",
+        "old": in_numbers(from),
+        "new": in_numbers(to),
+        "added": beyond(from, to),
+        "removed": beyond(to, from),
+    })
+}
+
+/// What is in `policy` and not in `before`.
+fn beyond(before: &Policy, policy: &Policy) -> Json {
+    let named = |of: fn(&Policy) -> &BTreeSet<String>| {
+        let all: Vec<&String> = of(policy).difference(of(before)).collect();
+        let fits = |it: &&&String| it.len() <= NAMED_LENGTH_MAX;
+        let named: Vec<&&String> = all.iter().filter(fits).take(NAMED_MAX).collect();
+        json!({"count": all.len(), "named": named})
+    };
+    json!({
+        "domains": named(|it| &it.domains),
+        "labels": named(|it| &it.labels),
+        "label_names": policy.label_names.difference(&before.label_names).count(),
+        "addresses": policy.addresses.difference(&before.addresses).count(),
     })
 }
 

@@ -565,6 +565,20 @@ async fn the_floor_is_the_administrator_s_counts_for_all_and_stands_in_the_audit
     assert!(entry.detail.contains("\"addresses\":1") && entry.detail.contains("dropped"), "{}", entry.detail);
     assert!(log.iter().all(|it| !it.detail.contains("union") && !it.detail.contains("Private")));
 
+    // One domain in the place of another is no small thing: it stands there.
+    let one = "subject=dropped&label=SPAM&parties=one.example%0D%0Aanna%40nowhere.example&label_names=Private";
+    press(&running, &over, "/admin/privacy", "/admin/privacy", one).await;
+    let two = "subject=dropped&label=SPAM&parties=two.example%0D%0Aanna%40nowhere.example&label_names=Private";
+    press(&running, &over, "/admin/privacy", "/admin/privacy", two).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let log = audit::after(&mut tx, &person.organization_id, 0, 100).await.expect("read");
+    drop(tx);
+    let entry = log.iter().rfind(|it| it.action == "policy.changed").expect("it is in the log");
+    let told: Json = serde_json::from_str(&entry.detail).expect("JSON");
+    let named = |way: &str| told[way]["domains"]["named"].clone();
+    assert_eq!((named("added"), named("removed")), (serde_json::json!(["two.example"]), serde_json::json!(["one.example"])));
+    assert!(log.iter().all(|it| !it.detail.contains("anna") && !it.detail.contains("Private")));
+
     // A member can't, and a floor that is given up lets everybody's own choice stand.
     let (status, _) = press(&running, &own, "/settings/privacy", "/admin/privacy", "subject=plain").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
