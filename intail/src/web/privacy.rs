@@ -23,7 +23,7 @@ use crate::store::exclusions::{self, Count};
 use crate::store::labels::{self, Label, LabelKind};
 use crate::store::mailboxes::{self, Mailbox};
 use crate::store::messages::{self, SubjectForm};
-use crate::store::people::Person;
+use crate::store::people::{Person, Role};
 use crate::store::privacy::{self, Policy, Work};
 use crate::store::{StoreError, Tx, changes};
 
@@ -131,6 +131,8 @@ pub(super) struct Opened {
 
 /// The form, as it is shown.
 struct FormShown {
+    /// Whether the reader may change anything.
+    may_change: bool,
     action: &'static str,
     preview_action: &'static str,
     subjects: Vec<SubjectChoice>,
@@ -435,6 +437,7 @@ async fn show(
     let preview = previewed(web, &mut tx, caller, &standing, &counts).await?;
     drop(tx);
     let mut form = form(&standing, &candidate, whose, complaints);
+    form.may_change = whose == Whose::Own || caller.person.role == Role::Administrator;
     if let Some(wanted) = wanted {
         // As it was typed, with the lines that the sentences speak of.
         form.parties = wanted.parties;
@@ -491,6 +494,7 @@ fn form(standing: &Standing, candidate: &Policy, whose: Whose, complaints: Vec<S
     FormShown {
         busy_only: candidate.busy_only,
         busy_only_by_floor: floor.busy_only,
+        may_change: true,
         action: if whose == Whose::Own { "/settings/privacy" } else { "/admin/privacy" },
         preview_action: if whose == Whose::Own { "/settings/privacy/preview" } else { "/admin/privacy/preview" },
         subjects: subjects

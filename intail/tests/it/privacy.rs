@@ -565,6 +565,19 @@ async fn the_floor_is_the_administrator_s_counts_for_all_and_stands_in_the_audit
     assert!(entry.detail.contains("\"addresses\":1") && entry.detail.contains("dropped"), "{}", entry.detail);
     assert!(log.iter().all(|it| !it.detail.contains("union") && !it.detail.contains("Private")));
 
+    // An auditor reads it, and has nothing to press.
+    assert!(floor.contains("id=\"save-privacy\""), "{floor}");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &person.id, Role::Auditor).await.expect("set");
+    tx.commit().await.expect("committed");
+    let read = text(ask(&running.app, "GET", "/admin/privacy", &own, None).await).await;
+    assert!(read.contains("union@nowhere.example") && !read.contains("id=\"save-privacy\""), "{read}");
+    let (status, _) = press(&running, &own, "/settings/privacy", "/admin/privacy", "subject=plain").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "reading is all");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &person.id, Role::Member).await.expect("set");
+    tx.commit().await.expect("committed");
+
     // One domain in the place of another is no small thing: it stands there.
     let one = "subject=dropped&label=SPAM&parties=one.example%0D%0Aanna%40nowhere.example&label_names=Private";
     press(&running, &over, "/admin/privacy", "/admin/privacy", one).await;
