@@ -394,13 +394,18 @@ fn refused(page: Response) -> Result<Response, Trouble> {
 /// Reads the form: what of it can be read, and what is wrong with the rest.
 fn read(wanted: &Wanted, standing: &Standing, whose: Whose) -> (Policy, Vec<String>) {
     let can_be_left_out = |id: &&String| is_offered(standing, whose, id);
+    let subject = wanted.subject.parse::<SubjectForm>();
     let mut read = Policy {
-        subject: wanted.subject.parse().unwrap_or_default(),
+        subject: *subject.as_ref().unwrap_or(&SubjectForm::Dropped),
         labels: wanted.label.iter().filter(can_be_left_out).take(LABELS_MAX).cloned().collect(),
         busy_only: wanted.busy_only.is_some(),
         ..Policy::default()
     };
     let mut complaints = policy::read_parties(&wanted.parties, &mut read).err().unwrap_or_default();
+    // Nothing chosen isn't "kept": a form that lost its choice on the way must not loosen anything.
+    if subject.is_err() {
+        complaints.push("Choose how subjects are kept.".to_owned());
+    }
     if whose == Whose::Floor {
         let of_labels = policy::read_label_names(&wanted.label_names, &mut read).err().unwrap_or_default();
         complaints.extend(of_labels.into_iter().map(|it| format!("Names of labels: {it}")));

@@ -517,7 +517,12 @@ async fn a_person_previews_saves_and_is_told_of_bad_lines() {
     running.settle().await;
     let page = text(ask(&running.app, "GET", "/settings/privacy", &proof, None).await).await;
     assert!(page.contains("Everything that is stored follows the settings") && page.contains("id=\"left-out\""));
-    let own_domain = "parties=example.com";
+    for form in ["label=SPAM", "subject=&label=SPAM", "subject=nonsense&label=SPAM"] {
+        let (status, told) = press(&running, &proof, "/settings/privacy", "/settings/privacy", form).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{form}");
+        assert!(told.contains("Choose how subjects are kept."), "{told}");
+    }
+    let own_domain = "subject=plain&parties=example.com";
     let (_, warned) = press(&running, &proof, "/settings/privacy", "/settings/privacy/preview", own_domain).await;
     assert!(warned.contains("id=\"covers-own\""), "{warned}");
     let card = text(ask(&running.app, "GET", "/settings/integrations", &proof, None).await).await;
