@@ -145,10 +145,14 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
             ended = shut_out(&mut tx, person).await?;
             leavings::remove_person_too(&mut tx, &unfinished.id).await?;
         }
+        let is_more = wish.removes_person && !unfinished.removes_person;
         let mut taken = leavings::claim(&mut tx, &unfinished.id, now, after(now, CLAIM_FOR)).await?;
         if let Some(taken) = &mut taken {
             add(taken, ended);
             leavings::save(&mut tx, taken).await?;
+        }
+        if is_more {
+            audit::record(&mut tx, entry(person, wish, &unfinished.id), now).await?;
         }
         tx.commit().await?;
         return taken.map(|it| (it, email)).ok_or(ConnectError::StillLeaving);
@@ -175,10 +179,18 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
         add(&mut leaving, shut_out(&mut tx, person).await?);
     }
     leavings::create(&mut tx, &leaving).await?;
-    let entry = Entry {
+    audit::record(&mut tx, entry(person, wish, &leaving.id), now).await?;
+    tx.commit().await?;
+    tracing::info!(leaving = %leaving.id, person = %person.id, cause = leaving.cause.word(), "a person leaves");
+    Ok((leaving, email))
+}
+
+/// What the audit log says of a wish.
+fn entry<'a>(person: &'a Person, wish: &Wish, receipt: &ReceiptId) -> Entry<'a> {
+    Entry {
         organization: &person.organization_id,
         actor: wish.actor.clone(),
-        action: match leaving.cause {
+        action: match wish.cause(&person.id) {
             Cause::Person => "connection.left",
             Cause::Administrator => "person.disconnected_by_administrator",
             Cause::Operator => "person.removed",
@@ -186,12 +198,8 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
         },
         about: person.id.as_str(),
         origin: wish.origin,
-        detail: json!({"receipt": leaving.id, "removes_person": wish.removes_person}),
-    };
-    audit::record(&mut tx, entry, now).await?;
-    tx.commit().await?;
-    tracing::info!(leaving = %leaving.id, person = %person.id, cause = leaving.cause.word(), "a person leaves");
-    Ok((leaving, email))
+        detail: json!({"receipt": receipt, "removes_person": wish.removes_person}),
+    }
 }
 
 /// Ends at once what somebody who is to go may do: their erasure can take minutes, and until its end they are no

@@ -184,6 +184,32 @@ async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what
 }
 
 #[tokio::test]
+async fn an_administrator_who_removes_somebody_who_is_leaving_stands_in_the_audit_log_once() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = as_administrator(&running, ADMIN).await;
+    let person = running.connected(&running.employee()).await;
+    let cut = Arc::new(Cut { at: 1, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    let app = behind(&running.app, &cut);
+    tokio::select! {
+        left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
+        () = cut.reached.notified() => {}
+    }
+    for _ in 0..2 {
+        let busy = connect::let_go(&running.app, &person, &removed_by(&admin)).await;
+        assert!(matches!(busy, Err(ConnectError::StillLeaving)), "{busy:?}");
+    }
+    resume(&running).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(people::by_id(&mut tx, &person.id).await.expect("read").is_none(), "they are removed, too");
+    let log = intail::store::audit::after(&mut tx, &person.organization_id, 0, 100).await.expect("read");
+    let said = |action: &str| log.iter().filter(|it| it.action == action && it.about == person.id.as_str()).count();
+    assert_eq!((said("connection.left"), said("person.disconnected_by_administrator")), (1, 1));
+    let entry = log.iter().find(|it| it.actor == admin.id.as_str()).expect("the administrator's");
+    assert!(entry.detail.contains("\"removes_person\":true"), "{}", entry.detail);
+}
+
+#[tokio::test]
 async fn what_is_permitted_while_the_old_rows_go_is_given_back() {
     let running = Running::start().await;
     running.approve();
