@@ -46,8 +46,10 @@ const REVOKE_WAIT_MAX_S: u64 = 6 * 3600;
 /// How long a revocation is tried: afterwards the refresh token has most likely ended by itself, and the receipt says
 /// that Google never confirmed.
 const REVOKE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Channels that are stopped at once: the claim holds longer than so many calls take.
+/// Channels that are stopped at most.
 const CHANNELS_MAX: i64 = 100;
+/// How long channels are stopped one after the other. With the last call's own deadline it is less than the claim holds.
+const CHANNELS_FOR: SignedDuration = SignedDuration::from_secs(60);
 /// Turns of an erasure before others get theirs: twenty million rows.
 const TURNS_MAX: usize = 10_000;
 /// People of an organization who are let go in one turn.
@@ -396,7 +398,8 @@ async fn stop(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     Ok(false)
 }
 
-/// Asks Google to tell no more of calendars; answers whether it confirmed each.
+/// Asks Google to tell no more of calendars; answers whether it confirmed each. The first time that it can't answer is
+/// the last: a channel that isn't stopped ends with the permission, and the erasure mustn't wait for it.
 async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller) -> Result<bool, StoreError> {
     let Some(person) = &leaving.person_id else { return Ok(true) };
     let mut tx = app.store.read().await?;
@@ -407,7 +410,14 @@ async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller) -> Result<
     let mut is_stopped = true;
     for channel in open.iter().filter(|it| it.expires_at.is_some_and(|ends| ends > now)) {
         let Some(resource_id) = &channel.resource_id else { continue };
-        is_stopped &= app.google.calendar(caller).stop(&channel.id, resource_id).await.is_ok();
+        if app.clock.now().duration_since(now) > CHANNELS_FOR {
+            return Ok(false);
+        }
+        match app.google.calendar(caller).stop(&channel.id, resource_id).await {
+            Ok(()) => {}
+            Err(error) if passes(&error.kind) => return Ok(false),
+            Err(_) => is_stopped = false,
+        }
     }
     Ok(is_stopped)
 }
@@ -445,10 +455,14 @@ async fn ask_to_revoke(app: &App, grant: &GrantId, sealed: Option<&str>) -> Revo
         Ok(()) => Revocation::Confirmed,
         Err(error) => {
             tracing::warn!(%error, %grant, "a grant couldn't be revoked");
-            let passes = matches!(error.kind, ErrorKind::Transient | ErrorKind::SlowDown { .. });
-            if passes { Revocation::Open } else { Revocation::Refused }
+            if passes(&error.kind) { Revocation::Open } else { Revocation::Refused }
         }
     }
+}
+
+/// Whether Google only couldn't answer now.
+fn passes(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Transient | ErrorKind::SlowDown { .. })
 }
 
 fn add(leaving: &mut Leaving, erased: Erased) {

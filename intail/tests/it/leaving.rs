@@ -210,6 +210,20 @@ async fn an_administrator_who_removes_somebody_who_is_leaving_stands_in_the_audi
 }
 
 #[tokio::test]
+async fn channels_that_google_cannot_stop_now_hold_nobody_up() {
+    let running = Running::start_with(Setup { reachable: true, ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    let open = running.world(|world| world.calls.count("calendar.events.watch"));
+    assert!(open >= 2, "Google tells of more than one calendar: {open}");
+    running.world(|world| world.faults.add(Rule::status("calendar.channels.stop", 503)));
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    assert!(!left.stopped && left.revocation == Revocation::Confirmed, "{left:?}");
+    assert_eq!(running.calls("calendar.channels.stop"), 1, "the first one shows it");
+}
+
+#[tokio::test]
 async fn what_is_permitted_while_the_old_rows_go_is_given_back() {
     let running = Running::start().await;
     running.approve();
