@@ -455,7 +455,9 @@ async fn ask_to_revoke(app: &App, grant: &GrantId, sealed: Option<&str>) -> Revo
         Ok(()) => Revocation::Confirmed,
         Err(error) => {
             tracing::warn!(%error, %grant, "a grant couldn't be revoked");
-            if passes(&error.kind) { Revocation::Open } else { Revocation::Refused }
+            // What can't be understood wasn't Google's no, but perhaps a proxy's: the token is kept for another try.
+            let is_open = passes(&error.kind) || error.kind == ErrorKind::NotUnderstood;
+            if is_open { Revocation::Open } else { Revocation::Refused }
         }
     }
 }

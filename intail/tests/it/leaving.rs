@@ -224,6 +224,19 @@ async fn channels_that_google_cannot_stop_now_hold_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_revocation_that_is_answered_by_nobody_one_understands_is_tried_again() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.world(|world| world.faults.add(Rule::status("oauth.revoke", 403).times(1)));
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    assert_eq!(left.revocation, Revocation::Open);
+    resume(&running).await;
+    let issued = receipts_of(&running, &person).await;
+    assert!(issued[0].statement.contains(r#""permission_given_back":"confirmed""#), "{}", issued[0].statement);
+}
+
+#[tokio::test]
 async fn what_is_permitted_while_the_old_rows_go_is_given_back() {
     let running = Running::start().await;
     running.approve();
