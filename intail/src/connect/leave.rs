@@ -31,8 +31,8 @@ use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
 use crate::store::people::{self, Person, Role};
 use crate::store::{
-    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, leases,
-    mailboxes, organizations, receipts as logs,
+    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers,
+    invitations, leases, mailboxes, organizations, receipts as logs, sign_in_links,
 };
 
 /// How often unfinished leavings are taken up again.
@@ -330,6 +330,9 @@ async fn sweep(app: &App, now: Timestamp) -> Result<(), StoreError> {
     receipts::sweep(&app.store, now).await?;
     let mut tx = app.store.write().await?;
     leaving_receipts::sweep(&mut tx, now.checked_sub(RECEIPTS_KEPT).unwrap_or(Timestamp::MIN)).await?;
+    // Addresses of people who never came.
+    invitations::sweep(&mut tx, now).await?;
+    sign_in_links::sweep(&mut tx, now).await?;
     tx.commit().await
 }
 

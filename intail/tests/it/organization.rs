@@ -217,6 +217,15 @@ async fn whom_the_operator_named_stays_the_first_administrator_when_invitation_a
     invited(app, &two, "boss@two.example", Role::Administrator).await;
     running.pass(Duration::from_secs(8 * 86_400));
     assert_eq!(press(app, &late).await.status(), StatusCode::GONE);
+    // Addresses of people who never came don't stay: they are swept although nobody makes another.
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    shutdown.cancel();
+    intail::connect::resume_leaving(app, shutdown).await;
+    let mut tx = app.store.write().await.expect("a transaction");
+    let now = app.clock.now();
+    assert_eq!(intail::store::invitations::sweep(&mut tx, now).await.expect("swept"), 0);
+    assert_eq!(intail::store::sign_in_links::sweep(&mut tx, now).await.expect("swept"), 0);
+    drop(tx);
     for (organization, domain) in [(&one, "one.example"), (&two, "two.example")] {
         for name in ["early", "boss"] {
             let came = person_who_joins(app, &vouched(&format!("{name}@{domain}"), Some(domain))).await;

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use intail::id::{GrantId, MailboxId, OrganizationId, PersonId, ReceiptId};
+use intail::id::{GrantId, InvitationId, MailboxId, OrganizationId, PersonId, ReceiptId};
 use intail::org::receipts::{self, Receipts, purpose};
 use intail::store::grants;
+use intail::store::invitations::{self, Invitation};
 use intail::store::leaving_receipts::{self, LeavingReceipt};
 use intail::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
 use intail::store::people::Role;
@@ -339,9 +340,22 @@ async fn a_person_and_an_organization_go_with_everything_of_theirs(scene: Scene)
     let of_grant: BTreeMap<_, _> =
         erasure::grant(&mut tx, &scene.grant.id).await.expect("erased").into_iter().collect();
     assert_eq!(of_grant.values().sum::<u64>(), 4, "chain's end, batch, count, grant: {of_grant:?}");
+    // Whoever was invited in another spelling of their address is the same.
+    people::set_email(&mut tx, &scene.person, "ÜNAL@Example.com").await.expect("set");
+    let invitation = Invitation {
+        id: InvitationId::new(&scene.random),
+        organization_id: scene.organization.clone(),
+        email: "ünal@example.com".into(),
+        role: Role::Member,
+        invited_by: "operator".into(),
+        created_at: at(0),
+        expires_at: at(99),
+    };
+    invitations::put(&mut tx, &invitation).await.expect("put");
     let of_person: BTreeMap<_, _> =
         erasure::person(&mut tx, &scene.person.id).await.expect("erased").into_iter().collect();
     assert_eq!((of_person["signed-in browsers"], of_person["access keys"], of_person["people"]), (1, 1, 1));
+    assert_eq!(of_person["invitations"], 1);
     assert!(people::by_id(&mut tx, &other.id).await.expect("read").is_some(), "others stay");
 
     let grant = grants::by_person(&mut tx, &other.id).await.expect("read").expect("theirs");
