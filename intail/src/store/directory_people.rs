@@ -427,7 +427,13 @@ pub struct Overdue {
 
 /// People whose account was called deleted longer ago than their organization keeps, and who aren't leaving yet.
 /// `issuer` is Google's at sign-ins. `limit` bounds it.
-pub async fn overdue(tx: &mut Tx, issuer: &str, now: Timestamp, limit: i64) -> Result<Vec<Overdue>, StoreError> {
+pub async fn overdue(
+    tx: &mut Tx,
+    issuer: &str,
+    after: Option<&PersonId>,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Overdue>, StoreError> {
     tx.all(
         "SELECT p.id AS person_id,
              COUNT(CASE WHEN g.google_subject = d.google_id THEN 1 END) > 0 AS is_connected,
@@ -438,9 +444,9 @@ pub async fn overdue(tx: &mut Tx, issuer: &str, now: Timestamp, limit: i64) -> R
              LEFT JOIN grants g ON g.person_id = p.id
          WHERE d.deleted_at IS NOT NULL AND d.deleted_at + o.retention_days * $3 <= $2
              AND (g.google_subject = d.google_id OR (p.issuer = $1 AND p.subject = d.google_id))
-             AND NOT EXISTS (SELECT 1 FROM leavings l WHERE l.person_id = p.id)
+             AND NOT EXISTS (SELECT 1 FROM leavings l WHERE l.person_id = p.id) AND p.id > $5
          GROUP BY p.id ORDER BY p.id LIMIT $4",
-        args![issuer, now, DAY_US, limit],
+        args![issuer, now, DAY_US, limit, after.map_or("", PersonId::as_str)],
         |row| {
             Ok(Overdue {
                 person_id: row.parsed("person_id")?,

@@ -250,7 +250,7 @@ async fn who_was_deleted_long_enough_ago_is_overdue(scene: Scene) {
     directory_people::put(&mut tx, id, &gone("g1"), None).await.expect("put");
     directory_people::put(&mut tx, id, &gone("g9"), None).await.expect("put");
     let overdue = async |tx: &mut _, day: i64| {
-        directory_people::overdue(tx, "https://issuer.example", at(day * DAY), 9).await.expect("read")
+        directory_people::overdue(tx, "https://issuer.example", None, at(day * DAY), 9).await.expect("read")
     };
     assert_eq!(overdue(&mut tx, 29).await, []);
     let whom = |is_connected, signs_in| Overdue { person_id: scene.person.id.clone(), is_connected, signs_in };
@@ -258,6 +258,8 @@ async fn who_was_deleted_long_enough_ago_is_overdue(scene: Scene) {
     organizations::set_retention_days(&mut tx, id, 7).await.expect("set");
     assert_eq!(overdue(&mut tx, 6).await, []);
     assert_eq!(overdue(&mut tx, 7).await, [whom(true, false)], "the policy holds at once");
+    let after = directory_people::overdue(&mut tx, "https://issuer.example", Some(&scene.person.id), at(7 * DAY), 9);
+    assert_eq!(after.await.expect("read"), [], "each once");
     let signs_in = gone(&scene.person.subject);
     directory_people::put(&mut tx, id, &signs_in, None).await.expect("put");
     assert_eq!(overdue(&mut tx, 7).await, [whom(true, true)]);
