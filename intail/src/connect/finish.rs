@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::id::{AgendaId, DirectoryId, GrantId, MailboxId};
 use crate::org::approval::{self, Way};
 use crate::org::audit::{self, Actor, Entry, Origin};
+use crate::org::names;
 use crate::org::receipts::{Taken, purpose};
 use crate::seal::hash_token;
 use crate::store::agendas::{self, Agenda};
@@ -224,8 +225,8 @@ async fn check(
         let expected = held.map_or_else(|| person.email.clone(), |it| it.email);
         return Err(ConnectError::WrongAccount { expected, came });
     }
-    let owner = match &claims.hd {
-        Some(domain) => organizations::by_domain(&mut tx, &domain.to_lowercase()).await?,
+    let owner = match claims.hd.as_deref().and_then(names::domain) {
+        Some(domain) => organizations::by_domain(&mut tx, &domain).await?,
         None => None,
     };
     if owner.is_none_or(|it| it.id != person.organization_id) {
