@@ -23,7 +23,7 @@ use crate::org::roles::{self, By, RoleChange};
 use crate::store::audit::{self, Filter};
 use crate::store::invitations::{self, Invitation};
 use crate::store::people::{self, Listed, Role, Search};
-use crate::store::{sessions, sign_in_links};
+use crate::store::{erasure, sessions, sign_in_links};
 
 /// People on a page.
 const PAGE_PEOPLE: i64 = 50;
@@ -137,6 +137,7 @@ fn done(word: Option<&str>) -> Option<&'static str> {
         Some("invited") => Some("The address may join now. Intail sends no mail: tell them to sign in."),
         Some("withdrawn") => Some("The invitation is withdrawn."),
         Some("role") => Some("The role is changed."),
+        Some("keys_ended") => Some("They are signed out in every browser, and their access keys no longer work."),
         Some("signed_out") => Some("They are signed out in every browser."),
         _ => None,
     }
@@ -305,30 +306,43 @@ pub(super) async fn set_role(
     Ok(Redirect::to(&next).into_response())
 }
 
-/// `POST /admin/people/{id}/sign-out`: ends their sessions; their programs' access keys stay.
+/// What else the form ends.
+#[derive(Deserialize)]
+pub(super) struct WantedEnd {
+    keys: Option<String>,
+}
+
+/// `POST /admin/people/{id}/sign-out`: ends their sessions, and their programs' access keys where that is ticked.
 pub(super) async fn sign_out(
     State(web): State<Web>,
     caller: Caller,
     origin: Origin,
     At(id): At<String>,
+    Sent(wanted): Sent<WantedEnd>,
 ) -> Result<Response, Trouble> {
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.write().await?;
     let now = web.app.clock.now();
     people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person"))?;
-    sessions::close_all(&mut tx, &id).await?;
-    sign_in_links::forget(&mut tx, &id).await?;
+    let ends_keys = wanted.keys.is_some();
+    if ends_keys {
+        erasure::ways_in(&mut tx, &id).await?;
+    } else {
+        sessions::close_all(&mut tx, &id).await?;
+        sign_in_links::forget(&mut tx, &id).await?;
+    }
     let entry = Entry {
         organization,
         actor: Actor::Person(caller.person.id.clone()),
         action: "person.signed_out",
         about: id.as_str(),
         origin,
-        detail: json!({"where": "everywhere"}),
+        detail: json!({"where": "everywhere", "access_keys": ends_keys}),
     };
     log::record(&mut tx, entry, now).await?;
     tx.commit().await?;
-    Ok(Redirect::to(&format!("/admin/people/{id}?done=signed_out")).into_response())
+    let done = if ends_keys { "keys_ended" } else { "signed_out" };
+    Ok(Redirect::to(&format!("/admin/people/{id}?done={done}")).into_response())
 }
 
 /// Whom the form invites.

@@ -23,7 +23,7 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
-use crate::access::{Proof, ask, form_token, location, session, text};
+use crate::access::{Proof, access_key, ask, form_token, location, session, text};
 use crate::harness::running::{ADMIN, BROWSER, Running, Ticks, read};
 
 /// The largest page that a test reads.
@@ -486,6 +486,22 @@ async fn a_flood_of_sign_ins_is_held_back_for_a_minute_and_others_go_on() {
     assert_eq!(begin("198.51.100.8").await.status(), StatusCode::SEE_OTHER);
     running.pass(Duration::from_secs(60));
     assert_eq!(begin("198.51.100.7").await.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn signing_somebody_out_ends_their_access_keys_where_that_is_ticked() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let admin = running.sign_in(ADMIN).await;
+    let person = running.sign_in(&running.employee()).await;
+    let key = access_key(app, &person).await;
+    let works = async || ask(app, "GET", "/api/v1/me", &key, None).await.status();
+    let (desk, path) = (Desk::of(app, &admin).await, format!("/admin/people/{}/sign-out", person.id));
+    desk.send(&path, "").await;
+    assert_eq!(works().await, StatusCode::OK, "unticked, they stay");
+    let answer = desk.send(&path, "keys=yes").await;
+    assert!(location(&answer).is_some_and(|it| it.ends_with("done=keys_ended")));
+    assert_eq!(works().await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
