@@ -61,6 +61,8 @@ pub const KEPT_DAYS_MAX: i64 = 90;
 pub const SUMS_DAYS_MAX: i64 = 400;
 /// Batches that are looked at in one go when old ones are dropped, and when a chain is verified.
 const BATCHES_AT_ONCE: i64 = 50;
+/// How often that is done in one transaction: as many batches as the largest log has when each holds one call.
+const DROPS_MAX: usize = 200;
 /// Grants whose old batches are dropped in one go.
 const SWEPT_AT_ONCE: i64 = 100;
 
@@ -400,24 +402,33 @@ fn days_before(now: Timestamp, days: i64) -> Timestamp {
 }
 
 /// Drops batches that are too old, or the oldest if there is too much; what is left begins at a checkpoint.
-async fn drop_old(tx: &mut Tx, grant: &GrantId, head: Head, now: Timestamp) -> Result<(), StoreError> {
+async fn drop_old(tx: &mut Tx, grant: &GrantId, mut head: Head, now: Timestamp) -> Result<(), StoreError> {
     let cutoff = days_before(now, KEPT_DAYS_MAX);
     let is_too_much = head.kept_bytes > KEPT_BYTES_MAX;
     if !is_too_much && head.oldest_at.is_none_or(|it| it >= cutoff) {
         return Ok(());
     }
     let kept_max = if is_too_much { KEPT_BYTES_MAX / 8 * KEPT_EIGHTHS } else { KEPT_BYTES_MAX };
-    let mut bytes = 0;
-    let mut last = None;
-    for old in receipts::oldest(tx, grant, BATCHES_AT_ONCE).await? {
-        if head.kept_bytes - bytes <= kept_max && old.began_at >= cutoff {
+    for _ in 0..DROPS_MAX {
+        let mut bytes = 0;
+        let mut last = None;
+        let some = receipts::oldest(tx, grant, BATCHES_AT_ONCE).await?;
+        let more = some.len() == usize::try_from(BATCHES_AT_ONCE).unwrap_or(usize::MAX);
+        let mut is_enough = false;
+        for old in some {
+            if head.kept_bytes - bytes <= kept_max && old.began_at >= cutoff {
+                is_enough = true;
+                break;
+            }
+            bytes += old.bytes;
+            last = Some(old);
+        }
+        if let Some(last) = last {
+            head = receipts::drop_until(tx, grant, &head, &last, bytes).await?;
+        }
+        if is_enough || !more {
             break;
         }
-        bytes += old.bytes;
-        last = Some(old);
-    }
-    if let Some(last) = last {
-        receipts::drop_until(tx, grant, &head, &last, bytes).await?;
     }
     let day = days_before(now, SUMS_DAYS_MAX).strftime("%Y-%m-%d").to_string();
     call_counts::forget(tx, grant, &day).await?;

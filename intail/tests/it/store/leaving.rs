@@ -171,12 +171,21 @@ async fn old_calls_leave_a_checkpoint(scene: Scene) {
     let chain = walked(&scene.store, id).await;
     assert_eq!((chain.batches, chain.last_batch, chain.checkpoint_batch, chain.broken_at), (0, 3, 3, None));
 
+    // However many there are.
+    for second in 0..120 {
+        log.called(&call(id, at(300 * day + second)));
+        log.write(&scene.store, at(300 * day + second)).await.expect("written");
+    }
+    receipts::sweep(&scene.store, at(400 * day)).await.expect("swept");
+    let chain = walked(&scene.store, id).await;
+    assert_eq!((chain.batches, chain.last_batch, chain.checkpoint_batch, chain.broken_at), (0, 123, 123, None));
+
     // By size: the oldest go, and what is left takes up no more than it may.
     for second in 0..60_i64 {
         for _ in 0..1_000 {
-            log.called(&call(id, at(300 * day + second)));
+            log.called(&call(id, at(400 * day + second)));
         }
-        log.write(&scene.store, at(300 * day + second)).await.expect("written");
+        log.write(&scene.store, at(400 * day + second)).await.expect("written");
     }
     let chain = walked(&scene.store, id).await;
     let mut tx = scene.store.write().await.expect("a transaction");
