@@ -280,6 +280,13 @@ fn problem(connection: &Connection) -> Option<Problem> {
         });
     }
     let (who, title, can_reconnect) = match connection.grant.state {
+        // Intail is let in; what it is to read is switched off. The guide to letting it in would mislead.
+        GrantState::NeedsAdministrator if connection.grant.reason == "no_mailbox" => {
+            ("services", "Gmail is switched off for your account", true)
+        }
+        GrantState::NeedsAdministrator if connection.grant.reason == "gmail_off_for_apps" => {
+            ("services", "Gmail is switched off for applications", true)
+        }
         GrantState::NeedsPerson => ("person", "Connect once more to go on", true),
         GrantState::NeedsAdministrator => ("administrator", "Your administrator has to let Intail in again", false),
         GrantState::NeedsOperator => ("operator", "Whoever runs Intail has to mend it", false),

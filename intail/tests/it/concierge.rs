@@ -286,6 +286,26 @@ async fn a_block_at_the_exchange_is_evidence_and_who_was_refused_waits() {
 }
 
 #[tokio::test]
+async fn gmail_that_is_switched_off_is_not_called_a_block_and_has_no_guide() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(INES).await;
+    let held = grant(&running, &person).await;
+    for (reason, title) in [
+        ("no_mailbox", "Gmail is switched off for your account"),
+        ("gmail_off_for_apps", "Gmail is switched off for applications"),
+    ] {
+        let (mut tx, now) = (running.app.store.write().await.expect("a transaction"), running.app.clock.now());
+        grants::set_state(&mut tx, &held.id, GrantState::NeedsAdministrator, reason, now).await.expect("set");
+        tx.commit().await.expect("committed");
+        let shown = page(&running, &person, "/settings/integrations").await;
+        let problem = between(&shown, "id=\"problem\"", "</div>").expect("a problem");
+        assert!(problem.contains(title) && problem.contains("Reconnect"), "{problem}");
+        assert!(!problem.contains("approval-link") && !problem.contains("as soon as Intail is let in"), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_is_kept_out_while_others_get_in_has_the_link_to_send() {
     let running = Running::start().await;
     running.approve();
