@@ -24,6 +24,7 @@ on_both_databases!(
     people_are_searched_by_every_word_in_order_of_name,
     whom_a_pass_missed_is_told_apart_from_whom_it_saw,
     the_grant_that_sees_most_comes_first,
+    who_never_came_is_whom_neither_a_sign_in_nor_a_connection_knows,
     who_was_deleted_long_enough_ago_is_overdue,
     a_suspended_grant_says_since_when_and_connecting_again_ends_it,
     mail_with_somebody_is_found_among_the_newest,
@@ -241,6 +242,35 @@ async fn the_grant_that_sees_most_comes_first(scene: Scene) {
 }
 
 const DAY: i64 = 24 * 3_600;
+
+async fn who_never_came_is_whom_neither_a_sign_in_nor_a_connection_knows(scene: Scene) {
+    let (id, issuer) = (&scene.organization, "https://issuer.example");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let at_work = |google_id: &str| someone(google_id, &format!("{google_id}@example.com"));
+    let here = DirectoryPerson { address: scene.person.email.to_lowercase(), ..at_work("elsewhere") };
+    for it in [
+        // Connected, signing in, known by the address alone.
+        at_work("g1"),
+        at_work(&scene.person.subject),
+        here,
+        // Nobody who could come.
+        DirectoryPerson { suspended: Some(true), ..at_work("suspended") },
+        DirectoryPerson { archived: Some(true), ..at_work("archived") },
+        DirectoryPerson { gone_at: Some(at(1)), ..at_work("gone") },
+        DirectoryPerson { is_listed: false, ..at_work("hidden") },
+        DirectoryPerson { address: String::new(), ..at_work("nameless") },
+        at_work("one"),
+        at_work("two"),
+    ] {
+        directory_people::put(&mut tx, id, &it, None).await.expect("put");
+    }
+    let found = directory_people::never_came(&mut tx, id, issuer, 9).await.expect("read");
+    assert_eq!(found.iter().map(|it| it.google_id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(directory_people::never_came(&mut tx, id, issuer, 1).await.expect("read").len(), 1);
+    assert_eq!(directory_people::count_never_came(&mut tx, id, issuer).await.expect("counted"), 2);
+    let other = OrganizationId::new(&scene.random);
+    assert_eq!(directory_people::count_never_came(&mut tx, &other, issuer).await.expect("counted"), 0);
+}
 
 async fn who_was_deleted_long_enough_ago_is_overdue(scene: Scene) {
     let id = &scene.organization;
