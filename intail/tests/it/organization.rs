@@ -505,6 +505,25 @@ async fn signing_somebody_out_ends_their_access_keys_where_that_is_ticked() {
 }
 
 #[tokio::test]
+async fn the_administrator_sees_how_many_mailboxes_are_being_copied_and_until_when() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = running.sign_in(ADMIN).await;
+    let desk = Desk::of(&running.app, &admin).await;
+    assert!(!desk.page("/admin").await.contains("id=\"copying\""), "nobody has connected");
+    let (one, two) = running.employees();
+    for email in [one, two] {
+        let person = running.sign_in(&email).await;
+        running.connect(&person, Ticks::All).await.expect("connected");
+    }
+    let page = desk.page("/admin").await;
+    let (_, told) = page.split_once("id=\"copying\">").expect("how far it is");
+    assert!(told.starts_with("2 mailboxes are still being copied") && told.contains("will be done about <time"), "{page}");
+    running.settle().await;
+    assert!(!desk.page("/admin").await.contains("id=\"copying\""), "everything is copied");
+}
+
+#[tokio::test]
 async fn signing_somebody_out_ends_their_links_too() {
     let running = Running::start().await;
     let app = &running.app;
