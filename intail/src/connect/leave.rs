@@ -31,8 +31,8 @@ use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
 use crate::store::people::{self, Person, Role};
 use crate::store::{
-    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers,
-    invitations, leases, mailboxes, organizations, receipts as logs, sign_in_links,
+    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, invitations,
+    leases, mailboxes, organizations, receipts as logs, sign_in_links,
 };
 
 /// How often unfinished leavings are taken up again.
@@ -693,8 +693,7 @@ fn kept(leaving: &Leaving) -> Vec<&'static str> {
 /// Whether the account was connected again since: by the same person, by the same person as somebody new, or by anybody
 /// else. Revoking would end that too, because Google takes back whatever an account permitted the whole project.
 async fn is_back(app: &App, leaving: &Leaving, grant: &GrantId, person: &PersonId) -> Result<bool, StoreError> {
-    let subject =
-        leaving.subject_sealed.as_ref().and_then(|it| app.keyring.open_text(it, &subject_row(grant)).ok());
+    let subject = leaving.subject_sealed.as_ref().and_then(|it| app.keyring.open_text(it, &subject_row(grant)).ok());
     let mut tx = app.store.read().await?;
     let since = match subject {
         Some(subject) => grants::by_google_subject(&mut tx, subject.expose_secret()).await?,

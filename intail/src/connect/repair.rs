@@ -28,7 +28,10 @@ pub async fn repair(app: &App, shutdown: CancellationToken) {
             () = app.clock.sleep(LOOK_EVERY) => {}
         }
         if let Err(error) = look_again(app).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "whether Intail is let in again can't be seen yet");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "whether Intail is let in again can't be seen yet"
+            );
         }
     }
 }

@@ -20,10 +20,10 @@ use crate::connect::{self, Left, Wish};
 use crate::id::{PersonId, ReceiptId};
 use crate::org::audit::{Actor, Origin};
 use crate::signing;
+use crate::store::Tx;
 use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::Revocation;
 use crate::store::people::{self, Person};
-use crate::store::Tx;
 
 /// Receipts on a page.
 const PAGE_RECEIPTS: i64 = 200;

@@ -214,10 +214,7 @@ async fn never_came(web: &Web, tx: &mut Tx, caller: &Caller) -> Result<Option<Ne
         reminder: reminder(web, people.iter().map(|it| it.address.as_str())),
         people: people
             .iter()
-            .map(|it| Absent {
-                name: clip(&it.name, NAME_SHOWN_MAX),
-                address: clip(&it.address, NAME_SHOWN_MAX),
-            })
+            .map(|it| Absent { name: clip(&it.name, NAME_SHOWN_MAX), address: clip(&it.address, NAME_SHOWN_MAX) })
             .collect(),
     }))
 }

@@ -424,10 +424,8 @@ async fn two_administrators_who_remove_each_other_at_once_leave_one() {
         let one = as_administrator(&running, ADMIN).await;
         let two = as_administrator(&running, &running.employee()).await;
         let (first, second) = (removed_by(&two), removed_by(&one));
-        let left = futures::join!(
-            connect::let_go(&running.app, &one, &first),
-            connect::let_go(&running.app, &two, &second),
-        );
+        let left =
+            futures::join!(connect::let_go(&running.app, &one, &first), connect::let_go(&running.app, &two, &second),);
         let refused = |left: &Result<_, ConnectError>| matches!(left, Err(ConnectError::LastAdministrator));
         assert!(left.0.is_ok() && refused(&left.1) || left.1.is_ok() && refused(&left.0), "{left:?}");
         assert_eq!(administrators(&running, &one.organization_id).await, 1);
@@ -571,11 +569,7 @@ async fn nothing_of_a_person_who_left_is_in_a_file_or_in_the_log() {
 
     // The person goes too: with them the address, the name and Google's id for them.
     let admin = as_administrator(&running, ADMIN).await;
-    let wish = connect::Wish {
-        actor: Actor::Person(admin.id),
-        origin: Origin::Unknown,
-        removes_person: true,
-    };
+    let wish = connect::Wish { actor: Actor::Person(admin.id), origin: Origin::Unknown, removes_person: true };
     words.extend([person.email.clone(), person.subject.clone()]);
     words.extend(Some(person.name.clone()).filter(|it| !it.is_empty()));
     let left = connect::let_go(&running.app, &person, &wish).await.expect("removed");
@@ -723,8 +717,7 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     drop(tx);
     let found = found(&words, &files(&running)).into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(found, [organization.to_string()], "only the receipt names it, by id");
-    let unknown =
-        connect::remove_organization(&running.app, &OrganizationId::new(&running.app.random)).await;
+    let unknown = connect::remove_organization(&running.app, &OrganizationId::new(&running.app.random)).await;
     assert!(matches!(unknown, Err(ConnectError::NotConnected)), "{unknown:?}");
     running.connect(&first, Ticks::All).await.expect_err("nobody connects for somebody who has gone");
 }
@@ -749,7 +742,10 @@ async fn an_organization_s_receipt_says_what_google_has_not_confirmed_and_nothin
         "permissions_given_back": {"confirmed": 1, "open": 1},
     });
     assert_eq!(told["google"], google, "{told}");
-    assert!(told["kept"][1].as_str().is_some_and(|it| it.starts_with("sealed tokens of people who left (1)")), "{told}");
+    assert!(
+        told["kept"][1].as_str().is_some_and(|it| it.starts_with("sealed tokens of people who left (1)")),
+        "{told}"
+    );
     let asked = running.calls("oauth.revoke");
     resume(&running).await;
     assert_eq!(running.calls("oauth.revoke"), asked + 1, "it is tried until Google confirms");

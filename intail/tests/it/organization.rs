@@ -518,7 +518,10 @@ async fn the_administrator_sees_how_many_mailboxes_are_being_copied_and_until_wh
     }
     let page = desk.page("/admin").await;
     let (_, told) = page.split_once("id=\"copying\">").expect("how far it is");
-    assert!(told.starts_with("2 mailboxes are still being copied") && told.contains("will be done about <time"), "{page}");
+    assert!(
+        told.starts_with("2 mailboxes are still being copied") && told.contains("will be done about <time"),
+        "{page}"
+    );
     running.settle().await;
     assert!(!desk.page("/admin").await.contains("id=\"copying\""), "everything is copied");
 }

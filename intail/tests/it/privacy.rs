@@ -594,7 +594,10 @@ async fn the_floor_is_the_administrator_s_counts_for_all_and_stands_in_the_audit
     let entry = log.iter().rfind(|it| it.action == "policy.changed").expect("it is in the log");
     let told: Json = serde_json::from_str(&entry.detail).expect("JSON");
     let named = |way: &str| told[way]["domains"]["named"].clone();
-    assert_eq!((named("added"), named("removed")), (serde_json::json!(["two.example"]), serde_json::json!(["one.example"])));
+    assert_eq!(
+        (named("added"), named("removed")),
+        (serde_json::json!(["two.example"]), serde_json::json!(["one.example"]))
+    );
     assert!(log.iter().all(|it| !it.detail.contains("anna") && !it.detail.contains("Private")));
 
     // A member can't, and a floor that is given up lets everybody's own choice stand.

@@ -305,7 +305,8 @@ async fn people_are_searched_in_pages_and_counted_by_state(scene: Scene) {
     let mut after = None;
     for _ in 0..4 {
         let everybody = Search::default();
-        let page = people::search(&mut tx, &scene.organization, &everybody, after.as_ref(), at(9), 2).await.expect("read");
+        let page =
+            people::search(&mut tx, &scene.organization, &everybody, after.as_ref(), at(9), 2).await.expect("read");
         after = page.last().map(|it| it.person.id.clone());
         seen.extend(page);
     }

@@ -311,7 +311,8 @@ async fn a_suspended_grant_says_since_when_and_connecting_again_ends_it(scene: S
     grants::set_suspended(&mut tx, id, Some(at(5))).await.expect("set");
     let found = grants::of_accounts(&mut tx, &scene.organization, &["g1".into(), "g7".into()]).await.expect("read");
     assert_eq!(found.iter().map(|it| it.suspended_at).collect::<Vec<_>>(), [Some(at(5))]);
-    let standing = people::one(&mut tx, &scene.organization, &scene.person.id, at(9)).await.expect("read").expect("there");
+    let standing =
+        people::one(&mut tx, &scene.organization, &scene.person.id, at(9)).await.expect("read").expect("there");
     assert_eq!(standing.standing, "suspended");
     grants::set_email(&mut tx, id, "new@example.com").await.expect("set");
     grants::wake(&mut tx, id, at(7)).await.expect("woken");
