@@ -20,7 +20,7 @@ use intail::store::{StoreError, grants, mailboxes, organizations};
 use intail_google::oauth::scope;
 use intail_sandbox::action::MailAction;
 use intail_sandbox::compose::Compose;
-use intail_sandbox::faults::Rule;
+use intail_sandbox::faults::{Mischief, Rule};
 use serde_json::{Value as Json, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::sync::Notify;
@@ -205,7 +205,8 @@ async fn an_administrator_who_removes_somebody_who_is_leaving_stands_in_the_audi
     let log = intail::store::audit::after(&mut tx, &person.organization_id, 0, 100).await.expect("read");
     let said = |action: &str| log.iter().filter(|it| it.action == action && it.about == person.id.as_str()).count();
     assert_eq!((said("connection.left"), said("person.disconnected_by_administrator")), (1, 1));
-    let entry = log.iter().find(|it| it.actor == admin.id.as_str()).expect("the administrator's");
+    let entry = log.iter().find(|it| it.action == "person.disconnected_by_administrator").expect("it is there");
+    assert_eq!(entry.actor, admin.id.as_str());
     assert!(entry.detail.contains("\"removes_person\":true"), "{}", entry.detail);
 }
 
@@ -228,7 +229,13 @@ async fn a_revocation_that_is_answered_by_nobody_one_understands_is_tried_again(
     let running = Running::start().await;
     running.approve();
     let person = running.connected(&running.employee()).await;
-    running.world(|world| world.faults.add(Rule::status("oauth.revoke", 403).times(1)));
+    let a_proxys_no = Mischief::Status {
+        status: 403,
+        reason: Some("blocked_by_our_proxy".to_owned()),
+        message: None,
+        retry_after_s: None,
+    };
+    running.world(|world| world.faults.add(Rule::new("oauth.revoke", a_proxys_no).times(1)));
     let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
     assert_eq!(left.revocation, Revocation::Open);
     resume(&running).await;
