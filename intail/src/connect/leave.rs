@@ -48,7 +48,7 @@ const REVOKE_WAIT_MAX_S: u64 = 6 * 3600;
 const REVOKE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Channels that are stopped at most.
 const CHANNELS_MAX: i64 = 100;
-/// How long channels are stopped one after the other. With the last call's own deadline it is less than the claim holds.
+/// How long channels are stopped one after the other: with the last call's own deadline, less than the claim holds.
 const CHANNELS_FOR: SignedDuration = SignedDuration::from_secs(60);
 /// Turns of an erasure before others get theirs: twenty million rows.
 const TURNS_MAX: usize = 10_000;
@@ -817,7 +817,8 @@ fn kept_of_organization(open: i64) -> Vec<String> {
     if open > 0 {
         let days = REVOKE_FOR.as_hours() / 24;
         kept.push(format!(
-            "sealed tokens of people who left ({open}), until Google confirms that they are revoked: {days} days at most"
+            "sealed tokens of people who left ({open}), until Google confirms that they are revoked: {days} days at \
+             most"
         ));
     }
     kept

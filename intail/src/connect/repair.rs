@@ -1,6 +1,6 @@
 //! Looks, of its own accord, whether Google lets an organization in again that its administrator's settings kept out.
-//! Every circuit of such an organization is open, so nothing else would ever show it unless somebody connects anew, while
-//! people read that it goes on by itself.
+//! Every circuit of such an organization is open, so nothing else would ever show it unless somebody connects anew,
+//! while people read that it goes on by itself.
 //!
 //! What a reader must not break: one refresh an organization and hour, of one grant by chance, and not one for each
 //! person; and a grant that is still refused stays as it is, with its reason and since when.

@@ -128,8 +128,8 @@ const OF_PERSON: &[(&str, &str)] = &[
     ("people", "DELETE FROM people WHERE id = $1"),
 ];
 
-/// What is kept of a person by their address: `$2` in lower case, `$3` as it is. Lower case is made before: SQLite's own
-/// knows ASCII alone.
+/// What is kept of a person by their address: `$2` in lower case, `$3` as it is. Lower case is made before, because
+/// SQLite's own knows ASCII alone.
 const BY_ADDRESS: &[(&str, &str)] = &[
     ("invitations", "DELETE FROM invitations WHERE organization_id = $1 AND email IN ($2, $3)"),
     ("links to sign in", "DELETE FROM sign_in_links WHERE organization_id = $1 AND (LOWER(email) = $2 OR email = $3)"),

@@ -254,8 +254,8 @@ pub struct Listed {
     pub created_at: Timestamp,
     /// When they signed in last.
     pub signed_in_at: Option<Timestamp>,
-    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `lapsed`, a state of the grant or of
-    /// the mailbox.
+    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `lapsed`, a state of the grant or
+    /// of the mailbox.
     pub standing: String,
     /// Since when the grant is as it is.
     pub since: Option<Timestamp>,

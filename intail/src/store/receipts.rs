@@ -195,8 +195,8 @@ pub async fn oldest(tx: &mut Tx, grant: &GrantId, limit: i64) -> Result<Vec<Old>
     .await
 }
 
-/// Drops a grant's batches up to and with `last`, which becomes the checkpoint; together they take up `bytes`. `head` is
-/// held. Answers the end of the chain as it is then.
+/// Drops a grant's batches up to and with `last`, which becomes the checkpoint; together they take up `bytes`. `head`
+/// is held. Answers the end of the chain as it is then.
 pub async fn drop_until(tx: &mut Tx, grant: &GrantId, head: &Head, last: &Old, bytes: i64) -> Result<Head, StoreError> {
     tx.run("DELETE FROM receipt_batches WHERE grant_id = $1 AND batch <= $2", args![grant, last.batch]).await?;
     let oldest_at = oldest(tx, grant, 1).await?.first().map(|it| it.began_at);

@@ -187,8 +187,8 @@ pub(super) struct Wanted {
     remove: Option<String>,
 }
 
-/// `POST /admin/people/{id}/disconnect`: does it. Nobody removes themselves here; that an administrator stays is seen to
-/// where leaving begins.
+/// `POST /admin/people/{id}/disconnect`: does it. Nobody removes themselves here; that an administrator stays is seen
+/// to where leaving begins.
 pub(super) async fn disconnect(
     State(web): State<Web>,
     caller: Caller,
