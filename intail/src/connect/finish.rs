@@ -4,6 +4,7 @@
 use intail_google::id_token::{Expected, IdClaims, IdTokenError};
 use intail_google::oauth::{Provider, Tokens, callback_error, scope};
 use intail_google::{BlockReason, ErrorKind, Refusal};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -62,7 +63,7 @@ pub async fn finish(
 ) -> Result<Connected, ConnectError> {
     let state = callback.state.as_ref().ok_or(ConnectError::Incomplete("state"))?;
     let state_hash = hash_token(state.expose_secret());
-    let (attempt, person) = take(app, &state_hash, person, browser_hash).await?;
+    let (attempt, person) = take(app, &state_hash, person, browser_hash, callback.origin).await?;
     let result = finish_taken(app, &attempt, person, &callback).await;
     let outcome = result.as_ref().map_or_else(ConnectError::word, |_| "connected");
     let mut tx = app.store.write().await?;
@@ -112,22 +113,49 @@ async fn take<'a>(
     state_hash: &str,
     person: Option<&'a Person>,
     browser_hash: &str,
+    origin: Origin,
 ) -> Result<(Attempt, &'a Person), ConnectError> {
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
     let attempt = attempts::by_state(&mut tx, state_hash).await?.ok_or(ConnectError::UnknownState)?;
-    let person = person.filter(|it| attempt.person_id.as_ref() == Some(&it.id)).ok_or(ConnectError::ForeignState)?;
-    if attempt.purpose != Purpose::Connect || attempt.browser_hash != browser_hash {
-        return Err(ConnectError::ForeignState);
-    }
+    let person = person.filter(|it| attempt.person_id.as_ref() == Some(&it.id));
+    let is_here = attempt.purpose == Purpose::Connect && attempt.browser_hash == browser_hash;
+    let Some(person) = person.filter(|_| is_here) else {
+        return Err(noted(tx, &attempt, ConnectError::ForeignState, origin, now).await?);
+    };
     if attempt.expires_at <= now {
-        return Err(ConnectError::Expired);
+        return Err(noted(tx, &attempt, ConnectError::Expired, origin, now).await?);
     }
     if !attempts::take(&mut tx, state_hash, now).await? {
         return Err(ConnectError::Replayed);
     }
     tx.commit().await?;
     Ok((attempt, person))
+}
+
+/// Writes into the audit log that a callback was refused before its attempt was taken; once for each attempt, because
+/// whoever has the address can come again and again.
+async fn noted(
+    mut tx: Tx,
+    attempt: &Attempt,
+    refused: ConnectError,
+    origin: Origin,
+    now: Timestamp,
+) -> Result<ConnectError, ConnectError> {
+    let Some(whose) = attempt.person_id.as_ref().filter(|_| attempt.outcome.is_none()) else { return Ok(refused) };
+    let Some(whose) = people::by_id(&mut tx, whose).await? else { return Ok(refused) };
+    attempts::set_outcome(&mut tx, &attempt.state_hash, refused.word()).await?;
+    let entry = Entry {
+        organization: &whose.organization_id,
+        actor: Actor::Intail,
+        action: "connection.refused",
+        about: whose.id.as_str(),
+        origin,
+        detail: json!({"outcome": refused.word()}),
+    };
+    audit::record(&mut tx, entry, now).await?;
+    tx.commit().await?;
+    Ok(refused)
 }
 
 async fn finish_taken(
