@@ -255,13 +255,15 @@ impl Client {
         Ok(Provider { issuer, authorization_endpoint, token_endpoint, jwks_uri })
     }
 
-    /// Exchanges the code of a callback. An old, used or foreign code is [`ErrorKind::GrantDead`]: start again.
+    /// Exchanges the code of a callback, on behalf of a grant and for a purpose, unless somebody only signs in. An old,
+    /// used or foreign code is [`ErrorKind::GrantDead`]: start again.
     pub async fn exchange_code(
         &self,
         provider: &Provider,
         client: &OAuthClient,
         code: &SecretString,
         verifier: &SecretString,
+        on_behalf: Option<(&str, &'static str)>,
     ) -> Result<Tokens, Error> {
         let request = Request::new(&calls::OAUTH_EXCHANGE, &provider.token_endpoint)
             .field("grant_type", "authorization_code")
@@ -270,6 +272,10 @@ impl Client {
             .secret_field("code_verifier", verifier)
             .field("client_id", &client.client_id)
             .secret_field("client_secret", &client.client_secret);
+        let request = match on_behalf {
+            Some((grant, purpose)) => request.on_behalf(grant, purpose),
+            None => request,
+        };
         self.read::<WireTokens>(request).await.map(Tokens::from)
     }
 

@@ -13,11 +13,12 @@ use secrecy::ExposeSecret as _;
 
 use crate::app::App;
 use crate::config::CONNECT_CALLBACK;
-use crate::id::GrantId;
+use crate::id::{GrantId, OrganizationId};
 use crate::org::approval::{self, Way};
 use crate::org::receipts::purpose;
 use crate::seal::SealError;
 use crate::store::grants::{self, Grant, GrantState};
+use crate::store::organizations::{self, Approval};
 use crate::store::{StoreError, Tx, directories, operator_faults};
 
 /// A token that ends within this time is refreshed before it is used: longer than the longest run that starts with it.
@@ -113,14 +114,29 @@ fn kept(app: &App, grant: &Grant) -> Result<Option<Caller>, AccessError> {
     Ok(Some(Caller { access_token, on_behalf: grant.id.to_string(), purpose: purpose::UNSTATED }))
 }
 
+/// Asks Google whether it lets a grant in again that the administrator's settings had stopped. Its circuit stays open
+/// unless Google does.
+pub async fn look_again(app: &App, id: &GrantId) -> Result<Caller, AccessError> {
+    let turn = app.turns.of(id);
+    let _turn = turn.lock().await;
+    let mut tx = app.store.read().await?;
+    let grant = grants::by_id(&mut tx, id).await?;
+    drop(tx);
+    match grant {
+        Some(grant) if grant.reason == grants::BLOCKED && grant.suspended_at.is_none() => refresh(app, &grant).await,
+        grant => working(grant).and_then(|it| Err(AccessError::Closed { state: it.state, reason: it.reason })),
+    }
+}
+
 async fn refresh(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
+    let began = app.clock.now();
     let Some(sealed) = &grant.refresh_sealed else {
         return Err(close(app, grant, GrantState::NeedsPerson, "no_refresh_token").await?);
     };
     let token = app.keyring.open_text(sealed, &refresh_row(&grant.id))?;
     let provider = Provider::google(app.google.endpoints());
     match app.google.refresh(&provider, &client(app), &token, grant.id.as_str(), purpose::TOKEN).await {
-        Ok(tokens) => keep(app, grant, tokens).await,
+        Ok(tokens) => keep(app, grant, tokens, began).await,
         Err(error) => match verdict(&error.kind) {
             None => Err(AccessError::Google(error)),
             Some((state, reason)) => Err(close(app, grant, state, reason).await?),
@@ -128,7 +144,8 @@ async fn refresh(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
     }
 }
 
-async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, AccessError> {
+/// Keeps what Google gave to a refresh that began at `began`, and what that says.
+async fn keep(app: &App, grant: &Grant, tokens: Tokens, began: Timestamp) -> Result<Caller, AccessError> {
     if scope::wider_gmail(&tokens.scopes).is_some() {
         return Err(close(app, grant, GrantState::NeedsPerson, "wider_scope").await?);
     }
@@ -138,6 +155,7 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, Access
         tokens.refresh_token.as_ref().map(|it| app.keyring.seal_text(it, &refresh_row(&grant.id))).transpose()?;
     let scopes = if tokens.scopes.is_empty() { grant.scopes.clone() } else { tokens.scopes };
     let mut tx = app.store.write().await?;
+    hold_unless_approved(&mut tx, &grant.organization_id).await?;
     let ends = expiry(now, tokens.expires_in_s);
     grants::refreshed(&mut tx, grant, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
     operator_faults::clear(&mut tx, CLIENT_REFUSED).await?;
@@ -146,8 +164,19 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens) -> Result<Caller, Access
     let is_news = state != grant.state;
     if is_news && grants::by_id(&mut tx, &grant.id).await?.is_some_and(|it| it.connected_at == grant.connected_at) {
         grants::set_state(&mut tx, &grant.id, state, reason, now).await?;
+        if !grant.state.works() {
+            grants::wake(&mut tx, &grant.id, now).await?;
+        }
     }
+    let is_let_in = approval::renewed(&mut tx, &grant.organization_id, began, now).await?;
     tx.commit().await?;
+    if is_let_in || is_news && !grant.state.works() {
+        app.due.ring();
+    }
+    if is_let_in {
+        tracing::info!(organization = %grant.organization_id, "Google lets an organization in again");
+        app.feed.tell(&grant.organization_id);
+    }
     if is_news {
         tracing::info!(grant = %grant.id, state = state.word(), "what a grant permits has changed at Google");
         app.feed.tell(&grant.organization_id);
@@ -205,7 +234,7 @@ pub fn verdict(kind: &ErrorKind) -> Option<(GrantState, &'static str)> {
         ErrorKind::GrantDead(DeadReason::AccessTokenRejected) => (GrantState::NeedsPerson, "token_rejected"),
         ErrorKind::AdminBlocked(BlockReason::AdvancedProtection) => (GrantState::NeedsPerson, "advanced_protection"),
         ErrorKind::AdminBlocked(BlockReason::DomainPolicy) => (GrantState::NeedsAdministrator, "gmail_off_for_apps"),
-        ErrorKind::AdminBlocked(_) => (GrantState::NeedsAdministrator, "blocked_by_administrator"),
+        ErrorKind::AdminBlocked(_) => (GrantState::NeedsAdministrator, grants::BLOCKED),
         ErrorKind::NoMailbox => (GrantState::NeedsAdministrator, "no_mailbox"),
         ErrorKind::Refused(Refusal::ScopeMissing) => (GrantState::NeedsPerson, "permission_missing"),
         ErrorKind::Refused(Refusal::Operator(_)) => (GrantState::NeedsOperator, "client_refused"),
@@ -222,7 +251,9 @@ async fn close(app: &App, grant: &Grant, state: GrantState, reason: &str) -> Res
     }
     tx.commit().await?;
     app.feed.tell(&grant.organization_id);
-    tracing::warn!(grant = %grant.id, state = state.word(), reason, "a grant stopped working");
+    if grant.state != state {
+        tracing::warn!(grant = %grant.id, state = state.word(), reason, "a grant stopped working");
+    }
     Ok(AccessError::Closed { state, reason: reason.to_owned() })
 }
 
@@ -234,6 +265,9 @@ pub async fn set_closed(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if reason == grants::BLOCKED {
+        organizations::hold(tx, &grant.organization_id).await?;
+    }
     grants::set_state(tx, &grant.id, state, reason, now).await?;
     if state == GrantState::NeedsOperator {
         operator_faults::raise(tx, CLIENT_REFUSED, CLIENT_REFUSED_DETAIL, now).await?;
@@ -242,10 +276,19 @@ pub async fn set_closed(
     if matches!(reason, "revoked" | "account_deleted" | "token_rejected") {
         directories::want(tx, &grant.organization_id, now).await?;
     }
-    if reason == "blocked_by_administrator" {
+    if reason == grants::BLOCKED {
         approval::blocked(tx, &grant.organization_id, Way::Refresh, now).await?;
     }
     Ok(())
+}
+
+/// Holds an organization before anything of a grant is written, where that may say something about the administrator's
+/// approval and so reopen others' grants: two who succeed at once are one after the other.
+pub async fn hold_unless_approved(tx: &mut Tx, organization: &OrganizationId) -> Result<(), StoreError> {
+    match organizations::by_id(tx, organization).await?.map(|it| it.approval) {
+        Some(Approval::Approved) => Ok(()),
+        _ => organizations::hold(tx, organization).await,
+    }
 }
 
 /// The row that a grant's refresh token is sealed for.

@@ -197,7 +197,7 @@ async fn what_is_secret_is_never_shown() {
         let refresh: SecretString = "1//hush-refresh".into();
         let caller = caller();
         let errors = [
-            client.exchange_code(&provider, &oauth, &code, &verifier).await.map(drop).unwrap_err(),
+            client.exchange_code(&provider, &oauth, &code, &verifier, None).await.map(drop).unwrap_err(),
             client.refresh(&provider, &oauth, &refresh, "grant_1", "why").await.map(drop).unwrap_err(),
             client.gmail(&caller).labels().await.map(drop).unwrap_err(),
         ];
@@ -279,7 +279,7 @@ async fn codes_and_tokens_travel_in_forms() {
     let (client, report) = server.client();
     let provider = Provider::google(client.endpoints());
     let oauth = oauth_client();
-    let exchanged = client.exchange_code(&provider, &oauth, &"4/c".into(), &"v".into()).await.unwrap();
+    let exchanged = client.exchange_code(&provider, &oauth, &"4/c".into(), &"v".into(), None).await.unwrap();
     assert_eq!(exchanged.scopes, ["https://www.googleapis.com/auth/userinfo.email", "openid"]);
     assert!(exchanged.refresh_token.is_some() && exchanged.id_token.is_none());
     client.refresh(&provider, &oauth, &"1//r".into(), "grant_1", "why").await.unwrap();

@@ -203,7 +203,7 @@ async fn link(
         None => {
             let email = names::address(who).ok_or_else(|| not_an_address(who))?;
             let organization = organization_of(&mut tx, &email, organization).await?;
-            if !people::list(&mut tx, &organization.id, None, 1).await?.is_empty() {
+            if people::administrators(&mut tx, &organization.id).await? > 0 {
                 return Err(CliError::new(format!("Nobody in {} is called {email}.", organization.name))
                     .hint("A link founds only the first administrator. `intail people invite` lets others in."));
             }

@@ -100,6 +100,11 @@ pub(super) fn parts(
             connect::resume_leaving(&leaving, ending).await;
             Ok(())
         }));
+        let (looking, ending) = (app.clone(), shutdown.clone());
+        parts.push(Part::new("repair", async move {
+            connect::repair(&looking, ending).await;
+            Ok(())
+        }));
         let (app, shutdown) = (app.clone(), shutdown.clone());
         parts.push(Part::new("sync", async move { Ok(sync::run(&app, shutdown).await?) }));
     }

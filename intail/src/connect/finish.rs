@@ -4,6 +4,7 @@
 use intail_google::id_token::{Expected, IdClaims, IdTokenError};
 use intail_google::oauth::{Provider, Tokens, callback_error, scope};
 use intail_google::{BlockReason, ErrorKind, Refusal};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -14,7 +15,8 @@ use crate::app::App;
 use crate::id::{AgendaId, DirectoryId, GrantId, MailboxId};
 use crate::org::approval::{self, Way};
 use crate::org::audit::{self, Actor, Entry, Origin};
-use crate::org::receipts::purpose;
+use crate::org::names;
+use crate::org::receipts::{Taken, purpose};
 use crate::seal::hash_token;
 use crate::store::agendas::{self, Agenda};
 use crate::store::attempts::{self, Attempt, Purpose};
@@ -61,16 +63,21 @@ pub async fn finish(
 ) -> Result<Connected, ConnectError> {
     let state = callback.state.as_ref().ok_or(ConnectError::Incomplete("state"))?;
     let state_hash = hash_token(state.expose_secret());
-    let (attempt, person) = take(app, &state_hash, person, browser_hash).await?;
+    let (attempt, person) = take(app, &state_hash, person, browser_hash, callback.origin).await?;
     let result = finish_taken(app, &attempt, person, &callback).await;
     let outcome = result.as_ref().map_or_else(ConnectError::word, |_| "connected");
     let mut tx = app.store.write().await?;
     attempts::set_outcome(&mut tx, &state_hash, outcome).await?;
     let now = app.clock.now();
     if matches!(result, Err(ConnectError::BlockedByAdministrator)) {
-        let not_configured = callback.error.as_deref() == Some("access_not_configured");
-        let way = if not_configured { Way::NotConfigured } else { Way::Policy };
-        approval::said_blocked(&mut tx, &person.organization_id, way, now).await?;
+        match callback.error.as_deref() {
+            Some("access_not_configured") => {
+                approval::said_blocked(&mut tx, &person.organization_id, Way::NotConfigured, now).await?;
+            }
+            Some(_) => approval::said_blocked(&mut tx, &person.organization_id, Way::Policy, now).await?,
+            // Google refused the exchange itself: nobody can write that into an address.
+            None => approval::refused(&mut tx, person, now).await?,
+        }
     }
     if let Err(error) = &result {
         let entry = Entry {
@@ -106,22 +113,49 @@ async fn take<'a>(
     state_hash: &str,
     person: Option<&'a Person>,
     browser_hash: &str,
+    origin: Origin,
 ) -> Result<(Attempt, &'a Person), ConnectError> {
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
     let attempt = attempts::by_state(&mut tx, state_hash).await?.ok_or(ConnectError::UnknownState)?;
-    let person = person.filter(|it| attempt.person_id.as_ref() == Some(&it.id)).ok_or(ConnectError::ForeignState)?;
-    if attempt.purpose != Purpose::Connect || attempt.browser_hash != browser_hash {
-        return Err(ConnectError::ForeignState);
-    }
+    let person = person.filter(|it| attempt.person_id.as_ref() == Some(&it.id));
+    let is_here = attempt.purpose == Purpose::Connect && attempt.browser_hash == browser_hash;
+    let Some(person) = person.filter(|_| is_here) else {
+        return Err(noted(tx, &attempt, ConnectError::ForeignState, origin, now).await?);
+    };
     if attempt.expires_at <= now {
-        return Err(ConnectError::Expired);
+        return Err(noted(tx, &attempt, ConnectError::Expired, origin, now).await?);
     }
     if !attempts::take(&mut tx, state_hash, now).await? {
         return Err(ConnectError::Replayed);
     }
     tx.commit().await?;
     Ok((attempt, person))
+}
+
+/// Writes into the audit log that a callback was refused before its attempt was taken; once for each attempt, because
+/// whoever has the address can come again and again.
+async fn noted(
+    mut tx: Tx,
+    attempt: &Attempt,
+    refused: ConnectError,
+    origin: Origin,
+    now: Timestamp,
+) -> Result<ConnectError, ConnectError> {
+    let Some(whose) = attempt.person_id.as_ref().filter(|_| attempt.outcome.is_none()) else { return Ok(refused) };
+    let Some(whose) = people::by_id(&mut tx, whose).await? else { return Ok(refused) };
+    attempts::set_outcome(&mut tx, &attempt.state_hash, refused.word()).await?;
+    let entry = Entry {
+        organization: &whose.organization_id,
+        actor: Actor::Intail,
+        action: "connection.refused",
+        about: whose.id.as_str(),
+        origin,
+        detail: json!({"outcome": refused.word()}),
+    };
+    audit::record(&mut tx, entry, now).await?;
+    tx.commit().await?;
+    Ok(refused)
 }
 
 async fn finish_taken(
@@ -140,17 +174,35 @@ async fn finish_taken(
     let code = callback.code.as_ref().ok_or(ConnectError::Incomplete("code"))?;
     let verifier = app.keyring.open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
     let client = access::client(app);
-    let tokens = app.google.exchange_code(&provider, &client, code, &verifier).await.map_err(exchange_error)?;
+    let mut tx = app.store.read().await?;
+    let known = grants::by_person(&mut tx, &person.id).await?.map(|it| it.id);
+    drop(tx);
+    let id = known.clone().unwrap_or_else(|| GrantId::new(&app.random));
+    let on_behalf = Some((id.as_str(), purpose::CONNECT));
+    let tokens = app.google.exchange_code(&provider, &client, code, &verifier, on_behalf).await;
+    // Out of everybody's reach until the grant is there: what waits for one that isn't there is forgotten.
+    let exchanged = app.receipts.take(&id);
+    let tokens = tokens.map_err(exchange_error)?;
     let claims = who_came(app, attempt, &provider, &tokens).await?;
-    match check(app, person, &provider, &claims, &tokens).await {
-        Ok(held) => keep(app, person, callback.origin, tokens, claims, held).await,
-        Err(error) => {
-            if may_be_revoked(app, &error, &claims).await? {
-                revoke_unkept(app, &tokens).await;
-            }
-            Err(error)
+    let kept = match check(app, person, &provider, &claims, &tokens).await {
+        Ok(held) => {
+            // Somebody may have been quicker in another window; and the id of a grant that has gone meanwhile is never
+            // used again.
+            let id = match (&held, &known) {
+                (Some(held), _) => held.id.clone(),
+                (None, None) => id,
+                (None, Some(_)) => GrantId::new(&app.random),
+            };
+            keep(app, person, callback.origin, &tokens, &claims, (id, held), exchanged).await
         }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &kept
+        && may_be_revoked(app, error, &claims).await?
+    {
+        revoke_unkept(app, &tokens, known.as_ref()).await;
     }
+    kept
 }
 
 /// Who came back, as Google signed it.
@@ -201,8 +253,8 @@ async fn check(
         let expected = held.map_or_else(|| person.email.clone(), |it| it.email);
         return Err(ConnectError::WrongAccount { expected, came });
     }
-    let owner = match &claims.hd {
-        Some(domain) => organizations::by_domain(&mut tx, &domain.to_lowercase()).await?,
+    let owner = match claims.hd.as_deref().and_then(names::domain) {
+        Some(domain) => organizations::by_domain(&mut tx, &domain).await?,
         None => None,
     };
     if owner.is_none_or(|it| it.id != person.organization_id) {
@@ -234,16 +286,18 @@ async fn belongs_to_another(
     Ok(connected || secondary && signs_in.is_some_and(|it| it.id != person.id))
 }
 
+/// Keeps the tokens under the grant's id, new or held, with its first call: the exchange that gave them.
 async fn keep(
     app: &App,
     person: &Person,
     origin: Origin,
-    tokens: Tokens,
-    claims: IdClaims,
-    held: Option<Grant>,
+    tokens: &Tokens,
+    claims: &IdClaims,
+    (id, held): (GrantId, Option<Grant>),
+    exchanged: Taken,
 ) -> Result<Connected, ConnectError> {
     let now = app.clock.now();
-    let id = held.as_ref().map_or_else(|| GrantId::new(&app.random), |it| it.id.clone());
+    let exchanged = Some(exchanged).filter(|it| it.is_of(&id));
     let missing: Vec<Permission> = Permission::ALL.into_iter().filter(|it| !it.is_in(&tokens.scopes)).collect();
     let refresh_sealed = match &tokens.refresh_token {
         Some(token) => Some(app.keyring.seal_text(token, &access::refresh_row(&id))?),
@@ -254,9 +308,9 @@ async fn keep(
         id: id.clone(),
         organization_id: person.organization_id.clone(),
         person_id: person.id.clone(),
-        google_subject: claims.sub,
-        email: claims.email.unwrap_or_else(|| person.email.clone()),
-        hosted_domain: claims.hd,
+        google_subject: claims.sub.clone(),
+        email: claims.email.clone().unwrap_or_else(|| person.email.clone()),
+        hosted_domain: claims.hd.clone(),
         client_id: app.config.google.client.client_id.clone(),
         scopes: tokens.scopes.clone(),
         state,
@@ -269,6 +323,7 @@ async fn keep(
         suspended_at: None,
     };
     let mut tx = app.store.write().await?;
+    access::hold_unless_approved(&mut tx, &person.organization_id).await?;
     grants::put(&mut tx, &grant).await.map_err(|error| match error.is_unique_violation() {
         // Somebody else was quicker: to the same account, or the same person in another window.
         true => ConnectError::AccountTaken { came: grant.email.clone() },
@@ -315,6 +370,9 @@ async fn keep(
     if !missing.contains(&Permission::Directory) {
         directories::wake(&mut tx, &DirectoryId::new(&app.random), &person.organization_id, now).await?;
     }
+    if let Some(exchanged) = &exchanged {
+        exchanged.put(&mut tx, &grant.organization_id, now).await?;
+    }
     approval::proved(&mut tx, person, origin, now).await?;
     let entry = Entry {
         organization: &person.organization_id,
@@ -326,6 +384,7 @@ async fn keep(
     };
     audit::record(&mut tx, entry, now).await?;
     tx.commit().await?;
+    exchanged.into_iter().for_each(Taken::written);
     app.due.ring();
     app.feed.tell(&grant.organization_id);
     Ok(Connected { email: grant.email, missing, again: held.is_some() })
@@ -333,7 +392,8 @@ async fn keep(
 
 /// Whether tokens that aren't kept are given back. Revoking ends everything that the account granted this Cloud
 /// project, so it must not hit a grant that is rightly held: another person's, or this person's own when they came back
-/// without ticking a box. Passing trouble decides nothing.
+/// without ticking a box. A grant that is being let go is to be revoked anyway, and spares nothing: perhaps it was
+/// revoked before this consent. Passing trouble decides nothing.
 async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> Result<bool, StoreError> {
     let is_final = matches!(
         error,
@@ -342,15 +402,19 @@ async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> R
             | ConnectError::AccountTaken { .. }
             | ConnectError::WiderScope(_)
             | ConnectError::NothingGranted
+            | ConnectError::StillLeaving
     );
     let mut tx = app.store.read().await?;
-    Ok(is_final && grants::by_google_subject(&mut tx, &claims.sub).await?.is_none())
+    let held = grants::by_google_subject(&mut tx, &claims.sub).await?;
+    Ok(is_final && held.is_none_or(|it| it.state == GrantState::Left))
 }
 
-/// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored.
-async fn revoke_unkept(app: &App, tokens: &Tokens) {
+/// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored. It is
+/// written into the log of what the person permitted before, if there is one.
+async fn revoke_unkept(app: &App, tokens: &Tokens, known: Option<&GrantId>) {
     let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
-    if let Err(error) = app.google.revoke(token, "unkept", purpose::LEAVING).await {
+    let on_behalf = known.map_or("unkept", GrantId::as_str);
+    if let Err(error) = app.google.revoke(token, on_behalf, purpose::CONNECT).await {
         tracing::warn!(%error, "a token that is not kept couldn't be revoked");
     }
 }

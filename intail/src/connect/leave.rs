@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use intail_google::{Caller, ErrorKind};
 use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,16 +22,17 @@ use crate::app::App;
 use crate::id::{GrantId, OrganizationId, PersonId, ReceiptId, StreamId};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::{self, purpose};
+use crate::org::roles;
 use crate::signing::{Signer, SigningError};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::erasure::{self, Erased};
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
-use crate::store::people::{self, Person};
+use crate::store::people::{self, Person, Role};
 use crate::store::{
-    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, leases,
-    mailboxes, organizations, receipts as logs,
+    StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, invitations,
+    leases, mailboxes, organizations, receipts as logs, sign_in_links,
 };
 
 /// How often unfinished leavings are taken up again.
@@ -44,8 +46,10 @@ const REVOKE_WAIT_MAX_S: u64 = 6 * 3600;
 /// How long a revocation is tried: afterwards the refresh token has most likely ended by itself, and the receipt says
 /// that Google never confirmed.
 const REVOKE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Channels that are stopped at once: the claim holds longer than so many calls take.
+/// Channels that are stopped at most.
 const CHANNELS_MAX: i64 = 100;
+/// How long channels are stopped one after the other: with the last call's own deadline, less than the claim holds.
+const CHANNELS_FOR: SignedDuration = SignedDuration::from_secs(60);
 /// Turns of an erasure before others get theirs: twenty million rows.
 const TURNS_MAX: usize = 10_000;
 /// People of an organization who are let go in one turn.
@@ -138,17 +142,27 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
     let grant = grants::by_person(&mut tx, &person.id).await?;
     let email = grant.as_ref().map_or_else(String::new, |it| it.email.clone());
     if let Some(unfinished) = leavings::unfinished_of_person(&mut tx, &person.id).await? {
+        let mut ended = Erased::new();
         if wish.removes_person {
+            ended = shut_out(&mut tx, person).await?;
             leavings::remove_person_too(&mut tx, &unfinished.id).await?;
         }
-        let taken = leavings::claim(&mut tx, &unfinished.id, now, after(now, CLAIM_FOR)).await?;
+        let is_more = wish.removes_person && !unfinished.removes_person;
+        let mut taken = leavings::claim(&mut tx, &unfinished.id, now, after(now, CLAIM_FOR)).await?;
+        if let Some(taken) = &mut taken {
+            add(taken, ended);
+            leavings::save(&mut tx, taken).await?;
+        }
+        if is_more {
+            audit::record(&mut tx, entry(person, wish, &unfinished.id), now).await?;
+        }
         tx.commit().await?;
         return taken.map(|it| (it, email)).ok_or(ConnectError::StillLeaving);
     }
     if grant.is_none() && !wish.removes_person {
         return Err(ConnectError::NotConnected);
     }
-    let leaving = Leaving {
+    let mut leaving = Leaving {
         id: ReceiptId::new(&app.random),
         organization_id: person.organization_id.clone(),
         person_id: Some(person.id.clone()),
@@ -159,14 +173,26 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
         revocation: if grant.is_some() { Revocation::Open } else { Revocation::Unneeded },
         ..fresh(app, now)
     };
-    leavings::create(&mut tx, &leaving).await?;
     if let Some(grant) = &grant {
         grants::set_state(&mut tx, &grant.id, GrantState::Left, "left", now).await?;
     }
-    let entry = Entry {
+    // After the grant, as everybody takes them who needs both.
+    if wish.removes_person {
+        add(&mut leaving, shut_out(&mut tx, person).await?);
+    }
+    leavings::create(&mut tx, &leaving).await?;
+    audit::record(&mut tx, entry(person, wish, &leaving.id), now).await?;
+    tx.commit().await?;
+    tracing::info!(leaving = %leaving.id, person = %person.id, cause = leaving.cause.word(), "a person leaves");
+    Ok((leaving, email))
+}
+
+/// What the audit log says of a wish.
+fn entry<'a>(person: &'a Person, wish: &Wish, receipt: &ReceiptId) -> Entry<'a> {
+    Entry {
         organization: &person.organization_id,
         actor: wish.actor.clone(),
-        action: match leaving.cause {
+        action: match wish.cause(&person.id) {
             Cause::Person => "connection.left",
             Cause::Administrator => "person.disconnected_by_administrator",
             Cause::Operator => "person.removed",
@@ -174,12 +200,25 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
         },
         about: person.id.as_str(),
         origin: wish.origin,
-        detail: json!({"receipt": leaving.id, "removes_person": wish.removes_person}),
-    };
-    audit::record(&mut tx, entry, now).await?;
-    tx.commit().await?;
-    tracing::info!(leaving = %leaving.id, person = %person.id, cause = leaving.cause.word(), "a person leaves");
-    Ok((leaving, email))
+        detail: json!({"receipt": receipt, "removes_person": wish.removes_person}),
+    }
+}
+
+/// Ends at once what somebody who is to go may do: their erasure can take minutes, and until its end they are no
+/// administrator, and nothing of theirs signs in. Refuses if the organization would have no administrator, unless it
+/// goes as a whole. Asked in the transaction that begins the leaving, and holds the organization: two who remove each
+/// other are one after the other.
+async fn shut_out(tx: &mut Tx, person: &Person) -> Result<Erased, ConnectError> {
+    organizations::hold(tx, &person.organization_id).await?;
+    // As they are now: somebody may have changed their role, or removed them, since the caller read them.
+    let Some(person) = people::by_id(tx, &person.id).await? else { return Err(ConnectError::NotConnected) };
+    if roles::is_last_administrator(tx, &person).await?
+        && leavings::of_organization(tx, &person.organization_id).await?.is_none()
+    {
+        return Err(ConnectError::LastAdministrator);
+    }
+    people::set_role(tx, &person.id, Role::Member).await?;
+    Ok(erasure::ways_in(tx, &person.id).await?)
 }
 
 /// A leaving that its maker works on.
@@ -195,6 +234,7 @@ fn fresh(app: &App, now: Timestamp) -> Leaving {
         is_stopped: false,
         revocation: Revocation::Open,
         refresh_sealed: None,
+        subject_sealed: None,
         erased: BTreeMap::new(),
         calls: CallSums::default(),
         begun_at: now,
@@ -290,6 +330,9 @@ async fn sweep(app: &App, now: Timestamp) -> Result<(), StoreError> {
     receipts::sweep(&app.store, now).await?;
     let mut tx = app.store.write().await?;
     leaving_receipts::sweep(&mut tx, now.checked_sub(RECEIPTS_KEPT).unwrap_or(Timestamp::MIN)).await?;
+    // Addresses of people who never came.
+    invitations::sweep(&mut tx, now).await?;
+    sign_in_links::sweep(&mut tx, now).await?;
     tx.commit().await
 }
 
@@ -358,7 +401,8 @@ async fn stop(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     Ok(false)
 }
 
-/// Asks Google to tell no more of calendars; answers whether it confirmed each.
+/// Asks Google to tell no more of calendars; answers whether it confirmed each. The first time that it can't answer is
+/// the last: a channel that isn't stopped ends with the permission, and the erasure mustn't wait for it.
 async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller) -> Result<bool, StoreError> {
     let Some(person) = &leaving.person_id else { return Ok(true) };
     let mut tx = app.store.read().await?;
@@ -369,7 +413,14 @@ async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller) -> Result<
     let mut is_stopped = true;
     for channel in open.iter().filter(|it| it.expires_at.is_some_and(|ends| ends > now)) {
         let Some(resource_id) = &channel.resource_id else { continue };
-        is_stopped &= app.google.calendar(caller).stop(&channel.id, resource_id).await.is_ok();
+        if app.clock.now().duration_since(now) > CHANNELS_FOR {
+            return Ok(false);
+        }
+        match app.google.calendar(caller).stop(&channel.id, resource_id).await {
+            Ok(()) => {}
+            Err(error) if passes(&error.kind) => return Ok(false),
+            Err(_) => is_stopped = false,
+        }
     }
     Ok(is_stopped)
 }
@@ -407,10 +458,16 @@ async fn ask_to_revoke(app: &App, grant: &GrantId, sealed: Option<&str>) -> Revo
         Ok(()) => Revocation::Confirmed,
         Err(error) => {
             tracing::warn!(%error, %grant, "a grant couldn't be revoked");
-            let passes = matches!(error.kind, ErrorKind::Transient | ErrorKind::SlowDown { .. });
-            if passes { Revocation::Open } else { Revocation::Refused }
+            // What can't be understood wasn't Google's no, but perhaps a proxy's: the token is kept for another try.
+            let is_open = passes(&error.kind) || error.kind == ErrorKind::NotUnderstood;
+            if is_open { Revocation::Open } else { Revocation::Refused }
         }
     }
+}
+
+/// Whether Google only couldn't answer now.
+fn passes(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Transient | ErrorKind::SlowDown { .. })
 }
 
 fn add(leaving: &mut Leaving, erased: Erased) {
@@ -463,8 +520,13 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
             taken.put(&mut tx, &leaving.organization_id, app.clock.now()).await?;
         }
         leaving.calls = sums(&mut tx, &id).await?;
-        // Until Google confirms the revocation, the sealed token is kept for the next try, and nothing else.
+        // Until Google confirms the revocation, the sealed token is kept for the next try, with whose it is, and
+        // nothing else.
         leaving.refresh_sealed = grant.refresh_sealed.filter(|_| leaving.revocation == Revocation::Open);
+        if leaving.refresh_sealed.is_some() {
+            let subject = SecretString::from(grant.google_subject);
+            leaving.subject_sealed = Some(app.keyring.seal_text(&subject, &subject_row(&id))?);
+        }
         add(leaving, erasure::grant(&mut tx, &id).await?);
     }
     if removes_person {
@@ -530,8 +592,12 @@ async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     {
         kept.push(json!("an entry in the organization's directory, which others permit Intail to read"));
     }
-    let receipt = signed(&signer, leaving, statement, now);
-    leaving_receipts::put(&mut tx, &receipt).await?;
+    // A late revocation can end after the whole organization has gone, whose receipt stands for all: nothing of it
+    // comes back.
+    organizations::hold(&mut tx, &leaving.organization_id).await?;
+    if organizations::by_id(&mut tx, &leaving.organization_id).await?.is_some() {
+        leaving_receipts::put(&mut tx, &signed(&signer, leaving, statement, now)).await?;
+    }
     if leaving.revocation == Revocation::Open {
         leaving.step = LeavingStep::RevokeLater;
         leaving.due_at = after(now, wait(leaving.tries));
@@ -541,7 +607,7 @@ async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     }
     tx.commit().await?;
     let revocation = leaving.revocation.word();
-    tracing::info!(leaving = %leaving.id, stopped = leaving.is_stopped, revocation, "a receipt of leaving was issued");
+    tracing::info!(leaving = %leaving.id, stopped = leaving.is_stopped, revocation, "somebody has left");
     Ok(true)
 }
 
@@ -604,11 +670,19 @@ fn statement(leaving: &Leaving, now: Timestamp) -> Json {
     })
 }
 
+/// What stays of somebody who disconnects and may connect again: what `OF_PERSON` in `store/erasure.rs` would delete.
+const KEPT_OF_WHO_STAYS: [&str; 4] = [
+    "what signing in needs: address, name, role, signed-in browsers, access keys and links to sign in",
+    "privacy settings, which hold when the person connects again",
+    "attempts to connect, for about a day, and the wish to be told of the approval",
+    "in the feed, by id, that the mailbox and the calendars were connected and erased",
+];
+
 /// What stays, in words.
 fn kept(leaving: &Leaving) -> Vec<&'static str> {
     let mut kept = vec!["this receipt", "audit entries by id"];
     if !leaving.removes_person {
-        kept.push("what signing in needs: address and name");
+        kept.extend(KEPT_OF_WHO_STAYS);
     }
     if leaving.revocation == Revocation::Open {
         kept.push("the sealed token, until Google confirms that it is revoked");
@@ -616,12 +690,27 @@ fn kept(leaving: &Leaving) -> Vec<&'static str> {
     kept
 }
 
+/// Whether the account was connected again since: by the same person, by the same person as somebody new, or by anybody
+/// else. Revoking would end that too, because Google takes back whatever an account permitted the whole project.
+async fn is_back(app: &App, leaving: &Leaving, grant: &GrantId, person: &PersonId) -> Result<bool, StoreError> {
+    let subject = leaving.subject_sealed.as_ref().and_then(|it| app.keyring.open_text(it, &subject_row(grant)).ok());
+    let mut tx = app.store.read().await?;
+    let since = match subject {
+        Some(subject) => grants::by_google_subject(&mut tx, subject.expose_secret()).await?,
+        None => grants::by_person(&mut tx, person).await?,
+    };
+    Ok(since.is_some())
+}
+
+/// The row that the account of a token is sealed for which is still to be revoked.
+fn subject_row(grant: &GrantId) -> String {
+    format!("leavings/{grant}/subject")
+}
+
 /// Tries once more to give the permission back.
 async fn revoke_later(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let (Some(grant), Some(person)) = (leaving.grant_id.clone(), leaving.person_id.clone()) else { return Ok(true) };
-    let mut tx = app.store.read().await?;
-    let is_back = grants::by_person(&mut tx, &person).await?.is_some();
-    drop(tx);
+    let is_back = is_back(app, leaving, &grant, &person).await?;
     leaving.revocation = if is_back {
         Revocation::Overtaken
     } else {
@@ -639,7 +728,7 @@ async fn revoke_later(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectE
         tx.commit().await?;
         return Ok(true);
     }
-    leaving.refresh_sealed = None;
+    (leaving.refresh_sealed, leaving.subject_sealed) = (None, None);
     leaving.step = LeavingStep::Receipt;
     save(app, app.store.write().await?, leaving).await?;
     Ok(false)
@@ -653,7 +742,8 @@ async fn let_people_go(app: &App, leaving: &mut Leaving) -> Result<bool, Connect
     let mut gone = 0;
     for person in &some {
         match leave_with(app, person).await {
-            Ok(()) => gone += 1,
+            // Who isn't there any more was removed by somebody else meanwhile.
+            Ok(()) | Err(ConnectError::NotConnected) => gone += 1,
             Err(ConnectError::StillLeaving) => {}
             Err(error) => return Err(error),
         }
@@ -704,14 +794,16 @@ async fn erase_organization(app: &App, leaving: &mut Leaving) -> Result<bool, Co
     }
     let mut sum = leaving.clone();
     let audited = audit_log::chain(&mut tx, &leaving.organization_id).await?;
-    let people = add_up(&mut tx, &mut sum).await?;
+    let (people, google) = add_up(&mut tx, &mut sum).await?;
+    let open = leavings::revocations_open(&mut tx, &leaving.organization_id).await?;
     add(&mut sum, erasure::organization(&mut tx, &leaving.organization_id).await?);
     sum.erased_at = Some(now);
     let mut statement = statement(&sum, now);
     statement["kind"] = json!("organization.removed");
     statement["people"] = json!(people);
     statement["audit_log"] = json!({"last_seq": audited.last_seq, "last_hash": audited.last_hash});
-    statement["kept"] = json!(["this receipt"]);
+    statement["google"] = google.told();
+    statement["kept"] = json!(kept_of_organization(open));
     leaving_receipts::put(&mut tx, &signed(&signer, &sum, statement, now)).await?;
     leavings::finish(&mut tx, leaving).await?;
     tx.commit().await?;
@@ -719,12 +811,58 @@ async fn erase_organization(app: &App, leaving: &mut Leaving) -> Result<bool, Co
     Ok(true)
 }
 
-/// Adds up the receipts of the people who left since the organization's own leaving began; answers how many there are.
-async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<u64, StoreError> {
-    let (mut people, mut last) = (0, None);
+/// What is left of an organization that has gone, in words. `open` is how many sealed tokens are still to be revoked.
+fn kept_of_organization(open: i64) -> Vec<String> {
+    let mut kept = vec!["this receipt".to_owned()];
+    if open > 0 {
+        let days = REVOKE_FOR.as_hours() / 24;
+        kept.push(format!(
+            "sealed tokens of people who left ({open}), until Google confirms that they are revoked: {days} days at \
+             most"
+        ));
+    }
+    kept
+}
+
+/// What was done at Google for people who left, added up.
+#[derive(Default)]
+struct AtGoogle {
+    /// People who had permitted something.
+    permissions: u64,
+    /// Those of them for whom Google confirmed that it pushes no more.
+    stopped: u64,
+    /// How giving the permissions back ended, by word.
+    given_back: BTreeMap<String, u64>,
+}
+
+impl AtGoogle {
+    /// Counts a person's receipt.
+    fn count(&mut self, told: &Json) {
+        if !told["permission"].is_string() {
+            return;
+        }
+        self.permissions += 1;
+        self.stopped += u64::from(told["google"]["pushes_stopped"] == true);
+        let word = told["google"]["permission_given_back"].as_str().unwrap_or_default();
+        *self.given_back.entry(word.to_owned()).or_default() += 1;
+    }
+
+    fn told(&self) -> Json {
+        json!({
+            "permissions": self.permissions,
+            "pushes_stopped": self.stopped,
+            "permissions_given_back": self.given_back,
+        })
+    }
+}
+
+/// Adds up the receipts of the people who left since the organization's own leaving began; answers how many there are,
+/// and what was done at Google.
+async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<(u64, AtGoogle), StoreError> {
+    let (mut people, mut google, mut last) = (0, AtGoogle::default(), None);
     loop {
         let some = leaving_receipts::page(tx, &sum.organization_id, last.as_ref(), RECEIPTS_AT_ONCE).await?;
-        let Some(end) = some.last() else { return Ok(people) };
+        let Some(end) = some.last() else { return Ok((people, google)) };
         last = Some(end.id.clone());
         for receipt in some.iter().filter(|it| it.issued_at >= sum.begun_at) {
             let Ok(told) = serde_json::from_str::<Json>(&receipt.statement) else { continue };
@@ -732,6 +870,7 @@ async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<u64, StoreError> {
                 continue;
             }
             people += 1;
+            google.count(&told);
             for (kind, rows) in told["erased"].as_object().into_iter().flatten() {
                 *sum.erased.entry(kind.clone()).or_default() += rows.as_u64().unwrap_or(0);
             }

@@ -1,8 +1,9 @@
 //! Connecting a person's Google Workspace account. The story, in the order of its files: `begin` sends the person to
 //! Google with an attempt that works once; `finish` takes the callback, checks who came back and what they permitted,
 //! and leaves a mailbox that is due; `connection` says, from evidence, how things stand; `leave` stops the pushes,
-//! revokes, erases and issues a receipt; `retention` lets go whom the directory calls deleted since long enough. The
-//! engine in `sync/` is never called from here: it finds the due row.
+//! revokes, erases and issues a receipt; `repair` looks whether a blocked organization is let in again; `retention`
+//! lets go whom the directory calls deleted since long enough. The engine in `sync/` is never called from here: it
+//! finds the due row.
 
 mod ask;
 mod begin;
@@ -10,6 +11,7 @@ mod calendars;
 mod connection;
 mod finish;
 mod leave;
+mod repair;
 mod retention;
 
 pub use ask::wait_for_approval;
@@ -18,6 +20,7 @@ pub use calendars::{AgendaStanding, CalendarStanding, Mode};
 pub use connection::{Connection, DirectoryCopy, Missing, Permission, Push, abandoned, connection, directory_copy};
 pub use finish::{Callback, Connected, finish};
 pub use leave::{Left, Wish, document, leave, let_go, remove_organization, resume_leaving};
+pub use repair::{look_again, repair};
 pub use retention::let_the_deleted_go;
 
 use crate::store::StoreError;
@@ -90,6 +93,9 @@ pub enum ConnectError {
     /// Too many attempts of one organization in a short time.
     #[error("too many attempts of one organization in a short time")]
     OrganizationBusy,
+    /// The organization would have no administrator without this person.
+    #[error("the organization would have no administrator")]
+    LastAdministrator,
     /// Nothing is connected.
     #[error("nothing is connected")]
     NotConnected,
@@ -132,6 +138,7 @@ impl ConnectError {
             Self::TooMany => "too_many",
             Self::StillLeaving => "still_leaving",
             Self::OrganizationBusy => "organization_busy",
+            Self::LastAdministrator => "last_administrator",
             Self::NotConnected => "not_connected",
             Self::Operator(_) => "operator",
             Self::GoogleTrouble(_) => "google_trouble",

@@ -5,45 +5,59 @@
 use super::{ConnectError, Wish, let_go};
 use crate::app::App;
 use crate::org::audit::{Actor, Origin};
-use crate::store::directory_people;
-use crate::store::people::{self, Role};
-use crate::store::{StoreError, Tx};
+use crate::store::directory_people::{self, Overdue};
+use crate::store::{StoreError, people};
 
-/// People who are let go in one round; the next one comes within minutes.
+/// People who are looked at together, and after how many who went a round ends: the next one comes within minutes.
 const PEOPLE_AT_ONCE: i64 = 20;
-/// Entries of the directory that are erased in one transaction, and in one round.
+const PEOPLE_MAX: usize = 20;
+/// Entries of the directory that are erased in one transaction, and pages of people or entries in one round.
 const ENTRIES_AT_ONCE: i64 = 500;
 const ROUNDS_MAX: usize = 100;
 
-/// Lets go whoever is overdue; answers how many have gone.
+/// Lets go whoever is overdue; answers how many have gone. Whoever can't go yet is tried again in the next round, and
+/// keeps nobody else from going.
 pub async fn let_the_deleted_go(app: &App) -> Result<usize, ConnectError> {
-    let mut tx = app.store.read().await?;
     let issuer = &app.google.endpoints().issuer;
-    let overdue = directory_people::overdue(&mut tx, issuer, app.clock.now(), PEOPLE_AT_ONCE).await?;
-    drop(tx);
-    let mut gone = 0;
-    for it in overdue {
+    let (mut gone, mut last) = (0, None);
+    for _ in 0..ROUNDS_MAX {
         let mut tx = app.store.read().await?;
-        let Some(person) = people::by_id(&mut tx, &it.person_id).await? else { continue };
-        let removes_person = it.signs_in && !is_last_administrator(&mut tx, &person).await?;
+        let now = app.clock.now();
+        let overdue = directory_people::overdue(&mut tx, issuer, last.as_ref(), now, PEOPLE_AT_ONCE).await?;
         drop(tx);
-        if !removes_person && !it.is_connected {
-            continue;
+        let Some(end) = overdue.last() else { break };
+        last = Some(end.person_id.clone());
+        for it in &overdue {
+            match let_one_go(app, it).await {
+                Ok(()) => gone += 1,
+                // Somebody else is at it, they have gone meanwhile, or they stay as the last administrator.
+                Err(ConnectError::StillLeaving | ConnectError::NotConnected | ConnectError::LastAdministrator) => {}
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, person = %it.person_id, "a person whose account was deleted can't go yet");
+                }
+            }
         }
-        let wish = Wish { actor: Actor::Directory, origin: Origin::Unknown, removes_person };
-        match let_go(app, &person, &wish).await {
-            Ok(_) => gone += 1,
-            // Somebody else is at it, or they have gone meanwhile.
-            Err(ConnectError::StillLeaving | ConnectError::NotConnected) => {}
-            Err(error) => return Err(error),
+        if gone >= PEOPLE_MAX {
+            break;
         }
     }
     Ok(gone)
 }
 
-/// An organization never loses its last administrator by itself: their connection and what was copied goes, they stay.
-async fn is_last_administrator(tx: &mut Tx, person: &people::Person) -> Result<bool, StoreError> {
-    Ok(person.role == Role::Administrator && people::administrators(tx, &person.organization_id).await? <= 1)
+async fn let_one_go(app: &App, overdue: &Overdue) -> Result<(), ConnectError> {
+    let mut tx = app.store.read().await?;
+    let person = people::by_id(&mut tx, &overdue.person_id).await?.ok_or(ConnectError::NotConnected)?;
+    drop(tx);
+    let wish = Wish { actor: Actor::Directory, origin: Origin::Unknown, removes_person: overdue.signs_in };
+    match let_go(app, &person, &wish).await {
+        // An organization never loses its last administrator by itself: their connection and what was copied goes, they
+        // stay.
+        Err(ConnectError::LastAdministrator) if overdue.is_connected => {
+            let_go(app, &person, &Wish { removes_person: false, ..wish }).await.map(drop)
+        }
+        left => left.map(drop),
+    }
 }
 
 /// Erases entries of the directory whose people went longer ago than their organization keeps.

@@ -23,6 +23,10 @@ const STAYED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 /// Attempts in a row that nobody came back from before it is said: fewer are closed windows.
 const STAYED_MIN: i64 = 3;
 
+/// How long a block stands before an access that Google renews contradicts it. Where settings differ by organizational
+/// unit both are true at once: then the state changes once an hour at most, each time with its evidence.
+const BLOCK_STANDS: SignedDuration = SignedDuration::from_hours(1);
+
 /// How Google's block showed itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -102,6 +106,26 @@ pub async fn proved(tx: &mut Tx, person: &Person, origin: Origin, now: Timestamp
     Ok(())
 }
 
+/// Google renewed an access of this organization, having been asked at `began`: where it had blocked Intail before, it
+/// lets it in again, and grants that waited go on. Answers whether that is news.
+pub async fn renewed(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    began: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(known) = organizations::by_id(tx, organization).await? else { return Ok(false) };
+    if known.approval != Approval::Blocked || began.duration_since(known.approval_since) < BLOCK_STANDS {
+        return Ok(false);
+    }
+    let evidence = "Google renewed an access of this organization that it had granted.";
+    organizations::set_approval(tx, organization, Approval::Approved, evidence, now).await?;
+    grants::reopen(tx, organization, GrantState::NeedsAdministrator, scope::REQUESTED, now).await?;
+    approval_waits::settle(tx, organization).await?;
+    record(tx, organization, Actor::Google, "approval.proved", Origin::Unknown, json!({"by": "refresh"}), now).await?;
+    Ok(true)
+}
+
 /// A callback says that the administrator blocks Intail. Whoever holds a link can write that into an address, so it
 /// never overrules a grant that succeeded; a refused refresh does.
 pub async fn said_blocked(
@@ -114,6 +138,13 @@ pub async fn said_blocked(
         Some(Approval::Approved) => Ok(()),
         _ => blocked(tx, organization, way, now).await,
     }
+}
+
+/// Google refused a person's exchange because the administrator blocks Intail: that is evidence, whatever succeeded
+/// before. The person waits from here on.
+pub async fn refused(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<(), StoreError> {
+    approval_waits::put(tx, &person.id, &person.organization_id, now).await?;
+    blocked(tx, &person.organization_id, Way::Policy, now).await
 }
 
 /// Google said that the administrator blocks Intail.
@@ -278,6 +309,7 @@ mod tests {
             approved_at: worked.then_some(Timestamp::UNIX_EPOCH),
             secondary_accounts: false,
             domain_joining: true,
+            administrator_named: false,
             audit_kept_days: 1,
             retention_days: 30,
         };

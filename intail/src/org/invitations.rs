@@ -11,7 +11,7 @@ use crate::id::{InvitationId, OrganizationId};
 use crate::random::Random;
 use crate::store::invitations::{self, Invitation};
 use crate::store::people::{self, Role};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, organizations};
 
 /// How long an invitation can be used: a week's holiday, and not longer than somebody remembers it.
 const LASTS: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -64,6 +64,9 @@ pub async fn invite(
         created_at: now,
         expires_at: now.saturating_add(LASTS).unwrap_or(now),
     };
+    if role == Role::Administrator {
+        organizations::set_administrator_named(tx, organization).await?;
+    }
     invitations::put(tx, &invitation).await?;
     record(tx, &invitation.organization_id, &invitation.id, "invitation.made", Some(role), by, now).await?;
     Ok(Invited::Invitation(invitation))

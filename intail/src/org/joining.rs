@@ -123,10 +123,10 @@ async fn of_domain(
     {
         return Ok(Ok(way(invitation.role, "invitation")));
     }
-    // The first one becomes the administrator, unless the operator has said already who that is to be.
-    let waiting = invitations::of_organization(tx, &owner.id, now, super::invitations::WAITING_MAX).await?;
-    let is_first = people::list(tx, &owner.id, None, 1).await?.is_empty();
-    if is_first && !waiting.iter().any(|it| it.role == Role::Administrator) {
+    // The first one becomes the administrator, unless the operator has said who that is to be: then it stays so, also
+    // when the invitation or the link is too old by now. Read anew, because the organization is held only now.
+    let is_named = organizations::by_id(tx, &owner.id).await?.is_some_and(|it| it.administrator_named);
+    if !is_named && people::list(tx, &owner.id, None, 1).await?.is_empty() {
         return Ok(Ok(way(Role::Administrator, "first")));
     }
     if owner.domain_joining {

@@ -16,12 +16,15 @@ use crate::store::{StoreError, Tx, organizations};
 /// How long a link works: long enough to hand it over, too short to lie around.
 pub const LASTS: SignedDuration = SignedDuration::from_mins(15);
 
+/// People with one address that are looked at.
+const NAMESAKES_MAX: i64 = 20;
+
 /// Whom a link signs in.
 #[derive(Clone, Debug)]
 pub enum For<'a> {
     /// Somebody who is here.
     Person(&'a Person),
-    /// The first administrator of an organization without people, by this address.
+    /// The first administrator of an organization that has none, by this address.
     First(&'a OrganizationId, &'a str),
 }
 
@@ -40,6 +43,9 @@ pub async fn make(tx: &mut Tx, whom: &For<'_>, token_hash: &str, by: By, now: Ti
         created_at: now,
         expires_at: now.saturating_add(LASTS).unwrap_or(now),
     };
+    if matches!(whom, For::First(..)) {
+        organizations::set_administrator_named(tx, organization).await?;
+    }
     sign_in_links::create(tx, &link).await?;
     let entry =
         Entry { organization, actor: by.actor, action: "link.made", about, origin: by.origin, detail: json!({}) };
@@ -55,9 +61,9 @@ pub async fn enter(
     now: Timestamp,
 ) -> Result<Option<Person>, StoreError> {
     let Some(link) = sign_in_links::take(tx, token_hash, now).await? else { return Ok(None) };
-    let (person, is_new) = match &link.person_id {
-        Some(id) => (people::by_id(tx, id).await?, false),
-        None => (first(tx, &link, random, now).await?, true),
+    let (person, came) = match &link.person_id {
+        Some(id) => (people::by_id(tx, id).await?, None),
+        None => first(tx, &link, random, now).await?.map_or((None, None), |(person, came)| (Some(person), Some(came))),
     };
     let Some(person) = person else { return Ok(None) };
     people::signed_in(tx, &person.id, &person.email, &person.name, now).await?;
@@ -69,20 +75,46 @@ pub async fn enter(
         origin,
         detail,
     };
-    if is_new {
-        let detail = json!({"by": "link", "role": person.role.word()});
-        audit::record(tx, entry("person.joined", detail), now).await?;
+    match came {
+        Some(Came::New) => {
+            let detail = json!({"by": "link", "role": person.role.word()});
+            audit::record(tx, entry("person.joined", detail), now).await?;
+        }
+        Some(Came::Before(role)) => {
+            let detail = json!({"from": role.word(), "to": person.role.word()});
+            audit::record(tx, entry("role.changed", detail), now).await?;
+        }
+        None => {}
     }
     audit::record(tx, entry("person.signed_in", json!({"by": "link"})), now).await?;
     Ok(Some(person))
 }
 
-/// Adds the first administrator, unless somebody is there by now. The issuer that vouches for the address later makes
-/// the person its own.
-async fn first(tx: &mut Tx, link: &SignInLink, random: &Random, now: Timestamp) -> Result<Option<Person>, StoreError> {
+/// How the first administrator came.
+enum Came {
+    /// By the link.
+    New,
+    /// By signing in before, as this.
+    Before(Role),
+}
+
+/// Adds the first administrator, or makes it who came before with the link's address, unless the organization has one
+/// by now. The issuer that vouches for the address later makes the person its own.
+async fn first(
+    tx: &mut Tx,
+    link: &SignInLink,
+    random: &Random,
+    now: Timestamp,
+) -> Result<Option<(Person, Came)>, StoreError> {
     organizations::hold(tx, &link.organization_id).await?;
-    if !people::list(tx, &link.organization_id, None, 1).await?.is_empty() {
+    if people::administrators(tx, &link.organization_id).await? > 0 {
         return Ok(None);
+    }
+    let here = people::by_email(tx, &link.email.to_lowercase(), NAMESAKES_MAX).await?;
+    if let Some(person) = here.into_iter().find(|it| it.organization_id == link.organization_id) {
+        people::set_role(tx, &person.id, Role::Administrator).await?;
+        let before = person.role;
+        return Ok(Some((Person { role: Role::Administrator, ..person }, Came::Before(before))));
     }
     let id = PersonId::new(random);
     let person = Person {
@@ -95,5 +127,5 @@ async fn first(tx: &mut Tx, link: &SignInLink, random: &Random, now: Timestamp) 
         id,
     };
     people::create(tx, &person, now).await?;
-    Ok(Some(person))
+    Ok(Some((person, Came::New)))
 }

@@ -26,14 +26,17 @@ pub fn name(text: &str) -> String {
     words.join(" ").chars().take(NAME_MAX).collect::<String>().trim_end().to_owned()
 }
 
-/// An address as it is kept, or nothing if mail could never have it.
+/// An address as it is kept, or nothing if mail could never have it. Its domain is in the form that DNS has, so that
+/// one address has one spelling, and a look-alike looks different.
 pub fn address(text: &str) -> Option<String> {
     let text = text.trim();
-    let (local, _) = text.rsplit_once('@')?;
+    let (local, of) = text.rsplit_once('@')?;
+    let in_dns = if of.is_ascii() { of.to_owned() } else { domain(of)? };
     let plain =
         text.chars().all(|it| !is_hidden(it) && !it.is_whitespace() && !matches!(it, '<' | '>' | '"' | ',' | ';'));
-    (plain && !local.is_empty() && !local.contains('@') && text.len() <= ADDRESS_MAX && domain_of(text).is_some())
-        .then(|| text.to_owned())
+    let address = format!("{local}@{in_dns}");
+    let fits = address.len() <= ADDRESS_MAX && domain_of(&address).is_some();
+    (plain && !local.is_empty() && !local.contains('@') && fits).then_some(address)
 }
 
 /// The domain of an address, as [`domain`] writes it.
@@ -79,6 +82,7 @@ mod tests {
     #[test]
     fn addresses_are_plain() {
         assert_eq!(address(" Ada@Example.com ").as_deref(), Some("Ada@Example.com"));
+        assert_eq!(address("Ada@Bücher.example").as_deref(), Some("Ada@xn--bcher-kva.example"));
         for wrong in ["", "ada", "@example.com", "ada@", "a@b@example.com", "a b@example.com", "<a@example.com>"] {
             assert_eq!(address(wrong), None, "{wrong}");
         }

@@ -61,6 +61,8 @@ pub const KEPT_DAYS_MAX: i64 = 90;
 pub const SUMS_DAYS_MAX: i64 = 400;
 /// Batches that are looked at in one go when old ones are dropped, and when a chain is verified.
 const BATCHES_AT_ONCE: i64 = 50;
+/// How often that is done in one transaction: as many batches as the largest log has when each holds one call.
+const DROPS_MAX: usize = 200;
 /// Grants whose old batches are dropped in one go.
 const SWEPT_AT_ONCE: i64 = 100;
 
@@ -212,6 +214,11 @@ impl Drop for Taken {
 }
 
 impl Taken {
+    /// Whether it is this grant's.
+    pub fn is_of(&self, grant: &GrantId) -> bool {
+        self.grant == grant.as_str()
+    }
+
     /// Writes it. The grant must exist.
     pub async fn put(&self, tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<(), StoreError> {
         let Ok(grant) = self.grant.parse::<GrantId>() else { return Ok(()) };
@@ -395,40 +402,54 @@ fn days_before(now: Timestamp, days: i64) -> Timestamp {
 }
 
 /// Drops batches that are too old, or the oldest if there is too much; what is left begins at a checkpoint.
-async fn drop_old(tx: &mut Tx, grant: &GrantId, head: Head, now: Timestamp) -> Result<(), StoreError> {
+async fn drop_old(tx: &mut Tx, grant: &GrantId, mut head: Head, now: Timestamp) -> Result<(), StoreError> {
     let cutoff = days_before(now, KEPT_DAYS_MAX);
     let is_too_much = head.kept_bytes > KEPT_BYTES_MAX;
     if !is_too_much && head.oldest_at.is_none_or(|it| it >= cutoff) {
         return Ok(());
     }
     let kept_max = if is_too_much { KEPT_BYTES_MAX / 8 * KEPT_EIGHTHS } else { KEPT_BYTES_MAX };
-    let mut bytes = 0;
-    let mut last = None;
-    for old in receipts::oldest(tx, grant, BATCHES_AT_ONCE).await? {
-        if head.kept_bytes - bytes <= kept_max && old.began_at >= cutoff {
+    for _ in 0..DROPS_MAX {
+        let mut bytes = 0;
+        let mut last = None;
+        let some = receipts::oldest(tx, grant, BATCHES_AT_ONCE).await?;
+        let more = some.len() == usize::try_from(BATCHES_AT_ONCE).unwrap_or(usize::MAX);
+        let mut is_enough = false;
+        for old in some {
+            if head.kept_bytes - bytes <= kept_max && old.began_at >= cutoff {
+                is_enough = true;
+                break;
+            }
+            bytes += old.bytes;
+            last = Some(old);
+        }
+        if let Some(last) = last {
+            head = receipts::drop_until(tx, grant, &head, &last, bytes).await?;
+        }
+        if is_enough || !more {
             break;
         }
-        bytes += old.bytes;
-        last = Some(old);
-    }
-    if let Some(last) = last {
-        receipts::drop_until(tx, grant, &head, &last, bytes).await?;
     }
     let day = days_before(now, SUMS_DAYS_MAX).strftime("%Y-%m-%d").to_string();
     call_counts::forget(tx, grant, &day).await?;
     Ok(())
 }
 
-/// Drops what is too old, of grants for which nothing is written any more.
+/// Drops what is too old, of grants for which nothing is written any more. Each in a transaction of its own: whoever
+/// writes several chains in one takes them in an order of their own.
 pub async fn sweep(store: &Store, now: Timestamp) -> Result<(), StoreError> {
-    let mut tx = store.write().await?;
-    for (grant, organization) in receipts::older_than(&mut tx, days_before(now, KEPT_DAYS_MAX), SWEPT_AT_ONCE).await? {
-        if let Some(head) = receipts::head_of(&mut tx, &grant).await? {
+    let mut tx = store.read().await?;
+    let old = receipts::older_than(&mut tx, days_before(now, KEPT_DAYS_MAX), SWEPT_AT_ONCE).await?;
+    drop(tx);
+    for (grant, organization) in old {
+        let mut tx = store.write().await?;
+        if let Some(head) = receipts::hold_head(&mut tx, &grant).await? {
             tracing::debug!(%grant, %organization, "old calls leave the log");
             drop_old(&mut tx, &grant, head, now).await?;
         }
+        tx.commit().await?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// What walking a chain showed.

@@ -213,7 +213,7 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
     let code = callback.code.as_ref().ok_or(SignInError::Incomplete("code"))?;
     let verifier = app.keyring.open_text(&attempt.verifier_sealed, &format!("attempts/{}", attempt.state_hash))?;
     let client = client(app);
-    let tokens = app.google.exchange_code(&provider, &client, code, &verifier).await.map_err(issuer_error)?;
+    let tokens = app.google.exchange_code(&provider, &client, code, &verifier, None).await.map_err(issuer_error)?;
     let id_token = tokens.id_token.as_ref().ok_or(SignInError::Incomplete("ID token"))?;
     let expected = Expected {
         issuer: &provider.issuer,

@@ -17,6 +17,9 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 /// How long a transaction may wait for its turn before it is an error that is retried.
 const BUSY_MS_MAX: u64 = 10_000;
 
+/// How a transaction begins on PostgreSQL that only reads.
+const READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// How long readers are waited for when the log is emptied.
 const SCRUB_MS_MAX: u64 = 250;
 
@@ -79,11 +82,12 @@ impl Db {
         .map_err(StoreError::Migrate)
     }
 
-    /// A transaction that only reads and never waits for a writer.
+    /// A transaction that only reads and never waits for a writer. What it reads stays as it was at its first reading,
+    /// as SQLite has it anyway: whoever reads a chain's end and then its links reads of one moment.
     pub(super) async fn read(&self) -> Result<On, StoreError> {
         Ok(match self {
             Self::Sqlite { reader, .. } => On::Sqlite(reader.begin().await?),
-            Self::Postgres(pool) => On::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
+            Self::Postgres(pool) => On::Postgres(pool.begin_with(READ_ONLY).await?),
         })
     }
 

@@ -403,6 +403,34 @@ pub async fn search(
     tx.all_built(sql, values, directory_person).await
 }
 
+/// Of an organization (`$1`), whom everybody sees, whose account can sign in, and who never did: neither the issuer of
+/// the directory's accounts (`$2`) nor anybody else has vouched for them here, and nobody connected their account.
+const NEVER_CAME: &str = "FROM directory_people d
+         WHERE d.organization_id = $1 AND d.is_listed AND d.gone_at IS NULL AND d.address <> ''
+             AND d.suspended IS NOT TRUE AND d.archived IS NOT TRUE
+             AND d.google_id NOT IN (SELECT p.subject FROM people p WHERE p.organization_id = $1 AND p.issuer = $2)
+             AND d.google_id NOT IN (SELECT g.google_subject FROM grants g WHERE g.organization_id = $1)
+             AND d.address NOT IN (SELECT LOWER(p.email) FROM people p WHERE p.organization_id = $1)";
+
+/// The people of the directory who never came to Intail, in order of name. `issuer` is whose ids the directory has;
+/// `limit` bounds it.
+pub async fn never_came(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    issuer: &str,
+    limit: i64,
+) -> Result<Vec<DirectoryPerson>, StoreError> {
+    let sql = format!("SELECT d.* {NEVER_CAME} ORDER BY d.folded, d.google_id LIMIT $3");
+    tx.all_built(sql, args![organization, issuer, limit], directory_person).await
+}
+
+/// How many people of the directory never came to Intail.
+pub async fn count_never_came(tx: &mut Tx, organization: &OrganizationId, issuer: &str) -> Result<i64, StoreError> {
+    let sql = format!("SELECT COUNT(*) AS n {NEVER_CAME}");
+    let counts = tx.all_built(sql, args![organization, issuer], |row| row.int("n")).await?;
+    Ok(counts.into_iter().sum())
+}
+
 /// A word as LIKE takes it for itself, anywhere in a text.
 pub(super) fn like(word: &str) -> String {
     let escaped: String = word
@@ -447,7 +475,13 @@ pub struct Overdue {
 
 /// People whose account was called deleted longer ago than their organization keeps, and who aren't leaving yet.
 /// `issuer` is Google's at sign-ins. `limit` bounds it.
-pub async fn overdue(tx: &mut Tx, issuer: &str, now: Timestamp, limit: i64) -> Result<Vec<Overdue>, StoreError> {
+pub async fn overdue(
+    tx: &mut Tx,
+    issuer: &str,
+    after: Option<&PersonId>,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Overdue>, StoreError> {
     tx.all(
         "SELECT p.id AS person_id,
              COUNT(CASE WHEN g.google_subject = d.google_id THEN 1 END) > 0 AS is_connected,
@@ -458,9 +492,9 @@ pub async fn overdue(tx: &mut Tx, issuer: &str, now: Timestamp, limit: i64) -> R
              LEFT JOIN grants g ON g.person_id = p.id
          WHERE d.deleted_at IS NOT NULL AND d.deleted_at + o.retention_days * $3 <= $2
              AND (g.google_subject = d.google_id OR (p.issuer = $1 AND p.subject = d.google_id))
-             AND NOT EXISTS (SELECT 1 FROM leavings l WHERE l.person_id = p.id)
+             AND NOT EXISTS (SELECT 1 FROM leavings l WHERE l.person_id = p.id) AND p.id > $5
          GROUP BY p.id ORDER BY p.id LIMIT $4",
-        args![issuer, now, DAY_US, limit],
+        args![issuer, now, DAY_US, limit, after.map_or("", PersonId::as_str)],
         |row| {
             Ok(Overdue {
                 person_id: row.parsed("person_id")?,

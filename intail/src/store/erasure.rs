@@ -1,9 +1,9 @@
 //! What is erased when somebody leaves, table by table. A test holds this list against the schema: a table with a
 //! mailbox's, a grant's or a person's id in it is erased here or named there with its reason.
 
-use super::StoreError;
 use super::leases::take_away;
 use super::sql::{Tx, args};
+use super::{StoreError, people};
 use crate::id::{AgendaId, GrantId, MailboxId, OrganizationId, PersonId, StreamId};
 
 /// Rows that one statement deletes: few enough that nobody waits long for the writer.
@@ -109,6 +109,13 @@ const OF_GRANT: &[(&str, &str)] = &[
     ("permissions", "DELETE FROM grants WHERE id = $1"),
 ];
 
+/// By what a person comes in.
+const WAYS_IN: &[(&str, &str)] = &[
+    ("signed-in browsers", "DELETE FROM sessions WHERE person_id = $1"),
+    ("access keys", "DELETE FROM access_keys WHERE person_id = $1"),
+    ("links to sign in", "DELETE FROM sign_in_links WHERE person_id = $1"),
+];
+
 /// What is a person's own beside their connection, and the person.
 const OF_PERSON: &[(&str, &str)] = &[
     ("signed-in browsers", "DELETE FROM sessions WHERE person_id = $1"),
@@ -116,19 +123,16 @@ const OF_PERSON: &[(&str, &str)] = &[
     ("attempts to connect", "DELETE FROM attempts WHERE person_id = $1"),
     ("waits for the approval", "DELETE FROM approval_waits WHERE person_id = $1"),
     ("privacy settings", "DELETE FROM privacy_choices WHERE person_id = $1"),
-    (
-        "invitations",
-        "DELETE FROM invitations WHERE LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
-             AND organization_id = (SELECT organization_id FROM people WHERE id = $1)",
-    ),
-    (
-        "links to sign in",
-        "DELETE FROM sign_in_links WHERE person_id = $1 OR (
-             LOWER(email) = (SELECT LOWER(email) FROM people WHERE id = $1)
-             AND organization_id = (SELECT organization_id FROM people WHERE id = $1))",
-    ),
+    ("links to sign in", "DELETE FROM sign_in_links WHERE person_id = $1"),
     ("changes", "DELETE FROM changes WHERE person_id = $1"),
     ("people", "DELETE FROM people WHERE id = $1"),
+];
+
+/// What is kept of a person by their address: `$2` in lower case, `$3` as it is. Lower case is made before, because
+/// SQLite's own knows ASCII alone.
+const BY_ADDRESS: &[(&str, &str)] = &[
+    ("invitations", "DELETE FROM invitations WHERE organization_id = $1 AND email IN ($2, $3)"),
+    ("links to sign in", "DELETE FROM sign_in_links WHERE organization_id = $1 AND (LOWER(email) = $2 OR email = $3)"),
 ];
 
 /// What is an organization's own, once nobody is left in it.
@@ -218,9 +222,23 @@ pub async fn grant(tx: &mut Tx, grant: &GrantId) -> Result<Erased, StoreError> {
     Ok(erased)
 }
 
+/// Deletes by what a person comes in: whoever is to go is out at once, however long their erasure takes.
+pub async fn ways_in(tx: &mut Tx, person: &PersonId) -> Result<Erased, StoreError> {
+    let mut erased = Erased::new();
+    each(tx, WAYS_IN, person.as_str(), &mut erased).await?;
+    Ok(erased)
+}
+
 /// Deletes what is a person's own, and the person. Their connection must have gone before.
 pub async fn person(tx: &mut Tx, person: &PersonId) -> Result<Erased, StoreError> {
     let mut erased = Erased::new();
+    if let Some(whose) = people::by_id(tx, person).await? {
+        let folded = whose.email.to_lowercase();
+        for (kind, statement) in BY_ADDRESS {
+            let values = args![&whose.organization_id, &folded, &whose.email];
+            erased.push((*kind, tx.run(statement, values).await?));
+        }
+    }
     each(tx, OF_PERSON, person.as_str(), &mut erased).await?;
     Ok(erased)
 }

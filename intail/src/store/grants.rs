@@ -92,6 +92,9 @@ impl FromStr for GrantState {
     }
 }
 
+/// The reason of grants that the administrator's settings at Google stopped.
+pub const BLOCKED: &str = "blocked_by_administrator";
+
 fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
     Ok(Grant {
         id: row.parsed("id")?,
@@ -175,6 +178,18 @@ pub async fn of_accounts(tx: &mut Tx, organization: &OrganizationId, ids: &[Stri
     let mut values = args![organization];
     values.extend(ids.iter().map(Value::from));
     tx.all_built(sql, values, grant).await
+}
+
+/// The grants of an organization that the administrator's settings stopped, in order of id, without those of suspended
+/// accounts; `limit` bounds it.
+pub async fn blocked(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Result<Vec<GrantId>, StoreError> {
+    tx.all(
+        "SELECT id FROM grants WHERE organization_id = $1 AND state = 'needs_administrator' AND reason = $2
+             AND suspended_at IS NULL ORDER BY id LIMIT $3",
+        args![organization, BLOCKED, limit],
+        |row| row.parsed("id"),
+    )
+    .await
 }
 
 /// Keeps since when a grant's account is suspended, if it is.

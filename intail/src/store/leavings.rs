@@ -34,6 +34,8 @@ pub struct Leaving {
     pub revocation: Revocation,
     /// The token that is still to be revoked, once its grant has gone.
     pub refresh_sealed: Option<String>,
+    /// The Google account that this token is of, sealed and kept as long; none in leavings of older versions.
+    pub subject_sealed: Option<String>,
     /// Rows that were erased, by kind.
     pub erased: BTreeMap<String, u64>,
     /// The sums of what was asked of Google.
@@ -144,7 +146,7 @@ words! {
         Refused = "refused",
         /// Google couldn't answer for so long that Intail stopped asking.
         GivenUp = "given_up",
-        /// The person connected again before Google could answer: revoking would end what they permitted since.
+        /// The account was connected again before Google could answer: revoking would end what it permitted since.
         Overtaken = "overtaken",
         /// There was no token to revoke.
         Unneeded = "unneeded",
@@ -163,6 +165,7 @@ fn leaving(row: &dyn Columns) -> Result<Leaving, StoreError> {
         is_stopped: row.boolean("is_stopped")?,
         revocation: row.parsed("revocation")?,
         refresh_sealed: row.text_or_null("refresh_sealed")?,
+        subject_sealed: row.text_or_null("subject_sealed")?,
         erased: json(row, "erased")?,
         calls: json(row, "calls")?,
         begun_at: row.at("begun_at")?,
@@ -186,8 +189,8 @@ fn text(value: &impl serde::Serialize) -> String {
 pub async fn create(tx: &mut Tx, leaving: &Leaving) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO leavings (id, organization_id, person_id, grant_id, cause, removes_person, step, is_stopped,
-             revocation, refresh_sealed, erased, calls, begun_at, erased_at, tries, due_at, claim)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             revocation, refresh_sealed, subject_sealed, erased, calls, begun_at, erased_at, tries, due_at, claim)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         args![
             &leaving.id,
             &leaving.organization_id,
@@ -199,6 +202,7 @@ pub async fn create(tx: &mut Tx, leaving: &Leaving) -> Result<(), StoreError> {
             leaving.is_stopped,
             leaving.revocation.word(),
             leaving.refresh_sealed.as_deref(),
+            leaving.subject_sealed.as_deref(),
             text(&leaving.erased),
             text(&leaving.calls),
             leaving.begun_at,
@@ -232,7 +236,7 @@ pub async fn save(tx: &mut Tx, leaving: &Leaving) -> Result<(), StoreError> {
     let written = tx
         .run(
             "UPDATE leavings SET grant_id = $3, step = $4, is_stopped = $5, revocation = $6, refresh_sealed = $7,
-                 erased = $8, calls = $9, erased_at = $10, tries = $11, due_at = $12
+                 erased = $8, calls = $9, erased_at = $10, tries = $11, due_at = $12, subject_sealed = $13
              WHERE id = $1 AND claim = $2",
             args![
                 &leaving.id,
@@ -246,7 +250,8 @@ pub async fn save(tx: &mut Tx, leaving: &Leaving) -> Result<(), StoreError> {
                 text(&leaving.calls),
                 leaving.erased_at,
                 leaving.tries,
-                leaving.due_at
+                leaving.due_at,
+                leaving.subject_sealed.as_deref()
             ],
         )
         .await?;
@@ -294,6 +299,18 @@ pub async fn without_receipt(
         |row| row.parsed("id"),
     )
     .await
+}
+
+/// How many sealed tokens of people who left an organization are still to be revoked.
+pub async fn revocations_open(tx: &mut Tx, organization: &OrganizationId) -> Result<i64, StoreError> {
+    let count = tx
+        .one(
+            "SELECT COUNT(*) AS n FROM leavings WHERE organization_id = $1 AND refresh_sealed IS NOT NULL",
+            args![organization],
+            |row| row.int("n"),
+        )
+        .await?;
+    Ok(count.unwrap_or(0))
 }
 
 /// The leaving of a whole organization, if it is under way.

@@ -71,6 +71,8 @@ const STEPS: &[(i64, &str, &str)] = &[
     (15, "services", include_str!("../../migrations/0015_services.sql")),
     (16, "streams", include_str!("../../migrations/0016_streams.sql")),
     (17, "directory", include_str!("../../migrations/0017_directory.sql")),
+    (18, "late revocations", include_str!("../../migrations/0018_late_revocations.sql")),
+    (19, "named administrators", include_str!("../../migrations/0019_named_administrators.sql")),
     (20, "indexes", include_str!("../../migrations/0020_indexes.sql")),
     (21, "pages", include_str!("../../migrations/0021_pages.sql")),
 ];

@@ -29,6 +29,8 @@ pub struct Organization {
     pub secondary_accounts: bool,
     /// Whether people of the organization's domains may join by themselves.
     pub domain_joining: bool,
+    /// Whether the operator named who is to administer it first.
+    pub administrator_named: bool,
     /// How many days the audit log is kept.
     pub audit_kept_days: i64,
     /// How many days after the directory called an account deleted its person's data is erased.
@@ -78,6 +80,7 @@ fn organization(row: &dyn Columns) -> Result<Organization, StoreError> {
         approved_at: row.at_or_null("approved_at")?,
         secondary_accounts: row.boolean("secondary_accounts")?,
         domain_joining: row.boolean("domain_joining")?,
+        administrator_named: row.boolean("administrator_named")?,
         audit_kept_days: row.int("audit_kept_days")?,
         retention_days: row.int("retention_days")?,
     })
@@ -197,6 +200,12 @@ pub async fn set_approval(
 /// Says how Google's block showed itself, in one word.
 pub async fn set_approval_way(tx: &mut Tx, id: &OrganizationId, way: &str) -> Result<(), StoreError> {
     tx.run("UPDATE organizations SET approval_way = $2 WHERE id = $1", args![id, way]).await?;
+    Ok(())
+}
+
+/// Says that the operator named who is to administer an organization first. That outlives the invitation or the link.
+pub async fn set_administrator_named(tx: &mut Tx, id: &OrganizationId) -> Result<(), StoreError> {
+    tx.run("UPDATE organizations SET administrator_named = TRUE WHERE id = $1", args![id]).await?;
     Ok(())
 }
 

@@ -194,11 +194,14 @@ pub async fn list(
     .await
 }
 
-/// How many administrators an organization has.
+/// How many administrators an organization has who stay: whoever is being removed, and was given the role meanwhile,
+/// counts no more.
 pub async fn administrators(tx: &mut Tx, organization: &OrganizationId) -> Result<i64, StoreError> {
     let count = tx
         .one(
-            "SELECT COUNT(*) AS n FROM people WHERE organization_id = $1 AND role = 'administrator'",
+            "SELECT COUNT(*) AS n FROM people WHERE organization_id = $1 AND role = 'administrator' AND NOT EXISTS
+                 (SELECT 1 FROM leavings l WHERE l.person_id = people.id AND l.removes_person
+                      AND l.step IN ('stop', 'revoke', 'erase'))",
             args![organization],
             |row| row.int("n"),
         )
@@ -224,11 +227,20 @@ pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person
 }
 
 /// How a person's connection stands, in a word for lists: suspended by the directory, else the grant's state if
-/// somebody has to act, else the mailbox's.
-const STANDING: &str = "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
-         WHEN g.suspended_at IS NOT NULL THEN 'suspended'
-         WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
-         WHEN m.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail' ELSE m.state END";
+/// somebody has to act, else what holds the mailbox up, else its state. Only what is whole and told of changes is
+/// `live`. `now` is the statement's place for the instant.
+fn standing(now: &str) -> String {
+    format!(
+        "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
+             WHEN g.suspended_at IS NOT NULL THEN 'suspended'
+             WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
+             WHEN m.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail'
+             WHEN m.paused_until > {now} THEN 'paused'
+             WHEN m.state <> 'live' THEN m.state
+             WHEN m.watch_expires_at <= {now} THEN 'lapsed'
+             WHEN g.state = 'partial' THEN 'partial' ELSE m.state END"
+    )
+}
 
 /// People with what is known of their connection.
 const CONNECTED: &str = "people p LEFT JOIN grants g ON g.person_id = p.id LEFT JOIN mailboxes m ON m.grant_id = g.id";
@@ -242,7 +254,8 @@ pub struct Listed {
     pub created_at: Timestamp,
     /// When they signed in last.
     pub signed_in_at: Option<Timestamp>,
-    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, a state of the grant or of the mailbox.
+    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `lapsed`, a state of the grant or
+    /// of the mailbox.
     pub standing: String,
     /// Since when the grant is as it is.
     pub since: Option<Timestamp>,
@@ -273,35 +286,48 @@ pub async fn search(
     organization: &OrganizationId,
     search: &Search,
     after: Option<&PersonId>,
+    now: Timestamp,
     limit: i64,
 ) -> Result<Vec<Listed>, StoreError> {
+    let standing = standing("$6");
     let sql = format!(
-        "SELECT p.*, g.state_since AS since, {STANDING} AS standing FROM {CONNECTED}
-         WHERE p.organization_id = $1 AND p.folded LIKE $2 ESCAPE '!' AND ($3 = '' OR {STANDING} = $3)
+        "SELECT p.*, g.state_since AS since, {standing} AS standing FROM {CONNECTED}
+         WHERE p.organization_id = $1 AND p.folded LIKE $2 ESCAPE '!' AND ($3 = '' OR {standing} = $3)
              AND ($4 = '' OR (p.folded, p.id) >
                  (SELECT a.folded, a.id FROM people a WHERE a.id = $4 AND a.organization_id = $1))
          ORDER BY p.folded, p.id LIMIT $5"
     );
     let after = after.map_or("", PersonId::as_str);
-    tx.all_built(sql, args![organization, like(&search.words.to_lowercase()), &search.standing, after, limit], listed)
-        .await
+    let values = args![organization, like(&search.words.to_lowercase()), &search.standing, after, limit, now];
+    tx.all_built(sql, values, listed).await
 }
 
 /// A person of an organization, with how their connection stands.
-pub async fn one(tx: &mut Tx, organization: &OrganizationId, id: &PersonId) -> Result<Option<Listed>, StoreError> {
+pub async fn one(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    id: &PersonId,
+    now: Timestamp,
+) -> Result<Option<Listed>, StoreError> {
+    let standing = standing("$3");
     let sql = format!(
-        "SELECT p.*, g.state_since AS since, {STANDING} AS standing FROM {CONNECTED}
+        "SELECT p.*, g.state_since AS since, {standing} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.id = $2"
     );
-    Ok(tx.all_built(sql, args![organization, id], listed).await?.pop())
+    Ok(tx.all_built(sql, args![organization, id, now], listed).await?.pop())
 }
 
 /// How many people of an organization stand how.
-pub async fn count_by_standing(tx: &mut Tx, organization: &OrganizationId) -> Result<Vec<(String, i64)>, StoreError> {
+pub async fn count_by_standing(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let standing = standing("$2");
     let sql = format!(
         "SELECT standing, COUNT(*) AS n FROM
-             (SELECT {STANDING} AS standing FROM {CONNECTED} WHERE p.organization_id = $1) s
+             (SELECT {standing} AS standing FROM {CONNECTED} WHERE p.organization_id = $1) s
          GROUP BY standing ORDER BY standing"
     );
-    tx.all_built(sql, args![organization], |row| Ok((row.text("standing")?, row.int("n")?))).await
+    tx.all_built(sql, args![organization, now], |row| Ok((row.text("standing")?, row.int("n")?))).await
 }

@@ -84,6 +84,11 @@ pub async fn head_of(tx: &mut Tx, grant: &GrantId) -> Result<Option<Head>, Store
     tx.one("SELECT * FROM receipt_heads WHERE grant_id = $1", args![grant], head).await
 }
 
+/// The end of a grant's chain, held until the commit: nobody appends meanwhile. None while nothing was written.
+pub async fn hold_head(tx: &mut Tx, grant: &GrantId) -> Result<Option<Head>, StoreError> {
+    tx.one("UPDATE receipt_heads SET batch = batch WHERE grant_id = $1 RETURNING *", args![grant], head).await
+}
+
 /// Takes the end of a grant's chain to append to it: the row is held until the commit. Its number is that of the batch
 /// that follows, its hash still that of the one before.
 pub async fn take_head(tx: &mut Tx, organization: &OrganizationId, grant: &GrantId) -> Result<Head, StoreError> {
@@ -126,22 +131,24 @@ pub async fn append(
     Ok(head)
 }
 
+/// Writes the end of a chain. Only who holds it may: one that somebody has moved since is not put back.
 async fn save(tx: &mut Tx, grant: &GrantId, head: &Head) -> Result<(), StoreError> {
-    tx.run(
-        "UPDATE receipt_heads SET batch = $2, hash = $3, kept_bytes = $4, oldest_at = $5, checkpoint_batch = $6,
-             checkpoint_hash = $7 WHERE grant_id = $1",
-        args![
-            grant,
-            head.batch,
-            &head.hash,
-            head.kept_bytes,
-            head.oldest_at,
-            head.checkpoint_batch,
-            &head.checkpoint_hash
-        ],
-    )
-    .await?;
-    Ok(())
+    let saved = tx
+        .run(
+            "UPDATE receipt_heads SET hash = $3, kept_bytes = $4, oldest_at = $5, checkpoint_batch = $6,
+                 checkpoint_hash = $7 WHERE grant_id = $1 AND batch = $2",
+            args![
+                grant,
+                head.batch,
+                &head.hash,
+                head.kept_bytes,
+                head.oldest_at,
+                head.checkpoint_batch,
+                &head.checkpoint_hash
+            ],
+        )
+        .await?;
+    if saved == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 
 /// A grant's batches after number `after`, in order; `limit` bounds it.
@@ -188,8 +195,8 @@ pub async fn oldest(tx: &mut Tx, grant: &GrantId, limit: i64) -> Result<Vec<Old>
     .await
 }
 
-/// Drops a grant's batches up to and with `last`, which becomes the checkpoint; together they take up `bytes`. Answers
-/// the end of the chain as it is then.
+/// Drops a grant's batches up to and with `last`, which becomes the checkpoint; together they take up `bytes`. `head`
+/// is held. Answers the end of the chain as it is then.
 pub async fn drop_until(tx: &mut Tx, grant: &GrantId, head: &Head, last: &Old, bytes: i64) -> Result<Head, StoreError> {
     tx.run("DELETE FROM receipt_batches WHERE grant_id = $1 AND batch <= $2", args![grant, last.batch]).await?;
     let oldest_at = oldest(tx, grant, 1).await?.first().map(|it| it.began_at);

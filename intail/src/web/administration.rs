@@ -4,6 +4,7 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use jiff::Timestamp;
 
 use super::Web;
 use super::access::Caller;
@@ -12,13 +13,17 @@ use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, grouped};
 use crate::connect::{self, Connection, Push};
+use crate::id::OrganizationId;
 use crate::store::operator_faults::{self, OperatorFault};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::{self, Search};
+use crate::store::{StoreError, Tx};
 use crate::sync::{self, DayUse};
 
 /// People whom the overview shows; the page People shows all.
 const PEOPLE_SHOWN: i64 = 25;
+/// Mailboxes that are looked at for when the slowest is copied.
+const COPYING_MAX: i64 = 20;
 /// The longest name that is shown.
 const NAME_SHOWN_MAX: usize = 120;
 /// How the connection of somebody stands who hasn't connected.
@@ -32,6 +37,7 @@ struct AdministrationPage {
     domains: String,
     way: Way,
     counts: Vec<Count>,
+    copying: Option<Copying>,
     people: Vec<PersonLine>,
     more: bool,
     faults: Vec<Fault>,
@@ -58,6 +64,14 @@ struct Count {
 pub(super) struct Standing {
     pub(super) tone: &'static str,
     pub(super) text: &'static str,
+}
+
+/// How the first copies of an organization's mail go on.
+struct Copying {
+    mailboxes: String,
+    /// When the slowest of those that were looked at will be done, and whether there are more.
+    done_at: When,
+    more: bool,
 }
 
 struct PersonLine {
@@ -87,8 +101,8 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
     let domains = organizations::domains(&mut tx, id).await?;
-    let counts = people::count_by_standing(&mut tx, id).await?;
-    let found = people::search(&mut tx, id, &Search::default(), None, PEOPLE_SHOWN + 1).await?;
+    let counts = people::count_by_standing(&mut tx, id, now).await?;
+    let found = people::search(&mut tx, id, &Search::default(), None, now, PEOPLE_SHOWN + 1).await?;
     let faults = operator_faults::list(&mut tx).await?;
     let today = sync::day_use(&mut tx, id, &web.app.config.quota, now).await?;
     let shown = usize::try_from(PEOPLE_SHOWN).unwrap_or(usize::MAX).min(found.len());
@@ -97,6 +111,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         let connection = connect::connection(&mut tx, &listed.person.id, now).await?;
         lines.push(line(listed, connection.as_ref()));
     }
+    let copying = copying(&web, &mut tx, id, now).await?;
     drop(tx);
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),
@@ -104,11 +119,39 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         way,
         organization: organization.name,
         counts: counts.into_iter().map(count).collect(),
+        copying,
         people: lines,
         more: found.len() > shown,
         faults: faults.into_iter().map(fault).collect(),
         today: words_of(&today),
     })
+}
+
+/// How the first copies go on; none when no mailbox is being copied.
+async fn copying(
+    web: &Web,
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<Option<Copying>, StoreError> {
+    let search = Search { standing: "backfilling".to_owned(), ..Search::default() };
+    let mut found = people::search(tx, organization, &search, None, now, COPYING_MAX + 1).await?;
+    let more = found.len() > usize::try_from(COPYING_MAX).unwrap_or(usize::MAX);
+    let counts = people::count_by_standing(tx, organization, now).await?;
+    let mailboxes = counts.into_iter().find(|(word, _)| *word == search.standing).map_or(0, |(_, count)| count);
+    found.truncate(usize::try_from(COPYING_MAX).unwrap_or(usize::MAX));
+    let mut last = None;
+    for listed in found {
+        let Some(connection) = connect::connection(tx, &listed.person.id, now).await? else { continue };
+        let Some(mailbox) = &connection.mailbox else { continue };
+        let outlook = sync::outlook(tx, mailbox, connection.settled(), &web.app.config.quota, now).await?;
+        last = last.max(outlook.map(|it| it.done_at));
+    }
+    Ok(last.map(|at| Copying {
+        mailboxes: counted(mailboxes, "mailbox is", "mailboxes are"),
+        done_at: When::full(at),
+        more,
+    }))
 }
 
 fn words_of(today: &DayUse) -> Today {
@@ -155,6 +198,9 @@ pub(super) fn standing(word: &str) -> Standing {
         "suspended" => ("act", "Suspended at Google"),
         "needs_operator" => ("act", "Needs the operator"),
         "no_mail" => ("busy", "Mail not permitted"),
+        "paused" => ("busy", "Paused"),
+        "lapsed" => ("busy", "Looked at, not told of changes"),
+        "partial" => ("busy", "Live, with a permission missing"),
         "live" => ("good", "Live"),
         "backfilling" => ("busy", "Copying"),
         "reconciling" => ("busy", "Comparing"),

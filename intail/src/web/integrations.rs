@@ -55,6 +55,8 @@ struct IntegrationsPage {
     is_administrator: bool,
     waits_since: Option<When>,
     abandoned: Option<When>,
+    /// When Google said that the administrator's settings keep this person out, although it lets others in.
+    kept_out: Option<When>,
     settling_every_s: u8,
 }
 
@@ -175,8 +177,9 @@ pub(super) async fn page(
         Shell::new(&web, Some(&caller), "integrations", "Integrations").following(last_seq, connection.is_some());
     let settles = match &connection {
         Some(connection) => is_settling(connection, now),
-        None => newest.is_some_and(|it| is_awaited(&it, now)),
+        None => newest.as_ref().is_some_and(|it| is_awaited(it, now)),
     };
+    let kept_out = newest.filter(|it| connection.is_none() && is_kept_out(it, approval));
     html(&IntegrationsPage {
         shell,
         confirmation: connection
@@ -185,6 +188,7 @@ pub(super) async fn page(
             .map(|it| Confirmation { email: it.grant.email.clone(), missing: it.missing.clone() }),
         status: status(connection.as_ref(), approval, now),
         abandoned: abandoned.filter(|_| connection.is_none()).map(When::full),
+        kept_out: kept_out.map(|it| When::full(it.begun_at)),
         message: way.message(),
         way,
         is_administrator: person.role == Role::Administrator,
@@ -200,6 +204,10 @@ fn is_fresh(connection: &Connection, now: Timestamp) -> bool {
 
 fn is_awaited(newest: &Attempt, now: Timestamp) -> bool {
     newest.ended_at.is_none() && now.duration_since(newest.begun_at) < AWAITED_FOR
+}
+
+fn is_kept_out(newest: &Attempt, approval: Approval) -> bool {
+    approval == Approval::Approved && newest.outcome.as_deref() == Some("blocked_by_administrator")
 }
 
 fn is_settling(connection: &Connection, now: Timestamp) -> bool {
@@ -272,6 +280,13 @@ fn problem(connection: &Connection) -> Option<Problem> {
         });
     }
     let (who, title, can_reconnect) = match connection.grant.state {
+        // Intail is let in; what it is to read is switched off. The guide to letting it in would mislead.
+        GrantState::NeedsAdministrator if connection.grant.reason == "no_mailbox" => {
+            ("services", "Gmail is switched off for your account", true)
+        }
+        GrantState::NeedsAdministrator if connection.grant.reason == "gmail_off_for_apps" => {
+            ("services", "Gmail is switched off for applications", true)
+        }
         GrantState::NeedsPerson => ("person", "Connect once more to go on", true),
         GrantState::NeedsAdministrator => ("administrator", "Your administrator has to let Intail in again", false),
         GrantState::NeedsOperator => ("operator", "Whoever runs Intail has to mend it", false),

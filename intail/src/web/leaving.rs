@@ -9,21 +9,21 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Web;
 use super::access::Caller;
 use super::asked::{At, Sent};
 use super::integrations::project;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, counted};
+use super::{Web, administration};
 use crate::connect::{self, Left, Wish};
 use crate::id::{PersonId, ReceiptId};
 use crate::org::audit::{Actor, Origin};
 use crate::signing;
+use crate::store::Tx;
 use crate::store::leaving_receipts::{self, LeavingReceipt};
 use crate::store::leavings::Revocation;
 use crate::store::people::{self, Person};
-use crate::store::{Tx, grants};
 
 /// Receipts on a page.
 const PAGE_RECEIPTS: i64 = 200;
@@ -159,10 +159,10 @@ pub(super) async fn disconnect_page(
 ) -> Result<Response, Trouble> {
     let person = colleague(&web, &caller, &id).await?;
     let mut tx = web.app.store.read().await?;
-    let is_connected = grants::by_person(&mut tx, &person.id).await?.is_some();
+    let listed = people::one(&mut tx, &person.organization_id, &person.id, web.app.clock.now()).await?;
     drop(tx);
     html(&DisconnectPage {
-        state: if is_connected { "connected" } else { "not connected" },
+        state: administration::standing(listed.as_ref().map_or("", |it| &it.standing)).text,
         ..disconnect_of(&web, &caller, &person)
     })
 }
@@ -187,7 +187,8 @@ pub(super) struct Wanted {
     remove: Option<String>,
 }
 
-/// `POST /admin/people/{id}/disconnect`: does it. Nobody removes themselves, so an administrator always stays.
+/// `POST /admin/people/{id}/disconnect`: does it. Nobody removes themselves here; that an administrator stays is seen
+/// to where leaving begins.
 pub(super) async fn disconnect(
     State(web): State<Web>,
     caller: Caller,

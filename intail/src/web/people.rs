@@ -7,7 +7,6 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Web;
 use super::access::Caller;
 use super::administration::{self, Standing};
 use super::asked::{Asked, At, Sent};
@@ -15,6 +14,7 @@ use super::audit::Line as AuditLine;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted};
+use super::{Web, directory};
 use crate::connect::{self, Connection, Push};
 use crate::id::{InvitationId, PersonId};
 use crate::org::audit::{self as log, Actor, Entry, Origin};
@@ -23,10 +23,12 @@ use crate::org::roles::{self, By, RoleChange};
 use crate::store::audit::{self, Filter};
 use crate::store::invitations::{self, Invitation};
 use crate::store::people::{self, Listed, Role, Search};
-use crate::store::{sessions, sign_in_links};
+use crate::store::{StoreError, Tx, directory_people, erasure, sessions, sign_in_links};
 
 /// People on a page.
 const PAGE_PEOPLE: i64 = 50;
+/// People of the directory who never came, as many as the page lists.
+const NEVER_CAME_SHOWN: i64 = 100;
 /// Invitations that the page lists.
 const INVITATIONS_SHOWN: i64 = 100;
 /// The longest search, in characters.
@@ -56,6 +58,7 @@ struct PeoplePage {
     people: Vec<Line>,
     next: Option<String>,
     reminder: Option<Reminder>,
+    never_came: Option<NeverCame>,
     invitations: Vec<Waiting>,
     roles: [Role; 3],
 }
@@ -84,6 +87,19 @@ struct Reminder {
     text: String,
 }
 
+/// People of the directory who never signed in here.
+struct NeverCame {
+    count: String,
+    more: bool,
+    people: Vec<Absent>,
+    reminder: Reminder,
+}
+
+struct Absent {
+    name: String,
+    address: String,
+}
+
 #[derive(Template)]
 #[template(path = "reminder.txt")]
 struct ReminderText<'a> {
@@ -109,15 +125,19 @@ pub(super) async fn page(
     let search = Search { words: q.clone(), standing: chosen.clone() };
     let after = wanted.after.and_then(|it| it.parse::<PersonId>().ok());
     let mut tx = web.app.store.read().await?;
-    let mut found = people::search(&mut tx, id, &search, after.as_ref(), PAGE_PEOPLE + 1).await?;
-    let counts = people::count_by_standing(&mut tx, id).await?;
+    let mut found = people::search(&mut tx, id, &search, after.as_ref(), now, PAGE_PEOPLE + 1).await?;
+    let counts = people::count_by_standing(&mut tx, id, now).await?;
     let waiting = invitations::of_organization(&mut tx, id, now, INVITATIONS_SHOWN).await?;
+    let never_came = match chosen == administration::NOT_CONNECTED && q.is_empty() && after.is_none() {
+        true => never_came(&web, &mut tx, &caller).await?,
+        false => None,
+    };
     drop(tx);
     let shown = usize::try_from(PAGE_PEOPLE).unwrap_or(usize::MAX);
     let more = found.len() > shown;
     found.truncate(shown);
     let reminder = (chosen == administration::NOT_CONNECTED && !found.is_empty())
-        .then(|| reminder(web.app.config.server.public_url.as_str(), &found));
+        .then(|| reminder(&web, found.iter().map(|it| it.person.email.as_str())));
     html(&PeoplePage {
         shell: Shell::new(&web, Some(&caller), "administration", "People"),
         may_change: caller.person.role == Role::Administrator,
@@ -127,6 +147,7 @@ pub(super) async fn page(
         q,
         people: found.into_iter().map(line).collect(),
         reminder,
+        never_came,
         invitations: waiting.into_iter().map(waiting_words).collect(),
         roles: Role::ALL,
     })
@@ -137,6 +158,7 @@ fn done(word: Option<&str>) -> Option<&'static str> {
         Some("invited") => Some("The address may join now. Intail sends no mail: tell them to sign in."),
         Some("withdrawn") => Some("The invitation is withdrawn."),
         Some("role") => Some("The role is changed."),
+        Some("keys_ended") => Some("They are signed out in every browser, and their access keys no longer work."),
         Some("signed_out") => Some("They are signed out in every browser."),
         _ => None,
     }
@@ -175,8 +197,30 @@ fn line(listed: Listed) -> Line {
     }
 }
 
-fn reminder(public_url: &str, found: &[Listed]) -> Reminder {
-    let addresses: Vec<&str> = found.iter().map(|it| it.person.email.as_str()).collect();
+/// Who never came, of the directory: for an administrator who may read it, as everybody who permitted it may.
+async fn never_came(web: &Web, tx: &mut Tx, caller: &Caller) -> Result<Option<NeverCame>, StoreError> {
+    if !directory::may_read(tx, caller).await? {
+        return Ok(None);
+    }
+    let (organization, issuer) = (&caller.person.organization_id, &web.app.google.endpoints().issuer);
+    let people = directory_people::never_came(tx, organization, issuer, NEVER_CAME_SHOWN).await?;
+    if people.is_empty() {
+        return Ok(None);
+    }
+    let count = directory_people::count_never_came(tx, organization, issuer).await?;
+    Ok(Some(NeverCame {
+        count: counted(count, "person", "people"),
+        more: count > i64::try_from(people.len()).unwrap_or(i64::MAX),
+        reminder: reminder(web, people.iter().map(|it| it.address.as_str())),
+        people: people
+            .iter()
+            .map(|it| Absent { name: clip(&it.name, NAME_SHOWN_MAX), address: clip(&it.address, NAME_SHOWN_MAX) })
+            .collect(),
+    }))
+}
+
+fn reminder<'a>(web: &Web, addresses: impl Iterator<Item = &'a str>) -> Reminder {
+    let (public_url, addresses) = (web.app.config.server.public_url.as_str(), addresses.collect::<Vec<&str>>());
     // Writing text into memory can't fail; an empty message is better than no page.
     Reminder { addresses: addresses.join(", "), text: ReminderText { public_url }.render().unwrap_or_default() }
 }
@@ -232,8 +276,9 @@ pub(super) async fn person(
 ) -> Result<Response, Trouble> {
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.read().await?;
-    let listed = people::one(&mut tx, organization, &id).await?.ok_or_else(|| trouble::not_there("person"))?;
-    let connection = connect::connection(&mut tx, &id, web.app.clock.now()).await?;
+    let now = web.app.clock.now();
+    let listed = people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person"))?;
+    let connection = connect::connection(&mut tx, &id, now).await?;
     let filter = Filter { action: String::new(), who: id.to_string() };
     let entries = audit::list(&mut tx, organization, &filter, i64::MAX, ENTRIES_SHOWN).await?;
     let entries = super::audit::lines(&mut tx, organization, entries).await?;
@@ -304,29 +349,43 @@ pub(super) async fn set_role(
     Ok(Redirect::to(&next).into_response())
 }
 
-/// `POST /admin/people/{id}/sign-out`: ends their sessions; their programs' access keys stay.
+/// What else the form ends.
+#[derive(Deserialize)]
+pub(super) struct WantedEnd {
+    keys: Option<String>,
+}
+
+/// `POST /admin/people/{id}/sign-out`: ends their sessions, and their programs' access keys where that is ticked.
 pub(super) async fn sign_out(
     State(web): State<Web>,
     caller: Caller,
     origin: Origin,
     At(id): At<String>,
+    Sent(wanted): Sent<WantedEnd>,
 ) -> Result<Response, Trouble> {
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.write().await?;
-    people::one(&mut tx, organization, &id).await?.ok_or_else(|| trouble::not_there("person"))?;
-    sessions::close_all(&mut tx, &id).await?;
-    sign_in_links::forget(&mut tx, &id).await?;
+    let now = web.app.clock.now();
+    people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person"))?;
+    let ends_keys = wanted.keys.is_some();
+    if ends_keys {
+        erasure::ways_in(&mut tx, &id).await?;
+    } else {
+        sessions::close_all(&mut tx, &id).await?;
+        sign_in_links::forget(&mut tx, &id).await?;
+    }
     let entry = Entry {
         organization,
         actor: Actor::Person(caller.person.id.clone()),
         action: "person.signed_out",
         about: id.as_str(),
         origin,
-        detail: json!({"where": "everywhere"}),
+        detail: json!({"where": "everywhere", "access_keys": ends_keys}),
     };
-    log::record(&mut tx, entry, web.app.clock.now()).await?;
+    log::record(&mut tx, entry, now).await?;
     tx.commit().await?;
-    Ok(Redirect::to(&format!("/admin/people/{id}?done=signed_out")).into_response())
+    let done = if ends_keys { "keys_ended" } else { "signed_out" };
+    Ok(Redirect::to(&format!("/admin/people/{id}?done={done}")).into_response())
 }
 
 /// Whom the form invites.

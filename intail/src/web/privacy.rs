@@ -23,7 +23,7 @@ use crate::store::exclusions::{self, Count};
 use crate::store::labels::{self, Label, LabelKind};
 use crate::store::mailboxes::{self, Mailbox};
 use crate::store::messages::{self, SubjectForm};
-use crate::store::people::Person;
+use crate::store::people::{Person, Role};
 use crate::store::privacy::{self, Policy, Work};
 use crate::store::{StoreError, Tx, changes};
 
@@ -131,6 +131,8 @@ pub(super) struct Opened {
 
 /// The form, as it is shown.
 struct FormShown {
+    /// Whether the reader may change anything.
+    may_change: bool,
     action: &'static str,
     preview_action: &'static str,
     subjects: Vec<SubjectChoice>,
@@ -331,7 +333,7 @@ pub(super) async fn set_floor(
             action: "policy.changed",
             about: organization.as_str(),
             origin,
-            detail: json!({"policy": "privacy", "old": in_numbers(&standing.floor), "new": in_numbers(&floor)}),
+            detail: difference(&standing.floor, &floor),
         };
         audit::record(&mut tx, entry, now).await?;
         tx.commit().await?;
@@ -351,6 +353,39 @@ fn in_numbers(policy: &Policy) -> Json {
     })
 }
 
+/// Domains and Google's own labels that an entry of the audit log names, each way; of the rest it says how many.
+const NAMED_MAX: usize = 8;
+/// The longest domain that is named so: a longer one is counted only, because an entry has little room.
+const NAMED_LENGTH_MAX: usize = 60;
+
+/// What differs between two floors, as the audit log tells of it. Domains and Google's own labels are named; addresses
+/// and names of labels are somebody's, and only counted.
+fn difference(from: &Policy, to: &Policy) -> Json {
+    json!({
+        "policy": "privacy",
+        "old": in_numbers(from),
+        "new": in_numbers(to),
+        "added": beyond(from, to),
+        "removed": beyond(to, from),
+    })
+}
+
+/// What is in `policy` and not in `before`.
+fn beyond(before: &Policy, policy: &Policy) -> Json {
+    let named = |of: fn(&Policy) -> &BTreeSet<String>| {
+        let all: Vec<&String> = of(policy).difference(of(before)).collect();
+        let fits = |it: &&&String| it.len() <= NAMED_LENGTH_MAX;
+        let named: Vec<&&String> = all.iter().filter(fits).take(NAMED_MAX).collect();
+        json!({"count": all.len(), "named": named})
+    };
+    json!({
+        "domains": named(|it| &it.domains),
+        "labels": named(|it| &it.labels),
+        "label_names": policy.label_names.difference(&before.label_names).count(),
+        "addresses": policy.addresses.difference(&before.addresses).count(),
+    })
+}
+
 /// The form again, with what is wrong with it.
 fn refused(page: Response) -> Result<Response, Trouble> {
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
@@ -359,13 +394,18 @@ fn refused(page: Response) -> Result<Response, Trouble> {
 /// Reads the form: what of it can be read, and what is wrong with the rest.
 fn read(wanted: &Wanted, standing: &Standing, whose: Whose) -> (Policy, Vec<String>) {
     let can_be_left_out = |id: &&String| is_offered(standing, whose, id);
+    let subject = wanted.subject.parse::<SubjectForm>();
     let mut read = Policy {
-        subject: wanted.subject.parse().unwrap_or_default(),
+        subject: *subject.as_ref().unwrap_or(&SubjectForm::Dropped),
         labels: wanted.label.iter().filter(can_be_left_out).take(LABELS_MAX).cloned().collect(),
         busy_only: wanted.busy_only.is_some(),
         ..Policy::default()
     };
     let mut complaints = policy::read_parties(&wanted.parties, &mut read).err().unwrap_or_default();
+    // Nothing chosen isn't "kept": a form that lost its choice on the way must not loosen anything.
+    if subject.is_err() {
+        complaints.push("Choose how subjects are kept.".to_owned());
+    }
     if whose == Whose::Floor {
         let of_labels = policy::read_label_names(&wanted.label_names, &mut read).err().unwrap_or_default();
         complaints.extend(of_labels.into_iter().map(|it| format!("Names of labels: {it}")));
@@ -402,6 +442,7 @@ async fn show(
     let preview = previewed(web, &mut tx, caller, &standing, &counts).await?;
     drop(tx);
     let mut form = form(&standing, &candidate, whose, complaints);
+    form.may_change = whose == Whose::Own || caller.person.role == Role::Administrator;
     if let Some(wanted) = wanted {
         // As it was typed, with the lines that the sentences speak of.
         form.parties = wanted.parties;
@@ -458,6 +499,7 @@ fn form(standing: &Standing, candidate: &Policy, whose: Whose, complaints: Vec<S
     FormShown {
         busy_only: candidate.busy_only,
         busy_only_by_floor: floor.busy_only,
+        may_change: true,
         action: if whose == Whose::Own { "/settings/privacy" } else { "/admin/privacy" },
         preview_action: if whose == Whose::Own { "/settings/privacy/preview" } else { "/admin/privacy/preview" },
         subjects: subjects

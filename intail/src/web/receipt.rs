@@ -259,7 +259,8 @@ pub(super) async fn export(State(web): State<Web>, caller: Caller, origin: Origi
         "at": at.to_string(),
         "chain": ChainShape::of(&chain),
         "vouched": vouched,
-        "signature": signer.sign(&vouched),
+        // Nobody vouches for a chain that is broken.
+        "signature": chain.broken_at.is_none().then(|| signer.sign(&vouched)),
         "algorithm": "Ed25519",
         "key": signer.key_id(),
         "public_key": signer.public_key(),
@@ -315,8 +316,8 @@ async fn record_export(web: &Web, caller: &Caller, origin: Origin, chain: &Chain
 const HOW_TO_VERIFY: &str = "For each batch in order: SHA-256 in hex of the text 'intail receipt 1', previous, \
      permission, batch and lines, joined by one line feed each, must be its hash, and the next batch's previous. The \
      first batch's previous is chain.checkpoint_hash, the last hash is chain.last_hash. The signature is over the \
-     bytes of vouched. lines: an instant, then for each call the milliseconds after it, the call, why, how it ended, \
-     bytes and units.";
+     bytes of vouched; there is none where chain.broken_at says that the chain is broken. lines: an instant, then for \
+     each call the milliseconds after it, the call, why, how it ended, bytes and units.";
 
 async fn signer(web: &Web) -> Result<Signer, Trouble> {
     let app = &web.app;

@@ -123,7 +123,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/settings/privacy", SignedIn, || post(privacy::choose)),
     route(Post, "/settings/privacy/preview", SignedIn, || post(privacy::preview)),
     route(Post, "/settings/privacy/again", SignedIn, || post(privacy::read_again)),
-    route(Get, "/admin/privacy", Administrator, || get(privacy::floor_page)),
+    route(Get, "/admin/privacy", Overseer, || get(privacy::floor_page)),
     route(Post, "/admin/privacy", Administrator, || post(privacy::set_floor)),
     route(Post, "/admin/privacy/preview", Administrator, || post(privacy::preview_floor)),
     route(Get, "/api/v1/privacy", Key, || get(api::privacy)),

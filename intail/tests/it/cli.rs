@@ -334,7 +334,10 @@ async fn the_operator_invites_and_makes_links() {
     add_person(directory.path(), "bo@example.com").await;
     let (_, text) = run(&people("link", "bo@example.com")).await.expect("made");
     assert!(text.starts_with("This link signs in bo@example.com. It works once, for 15 minutes"), "{text}");
-    let late = run(&people("link", "first@example.com")).await.expect_err("somebody is there");
+    let (_, text) = run(&people("link", "first@example.com")).await.expect("nobody administers yet");
+    assert!(text.starts_with("This link signs in first@example.com, the first administrator of Example."), "{text}");
+    run(&people("set-role", "bo@example.com administrator")).await.expect("changed");
+    let late = run(&people("link", "first@example.com")).await.expect_err("somebody administers");
     assert_eq!(late.to_string(), "Nobody in Example is called first@example.com.");
     let here = run(&people("invite", "BO@example.com")).await.expect_err("they are here");
     assert_eq!(here.to_string(), "BO@example.com is in Example already.");

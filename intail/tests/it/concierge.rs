@@ -12,9 +12,10 @@ use intail::store::organizations::{self, Approval, Organization};
 use intail::store::people::{self, Person, Role};
 use intail_google::CALLS;
 use intail_sandbox::access::AccessLevel;
+use intail_sandbox::faults::{Mischief, Rule};
 
 use crate::access::{Proof, ask, session, text};
-use crate::harness::running::{ADMIN, BROWSER, Running, Ticks};
+use crate::harness::running::{ADMIN, BROWSER, Running, Ticks, read};
 use crate::pages::{Browser, between, told};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -206,6 +207,122 @@ async fn a_block_asks_the_administrator_and_names_the_likely_setting() {
     running.connect(&person, Ticks::All).await.expect("connected again");
     assert!(!page(&running, &administrator, "/receipt").await.contains("blocked-notice"));
     assert!(!waits(&running, &person).await);
+}
+
+#[tokio::test]
+async fn a_block_that_is_over_is_noticed_although_nobody_connects() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(INES).await;
+    running.set_access(AccessLevel::Blocked);
+    running.pass(Duration::from_secs(30 * 3600));
+    running.work().await;
+    let before = grant(&running, &person).await;
+    assert_eq!((before.state, before.reason.as_str()), (GrantState::NeedsAdministrator, grants::BLOCKED));
+
+    running.pass(Duration::from_secs(3 * 3600));
+    let asked = running.calls("oauth.token");
+    assert_eq!(connect::look_again(&running.app).await.expect("a round"), 0);
+    assert_eq!(running.calls("oauth.token"), asked + 1, "one refresh for the whole organization");
+    let held = grant(&running, &person).await;
+    assert_eq!((held.state, held.state_since), (before.state, before.state_since), "as it was");
+    assert_eq!(organization(&running, &person).await.approval, Approval::Blocked);
+
+    running.approve();
+    running.act(INES, intail_sandbox::action::MailAction::sample());
+    assert_eq!(connect::look_again(&running.app).await.expect("a round"), 1);
+    let known = organization(&running, &person).await;
+    assert_eq!((known.approval, known.approval_way.as_str()), (Approval::Approved, ""));
+    assert_eq!(connect::look_again(&running.app).await.expect("a round"), 0, "nothing is blocked any more");
+    running.settle().await;
+    assert!(grant(&running, &person).await.state.works());
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn an_access_that_is_renewed_contradicts_a_block_that_stood_an_hour() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = (running.connected(INES).await, running.connected(KOFI).await);
+    let refreshed = async |person: &Person| {
+        let held = grant(&running, person).await;
+        intail::access::caller(&running.app, &held.id).await
+    };
+    running.pass(Duration::from_secs(2 * 3600));
+    running.set_access(AccessLevel::Blocked);
+    refreshed(&one).await.expect_err("it is blocked");
+    running.approve();
+    refreshed(&two).await.expect("it is renewed");
+    assert_eq!(organization(&running, &one).await.approval, Approval::Blocked, "that was the same minute");
+    running.pass(Duration::from_secs(2 * 3600));
+    refreshed(&two).await.expect("it is renewed");
+    assert_eq!(organization(&running, &one).await.approval, Approval::Approved);
+    assert!(grant(&running, &one).await.state.works(), "who was blocked goes on");
+}
+
+#[tokio::test]
+async fn a_block_at_the_exchange_is_evidence_and_who_was_refused_waits() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(KOFI).await;
+    let person = running.sign_in(INES).await;
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    let answer = running.visit(INES, url, Ticks::All).await.expect("Google sends the person back");
+    let refusal = Mischief::Status {
+        status: 400,
+        reason: Some("admin_policy_enforced".to_owned()),
+        message: None,
+        retry_after_s: None,
+    };
+    running.world(|world| world.faults.add(Rule::new("oauth.token", refusal).times(1)));
+    let refused = connect::finish(&running.app, Some(&person), BROWSER, read(&answer)).await;
+    assert!(matches!(refused, Err(ConnectError::BlockedByAdministrator)), "{refused:?}");
+    assert_eq!(organization(&running, &person).await.approval, Approval::Blocked);
+    assert!(waits(&running, &person).await);
+    assert!(page(&running, &person, "/settings/integrations").await.contains("id=\"approval-link\""));
+    running.connect(&person, Ticks::All).await.expect("it works");
+    assert!(!waits(&running, &person).await);
+    assert_eq!(organization(&running, &person).await.approval, Approval::Approved);
+}
+
+#[tokio::test]
+async fn gmail_that_is_switched_off_is_not_called_a_block_and_has_no_guide() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(INES).await;
+    let held = grant(&running, &person).await;
+    for (reason, title) in [
+        ("no_mailbox", "Gmail is switched off for your account"),
+        ("gmail_off_for_apps", "Gmail is switched off for applications"),
+    ] {
+        let (mut tx, now) = (running.app.store.write().await.expect("a transaction"), running.app.clock.now());
+        grants::set_state(&mut tx, &held.id, GrantState::NeedsAdministrator, reason, now).await.expect("set");
+        tx.commit().await.expect("committed");
+        let shown = page(&running, &person, "/settings/integrations").await;
+        let problem = between(&shown, "id=\"problem\"", "</div>").expect("a problem");
+        assert!(problem.contains(title) && problem.contains("Reconnect"), "{problem}");
+        assert!(!problem.contains("approval-link") && !problem.contains("as soon as Intail is let in"), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_kept_out_while_others_get_in_has_the_link_to_send() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(KOFI).await;
+    let person = running.sign_in(INES).await;
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    let state = url.query_pairs().find(|(name, _)| name == "state").expect("a state").1.into_owned();
+    let callback = running.app.config.server.public_url.page("/connect/google/callback");
+    let mut callback: url::Url = callback.parse().expect("an address");
+    callback.query_pairs_mut().append_pair("state", &state).append_pair("error", "admin_policy_enforced");
+    let refused = connect::finish(&running.app, Some(&person), BROWSER, read(&callback)).await;
+    assert!(matches!(refused, Err(ConnectError::BlockedByAdministrator)), "{refused:?}");
+    assert_eq!(organization(&running, &person).await.approval, Approval::Approved, "an address is no evidence");
+    let shown = page(&running, &person, "/settings/integrations").await;
+    assert!(shown.contains("id=\"kept-out\"") && shown.matches("id=\"approval-link\"").count() == 1, "{shown}");
+    running.connect(&person, Ticks::All).await.expect("it works");
+    assert!(!page(&running, &person, "/settings/integrations").await.contains("id=\"kept-out\""));
 }
 
 #[tokio::test]

@@ -173,6 +173,18 @@ async fn a_callback_works_once_in_its_own_browser_for_its_own_person() {
     running.pass(Duration::from_secs(31 * 60));
     let late = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
     assert!(matches!(late, Err(ConnectError::Expired)), "{late:?}");
+    let late = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
+    assert!(matches!(late, Err(ConnectError::Expired)), "{late:?}");
+    let mut tx = app.store.read().await.expect("a transaction");
+    let log = intail::store::audit::after(&mut tx, &person.organization_id, 0, 100).await.expect("read");
+    let refused = |outcome: &str| {
+        let fits = |it: &&intail::store::audit::AuditEntry| {
+            it.action == "connection.refused" && it.about == person.id.as_str() && it.detail.contains(outcome)
+        };
+        log.iter().filter(fits).count()
+    };
+    let counts = (refused("foreign_state"), refused("foreign_issuer"), refused("expired"));
+    assert_eq!(counts, (1, 1, 1), "once for each attempt");
 }
 
 #[tokio::test]

@@ -387,6 +387,27 @@ async fn an_organization_keeps_its_last_administrator_although_their_account_was
 }
 
 #[tokio::test]
+async fn an_administrator_who_may_read_the_directory_sees_who_never_came() {
+    let running = start().await;
+    let reader = running.connected(ADMIN).await;
+    let (one, two) = running.employees();
+    let (member, other) = (running.sign_in(&one).await, running.sign_in("yuki@example.com").await);
+    for person in [&reader, &other] {
+        set_administrator(&running, person).await;
+    }
+    let path = "/admin/people?state=not_connected";
+    let page = async |person: &Person| {
+        let proof = session(&running.app, person).await;
+        text(ask(&running.app, "GET", path, &proof, None).await).await
+    };
+    let seen = page(&reader).await;
+    let (_, absent) = seen.split_once("id=\"never-came\"").expect("who never came");
+    assert!(absent.contains(&two) && absent.contains("id=\"never-text\""), "{absent}");
+    assert!(!absent.contains(&member.email) && !absent.contains(&reader.email), "they came: {absent}");
+    assert!(!page(&other).await.contains("never-came"), "who permitted nothing reads nothing of the directory");
+}
+
+#[tokio::test]
 async fn a_renamed_person_keeps_everything_under_the_new_address() {
     let running = start().await;
     let email = running.employee();

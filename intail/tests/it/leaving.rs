@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use intail::app::{App, Parts};
 use intail::connect::{self, ConnectError, Options};
-use intail::org::audit::Origin;
+use intail::id::OrganizationId;
+use intail::org::audit::{Actor, Origin};
+use intail::org::roles::{self, By, RoleChange};
 use intail::signing::is_signed;
 use intail::store::gate::{Act, Gate, Underway};
 use intail::store::leaving_receipts::{self, LeavingReceipt};
@@ -18,8 +20,8 @@ use intail::store::{StoreError, grants, mailboxes, organizations};
 use intail_google::oauth::scope;
 use intail_sandbox::action::MailAction;
 use intail_sandbox::compose::Compose;
-use intail_sandbox::faults::Rule;
-use serde_json::Value as Json;
+use intail_sandbox::faults::{Mischief, Rule};
+use serde_json::{Value as Json, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::access::{Proof, access_key, ask, session, text};
 use crate::harness::postgres;
-use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks};
+use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks, read};
 
 /// Words that stand nowhere else: subject, sender's name and address, a label.
 const WORDS: [&str; 4] = ["Quokkanarwhal", "Zephyrine Vextrup", "zephyrine@vextrup.example", "Tamarisklabel"];
@@ -181,6 +183,117 @@ async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what
     assert!(issued[0].statement.contains(r#""permission_given_back":"overtaken""#), "{}", issued[0].statement);
 }
 
+#[tokio::test]
+async fn an_administrator_who_removes_somebody_who_is_leaving_stands_in_the_audit_log_once() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = as_administrator(&running, ADMIN).await;
+    let person = running.connected(&running.employee()).await;
+    let cut = Arc::new(Cut { at: 1, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    let app = behind(&running.app, &cut);
+    tokio::select! {
+        left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
+        () = cut.reached.notified() => {}
+    }
+    for _ in 0..2 {
+        let busy = connect::let_go(&running.app, &person, &removed_by(&admin)).await;
+        assert!(matches!(busy, Err(ConnectError::StillLeaving)), "{busy:?}");
+    }
+    resume(&running).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert!(people::by_id(&mut tx, &person.id).await.expect("read").is_none(), "they are removed, too");
+    let log = intail::store::audit::after(&mut tx, &person.organization_id, 0, 100).await.expect("read");
+    let said = |action: &str| log.iter().filter(|it| it.action == action && it.about == person.id.as_str()).count();
+    assert_eq!((said("connection.left"), said("person.disconnected_by_administrator")), (1, 1));
+    let entry = log.iter().find(|it| it.action == "person.disconnected_by_administrator").expect("it is there");
+    assert_eq!(entry.actor, admin.id.as_str());
+    assert!(entry.detail.contains("\"removes_person\":true"), "{}", entry.detail);
+}
+
+#[tokio::test]
+async fn channels_that_google_cannot_stop_now_hold_nobody_up() {
+    let running = Running::start_with(Setup { reachable: true, ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    let open = running.world(|world| world.calls.count("calendar.events.watch"));
+    assert!(open >= 2, "Google tells of more than one calendar: {open}");
+    running.world(|world| world.faults.add(Rule::status("calendar.channels.stop", 503)));
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    assert!(!left.stopped && left.revocation == Revocation::Confirmed, "{left:?}");
+    assert_eq!(running.calls("calendar.channels.stop"), 1, "the first one shows it");
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_answered_by_nobody_one_understands_is_tried_again() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    let a_proxys_no = Mischief::Status {
+        status: 403,
+        reason: Some("blocked_by_our_proxy".to_owned()),
+        message: None,
+        retry_after_s: None,
+    };
+    running.world(|world| world.faults.add(Rule::new("oauth.revoke", a_proxys_no).times(1)));
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    assert_eq!(left.revocation, Revocation::Open);
+    resume(&running).await;
+    let issued = receipts_of(&running, &person).await;
+    assert!(issued[0].statement.contains(r#""permission_given_back":"confirmed""#), "{}", issued[0].statement);
+}
+
+#[tokio::test]
+async fn what_is_permitted_while_the_old_rows_go_is_given_back() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let again = Options { ask_again: true, ..Options::default() };
+    let url = connect::begin(&running.app, &person, BROWSER, again).await.expect("it begins");
+    // The old permission is revoked, its rows are still there, and then the person says yes at Google.
+    let cut = Arc::new(Cut { at: 2, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    let app = behind(&running.app, &cut);
+    tokio::select! {
+        left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
+        () = cut.reached.notified() => {}
+    }
+    assert_eq!(running.calls("oauth.revoke"), 1);
+    let answer = running.visit(&email, url, Ticks::All).await.expect("Google sends the person back");
+    let callback = read(&answer);
+    let refused = connect::finish(&running.app, Some(&person), BROWSER, callback).await;
+    assert!(matches!(refused, Err(ConnectError::StillLeaving)), "{refused:?}");
+    assert_eq!(running.calls("oauth.revoke"), 2, "what isn't kept is given back");
+    resume(&running).await;
+    assert!(is_gone(&running, &person).await);
+    let again = running.connected(&email).await;
+    running.assert_nothing_is_lost(&again).await;
+}
+
+#[tokio::test]
+async fn a_late_revocation_spares_an_account_that_is_connected_again_as_somebody_new() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let admin = as_administrator(&running, ADMIN).await;
+    running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
+    let left = connect::let_go(&running.app, &person, &removed_by(&admin)).await.expect("removed");
+    assert_eq!(left.revocation, Revocation::Open);
+
+    let again = running.connected(&email).await;
+    assert_ne!(again.id, person.id, "they are somebody new");
+    resume(&running).await;
+    assert_eq!(running.calls("oauth.revoke"), 1, "what the account permitted since isn't revoked");
+    running.act(&email, MailAction::sample());
+    running.settle().await;
+    running.assert_nothing_is_lost(&again).await;
+    let issued = receipts_of(&running, &person).await;
+    assert!(issued[0].statement.contains(r#""permission_given_back":"overtaken""#), "{}", issued[0].statement);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert_eq!(leavings::by_id(&mut tx, &left.receipt).await.expect("read"), None, "nothing of it is kept on");
+}
+
 async fn get(running: &Running, proof: &Proof, path: &str) -> (u16, String) {
     let answer = ask(&running.app, "GET", path, proof, None).await;
     (answer.status().as_u16(), text(answer).await)
@@ -276,7 +389,7 @@ async fn an_administrator_disconnects_and_removes_people_of_their_own_organizati
     let third = running.connected(&one).await;
     let stranger = {
         let mut tx = running.app.store.write().await.expect("a transaction");
-        let id = intail::id::OrganizationId::new(&running.app.random);
+        let id = OrganizationId::new(&running.app.random);
         organizations::create(&mut tx, &id, "Other", running.app.clock.now()).await.expect("created");
         let stranger = Person {
             id: intail::id::PersonId::new(&running.app.random),
@@ -300,6 +413,69 @@ async fn an_administrator_disconnects_and_removes_people_of_their_own_organizati
     assert!(!is_gone(&running, &third).await);
     let (_, page) = get(&running, &foreign, "/admin/receipts").await;
     assert!(page.contains("No receipts"), "{page}");
+}
+
+fn removed_by(person: &Person) -> connect::Wish {
+    connect::Wish { actor: Actor::Person(person.id.clone()), origin: Origin::Unknown, removes_person: true }
+}
+
+async fn administrators(running: &Running, organization: &OrganizationId) -> i64 {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    people::administrators(&mut tx, organization).await.expect("counted")
+}
+
+#[tokio::test]
+async fn two_administrators_who_remove_each_other_at_once_leave_one() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        let one = as_administrator(&running, ADMIN).await;
+        let two = as_administrator(&running, &running.employee()).await;
+        let (first, second) = (removed_by(&two), removed_by(&one));
+        let left =
+            futures::join!(connect::let_go(&running.app, &one, &first), connect::let_go(&running.app, &two, &second),);
+        let refused = |left: &Result<_, ConnectError>| matches!(left, Err(ConnectError::LastAdministrator));
+        assert!(left.0.is_ok() && refused(&left.1) || left.1.is_ok() && refused(&left.0), "{left:?}");
+        assert_eq!(administrators(&running, &one.organization_id).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_being_removed_is_no_administrator_from_the_first_commit_on() {
+    let running = Running::start().await;
+    running.approve();
+    let one = as_administrator(&running, ADMIN).await;
+    let two = as_administrator(&running, &running.connected(&running.employee()).await.email).await;
+    let (browser, program) = (session(&running.app, &two).await, access_key(&running.app, &two).await);
+    assert_eq!(get(&running, &browser, "/admin/people").await.0, 200);
+    let cut = Arc::new(Cut { at: 0, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    let app = behind(&running.app, &cut);
+    let wish = removed_by(&one);
+    tokio::select! {
+        left = connect::let_go(&app, &two, &wish) => panic!("it is cut: {left:?}"),
+        () = cut.reached.notified() => {}
+    }
+    let (status, _) = get(&running, &browser, "/admin/people").await;
+    assert!((300..400).contains(&status), "their browser is signed out: {status}");
+    assert_eq!(get(&running, &program, "/api/v1/receipt").await.0, 401, "their programs are, too");
+
+    // Made an administrator again meanwhile, they still don't count as one who stays.
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let found = people::by_id(&mut tx, &two.id).await.expect("read").expect("until the end");
+    assert_eq!(found.role, Role::Member);
+    people::set_role(&mut tx, &two.id, Role::Administrator).await.expect("written");
+    let organization = &one.organization_id;
+    let demoted = roles::change(&mut tx, organization, &one.id, Role::Member, By::operator(), running.app.clock.now());
+    assert_eq!(demoted.await.expect("it ran"), RoleChange::LastAdministrator);
+    tx.commit().await.expect("committed");
+
+    resume(&running).await;
+    assert!(is_gone(&running, &two).await);
+    assert_eq!(administrators(&running, organization).await, 1);
+    let told: Json = serde_json::from_str(&receipts_of(&running, &two).await[0].statement).expect("JSON");
+    let counted = |kind: &str| told["erased"][kind].as_u64();
+    assert_eq!((counted("signed-in browsers"), counted("access keys")), (Some(1), Some(1)), "{told}");
+    let again = connect::let_go(&running.app, &one, &wish).await;
+    assert!(matches!(again, Err(ConnectError::LastAdministrator)), "{again:?}");
 }
 
 /// What was logged.
@@ -400,11 +576,7 @@ async fn nothing_of_a_person_who_left_is_in_a_file_or_in_the_log() {
 
     // The person goes too: with them the address, the name and Google's id for them.
     let admin = as_administrator(&running, ADMIN).await;
-    let wish = connect::Wish {
-        actor: intail::org::audit::Actor::Person(admin.id),
-        origin: Origin::Unknown,
-        removes_person: true,
-    };
+    let wish = connect::Wish { actor: Actor::Person(admin.id), origin: Origin::Unknown, removes_person: true };
     words.extend([person.email.clone(), person.subject.clone()]);
     words.extend(Some(person.name.clone()).filter(|it| !it.is_empty()));
     let left = connect::let_go(&running.app, &person, &wish).await.expect("removed");
@@ -437,6 +609,61 @@ async fn nothing_of_a_person_who_left_is_in_any_column_of_postgresql() {
     assert!(everything(&mut connection).await.contains(&mailbox), "by id only");
 }
 
+#[tokio::test]
+async fn what_stays_of_a_person_who_disconnects_is_named_in_the_receipt() {
+    // Where it stays, and by which words the receipt names it.
+    let named = [
+        ("people", "role"),
+        ("sessions", "signed-in browsers"),
+        ("access_keys", "access keys"),
+        ("sign_in_links", "links to sign in"),
+        ("privacy_choices", "privacy settings"),
+        ("attempts", "attempts to connect"),
+        ("approval_waits", "the wish to be told"),
+        ("changes", "in the feed"),
+        ("leaving_receipts", "this receipt"),
+    ];
+    let url = postgres::database().await;
+    let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    session(&running.app, &person).await;
+    access_key(&running.app, &person).await;
+    let (organization, now) = (&person.organization_id, running.app.clock.now());
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let choice = intail::store::privacy::Policy::default();
+    intail::store::privacy::put_choice(&mut tx, organization, &person.id, &choice, now).await.expect("put");
+    intail::store::approval_waits::put(&mut tx, &person.id, organization, now).await.expect("put");
+    let whom = intail::org::links::For::Person(&person);
+    intail::org::links::make(&mut tx, &whom, "hash", By::operator(), now).await.expect("made");
+    tx.commit().await.expect("committed");
+    let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    let told: Json = serde_json::from_str(&receipts_of(&running, &person).await[0].statement).expect("JSON");
+    let kept = told["kept"].to_string();
+
+    let mut connection = PgConnection::connect(&url).await.expect("connected");
+    let tables = "SELECT table_name::text FROM information_schema.columns
+                  WHERE table_schema = 'public' AND (column_name = 'person_id' OR table_name = 'people' AND
+                      column_name = 'id')";
+    let mut stays = Vec::new();
+    for table in sqlx::query(tables).fetch_all(&mut connection).await.expect("the tables") {
+        let table: String = table.get(0);
+        let column = if table == "people" { "id" } else { "person_id" };
+        let count = format!("SELECT COUNT(*) FROM {table} WHERE {column} = $1");
+        let count = sqlx::query(AssertSqlSafe(count)).bind(person.id.as_str()).fetch_one(&mut connection).await;
+        if count.expect("counted").get::<i64, _>(0) > 0 {
+            stays.push(table);
+        }
+    }
+    stays.sort();
+    let mut expected: Vec<&str> = named.iter().map(|(table, _)| *table).collect();
+    expected.sort_unstable();
+    assert_eq!(stays, expected, "{}", left.receipt);
+    for (table, words) in named {
+        assert!(kept.contains(words), "{table}: {words} in {kept}");
+    }
+}
+
 /// Every text of every column of every table.
 async fn everything(connection: &mut PgConnection) -> String {
     let columns = "SELECT table_name::text, column_name::text FROM information_schema.columns
@@ -460,7 +687,7 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     running.approve();
     let (one, two) = running.employees();
     let (first, second) = (running.connected(&one).await, running.connected(&two).await);
-    let stranger = intail::id::OrganizationId::new(&running.app.random);
+    let stranger = OrganizationId::new(&running.app.random);
     let mut tx = running.app.store.write().await.expect("a transaction");
     organizations::create(&mut tx, &stranger, "Other", running.app.clock.now()).await.expect("created");
     tx.commit().await.expect("committed");
@@ -487,6 +714,8 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
     assert_eq!((&told["kind"], &told["by"]), (&Json::from("organization.removed"), &Json::from("operator")));
     assert!(told["people"] == 3, "two employees and the administrator: {told}");
+    assert_eq!((&told["google"]["permissions"], &told["kept"]), (&Json::from(2), &json!(["this receipt"])));
+    assert_eq!(told["google"]["permissions_given_back"], json!({"confirmed": 2}), "{told}");
     assert!(told["erased"]["messages"].as_u64().expect("a count") > 100, "{told}");
     assert!(told["erased"]["organizations"] == 1 && told["erased"]["domains"].as_u64() >= Some(1), "{told}");
     let mut tx = running.app.store.read().await.expect("a transaction");
@@ -495,10 +724,45 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     drop(tx);
     let found = found(&words, &files(&running)).into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(found, [organization.to_string()], "only the receipt names it, by id");
-    let unknown =
-        connect::remove_organization(&running.app, &intail::id::OrganizationId::new(&running.app.random)).await;
+    let unknown = connect::remove_organization(&running.app, &OrganizationId::new(&running.app.random)).await;
     assert!(matches!(unknown, Err(ConnectError::NotConnected)), "{unknown:?}");
     running.connect(&first, Ticks::All).await.expect_err("nobody connects for somebody who has gone");
+}
+
+#[tokio::test]
+async fn an_organization_s_receipt_says_what_google_has_not_confirmed_and_nothing_comes_back_when_it_does() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let (first, second) = (running.connected(&one).await, running.connected(&two).await);
+    let organization = first.organization_id.clone();
+    // Google can't take the first one's permission back for now, and doesn't stop the second one's pushes.
+    running.world(|world| {
+        world.faults.add(Rule::status("oauth.revoke", 503).times(1));
+        world.faults.add(Rule::status("gmail.users.stop", 503).times(1));
+    });
+    let receipt = connect::remove_organization(&running.app, &organization).await.expect("removed").expect("done");
+    let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
+    let google = json!({
+        "permissions": 2,
+        "pushes_stopped": 1,
+        "permissions_given_back": {"confirmed": 1, "open": 1},
+    });
+    assert_eq!(told["google"], google, "{told}");
+    assert!(
+        told["kept"][1].as_str().is_some_and(|it| it.starts_with("sealed tokens of people who left (1)")),
+        "{told}"
+    );
+    let asked = running.calls("oauth.revoke");
+    resume(&running).await;
+    assert_eq!(running.calls("oauth.revoke"), asked + 1, "it is tried until Google confirms");
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    assert_eq!(leavings::revocations_open(&mut tx, &organization).await.expect("counted"), 0);
+    let left = leaving_receipts::of_organization(&mut tx, &organization, 9).await.expect("read");
+    assert_eq!(left.iter().map(|it| &it.id).collect::<Vec<_>>(), [&receipt.id], "the one that stands for all");
+    for person in [&first, &second] {
+        assert_eq!(leaving_receipts::of_person(&mut tx, &person.id, 9).await.expect("read"), []);
+    }
 }
 
 // ---- the access receipt ----
@@ -536,6 +800,7 @@ async fn a_person_sees_every_call_with_its_reason_and_can_verify_the_export() {
         "their own only"
     );
 
+    assert_eq!(listed(&calls, "oauth.exchange"), 1, "from the first one on");
     let (_, export) = get(&running, &mine, "/receipt/export.jsonl").await;
     let lines: Vec<Json> = export.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |kind: &str| lines.iter().filter(|it| it["kind"] == kind).cloned().collect::<Vec<_>>();
@@ -600,6 +865,9 @@ async fn a_batch_that_was_changed_or_taken_out_shows() {
     let session = session(&running.app, &person).await;
     let (_, page) = get(&running, &session, "/receipt?check=yes").await;
     assert!(page.contains("Broken"), "{page}");
+    let (_, export) = get(&running, &session, "/receipt/export.jsonl").await;
+    let first: Json = serde_json::from_str(export.lines().next().expect("a line")).expect("JSON");
+    assert!(first["chain"]["broken_at"].is_i64() && first["signature"].is_null(), "nobody vouches for it: {first}");
 }
 
 #[tokio::test]

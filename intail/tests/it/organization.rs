@@ -23,7 +23,7 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
-use crate::access::{Proof, ask, form_token, location, session, text};
+use crate::access::{Proof, access_key, ask, form_token, location, session, text};
 use crate::harness::running::{ADMIN, BROWSER, Running, Ticks, read};
 
 /// The largest page that a test reads.
@@ -206,6 +206,44 @@ async fn the_first_one_administers_unless_the_operator_named_somebody() {
     assert_eq!(boss.role, Role::Administrator);
     let again = person_who_joins(app, &vouched("boss@one.example", Some("one.example"))).await;
     assert_eq!(again, boss, "signing in again changes nothing");
+}
+
+#[tokio::test]
+async fn whom_the_operator_named_stays_the_first_administrator_when_invitation_and_link_are_too_old() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let (one, two) = (added(app, "one.example").await, added(app, "two.example").await);
+    let late = link(app, &For::First(&one, "Boss@one.example")).await;
+    invited(app, &two, "boss@two.example", Role::Administrator).await;
+    running.pass(Duration::from_secs(8 * 86_400));
+    assert_eq!(press(app, &late).await.status(), StatusCode::GONE);
+    // Addresses of people who never came don't stay: they are swept although nobody makes another.
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    shutdown.cancel();
+    intail::connect::resume_leaving(app, shutdown).await;
+    let mut tx = app.store.write().await.expect("a transaction");
+    let now = app.clock.now();
+    assert_eq!(intail::store::invitations::sweep(&mut tx, now).await.expect("swept"), 0);
+    assert_eq!(intail::store::sign_in_links::sweep(&mut tx, now).await.expect("swept"), 0);
+    drop(tx);
+    for (organization, domain) in [(&one, "one.example"), (&two, "two.example")] {
+        for name in ["early", "boss"] {
+            let came = person_who_joins(app, &vouched(&format!("{name}@{domain}"), Some(domain))).await;
+            assert_eq!((&came.organization_id, came.role), (organization, Role::Member), "{name}@{domain}");
+        }
+    }
+
+    // A new link makes the one an administrator who was named, although they have signed in meanwhile.
+    let fresh = link(app, &For::First(&one, "Boss@one.example")).await;
+    assert_eq!(location(&press(app, &fresh).await).as_deref(), Some("/"));
+    let mut tx = app.store.read().await.expect("a transaction");
+    let found = people::list(&mut tx, &one, None, 9).await.expect("read");
+    let roles: Vec<_> = found.iter().map(|it| (it.email.as_str(), it.role)).collect();
+    assert_eq!(roles.len(), 2, "nobody is there twice: {roles:?}");
+    assert!(roles.contains(&("boss@one.example", Role::Administrator)), "{roles:?}");
+    drop(tx);
+    let said = log(app, &one).await;
+    assert!(said.iter().any(|(_, action)| action == "role.changed"), "{said:?}");
 }
 
 #[tokio::test]
@@ -448,6 +486,44 @@ async fn a_flood_of_sign_ins_is_held_back_for_a_minute_and_others_go_on() {
     assert_eq!(begin("198.51.100.8").await.status(), StatusCode::SEE_OTHER);
     running.pass(Duration::from_secs(60));
     assert_eq!(begin("198.51.100.7").await.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn signing_somebody_out_ends_their_access_keys_where_that_is_ticked() {
+    let running = Running::start().await;
+    let app = &running.app;
+    let admin = running.sign_in(ADMIN).await;
+    let person = running.sign_in(&running.employee()).await;
+    let key = access_key(app, &person).await;
+    let works = async || ask(app, "GET", "/api/v1/me", &key, None).await.status();
+    let (desk, path) = (Desk::of(app, &admin).await, format!("/admin/people/{}/sign-out", person.id));
+    desk.send(&path, "").await;
+    assert_eq!(works().await, StatusCode::OK, "unticked, they stay");
+    let answer = desk.send(&path, "keys=yes").await;
+    assert!(location(&answer).is_some_and(|it| it.ends_with("done=keys_ended")));
+    assert_eq!(works().await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_administrator_sees_how_many_mailboxes_are_being_copied_and_until_when() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = running.sign_in(ADMIN).await;
+    let desk = Desk::of(&running.app, &admin).await;
+    assert!(!desk.page("/admin").await.contains("id=\"copying\""), "nobody has connected");
+    let (one, two) = running.employees();
+    for email in [one, two] {
+        let person = running.sign_in(&email).await;
+        running.connect(&person, Ticks::All).await.expect("connected");
+    }
+    let page = desk.page("/admin").await;
+    let (_, told) = page.split_once("id=\"copying\">").expect("how far it is");
+    assert!(
+        told.starts_with("2 mailboxes are still being copied") && told.contains("will be done about <time"),
+        "{page}"
+    );
+    running.settle().await;
+    assert!(!desk.page("/admin").await.contains("id=\"copying\""), "everything is copied");
 }
 
 #[tokio::test]

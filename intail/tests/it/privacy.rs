@@ -517,7 +517,12 @@ async fn a_person_previews_saves_and_is_told_of_bad_lines() {
     running.settle().await;
     let page = text(ask(&running.app, "GET", "/settings/privacy", &proof, None).await).await;
     assert!(page.contains("Everything that is stored follows the settings") && page.contains("id=\"left-out\""));
-    let own_domain = "parties=example.com";
+    for form in ["label=SPAM", "subject=&label=SPAM", "subject=nonsense&label=SPAM"] {
+        let (status, told) = press(&running, &proof, "/settings/privacy", "/settings/privacy", form).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{form}");
+        assert!(told.contains("Choose how subjects are kept."), "{told}");
+    }
+    let own_domain = "subject=plain&parties=example.com";
     let (_, warned) = press(&running, &proof, "/settings/privacy", "/settings/privacy/preview", own_domain).await;
     assert!(warned.contains("id=\"covers-own\""), "{warned}");
     let card = text(ask(&running.app, "GET", "/settings/integrations", &proof, None).await).await;
@@ -564,6 +569,36 @@ async fn the_floor_is_the_administrator_s_counts_for_all_and_stands_in_the_audit
     let entry = log.iter().find(|it| it.action == "policy.changed").expect("it is in the log");
     assert!(entry.detail.contains("\"addresses\":1") && entry.detail.contains("dropped"), "{}", entry.detail);
     assert!(log.iter().all(|it| !it.detail.contains("union") && !it.detail.contains("Private")));
+
+    // An auditor reads it, and has nothing to press.
+    assert!(floor.contains("id=\"save-privacy\""), "{floor}");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &person.id, Role::Auditor).await.expect("set");
+    tx.commit().await.expect("committed");
+    let read = text(ask(&running.app, "GET", "/admin/privacy", &own, None).await).await;
+    assert!(read.contains("union@nowhere.example") && !read.contains("id=\"save-privacy\""), "{read}");
+    let (status, _) = press(&running, &own, "/settings/privacy", "/admin/privacy", "subject=plain").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "reading is all");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &person.id, Role::Member).await.expect("set");
+    tx.commit().await.expect("committed");
+
+    // One domain in the place of another is no small thing: it stands there.
+    let one = "subject=dropped&label=SPAM&parties=one.example%0D%0Aanna%40nowhere.example&label_names=Private";
+    press(&running, &over, "/admin/privacy", "/admin/privacy", one).await;
+    let two = "subject=dropped&label=SPAM&parties=two.example%0D%0Aanna%40nowhere.example&label_names=Private";
+    press(&running, &over, "/admin/privacy", "/admin/privacy", two).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let log = audit::after(&mut tx, &person.organization_id, 0, 100).await.expect("read");
+    drop(tx);
+    let entry = log.iter().rfind(|it| it.action == "policy.changed").expect("it is in the log");
+    let told: Json = serde_json::from_str(&entry.detail).expect("JSON");
+    let named = |way: &str| told[way]["domains"]["named"].clone();
+    assert_eq!(
+        (named("added"), named("removed")),
+        (serde_json::json!(["two.example"]), serde_json::json!(["one.example"]))
+    );
+    assert!(log.iter().all(|it| !it.detail.contains("anna") && !it.detail.contains("Private")));
 
     // A member can't, and a floor that is given up lets everybody's own choice stand.
     let (status, _) = press(&running, &own, "/settings/privacy", "/admin/privacy", "subject=plain").await;

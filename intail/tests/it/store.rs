@@ -65,6 +65,7 @@ on_both_databases!(
     an_organization_owns_its_domains,
     people_are_found_by_their_subject,
     people_are_searched_in_pages_and_counted_by_state,
+    only_what_is_whole_and_told_of_changes_is_called_live,
     the_last_administrator_stays_whoever_asks_at_once,
     an_invitation_is_used_by_one,
     a_sign_in_link_works_once_and_in_time,
@@ -230,6 +231,11 @@ async fn an_organization_owns_its_domains(scene: Scene) {
     organizations::set_approval(&mut tx, &scene.organization, Approval::Blocked, "again", at(9)).await.expect("set");
     organizations::set_approval_way(&mut tx, &scene.organization, "refresh").await.expect("set");
     organizations::set_secondary_accounts(&mut tx, &scene.organization, true).await.expect("set");
+    let named = organizations::by_id(&mut tx, &scene.organization).await.expect("read").expect("there");
+    assert!(!named.administrator_named);
+    organizations::set_administrator_named(&mut tx, &scene.organization).await.expect("set");
+    let named = organizations::by_id(&mut tx, &scene.organization).await.expect("read").expect("there");
+    assert!(named.administrator_named);
     tx.commit().await.expect("committed");
     let mut tx = scene.store.read().await.expect("a transaction");
     let found = organizations::by_domain(&mut tx, "example.com").await.expect("read").expect("there");
@@ -299,14 +305,15 @@ async fn people_are_searched_in_pages_and_counted_by_state(scene: Scene) {
     let mut after = None;
     for _ in 0..4 {
         let everybody = Search::default();
-        let page = people::search(&mut tx, &scene.organization, &everybody, after.as_ref(), 2).await.expect("read");
+        let page =
+            people::search(&mut tx, &scene.organization, &everybody, after.as_ref(), at(9), 2).await.expect("read");
         after = page.last().map(|it| it.person.id.clone());
         seen.extend(page);
     }
     assert_eq!(seen.len(), 5, "each once, and nobody of another organization");
     let found = async |tx: &mut _, words: &str, standing: &str| {
         let search = Search { words: words.into(), standing: standing.into() };
-        let found = people::search(tx, &scene.organization, &search, None, 9).await.expect("read");
+        let found = people::search(tx, &scene.organization, &search, None, at(9), 9).await.expect("read");
         found.into_iter().map(|it| it.person.id).collect::<Vec<_>>()
     };
     assert_eq!(found(&mut tx, "ÄMIL", "").await, [ids[2].clone()], "whatever the case, in any script");
@@ -314,11 +321,11 @@ async fn people_are_searched_in_pages_and_counted_by_state(scene: Scene) {
     assert_eq!(found(&mut tx, "_", "").await, [], "a sign of LIKE is itself");
     assert_eq!(found(&mut tx, "NEW@example", "not_connected").await, [ids[2].clone()]);
     assert_eq!(found(&mut tx, "", "needs_person").await, std::slice::from_ref(&scene.person.id));
-    let counts = people::count_by_standing(&mut tx, &scene.organization).await.expect("read");
+    let counts = people::count_by_standing(&mut tx, &scene.organization, at(9)).await.expect("read");
     assert_eq!(counts, [("needs_person".to_owned(), 1), ("not_connected".to_owned(), 4)]);
-    let one = people::one(&mut tx, &scene.organization, &ids[2]).await.expect("read").expect("there");
+    let one = people::one(&mut tx, &scene.organization, &ids[2], at(9)).await.expect("read").expect("there");
     assert_eq!((one.created_at, one.signed_in_at, one.since), (at(1), Some(at(9)), None));
-    assert_eq!(people::one(&mut tx, &other, &ids[2]).await.expect("read"), None, "not of that organization");
+    assert_eq!(people::one(&mut tx, &other, &ids[2], at(9)).await.expect("read"), None, "not of that organization");
     let namesakes = people::by_email(&mut tx, "new@example.com", 9).await.expect("read");
     assert_eq!(namesakes.into_iter().map(|it| it.id).collect::<Vec<_>>(), [ids[2].clone()]);
 }
@@ -351,6 +358,37 @@ async fn the_last_administrator_stays_whoever_asks_at_once(scene: Scene) {
     assert_eq!(foreign, RoleChange::NotThere);
     let entries = audit::after(&mut tx, &scene.organization, 0, 9).await.expect("read");
     assert_eq!(entries.iter().map(|it| it.action.as_str()).collect::<Vec<_>>(), ["role.changed"]);
+}
+
+async fn only_what_is_whole_and_told_of_changes_is_called_live(scene: Scene) {
+    let (mut mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let mail = ["https://www.googleapis.com/auth/gmail.metadata".to_owned()];
+    grants::set_scopes(&mut tx, &scene.grant.id, &mail).await.expect("set");
+    let (live, copying) = (MailboxState::Live, MailboxState::Backfilling);
+    for (state, paused_until, ends_at, grant_state, expected) in [
+        (live, None, at(99), GrantState::Active, "live"),
+        (live, Some(at(50)), at(99), GrantState::Active, "live"),
+        (live, Some(at(51)), at(99), GrantState::Active, "paused"),
+        (copying, None, at(50), GrantState::Partial, "backfilling"),
+        (live, None, at(50), GrantState::Partial, "lapsed"),
+        (live, None, at(51), GrantState::Partial, "partial"),
+        (live, Some(at(51)), at(50), GrantState::NeedsOperator, "needs_operator"),
+    ] {
+        mailbox.state = state;
+        mailbox.paused_until = paused_until;
+        mailbox.watch_expires_at = Some(ends_at);
+        mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
+        grants::set_state(&mut tx, &scene.grant.id, grant_state, "", at(2)).await.expect("set");
+        let (organization, now) = (&scene.organization, at(50));
+        let one = people::one(&mut tx, organization, &scene.person.id, now).await.expect("read").expect("there");
+        assert_eq!(one.standing, expected);
+        let search = Search { standing: expected.to_owned(), ..Search::default() };
+        let found = people::search(&mut tx, organization, &search, None, now, 9).await.expect("read");
+        assert_eq!(found.len(), 1, "{expected}");
+        let counts = people::count_by_standing(&mut tx, organization, now).await.expect("read");
+        assert_eq!(counts, [(expected.to_owned(), 1)]);
+    }
 }
 
 async fn an_invitation_is_used_by_one(scene: Scene) {
@@ -568,6 +606,18 @@ async fn a_grant_is_one_per_person_and_per_account(scene: Scene) {
 
 async fn grants_that_waited_are_reopened(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
+    let (id, organization) = (&scene.grant.id, &scene.organization);
+    for (state, reason, suspended_at, found) in [
+        (GrantState::NeedsAdministrator, "no_mailbox", None, false),
+        (GrantState::NeedsPerson, grants::BLOCKED, None, false),
+        (GrantState::NeedsAdministrator, grants::BLOCKED, Some(at(1)), false),
+        (GrantState::NeedsAdministrator, grants::BLOCKED, None, true),
+    ] {
+        grants::set_state(&mut tx, id, state, reason, at(1)).await.expect("set");
+        grants::set_suspended(&mut tx, id, suspended_at).await.expect("set");
+        let blocked = grants::blocked(&mut tx, organization, 9).await.expect("read");
+        assert_eq!(blocked, Vec::from_iter(found.then(|| id.clone())), "{state:?} {reason} {suspended_at:?}");
+    }
     grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsAdministrator, "blocked", at(4)).await.expect("set");
     let waited = GrantState::NeedsAdministrator;
     let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, &[], at(5)).await.expect("ran");

@@ -24,6 +24,7 @@ on_both_databases!(
     people_are_searched_by_every_word_in_order_of_name,
     whom_a_pass_missed_is_told_apart_from_whom_it_saw,
     the_grant_that_sees_most_comes_first,
+    who_never_came_is_whom_neither_a_sign_in_nor_a_connection_knows,
     who_was_deleted_long_enough_ago_is_overdue,
     a_suspended_grant_says_since_when_and_connecting_again_ends_it,
     mail_with_somebody_is_found_among_the_newest,
@@ -256,6 +257,35 @@ async fn the_grant_that_sees_most_comes_first(scene: Scene) {
 
 const DAY: i64 = 24 * 3_600;
 
+async fn who_never_came_is_whom_neither_a_sign_in_nor_a_connection_knows(scene: Scene) {
+    let (id, issuer) = (&scene.organization, "https://issuer.example");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let at_work = |google_id: &str| someone(google_id, &format!("{google_id}@example.com"));
+    let here = DirectoryPerson { address: scene.person.email.to_lowercase(), ..at_work("elsewhere") };
+    for it in [
+        // Connected, signing in, known by the address alone.
+        at_work("g1"),
+        at_work(&scene.person.subject),
+        here,
+        // Nobody who could come.
+        DirectoryPerson { suspended: Some(true), ..at_work("suspended") },
+        DirectoryPerson { archived: Some(true), ..at_work("archived") },
+        DirectoryPerson { gone_at: Some(at(1)), ..at_work("gone") },
+        DirectoryPerson { is_listed: false, ..at_work("hidden") },
+        DirectoryPerson { address: String::new(), ..at_work("nameless") },
+        at_work("one"),
+        at_work("two"),
+    ] {
+        directory_people::put(&mut tx, id, &it, None).await.expect("put");
+    }
+    let found = directory_people::never_came(&mut tx, id, issuer, 9).await.expect("read");
+    assert_eq!(found.iter().map(|it| it.google_id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(directory_people::never_came(&mut tx, id, issuer, 1).await.expect("read").len(), 1);
+    assert_eq!(directory_people::count_never_came(&mut tx, id, issuer).await.expect("counted"), 2);
+    let other = OrganizationId::new(&scene.random);
+    assert_eq!(directory_people::count_never_came(&mut tx, &other, issuer).await.expect("counted"), 0);
+}
+
 async fn who_was_deleted_long_enough_ago_is_overdue(scene: Scene) {
     let id = &scene.organization;
     let mut tx = scene.store.write().await.expect("a transaction");
@@ -264,7 +294,7 @@ async fn who_was_deleted_long_enough_ago_is_overdue(scene: Scene) {
     directory_people::put(&mut tx, id, &gone("g1"), None).await.expect("put");
     directory_people::put(&mut tx, id, &gone("g9"), None).await.expect("put");
     let overdue = async |tx: &mut _, day: i64| {
-        directory_people::overdue(tx, "https://issuer.example", at(day * DAY), 9).await.expect("read")
+        directory_people::overdue(tx, "https://issuer.example", None, at(day * DAY), 9).await.expect("read")
     };
     assert_eq!(overdue(&mut tx, 29).await, []);
     let whom = |is_connected, signs_in| Overdue { person_id: scene.person.id.clone(), is_connected, signs_in };
@@ -272,6 +302,8 @@ async fn who_was_deleted_long_enough_ago_is_overdue(scene: Scene) {
     organizations::set_retention_days(&mut tx, id, 7).await.expect("set");
     assert_eq!(overdue(&mut tx, 6).await, []);
     assert_eq!(overdue(&mut tx, 7).await, [whom(true, false)], "the policy holds at once");
+    let after = directory_people::overdue(&mut tx, "https://issuer.example", Some(&scene.person.id), at(7 * DAY), 9);
+    assert_eq!(after.await.expect("read"), [], "each once");
     let signs_in = gone(&scene.person.subject);
     directory_people::put(&mut tx, id, &signs_in, None).await.expect("put");
     assert_eq!(overdue(&mut tx, 7).await, [whom(true, true)]);
@@ -293,7 +325,8 @@ async fn a_suspended_grant_says_since_when_and_connecting_again_ends_it(scene: S
     grants::set_suspended(&mut tx, id, Some(at(5))).await.expect("set");
     let found = grants::of_accounts(&mut tx, &scene.organization, &["g1".into(), "g7".into()]).await.expect("read");
     assert_eq!(found.iter().map(|it| it.suspended_at).collect::<Vec<_>>(), [Some(at(5))]);
-    let standing = people::one(&mut tx, &scene.organization, &scene.person.id).await.expect("read").expect("there");
+    let standing =
+        people::one(&mut tx, &scene.organization, &scene.person.id, at(9)).await.expect("read").expect("there");
     assert_eq!(standing.standing, "suspended");
     grants::set_email(&mut tx, id, "new@example.com").await.expect("set");
     grants::wake(&mut tx, id, at(7)).await.expect("woken");

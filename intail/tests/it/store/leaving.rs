@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use intail::id::{GrantId, MailboxId, OrganizationId, PersonId, ReceiptId};
+use intail::id::{GrantId, InvitationId, MailboxId, OrganizationId, PersonId, ReceiptId};
 use intail::org::receipts::{self, Receipts, purpose};
 use intail::store::grants;
+use intail::store::invitations::{self, Invitation};
 use intail::store::leaving_receipts::{self, LeavingReceipt};
 use intail::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
+use intail::store::people::Role;
 use intail::store::receipts::{self as logs, START};
 use intail::store::signing_keys::{self, SigningKey};
 use intail::store::{Store, StoreError, access_keys, erasure, organizations, people, sessions};
@@ -20,10 +22,13 @@ use crate::harness;
 on_both_databases!(
     a_chain_is_walked_from_its_start_to_its_end,
     two_processes_that_write_at_once_do_not_fork_a_chain,
+    what_is_read_in_one_transaction_is_of_one_moment,
+    a_sweep_beside_an_append_keeps_the_chain_s_end,
     old_calls_leave_a_checkpoint,
     a_leaving_is_taken_up_by_one_at_a_time,
     receipts_of_leaving_are_found_by_those_whom_they_concern,
     the_first_signing_key_wins,
+    whoever_is_being_removed_comes_in_no_more_and_is_no_administrator_who_stays,
     a_person_and_an_organization_go_with_everything_of_theirs,
 );
 
@@ -88,6 +93,62 @@ async fn two_processes_that_write_at_once_do_not_fork_a_chain(scene: Scene) {
     assert_eq!((chain.batches, chain.calls, chain.broken_at), (24, 24, None));
 }
 
+async fn what_is_read_in_one_transaction_is_of_one_moment(scene: Scene) {
+    let (log, id) = (Receipts::default(), &scene.grant.id);
+    let written = async |second| {
+        log.called(&call(id, at(second)));
+        log.write(&scene.store, at(second)).await.expect("written");
+    };
+    written(1).await;
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let head = logs::head_of(&mut tx, id).await.expect("read").expect("a head");
+    // Somebody appends between two readings of whoever walks the chain.
+    written(2).await;
+    let last = logs::after(&mut tx, id, 0, 9).await.expect("read").pop().expect("a batch");
+    assert_eq!((last.batch, last.hash), (head.batch, head.hash));
+    drop(tx);
+    let chain = walked(&scene.store, id).await;
+    assert_eq!((chain.batches, chain.broken_at), (2, None));
+}
+
+async fn a_sweep_beside_an_append_keeps_the_chain_s_end(scene: Scene) {
+    let (log, id, day) = (Receipts::default(), &scene.grant.id, 24 * 3600);
+    log.called(&call(id, at(0)));
+    log.write(&scene.store, at(0)).await.expect("written");
+
+    // Whoever read the end before somebody appended can't put it back.
+    let mut tx = scene.store.read().await.expect("a transaction");
+    let stale = logs::head_of(&mut tx, id).await.expect("read").expect("a head");
+    let old = logs::oldest(&mut tx, id, 1).await.expect("read").remove(0);
+    drop(tx);
+    log.called(&call(id, at(1)));
+    log.write(&scene.store, at(1)).await.expect("written");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let dropped = logs::drop_until(&mut tx, id, &stale, &old, old.bytes).await;
+    assert!(matches!(dropped, Err(StoreError::LeaseLost)), "{dropped:?}");
+    drop(tx);
+    assert_eq!(walked(&scene.store, id).await.last_batch, 2);
+
+    let appending = async {
+        for second in 2..30 {
+            log.called(&call(id, at(second)));
+            log.write(&scene.store, at(second)).await.expect("written");
+        }
+    };
+    let sweeping = async {
+        for _ in 2..30 {
+            receipts::sweep(&scene.store, at(150 * day)).await.expect("swept");
+        }
+    };
+    futures::join!(appending, sweeping);
+    let chain = walked(&scene.store, id).await;
+    assert_eq!((chain.last_batch, chain.broken_at), (30, None), "{chain:?}");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let head = logs::head_of(&mut tx, id).await.expect("read").expect("a head");
+    assert_eq!(logs::hold_head(&mut tx, id).await.expect("held"), Some(head));
+    assert_eq!(logs::hold_head(&mut tx, &GrantId::new(&scene.random)).await.expect("none"), None);
+}
+
 async fn old_calls_leave_a_checkpoint(scene: Scene) {
     let (log, id) = (Receipts::default(), &scene.grant.id);
     let day = 24 * 3600;
@@ -110,12 +171,21 @@ async fn old_calls_leave_a_checkpoint(scene: Scene) {
     let chain = walked(&scene.store, id).await;
     assert_eq!((chain.batches, chain.last_batch, chain.checkpoint_batch, chain.broken_at), (0, 3, 3, None));
 
+    // However many there are.
+    for second in 0..120 {
+        log.called(&call(id, at(300 * day + second)));
+        log.write(&scene.store, at(300 * day + second)).await.expect("written");
+    }
+    receipts::sweep(&scene.store, at(400 * day)).await.expect("swept");
+    let chain = walked(&scene.store, id).await;
+    assert_eq!((chain.batches, chain.last_batch, chain.checkpoint_batch, chain.broken_at), (0, 123, 123, None));
+
     // By size: the oldest go, and what is left takes up no more than it may.
     for second in 0..60_i64 {
         for _ in 0..1_000 {
-            log.called(&call(id, at(300 * day + second)));
+            log.called(&call(id, at(400 * day + second)));
         }
-        log.write(&scene.store, at(300 * day + second)).await.expect("written");
+        log.write(&scene.store, at(400 * day + second)).await.expect("written");
     }
     let chain = walked(&scene.store, id).await;
     let mut tx = scene.store.write().await.expect("a transaction");
@@ -148,6 +218,7 @@ fn leaving(scene: &Scene, due_at: Timestamp) -> Leaving {
         is_stopped: false,
         revocation: Revocation::Open,
         refresh_sealed: None,
+        subject_sealed: None,
         erased: BTreeMap::new(),
         calls: CallSums::default(),
         begun_at: at(1),
@@ -179,12 +250,15 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
         calls: CallSums { calls: 3, last_hash: "h".into(), ..CallSums::default() },
         erased_at: Some(at(21)),
         refresh_sealed: Some("k1.sealed".into()),
+        subject_sealed: Some("k1.subject".into()),
         ..other
     };
     assert!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read").is_some());
     let waiting = leavings::without_receipt(&mut tx, &scene.organization, 9).await.expect("read");
     assert_eq!(waiting, std::slice::from_ref(&begun.id));
+    assert_eq!(leavings::revocations_open(&mut tx, &scene.organization).await.expect("counted"), 0);
     leavings::save(&mut tx, &done).await.expect("saved");
+    assert_eq!(leavings::revocations_open(&mut tx, &scene.organization).await.expect("counted"), 1);
     let read = leavings::by_id(&mut tx, &begun.id).await.expect("read");
     assert_eq!(read, Some(Leaving { removes_person: true, ..done.clone() }), "what others wrote meanwhile stays");
     assert_eq!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read"), None);
@@ -243,6 +317,23 @@ async fn the_first_signing_key_wins(scene: Scene) {
     assert_eq!(signing_keys::list(&mut tx, 9).await.expect("read"), [key("first")]);
 }
 
+async fn whoever_is_being_removed_comes_in_no_more_and_is_no_administrator_who_stays(scene: Scene) {
+    let (person, organization) = (&scene.person.id, &scene.organization);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, person, Role::Administrator).await.expect("written");
+    sessions::open(&mut tx, "s", person, "f", at(0), at(99)).await.expect("opened");
+    access_keys::create(&mut tx, "k", person, "key", at(0)).await.expect("created");
+    let begun = leaving(&scene, at(10));
+    leavings::create(&mut tx, &begun).await.expect("created");
+    assert_eq!(people::administrators(&mut tx, organization).await.expect("counted"), 1, "only disconnected");
+    leavings::remove_person_too(&mut tx, &begun.id).await.expect("written");
+    assert_eq!(people::administrators(&mut tx, organization).await.expect("counted"), 0);
+    let ended: BTreeMap<_, _> = erasure::ways_in(&mut tx, person).await.expect("ended").into_iter().collect();
+    assert_eq!((ended["signed-in browsers"], ended["access keys"], ended["links to sign in"]), (1, 1, 0));
+    assert!(sessions::by_token(&mut tx, "s", at(1)).await.expect("read").is_none());
+    assert!(access_keys::person_of(&mut tx, "k").await.expect("read").is_none());
+}
+
 async fn a_person_and_an_organization_go_with_everything_of_theirs(scene: Scene) {
     let other = person(&scene.random, &scene.organization, "2");
     let log = Receipts::default();
@@ -258,9 +349,22 @@ async fn a_person_and_an_organization_go_with_everything_of_theirs(scene: Scene)
     let of_grant: BTreeMap<_, _> =
         erasure::grant(&mut tx, &scene.grant.id).await.expect("erased").into_iter().collect();
     assert_eq!(of_grant.values().sum::<u64>(), 4, "chain's end, batch, count, grant: {of_grant:?}");
+    // Whoever was invited in another spelling of their address is the same.
+    people::set_email(&mut tx, &scene.person, "ÜNAL@Example.com").await.expect("set");
+    let invitation = Invitation {
+        id: InvitationId::new(&scene.random),
+        organization_id: scene.organization.clone(),
+        email: "ünal@example.com".into(),
+        role: Role::Member,
+        invited_by: "operator".into(),
+        created_at: at(0),
+        expires_at: at(99),
+    };
+    invitations::put(&mut tx, &invitation).await.expect("put");
     let of_person: BTreeMap<_, _> =
         erasure::person(&mut tx, &scene.person.id).await.expect("erased").into_iter().collect();
     assert_eq!((of_person["signed-in browsers"], of_person["access keys"], of_person["people"]), (1, 1, 1));
+    assert_eq!(of_person["invitations"], 1);
     assert!(people::by_id(&mut tx, &other.id).await.expect("read").is_some(), "others stay");
 
     let grant = grants::by_person(&mut tx, &other.id).await.expect("read").expect("theirs");
