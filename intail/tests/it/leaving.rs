@@ -190,7 +190,7 @@ async fn an_administrator_who_removes_somebody_who_is_leaving_stands_in_the_audi
     let admin = as_administrator(&running, ADMIN).await;
     let person = running.connected(&running.employee()).await;
     let cut = Arc::new(Cut { at: 1, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
-    let app = behind(&running.app, &cut);
+    let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
     tokio::select! {
         left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
         () = cut.reached.notified() => {}
@@ -253,7 +253,7 @@ async fn what_is_permitted_while_the_old_rows_go_is_given_back() {
     let url = connect::begin(&running.app, &person, BROWSER, again).await.expect("it begins");
     // The old permission is revoked, its rows are still there, and then the person says yes at Google.
     let cut = Arc::new(Cut { at: 2, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
-    let app = behind(&running.app, &cut);
+    let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
     tokio::select! {
         left = connect::leave(&app, &person, Origin::Unknown) => panic!("it is cut: {left:?}"),
         () = cut.reached.notified() => {}
@@ -448,7 +448,7 @@ async fn whoever_is_being_removed_is_no_administrator_from_the_first_commit_on()
     let (browser, program) = (session(&running.app, &two).await, access_key(&running.app, &two).await);
     assert_eq!(get(&running, &browser, "/admin/people").await.0, 200);
     let cut = Arc::new(Cut { at: 0, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
-    let app = behind(&running.app, &cut);
+    let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
     let wish = removed_by(&one);
     tokio::select! {
         left = connect::let_go(&app, &two, &wish) => panic!("it is cut: {left:?}"),
