@@ -28,6 +28,8 @@ use crate::world::World;
 
 /// Where the settings about applications live.
 const API_CONTROLS: &str = "/console/security/api-controls";
+/// Where the list of applications lives.
+const APPS: &str = "/console/security/api-controls/apps";
 /// Longest message that the company can put on the "access blocked" page, in characters.
 const BLOCK_MESSAGE_CHARS_MAX: usize = 500;
 
@@ -36,8 +38,8 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/console", get(home))
         // The addresses that the real console has, as seen in the wild.
-        .route("/ac/owl", get(async || see_other(API_CONTROLS)))
-        .route("/ac/owl/list", get(async || see_other("/console/security/api-controls/apps")))
+        .route("/ac/owl", get(api_controls_address))
+        .route("/ac/owl/list", get(apps_address))
         .route("/console/sign-in", get(sign_in_page).post(sign_in))
         .route("/console/sign-out", post(sign_out))
         .route("/console/security", get(security))
@@ -78,6 +80,23 @@ fn for_administrator<T: Template>(
     }
 }
 
+/// The pages that links from outside lead to, and the words by which a sign-in in between remembers them.
+const LINKED: [(&str, &str); 2] = [("api-controls", API_CONTROLS), ("apps", APPS)];
+
+async fn api_controls_address(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    linked(&shared, &headers, LINKED[0])
+}
+
+async fn apps_address(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    linked(&shared, &headers, LINKED[1])
+}
+
+/// Goes to a page that a link from outside leads to, by way of the console's sign-in where nobody is signed in.
+fn linked(shared: &Shared, headers: &HeaderMap, (word, path): (&str, &str)) -> Response {
+    let is_here = shared.with_world(|world| administrator(&world.identity, headers).is_some());
+    if is_here { see_other(path) } else { see_other(&format!("/console/sign-in?to={word}")) }
+}
+
 /// Changes the world for the administrator, then shows `next`.
 fn change(_: SameOrigin, shared: &Shared, headers: &HeaderMap, next: &str, act: impl FnOnce(&mut World)) -> Response {
     let done = shared.with_world(|world| {
@@ -97,9 +116,17 @@ struct SignInPage {
     company: String,
     signed_in: Vec<AccountRow>,
     others: Vec<AccountRow>,
+    to: String,
 }
 
-async fn sign_in_page(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+/// Where the administrator was going: a word of `LINKED`.
+#[derive(Debug, Deserialize)]
+struct Going {
+    #[serde(default)]
+    to: String,
+}
+
+async fn sign_in_page(State(shared): State<Arc<Shared>>, Query(going): Query<Going>, headers: HeaderMap) -> Response {
     let cookie = browser_cookie(&headers);
     let shown = shared.with_world(|world| {
         let here = world.identity.signed_in(cookie.as_deref());
@@ -107,7 +134,8 @@ async fn sign_in_page(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> 
         let mut others = rows_without(&world.identity, &signed_in);
         others.retain(|row| row.active);
         let company = world.identity.customer.name.clone();
-        SignInPage { frame: Frame::new("Sign in to the Admin console", "console"), company, signed_in, others }
+        let frame = Frame::new("Sign in to the Admin console", "console");
+        SignInPage { frame, company, signed_in, others, to: going.to }
     });
     page(&shown)
 }
@@ -115,6 +143,8 @@ async fn sign_in_page(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> 
 #[derive(Debug, Deserialize)]
 struct AccountForm {
     account: String,
+    #[serde(default)]
+    to: String,
 }
 
 async fn sign_in(
@@ -135,7 +165,8 @@ async fn sign_in(
         (cookie, person.map(|person| person.email).unwrap_or_default(), allowed)
     });
     if allowed {
-        return with_cookie(see_other("/console"), cookie);
+        let linked = LINKED.into_iter().find(|(word, _)| *word == form.to);
+        return with_cookie(see_other(linked.map_or("/console", |(_, path)| path)), cookie);
     }
     let sentence =
         format!("{email} is not an administrator of this organization. Sign in with an administrator's account.");

@@ -332,7 +332,8 @@ fn tour(world: &World, google: &str, intail: &str, data: &Path) -> String {
     2  The administrator, {administrator}
        {google}/console
        Main menu > Security > Access and data control > API controls
-       > Manage Third-Party App Access > search for Intail > Specific Google data > tick all
+       > Manage Third-Party App Access > search for Intail > Specific Google data
+       (the six that Intail asks for are ticked already)
 
     3  The employee again
        {intail}/settings/integrations
@@ -340,7 +341,7 @@ fn tour(world: &World, google: &str, intail: &str, data: &Path) -> String {
 
     4  Make mail happen
        {google}/mailbox
-       Send, label, star, trash or delete there, or start \"a day in a company\", and watch
+       Send, label, star, trash or delete there, or press \"Play a day\", and watch
        {intail}/mail and {intail}/activity
 
   Data is in {data}. Ctrl-C stops the demo, the same command goes on with it, --fresh starts over.
