@@ -891,7 +891,8 @@ pub fn document(receipt: &LeavingReceipt, public_key: &str) -> Json {
         "algorithm": "Ed25519",
         "key": receipt.key_id,
         "public_key": public_key,
-        "verify": "The signature is over the bytes of `statement`. The public key is also at /api/v1/receipts/key.",
+        "verify": "The signature is over the bytes of `statement`. It and the key are base64url without padding; the \
+                   key is the 32 bytes of an Ed25519 public key, and is also at /api/v1/receipts/key.",
     })
 }
 

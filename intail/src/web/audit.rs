@@ -13,12 +13,12 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::Web;
 use super::access::Caller;
 use super::asked::Asked;
 use super::page::{Shell, html};
 use super::trouble::Trouble;
 use super::words::{When, clip, counted};
+use super::{Web, receipt};
 use crate::id::{OrganizationId, PersonId};
 use crate::org::audit::{self as log, Actor, Entry, Origin, Verified};
 use crate::store::audit::{self, AuditEntry, Chain, Filter};
@@ -156,8 +156,8 @@ fn address(action: &str, who: &str, before: i64) -> String {
 
 async fn check(store: &Store, organization: &OrganizationId, chain: &Chain) -> Result<Checked, StoreError> {
     if chain.last_seq - chain.removed_seq > VERIFIED_MAX {
-        let text = "The log is too long to be verified while you wait. Export it; the page for operators says how an \
-                    export is verified.";
+        let text = "The log is too long to be verified while you wait. Export it; below it says how an export \
+                    is verified.";
         return Ok(Checked { is_whole: false, text: text.to_owned() });
     }
     Ok(match log::verify(store, organization).await? {
@@ -265,25 +265,32 @@ fn detail(text: &str) -> String {
     clip(&parts.join("; "), DETAIL_SHOWN_MAX)
 }
 
-/// `GET /admin/audit.jsonl`: first a line with what the oldest entry hangs on, then an entry a line, oldest first, up
-/// to the one that says that they were exported.
+/// `GET /admin/audit.jsonl`: first a line with what the oldest entry hangs on and what the newest ends in, signed; then
+/// an entry a line, oldest first, up to the one that says that they were exported.
 pub(super) async fn export(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
     let organization = caller.person.organization_id.clone();
+    let signer = receipt::signer(&web).await?;
     let mut tx = web.app.store.write().await?;
-    let entry = Entry {
-        organization: &organization,
-        actor: Actor::Person(caller.person.id.clone()),
-        action: "audit.exported",
-        about: organization.as_str(),
-        origin,
-        detail: json!({}),
-    };
-    log::record(&mut tx, entry, web.app.clock.now()).await?;
+    let (entry, now) = (entry_of_export(&caller, &organization, origin), web.app.clock.now());
+    log::record(&mut tx, entry, now).await?;
     let chain = audit::chain(&mut tx, &organization).await?;
     tx.commit().await?;
-    let first = json!({
-        "organization": organization.as_str(), "after_seq": chain.removed_seq, "after_hash": chain.removed_hash
+    let mut first = json!({
+        "organization": organization.as_str(),
+        "after_seq": chain.removed_seq,
+        "after_hash": chain.removed_hash,
+        "last_seq": chain.last_seq,
+        "last_hash": chain.last_hash,
+        "at": now.to_string(),
     });
+    // Over the ends of the chain: that the lines between lead from one to the other, everybody computes.
+    let vouched = first.to_string();
+    first["signature"] = json!(signer.sign(&vouched));
+    first["vouched"] = json!(vouched);
+    first["algorithm"] = json!("Ed25519");
+    first["key"] = json!(signer.key_id());
+    first["public_key"] = json!(signer.public_key());
+    first["verify"] = json!(HOW_TO_VERIFY);
     let store = web.app.store.clone();
     let rest =
         stream::try_unfold((store, organization, chain.removed_seq), move |(store, organization, after)| async move {
@@ -297,6 +304,23 @@ pub(super) async fn export(State(web): State<Web>, caller: Caller, origin: Origi
     ];
     Ok((headers, Body::from_stream(futures::StreamExt::chain(first, rest))).into_response())
 }
+
+fn entry_of_export<'a>(caller: &Caller, organization: &'a OrganizationId, origin: Origin) -> Entry<'a> {
+    Entry {
+        organization,
+        actor: Actor::Person(caller.person.id.clone()),
+        action: "audit.exported",
+        about: organization.as_str(),
+        origin,
+        detail: json!({}),
+    }
+}
+
+const HOW_TO_VERIFY: &str = "Each further line's hash is the SHA-256 in hex of the JSON array [hash of the line before, \
+     organization, seq, at_us, actor, action, about, origin, detail], without spaces, in UTF-8, escaped no more \
+     than JSON asks for. The first line's hash before is after_hash; the last line's hash has to be last_hash. The \
+     signature is over the bytes of vouched. Signature and public_key are base64url without padding, the key is the \
+     32 bytes of an Ed25519 public key; it is also at /api/v1/receipts/key.";
 
 /// The next entries as lines, and the last one's number.
 async fn part(

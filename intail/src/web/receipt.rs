@@ -316,10 +316,12 @@ async fn record_export(web: &Web, caller: &Caller, origin: Origin, chain: &Chain
 const HOW_TO_VERIFY: &str = "For each batch in order: SHA-256 in hex of the text 'intail receipt 1', previous, \
      permission, batch and lines, joined by one line feed each, must be its hash, and the next batch's previous. The \
      first batch's previous is chain.checkpoint_hash, the last hash is chain.last_hash. The signature is over the \
-     bytes of vouched; there is none where chain.broken_at says that the chain is broken. lines: an instant, then for \
+     bytes of vouched; it and public_key are base64url without padding, the key is the 32 bytes of an Ed25519 public \
+     key. There is none where chain.broken_at says that the chain is broken. lines: an instant, then for \
      each call the milliseconds after it, the call, why, how it ended, bytes and units.";
 
-async fn signer(web: &Web) -> Result<Signer, Trouble> {
+/// What signs receipts and exports.
+pub(super) async fn signer(web: &Web) -> Result<Signer, Trouble> {
     let app = &web.app;
     Signer::open(&app.store, &app.keyring, &app.random, app.clock.now()).await.map_err(trouble::unexpected)
 }
