@@ -207,6 +207,12 @@ impl Connection {
         self.grant.state.works() && self.grant.suspended_at.is_none()
     }
 
+    /// Since when the mailbox is as it is under a grant that works: a time when it didn't isn't part of it. None while
+    /// there is no mailbox.
+    pub fn mailbox_since(&self) -> Option<Timestamp> {
+        self.mailbox.as_ref().map(|it| it.state_since.max(self.grant.state_since))
+    }
+
     /// Every permission is granted and works, and mail, the directory and each calendar that is copied have been read
     /// to their end at least once.
     pub fn is_connected(&self) -> bool {
@@ -250,7 +256,7 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         Some(mailbox) if !reads_mail && mailbox.watch_since.is_some() => {
             Push::Lapsed { at: grant.suspended_at.unwrap_or(grant.state_since), problem: None }
         }
-        Some(mailbox) => push_of(mailbox, now),
+        Some(mailbox) => push_of(mailbox, grant.state_since, now),
         None => Push::NotYet { problem: None },
     };
     Ok(Some(Connection {
@@ -280,11 +286,12 @@ async fn erased_at(tx: &mut Tx, grant: &Grant) -> Result<Option<Timestamp>, Stor
     Ok(deleted_at.saturating_add(SignedDuration::from_hours(days.saturating_mul(24))).ok())
 }
 
-fn push_of(mailbox: &Mailbox, now: Timestamp) -> Push {
+/// `works_since` is since when the grant is as it is: what Google told before, while it didn't work, couldn't be read.
+fn push_of(mailbox: &Mailbox, works_since: Timestamp, now: Timestamp) -> Push {
     let problem = mailbox.watch_problem.clone();
     match (mailbox.watch_since, mailbox.watch_expires_at) {
         (Some(since), Some(expires_at)) if expires_at > now => {
-            let ends_soon = mailbox.is_watch_failing(now);
+            let (since, ends_soon) = (since.max(works_since), mailbox.is_watch_failing(now));
             Push::Live { since, expires_at, renews_at: mailbox.watch_due_at, problem, ends_soon }
         }
         (_, Some(at)) => Push::Lapsed { at, problem },

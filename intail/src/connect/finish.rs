@@ -235,9 +235,7 @@ async fn check(
 ) -> Result<Option<Grant>, ConnectError> {
     let came = claims.email.clone().unwrap_or_default();
     let mut tx = app.store.read().await?;
-    if belongs_to_another(&mut tx, person, provider, claims).await? {
-        return Err(ConnectError::AccountTaken { came });
-    }
+    belongs_to_another(&mut tx, person, provider, claims).await?;
     let held = grants::by_person(&mut tx, &person.id).await?;
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
     let secondary = organization.is_some_and(|it| it.secondary_accounts);
@@ -272,18 +270,30 @@ async fn check(
     Ok(held)
 }
 
-/// Whether the account is somebody else's: connected by them, or the one that they sign in with.
+/// Refuses an account that is somebody else's: connected by them, or the one that they sign in with. Whether somebody
+/// of another organization uses it is nobody's business here.
 async fn belongs_to_another(
     tx: &mut Tx,
     person: &Person,
     provider: &Provider,
     claims: &IdClaims,
-) -> Result<bool, StoreError> {
-    let connected = grants::by_google_subject(tx, &claims.sub).await?.is_some_and(|it| it.person_id != person.id);
-    let signs_in = people::by_subject(tx, &provider.issuer, &claims.sub).await?;
+) -> Result<(), ConnectError> {
+    let came = claims.email.clone().unwrap_or_default();
+    let connected = grants::by_google_subject(tx, &claims.sub).await?.filter(|it| it.person_id != person.id);
+    if let Some(grant) = connected {
+        return Err(match grant.organization_id == person.organization_id {
+            true => ConnectError::AccountTaken { came },
+            false => ConnectError::WrongOrganization { came },
+        });
+    }
+    let signs_in = people::by_subject(tx, &provider.issuer, &claims.sub).await?.filter(|it| it.id != person.id);
     let secondary = organizations::by_id(tx, &person.organization_id).await?.is_some_and(|it| it.secondary_accounts);
     // Without secondary accounts it is simply the wrong account, whoever's it is.
-    Ok(connected || secondary && signs_in.is_some_and(|it| it.id != person.id))
+    match signs_in.filter(|_| secondary) {
+        Some(other) if other.organization_id == person.organization_id => Err(ConnectError::AccountOfAnother { came }),
+        Some(_) => Err(ConnectError::WrongOrganization { came }),
+        None => Ok(()),
+    }
 }
 
 /// Keeps the tokens under the grant's id, new or held, with its first call: the exchange that gave them.
@@ -400,6 +410,7 @@ async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> R
         ConnectError::WrongAccount { .. }
             | ConnectError::WrongOrganization { .. }
             | ConnectError::AccountTaken { .. }
+            | ConnectError::AccountOfAnother { .. }
             | ConnectError::WiderScope(_)
             | ConnectError::NothingGranted
             | ConnectError::StillLeaving
@@ -431,8 +442,8 @@ fn refused(error: &str) -> ConnectError {
 fn exchange_error(error: intail_google::Error) -> ConnectError {
     from_kind(&error.kind).unwrap_or_else(|| match error.kind {
         ErrorKind::Transient | ErrorKind::SlowDown { .. } => ConnectError::GoogleTrouble(Box::new(error)),
-        // The code was used or is too old: from here it can't be told apart from a replay.
-        ErrorKind::GrantDead(_) => ConnectError::Replayed,
+        // The attempt was taken here for the first time, so it is no replay: the code is too old, or isn't Google's.
+        ErrorKind::GrantDead(_) => ConnectError::AnswerRefused,
         _ => ConnectError::Unexpected(Box::new(error)),
     })
 }

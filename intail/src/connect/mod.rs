@@ -75,6 +75,15 @@ pub enum ConnectError {
         /// The address that came back.
         came: String,
     },
+    /// Somebody else of the organization signs in with this account.
+    #[error("somebody else signs in with the account")]
+    AccountOfAnother {
+        /// The address that came back.
+        came: String,
+    },
+    /// Google doesn't accept the answer that it gave: it is too old, was used elsewhere, or was never Google's.
+    #[error("Google doesn't accept its answer")]
+    AnswerRefused,
     /// The token carries a wider Gmail scope than Intail may hold.
     #[error("the token carries a wider scope: {0}")]
     WiderScope(String),
@@ -132,6 +141,8 @@ impl ConnectError {
             Self::WrongAccount { .. } => "wrong_account",
             Self::WrongOrganization { .. } => "wrong_organization",
             Self::AccountTaken { .. } => "account_taken",
+            Self::AccountOfAnother { .. } => "account_of_another",
+            Self::AnswerRefused => "answer_refused",
             Self::WiderScope(_) => "wider_scope",
             Self::NothingGranted => "nothing_granted",
             Self::NoRefreshToken => "no_refresh_token",

@@ -170,7 +170,8 @@ pub struct Outlook {
     pub evidence: String,
     /// Which setting most likely keeps Intail out, if something does.
     pub likely: Option<Likely>,
-    /// Attempts in a row that nobody came back from: a guess that Google keeps people, not evidence.
+    /// Attempts in a row that nobody came back from, or one by somebody whose permission had just died: a guess that
+    /// Google keeps people, not evidence.
     pub guess: Option<Unanswered>,
     /// How many people wait.
     pub waiting: i64,
@@ -238,7 +239,9 @@ pub async fn outlook(
     let (since, until) = (now.saturating_sub(STAYED_WITHIN), now.saturating_sub(STAYED_AFTER));
     let (since, until) = (since.unwrap_or(now), until.unwrap_or(now));
     let stayed = attempts::unanswered(tx, &organization.id, since, until).await?;
-    let guess = Some(stayed).filter(|it| it.attempts >= STAYED_MIN);
+    // Tokens that died and a person who went to Google and didn't come back are two signs at once: a block that came
+    // later looks like that, and one person's is worth a word.
+    let guess = Some(stayed).filter(|it| it.attempts >= STAYED_MIN || it.reconnecting > 0);
     let blocked = organization.approval == Approval::Blocked;
     let likely = if blocked || guess.is_some() {
         let after = if blocked { organization.approval_since } else { since };

@@ -165,6 +165,8 @@ pub struct Unanswered {
     pub attempts: i64,
     /// Different people among them.
     pub people: i64,
+    /// People among them who were connected: Google no longer accepts what they had allowed, and they went there since.
+    pub reconnecting: i64,
 }
 
 /// What an organization's people began between two instants and didn't come back from, since the last time that
@@ -177,15 +179,23 @@ pub async fn unanswered(
 ) -> Result<Unanswered, StoreError> {
     let found = tx
         .one(
-            "SELECT COUNT(*) AS n, COUNT(DISTINCT a.person_id) AS people
-             FROM attempts a JOIN people p ON p.id = a.person_id
+            "SELECT COUNT(*) AS n, COUNT(DISTINCT a.person_id) AS people,
+                 COUNT(DISTINCT CASE WHEN g.state = 'needs_person' AND g.reason IN ('revoked', 'token_rejected')
+                     AND g.suspended_at IS NULL AND a.begun_at > g.state_since THEN a.person_id END) AS reconnecting
+             FROM attempts a JOIN people p ON p.id = a.person_id LEFT JOIN grants g ON g.person_id = p.id
              WHERE p.organization_id = $1 AND a.begun_at > $2 AND a.begun_at < $3 AND a.purpose = 'connect'
                  AND a.ended_at IS NULL AND a.begun_at > COALESCE(
                      (SELECT MAX(b.begun_at) FROM attempts b JOIN people q ON q.id = b.person_id
                       WHERE q.organization_id = $1 AND b.begun_at > $2 AND b.purpose = 'connect'
                           AND b.ended_at IS NOT NULL), 0)",
             args![organization, since, until],
-            |row| Ok(Unanswered { attempts: row.int("n")?, people: row.int("people")? }),
+            |row| {
+                Ok(Unanswered {
+                    attempts: row.int("n")?,
+                    people: row.int("people")?,
+                    reconnecting: row.int("reconnecting")?,
+                })
+            },
         )
         .await?;
     Ok(found.unwrap_or_default())

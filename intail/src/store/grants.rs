@@ -192,8 +192,22 @@ pub async fn blocked(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> 
     .await
 }
 
-/// Keeps since when a grant's account is suspended, if it is.
-pub async fn set_suspended(tx: &mut Tx, id: &GrantId, since: Option<Timestamp>) -> Result<(), StoreError> {
+/// Keeps since when a grant's account is suspended, if it is. One that works goes on from `now` when it no longer is:
+/// nothing was read in between.
+pub async fn set_suspended(
+    tx: &mut Tx,
+    id: &GrantId,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if since.is_none() {
+        tx.run(
+            "UPDATE grants SET state_since = $2
+             WHERE id = $1 AND suspended_at IS NOT NULL AND state IN ('active', 'partial')",
+            args![id, now],
+        )
+        .await?;
+    }
     tx.run("UPDATE grants SET suspended_at = $2 WHERE id = $1", args![id, since]).await?;
     Ok(())
 }

@@ -242,6 +242,12 @@ fn standing(now: &str) -> String {
     )
 }
 
+/// Since when it stands so: a mailbox is nothing without its grant, and nothing while it is suspended.
+const SINCE: &str = "CASE WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
+    WHEN g.state IN ('active', 'partial') AND m.state_since > g.state_since
+        AND g.scopes LIKE '%/auth/gmail.metadata%' THEN m.state_since
+    ELSE g.state_since END";
+
 /// People with what is known of their connection.
 const CONNECTED: &str = "people p LEFT JOIN grants g ON g.person_id = p.id LEFT JOIN mailboxes m ON m.grant_id = g.id";
 
@@ -257,7 +263,7 @@ pub struct Listed {
     /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `lapsed`, a state of the grant or
     /// of the mailbox.
     pub standing: String,
-    /// Since when the grant is as it is.
+    /// Since when it stands so.
     pub since: Option<Timestamp>,
 }
 
@@ -291,7 +297,7 @@ pub async fn search(
 ) -> Result<Vec<Listed>, StoreError> {
     let standing = standing("$6");
     let sql = format!(
-        "SELECT p.*, g.state_since AS since, {standing} AS standing FROM {CONNECTED}
+        "SELECT p.*, {SINCE} AS since, {standing} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.folded LIKE $2 ESCAPE '!' AND ($3 = '' OR {standing} = $3)
              AND ($4 = '' OR (p.folded, p.id) >
                  (SELECT a.folded, a.id FROM people a WHERE a.id = $4 AND a.organization_id = $1))
@@ -311,7 +317,7 @@ pub async fn one(
 ) -> Result<Option<Listed>, StoreError> {
     let standing = standing("$3");
     let sql = format!(
-        "SELECT p.*, g.state_since AS since, {standing} AS standing FROM {CONNECTED}
+        "SELECT p.*, {SINCE} AS since, {standing} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.id = $2"
     );
     Ok(tx.all_built(sql, args![organization, id, now], listed).await?.pop())

@@ -109,7 +109,7 @@ async fn suspend(
     if is_suspended == grant.suspended_at.is_some() {
         return Ok(());
     }
-    grants::set_suspended(tx, &grant.id, is_suspended.then_some(now)).await?;
+    grants::set_suspended(tx, &grant.id, is_suspended.then_some(now), now).await?;
     let mailbox = mailboxes::by_person(tx, &grant.person_id).await?;
     if !is_suspended {
         // Google ends tokens when it suspends, mostly for good: whether it did shows at the next call, and nowhere

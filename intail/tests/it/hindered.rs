@@ -461,7 +461,8 @@ async fn the_calendar_page_says_who_is_suspended_and_looks_often_only_while_some
     assert!(standing.contains("can’t be read") && standing.contains("data-again-every=\"60\""), "{standing}");
     let mut tx = running.app.store.write().await.expect("a transaction");
     let grant = grant_of(&running, &person).await;
-    grants::set_suspended(&mut tx, &grant.id, Some(running.app.clock.now())).await.expect("set");
+    let now = running.app.clock.now();
+    grants::set_suspended(&mut tx, &grant.id, Some(now), now).await.expect("set");
     tx.commit().await.expect("committed");
     let suspended = page().await;
     assert!(!suspended.contains("Live") && suspended.contains("Stopped"), "{suspended}");

@@ -541,7 +541,10 @@ async fn attempts_that_nobody_came_back_from_are_counted(scene: Scene) {
         attempts::begin(&mut tx, &attempt).await.expect("begun");
     }
     let all = attempts::unanswered(&mut tx, of, at(0), until).await.expect("read");
-    assert_eq!((all.attempts, all.people), (3, 1));
+    assert_eq!((all.attempts, all.people, all.reconnecting), (3, 1, 0));
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsPerson, "revoked", at(7)).await.expect("set");
+    assert_eq!(attempts::unanswered(&mut tx, of, at(0), until).await.expect("read").reconnecting, 1, "it began at 9");
+    assert_eq!(attempts::unanswered(&mut tx, of, at(0), at(9)).await.expect("read").reconnecting, 0, "before it died");
     assert_eq!(attempts::unanswered(&mut tx, of, at(1), at(9)).await.expect("read").attempts, 1);
     assert_eq!(attempts::count_of_organization_since(&mut tx, of, at(1)).await.expect("counted"), 2);
     attempts::take(&mut tx, "s1", at(6)).await.expect("taken");
@@ -614,9 +617,15 @@ async fn grants_that_waited_are_reopened(scene: Scene) {
         (GrantState::NeedsAdministrator, grants::BLOCKED, None, true),
     ] {
         grants::set_state(&mut tx, id, state, reason, at(1)).await.expect("set");
-        grants::set_suspended(&mut tx, id, suspended_at).await.expect("set");
+        grants::set_suspended(&mut tx, id, suspended_at, at(0)).await.expect("set");
         let blocked = grants::blocked(&mut tx, organization, 9).await.expect("read");
         assert_eq!(blocked, Vec::from_iter(found.then(|| id.clone())), "{state:?} {reason} {suspended_at:?}");
+    }
+    grants::set_state(&mut tx, id, GrantState::Active, "", at(2)).await.expect("set");
+    for (suspended_at, now, since) in [(Some(at(3)), at(3), 3), (None, at(5), 5), (None, at(6), 5)] {
+        grants::set_suspended(&mut tx, id, suspended_at, now).await.expect("set");
+        let listed = people::one(&mut tx, organization, &scene.person.id, at(9)).await.expect("read").expect("there");
+        assert_eq!(listed.since, Some(at(since)), "nothing was read while it was suspended");
     }
     grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsAdministrator, "blocked", at(4)).await.expect("set");
     let waited = GrantState::NeedsAdministrator;

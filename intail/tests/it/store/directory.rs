@@ -224,7 +224,7 @@ async fn the_grant_that_sees_most_comes_first(scene: Scene) {
     assert_eq!(directory_readers::asked_since(&mut tx, id, at(5)).await.expect("read"), 3);
     // Who was asked too long ago is asked again; who connected since, too; who doesn't work, not at all.
     grants::set_state(&mut tx, &ids[2], GrantState::NeedsPerson, "revoked", at(11)).await.expect("set");
-    grants::set_suspended(&mut tx, &ids[3], Some(at(11))).await.expect("set");
+    grants::set_suspended(&mut tx, &ids[3], Some(at(11)), at(11)).await.expect("set");
     let found = directory_readers::candidates(&mut tx, id, "dir", None, at(20), 9).await.expect("read");
     assert_eq!(found.len(), 2);
     let mut again = grants::by_id(&mut tx, &ids[0]).await.expect("read").expect("theirs");
@@ -322,7 +322,7 @@ async fn who_was_deleted_long_enough_ago_is_overdue(scene: Scene) {
 async fn a_suspended_grant_says_since_when_and_connecting_again_ends_it(scene: Scene) {
     let id = &scene.grant.id;
     let mut tx = scene.store.write().await.expect("a transaction");
-    grants::set_suspended(&mut tx, id, Some(at(5))).await.expect("set");
+    grants::set_suspended(&mut tx, id, Some(at(5)), at(5)).await.expect("set");
     let found = grants::of_accounts(&mut tx, &scene.organization, &["g1".into(), "g7".into()]).await.expect("read");
     assert_eq!(found.iter().map(|it| it.suspended_at).collect::<Vec<_>>(), [Some(at(5))]);
     let standing =
