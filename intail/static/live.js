@@ -174,7 +174,8 @@ document.addEventListener("visibilitychange", () => {
   }
   const missed = !stream;
   follow();
-  if (missed && stream) soon();
+  // What settles without telling has stood still while nobody looked.
+  if ((missed && stream) || document.querySelector("[data-again-every]")) soon();
   planSettling();
 });
 // A page out of the back-forward cache shows what was true then.
@@ -351,6 +352,10 @@ if (location.search.includes("done=")) {
   address.searchParams.delete("done");
   history.replaceState(null, "", address);
 }
+
+// A key is shown in the answer to its form, because it is kept nowhere from where it could be shown after a redirect. A
+// reload then reads the list of keys; it doesn't send the form again, which would make another key.
+if (document.getElementById("fresh-key")) history.replaceState(null, "", location.href);
 
 // On a narrow screen the navigation scrolls sideways: show where we are.
 for (const bar of document.querySelectorAll(".frame nav, .labels")) {

@@ -179,14 +179,19 @@ fn line(listed: &people::Listed, connection: Option<&Connection>) -> PersonLine 
         role: person.role.word(),
         standing: standing(&listed.standing),
         since: listed.since.map(When::full),
-        push: match connection.map(|it| &it.push) {
-            None => "",
-            Some(Push::Live { .. }) => "Live",
-            Some(Push::NotYet { .. }) => "Not yet",
-            Some(Push::Lapsed { .. }) => "Lapsed",
-        },
+        push: connection.map_or("", push),
         missing: missing.join(", "),
         stored: connection.map_or_else(String::new, |it| counted(it.stored, "message", "messages")),
+    }
+}
+
+/// Whether Google tells of changes, in a word.
+pub(super) fn push(connection: &Connection) -> &'static str {
+    match &connection.push {
+        _ if !connection.reads_mail() => "Stopped",
+        Push::Live { .. } => "Live",
+        Push::NotYet { .. } => "Not yet",
+        Push::Lapsed { .. } => "Lapsed",
     }
 }
 

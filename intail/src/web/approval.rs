@@ -116,6 +116,13 @@ impl Way {
             guess: outlook.guess.map(|it| {
                 let attempts = counted(it.attempts, "attempt", "attempts");
                 let people = counted(it.people, "person", "different people");
+                if it.reconnecting > 0 {
+                    let people = counted(it.reconnecting, "person", "people");
+                    return format!(
+                        "Google no longer accepts what {people} had allowed; they went there to connect again, and \
+                         didn’t come back."
+                    );
+                }
                 format!("{attempts} of {people} in a row went to Google and didn’t come back.")
             }),
             waiting: match outlook.waiting {
@@ -129,6 +136,11 @@ impl Way {
             scopes: approval::scopes(),
             permissions: Permission::ALL,
         })
+    }
+
+    /// Whether Google let somebody in, and nothing has looked otherwise since.
+    pub(super) fn is_approved(&self) -> bool {
+        self.approval == Approval::Approved && self.guess.is_none()
     }
 
     /// What a person can send their administrator.
@@ -174,7 +186,7 @@ pub(super) async fn guide(
         shell: Shell::new(&web, caller.as_ref(), "", "Approve Intail"),
         organization: organization.name,
         public_url: web.app.config.server.public_url.to_string(),
-        looks_every_s: if way.approval == Approval::Approved { 0 } else { LOOKS_EVERY_S },
+        looks_every_s: if way.is_approved() { 0 } else { LOOKS_EVERY_S },
         way,
         ends_at: When::day(link.ends_at),
     })

@@ -11,18 +11,18 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::approval::Way;
-use super::asked::{Asked, Sent};
+use super::asked::{Asked, At, Sent};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, from_ms, grouped, reason};
-use super::{Web, session};
-use crate::connect::{self, ConnectError, Connection, Left, Mode, Options, Permission, Push};
+use super::{Web, leaving, session};
+use crate::connect::{self, ConnectError, Connection, Mode, Options, Permission, Push};
 use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::directory_people::View;
 use crate::store::grants::GrantState;
-use crate::store::leavings::Revocation;
+use crate::store::leavings::{self, Revocation};
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::Role;
@@ -50,6 +50,8 @@ struct IntegrationsPage {
     confirmation: Option<Confirmation>,
     status: Status,
     card: Option<Card>,
+    /// Since when the person is being disconnected, while that isn't finished.
+    leaving_since: Option<When>,
     way: Way,
     message: String,
     is_administrator: bool,
@@ -99,6 +101,8 @@ struct Problem {
 struct Permitted {
     permission: Permission,
     granted: bool,
+    /// Whether it is good for anything now: not while Google accepts nothing of what was allowed.
+    works: bool,
     why: &'static str,
     /// How the copy of it stands.
     copied: Option<Copied>,
@@ -140,9 +144,24 @@ struct Copying {
 
 /// Whether Google tells of changes.
 enum PushWords {
-    NotYet { problem: Option<String> },
-    Live { since: When, expires_at: When, renews_at: When, problem: Option<String>, ends_soon: bool },
-    Lapsed { at: When, problem: Option<String> },
+    NotYet {
+        problem: Option<String>,
+    },
+    Live {
+        since: When,
+        expires_at: When,
+        renews_at: When,
+        problem: Option<String>,
+        ends_soon: bool,
+    },
+    Lapsed {
+        at: When,
+        problem: Option<String>,
+    },
+    /// Nothing is asked at all: the grant doesn't work, or mail isn't permitted.
+    Stopped {
+        at: When,
+    },
 }
 
 struct Debts {
@@ -162,6 +181,7 @@ pub(super) async fn page(
     let connection = connect::connection(&mut tx, &person.id, now).await?;
     let abandoned = connect::abandoned(&mut tx, &person.id, now).await?;
     let newest = attempts::newest_connect(&mut tx, &person.id).await?;
+    let leaving = leavings::unfinished_of_person(&mut tx, &person.id).await?.filter(|_| connection.is_none());
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
@@ -177,6 +197,7 @@ pub(super) async fn page(
         Shell::new(&web, Some(&caller), "integrations", "Integrations").following(last_seq, connection.is_some());
     let settles = match &connection {
         Some(connection) => is_settling(connection, now),
+        None if leaving.is_some() => true,
         None => newest.as_ref().is_some_and(|it| is_awaited(it, now)),
     };
     let kept_out = newest.filter(|it| connection.is_none() && is_kept_out(it, approval));
@@ -186,8 +207,14 @@ pub(super) async fn page(
             .as_ref()
             .filter(|it| just_connected && is_fresh(it, now))
             .map(|it| Confirmation { email: it.grant.email.clone(), missing: it.missing.clone() }),
-        status: status(connection.as_ref(), approval, now),
-        abandoned: abandoned.filter(|_| connection.is_none()).map(When::full),
+        status: match &leaving {
+            Some(leaving) => {
+                Status { tone: "busy", text: "Being disconnected", since: Some(When::full(leaving.begun_at)) }
+            }
+            None => status(connection.as_ref(), approval, now),
+        },
+        leaving_since: leaving.map(|it| When::full(it.begun_at)),
+        abandoned: abandoned.filter(|begun| is_left_open(*begun, connection.as_ref())).map(When::full),
         kept_out: kept_out.map(|it| When::full(it.begun_at)),
         message: way.message(),
         way,
@@ -200,6 +227,15 @@ pub(super) async fn page(
 
 fn is_fresh(connection: &Connection, now: Timestamp) -> bool {
     connection.grant.state.works() && now.duration_since(connection.grant.connected_at) < CONFIRMED_FOR
+}
+
+/// Whether an attempt that its person didn't come back from says something: nothing stands since, or what stands lacks
+/// something and is older than the attempt.
+fn is_left_open(begun: Timestamp, connection: Option<&Connection>) -> bool {
+    connection.is_none_or(|it| {
+        let lacks = it.grant.suspended_at.is_none() && (!it.works() || !it.missing.is_empty());
+        lacks && begun > it.grant.state_since.max(it.grant.connected_at)
+    })
 }
 
 fn is_awaited(newest: &Attempt, now: Timestamp) -> bool {
@@ -231,7 +267,7 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
     };
     let mailbox = connection.mailbox.as_ref();
     let grant_since = Some(When::full(connection.grant.state_since));
-    let mailbox_since = mailbox.map(|it| When::full(it.state_since));
+    let mailbox_since = connection.mailbox_since().map(When::full);
     let paused = mailbox.is_some_and(|it| it.paused_until.is_some_and(|until| until > now));
     let suspended_since = connection.grant.suspended_at.map(When::full);
     let (tone, text, since) = match connection.grant.state {
@@ -261,7 +297,7 @@ fn card(connection: &Connection, outlook: Option<&Outlook>, now: Timestamp) -> C
         missing_any: !connection.missing.is_empty() && connection.works(),
         reads_mail: connection.reads_mail(),
         copying: connection.mailbox.as_ref().map(|it| copying(connection, it, outlook, now)),
-        push: push_words(&connection.push),
+        push: push_words(connection),
         debts: (connection.debts > 0).then(|| Debts {
             count: counted(connection.debts, "message", "messages"),
             next_at: connection.next_debt_at.map(When::full),
@@ -274,9 +310,11 @@ fn problem(connection: &Connection) -> Option<Problem> {
         return Some(Problem {
             who: "directory",
             title: "Your organization suspended your account at Google",
-            text: "Intail pauses by itself, and goes on by itself once your administrator lets you in again.",
+            text: "Intail pauses by itself. It looks at the directory about once an hour, and goes on by itself once \
+                   your administrator lets you in again. If Google lets you sign in again already, reconnect: that is \
+                   quicker.",
             since: When::full(since),
-            can_reconnect: false,
+            can_reconnect: true,
         });
     }
     let (who, title, can_reconnect) = match connection.grant.state {
@@ -308,7 +346,8 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
         Permission::Calendar => calendar_words(connection),
         Permission::Directory => directory_words(connection),
     };
-    Permitted { permission, granted: connection.granted.contains(&permission), why, copied }
+    let granted = connection.granted.contains(&permission);
+    Permitted { permission, granted, works: granted && connection.works(), why, copied }
 }
 
 /// How the copy of the person's calendars stands.
@@ -387,9 +426,13 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
     }
 }
 
-fn push_words(push: &Push) -> PushWords {
+fn push_words(connection: &Connection) -> PushWords {
     let shown = |problem: &Option<String>| problem.as_ref().map(|it| clip(it, PROBLEM_SHOWN_MAX));
-    match push {
+    match &connection.push {
+        Push::Lapsed { at, .. } if !connection.reads_mail() => PushWords::Stopped { at: When::full(*at) },
+        Push::NotYet { .. } if !connection.reads_mail() => {
+            PushWords::Stopped { at: When::full(connection.grant.state_since) }
+        }
         Push::NotYet { problem } => PushWords::NotYet { problem: shown(problem) },
         Push::Live { since, expires_at, renews_at, problem, ends_soon } => PushWords::Live {
             since: When::full(*since),
@@ -485,15 +528,23 @@ pub(super) fn project(web: &Web) -> String {
 #[template(path = "left.html")]
 struct LeftPage {
     shell: Shell,
-    left: Left,
-    rows: String,
+    left: leaving::Told,
 }
 
-/// `POST /disconnect/google`: does it, and says what was done.
+/// `POST /disconnect/google`: does it. The page after it says what was done.
 pub(super) async fn leave(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
     let left = connect::leave(&web.app, &caller.person, origin).await?;
-    let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
-    html(&LeftPage { shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"), left, rows })
+    // A reload must not send it again: whoever has connected anew since would be disconnected.
+    Ok(Redirect::to(&format!("/receipt/left/{}/done", left.receipt)).into_response())
+}
+
+/// `GET /receipt/left/{id}/done`: says what was done, as the receipt has it.
+pub(super) async fn left(State(web): State<Web>, caller: Caller, At(id): At<String>) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let receipt = leaving::found(&mut tx, &id).await?.filter(|it| it.person_id.as_ref() == Some(&caller.person.id));
+    drop(tx);
+    let left = leaving::Told::of(&receipt.ok_or_else(|| trouble::not_there("receipt"))?);
+    html(&LeftPage { shell: Shell::new(&web, Some(&caller), "integrations", "Disconnected"), left })
 }
 
 #[derive(Template)]

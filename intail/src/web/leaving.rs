@@ -5,7 +5,7 @@ use askama::Template;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,13 +16,13 @@ use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, counted};
 use super::{Web, administration};
-use crate::connect::{self, Left, Wish};
+use crate::connect::{self, ConnectError, Wish};
 use crate::id::{PersonId, ReceiptId};
 use crate::org::audit::{Actor, Origin};
 use crate::signing;
 use crate::store::Tx;
 use crate::store::leaving_receipts::{self, LeavingReceipt};
-use crate::store::leavings::Revocation;
+use crate::store::leavings::{self, Revocation};
 use crate::store::people::{self, Person};
 
 /// Receipts on a page.
@@ -49,24 +49,23 @@ struct Line {
 
 fn line(receipt: &LeavingReceipt) -> Line {
     let told: Value = serde_json::from_str(&receipt.statement).unwrap_or_default();
-    let rows = told["erased"].as_object().into_iter().flatten().filter_map(|(_, it)| it.as_i64());
     Line {
         id: receipt.id.to_string(),
         issued_at: When::full(receipt.issued_at),
         person: receipt.person_id.as_ref().map_or_else(String::new, ToString::to_string),
         what: if told["kind"] == "person.removed" { "Person removed" } else { "Disconnected" },
-        rows: counted(rows.fold(0, i64::saturating_add), "row", "rows"),
-        google: at_google(told["google"]["permission_given_back"].as_str().unwrap_or_default()),
+        rows: rows(&told),
+        google: at_google(revocation(&told)),
     }
 }
 
-fn at_google(word: &str) -> &'static str {
-    match word.parse() {
-        Ok(Revocation::Confirmed) => "Google confirmed that the permission is given back",
-        Ok(Revocation::Open) => "Not confirmed yet; Intail keeps trying",
-        Ok(Revocation::Overtaken) => "Connected again before Google answered",
-        Ok(Revocation::Unneeded) => "No permission was held",
-        Ok(Revocation::Refused | Revocation::GivenUp) | Err(()) => "Google never confirmed",
+fn at_google(word: Option<Revocation>) -> &'static str {
+    match word {
+        Some(Revocation::Confirmed) => "Google confirmed that the permission is given back",
+        Some(Revocation::Open) => "Not confirmed yet; Intail keeps trying",
+        Some(Revocation::Overtaken) => "Connected again before Google answered",
+        Some(Revocation::Unneeded) => "No permission was held",
+        Some(Revocation::Refused | Revocation::GivenUp) | None => "Google never confirmed",
     }
 }
 
@@ -121,7 +120,8 @@ pub(super) async fn download_of_organization(
     document(&mut tx, receipt).await
 }
 
-async fn found(tx: &mut Tx, id: &str) -> Result<Option<LeavingReceipt>, Trouble> {
+/// The receipt with this id, whoever's it is: whoever calls this sees to whose it may be.
+pub(super) async fn found(tx: &mut Tx, id: &str) -> Result<Option<LeavingReceipt>, Trouble> {
     match id.parse::<ReceiptId>() {
         Ok(id) => Ok(leaving_receipts::by_id(tx, &id).await?),
         Err(_) => Ok(None),
@@ -145,10 +145,51 @@ struct DisconnectPage {
     name: String,
     email: String,
     state: &'static str,
+    /// Whether there is anything to disconnect; without, a person can only be removed.
+    connected: bool,
     project: String,
     may_remove: bool,
-    done: Option<Left>,
-    rows: String,
+}
+
+#[derive(Template)]
+#[template(path = "disconnected_person.html")]
+struct DisconnectedPage {
+    shell: Shell,
+    left: Told,
+}
+
+/// What a receipt says was done.
+pub(super) struct Told {
+    /// The receipt's id.
+    pub(super) receipt: String,
+    /// How many rows were erased, in words.
+    pub(super) rows: String,
+    /// What was known of the revocation when the receipt was issued.
+    pub(super) revocation: Revocation,
+    /// Whether Google confirmed that it pushes no more.
+    pub(super) stopped: bool,
+}
+
+impl Told {
+    /// What this receipt says.
+    pub(super) fn of(receipt: &LeavingReceipt) -> Self {
+        let told: Value = serde_json::from_str(&receipt.statement).unwrap_or_default();
+        Self {
+            receipt: receipt.id.to_string(),
+            rows: rows(&told),
+            revocation: revocation(&told).unwrap_or(Revocation::GivenUp),
+            stopped: told["google"]["pushes_stopped"] == true,
+        }
+    }
+}
+
+fn rows(told: &Value) -> String {
+    let rows = told["erased"].as_object().into_iter().flatten().filter_map(|(_, it)| it.as_i64());
+    counted(rows.fold(0, i64::saturating_add), "row", "rows")
+}
+
+fn revocation(told: &Value) -> Option<Revocation> {
+    told["google"]["permission_given_back"].as_str().and_then(|it| it.parse().ok())
 }
 
 /// `GET /admin/people/{id}/disconnect`: says what would happen.
@@ -160,9 +201,12 @@ pub(super) async fn disconnect_page(
     let person = colleague(&web, &caller, &id).await?;
     let mut tx = web.app.store.read().await?;
     let listed = people::one(&mut tx, &person.organization_id, &person.id, web.app.clock.now()).await?;
+    let leaving = leavings::unfinished_of_person(&mut tx, &person.id).await?;
     drop(tx);
+    let standing = listed.as_ref().map_or("", |it| it.standing.as_str());
     html(&DisconnectPage {
-        state: administration::standing(listed.as_ref().map_or("", |it| &it.standing)).text,
+        state: if leaving.is_some() { "Being disconnected" } else { administration::standing(standing).text },
+        connected: standing != administration::NOT_CONNECTED || leaving.is_some(),
         ..disconnect_of(&web, &caller, &person)
     })
 }
@@ -174,10 +218,9 @@ fn disconnect_of(web: &Web, caller: &Caller, person: &Person) -> DisconnectPage 
         name: if person.name.is_empty() { person.email.clone() } else { person.name.clone() },
         email: person.email.clone(),
         state: "",
+        connected: true,
         project: project(web),
         may_remove: person.id != caller.person.id,
-        done: None,
-        rows: String::new(),
     }
 }
 
@@ -199,16 +242,32 @@ pub(super) async fn disconnect(
     let person = colleague(&web, &caller, &id).await?;
     let removes_person = wanted.remove.is_some() && person.id != caller.person.id;
     let wish = Wish { actor: Actor::Person(caller.person.id.clone()), origin, removes_person };
-    let left = connect::let_go(&web.app, &person, &wish).await?;
-    let rows = counted(i64::try_from(left.rows).unwrap_or(i64::MAX), "row", "rows");
-    html(&DisconnectPage { rows, done: Some(left), ..disconnect_of(&web, &caller, &person) })
+    let left = connect::let_go(&web.app, &person, &wish).await.map_err(|error| match error {
+        ConnectError::NotConnected => trouble::nothing_to_disconnect(),
+        error => Trouble::from(error).to_people(),
+    })?;
+    // A reload must not send it again: the person may have connected anew, or be gone.
+    Ok(Redirect::to(&format!("/admin/receipts/{}/done", left.receipt)).into_response())
+}
+
+/// `GET /admin/receipts/{id}/done`: says what was done, as the receipt has it.
+pub(super) async fn disconnected(
+    State(web): State<Web>,
+    caller: Caller,
+    At(id): At<String>,
+) -> Result<Response, Trouble> {
+    let mut tx = web.app.store.read().await?;
+    let receipt = found(&mut tx, &id).await?.filter(|it| it.organization_id == caller.person.organization_id);
+    drop(tx);
+    let left = Told::of(&receipt.ok_or_else(|| trouble::not_there("receipt").to_people())?);
+    html(&DisconnectedPage { shell: Shell::new(&web, Some(&caller), "administration", "Disconnected"), left })
 }
 
 /// Somebody of the caller's own organization. Others aren't there, as people who don't exist.
 async fn colleague(web: &Web, caller: &Caller, id: &str) -> Result<Person, Trouble> {
-    let id: PersonId = id.parse().map_err(|_| trouble::not_there("person"))?;
+    let id: PersonId = id.parse().map_err(|_| trouble::not_there("person").to_people())?;
     let mut tx = web.app.store.read().await?;
     let person = people::by_id(&mut tx, &id).await?;
     let person = person.filter(|it| it.organization_id == caller.person.organization_id);
-    person.ok_or_else(|| trouble::not_there("person"))
+    person.ok_or_else(|| trouble::not_there("person").to_people())
 }

@@ -47,6 +47,8 @@ struct MailPage {
     older: Option<String>,
     newest: Option<String>,
     state: Option<StateLine>,
+    /// Whether mail is read at all.
+    goes_on: bool,
 }
 
 struct LabelLink {
@@ -106,6 +108,7 @@ pub(super) async fn page(
         older,
         newest: after.is_some().then(|| address(label.as_deref(), None)),
         state: connection.as_ref().map(|it| state_line(it, now)),
+        goes_on: connection.as_ref().is_some_and(Connection::reads_mail),
     })
 }
 
@@ -147,7 +150,8 @@ fn state_line(connection: &Connection, now: Timestamp) -> StateLine {
     let pushes = matches!(connection.push, Push::Live { .. });
     let paused = mailbox.is_some_and(|it| it.paused_until.is_some_and(|until| until > now));
     let (tone, text) = match mailbox.map(|it| it.state) {
-        _ if !connection.grant.state.works() => ("act", "Stopped; see Integrations".to_owned()),
+        _ if !connection.works() => ("act", "Stopped; see Integrations".to_owned()),
+        _ if !connection.reads_mail() => ("act", "Mail isn’t permitted; see Integrations".to_owned()),
         None => ("act", "Mail isn’t permitted; see Integrations".to_owned()),
         _ if paused => ("busy", "Paused because Google asked for it".to_owned()),
         Some(MailboxState::Backfilling) => ("busy", copied(connection)),
@@ -325,6 +329,7 @@ mod tests {
             rows: vec![row(&hostile, None, &names)],
             older: None,
             newest: None,
+            goes_on: true,
             state: None,
         };
         let text = page.render().expect("a page");

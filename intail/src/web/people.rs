@@ -15,7 +15,7 @@ use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted};
 use super::{Web, directory};
-use crate::connect::{self, Connection, Push};
+use crate::connect::{self, Connection};
 use crate::id::{InvitationId, PersonId};
 use crate::org::audit::{self as log, Actor, Entry, Origin};
 use crate::org::invitations::{self as inviting, Invited};
@@ -155,7 +155,11 @@ pub(super) async fn page(
 
 fn done(word: Option<&str>) -> Option<&'static str> {
     match word {
-        Some("invited") => Some("The address may join now. Intail sends no mail: tell them to sign in."),
+        // Whether it is another organization's isn't said: organizations here never see each other.
+        Some("invited") => Some(
+            "The invitation waits. Intail sends no mail: tell them to sign in. Only an address whose domain belongs to \
+             another organization on this Intail can’t use it: that organization alone decides who of it joins.",
+        ),
         Some("withdrawn") => Some("The invitation is withdrawn."),
         Some("role") => Some("The role is changed."),
         Some("keys_ended") => Some("They are signed out in every browser, and their access keys no longer work."),
@@ -277,7 +281,8 @@ pub(super) async fn person(
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.read().await?;
     let now = web.app.clock.now();
-    let listed = people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person"))?;
+    let listed =
+        people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person").to_people())?;
     let connection = connect::connection(&mut tx, &id, now).await?;
     let filter = Filter { action: String::new(), who: id.to_string() };
     let entries = audit::list(&mut tx, organization, &filter, i64::MAX, ENTRIES_SHOWN).await?;
@@ -297,7 +302,7 @@ pub(super) async fn person(
 }
 
 fn person_id(text: &str) -> Result<PersonId, Trouble> {
-    text.parse().map_err(|_| trouble::not_there("person"))
+    text.parse().map_err(|_| trouble::not_there("person").to_people())
 }
 
 fn facts(connection: &Connection) -> Facts {
@@ -305,11 +310,7 @@ fn facts(connection: &Connection) -> Facts {
     Facts {
         account: clip(&connection.grant.email, NAME_SHOWN_MAX),
         connected_at: When::full(connection.grant.connected_at),
-        push: match &connection.push {
-            Push::Live { .. } => "Live",
-            Push::NotYet { .. } => "Not yet",
-            Push::Lapsed { .. } => "Lapsed",
-        },
+        push: administration::push(connection),
         missing: missing.join(", "),
         stored: counted(connection.stored, "message", "messages"),
         suspended_at: connection.grant.suspended_at.map(When::full),
@@ -325,7 +326,7 @@ pub(super) struct WantedRole {
 }
 
 fn role(word: &str) -> Result<Role, Trouble> {
-    word.parse().map_err(|()| trouble::wrong_field("A role is member, auditor or administrator."))
+    word.parse().map_err(|()| trouble::wrong_field("A role is member, auditor or administrator.").to_people())
 }
 
 /// `POST /admin/people/{id}/role`
@@ -342,7 +343,7 @@ pub(super) async fn set_role(
     match roles::change(&mut tx, organization, &id, to, By::person(&caller.person, origin), now).await? {
         RoleChange::Done { .. } => tx.commit().await?,
         RoleChange::LastAdministrator => return Err(trouble::last_administrator()),
-        RoleChange::NotThere => return Err(trouble::not_there("person")),
+        RoleChange::NotThere => return Err(trouble::not_there("person").to_people()),
     }
     let still_theirs = id != caller.person.id || to == Role::Administrator || to == Role::Auditor;
     let next = if still_theirs { format!("/admin/people/{id}?done=role") } else { "/".to_owned() };
@@ -366,7 +367,7 @@ pub(super) async fn sign_out(
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.write().await?;
     let now = web.app.clock.now();
-    people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person"))?;
+    people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person").to_people())?;
     let ends_keys = wanted.keys.is_some();
     if ends_keys {
         erasure::ways_in(&mut tx, &id).await?;
@@ -411,12 +412,14 @@ pub(super) async fn invite(
     match invited {
         Invited::Invitation(_) => tx.commit().await?,
         Invited::NotAnAddress => {
-            return Err(trouble::wrong_field("An address looks like name@example.com."));
+            return Err(trouble::wrong_field("An address looks like name@example.com.").to_people());
         }
         Invited::Here => {
-            return Err(trouble::wrong_field("Somebody with this address is here already: see People."));
+            return Err(trouble::wrong_field("Somebody with this address is here already.").to_people());
         }
-        Invited::TooMany => return Err(trouble::too_many("Your organization has as many invitations as can wait.")),
+        Invited::TooMany => {
+            return Err(trouble::too_many("Your organization has as many invitations as can wait.").to_people());
+        }
     }
     Ok(Redirect::to("/admin/people?done=invited").into_response())
 }
@@ -428,11 +431,11 @@ pub(super) async fn withdraw(
     origin: Origin,
     At(id): At<String>,
 ) -> Result<Response, Trouble> {
-    let id: InvitationId = id.parse().map_err(|_| trouble::not_there("invitation"))?;
+    let id: InvitationId = id.parse().map_err(|_| trouble::not_there("invitation").to_people())?;
     let (organization, by) = (&caller.person.organization_id, By::person(&caller.person, origin));
     let mut tx = web.app.store.write().await?;
     if !inviting::withdraw(&mut tx, organization, &id, by, web.app.clock.now()).await? {
-        return Err(trouble::not_there("invitation"));
+        return Err(trouble::not_there("invitation").to_people());
     }
     tx.commit().await?;
     Ok(Redirect::to("/admin/people?done=withdrawn").into_response())

@@ -43,6 +43,15 @@ struct Policy {
     retention_days: i64,
 }
 
+impl Policy {
+    /// All of it in one word: when it differs, somebody has changed something.
+    fn word(self) -> String {
+        let days = self.backfill_days.map_or_else(|| "all".to_owned(), |it| it.to_string());
+        let Self { domain_joining, backfill_percent, audit_kept_days, retention_days, .. } = self;
+        format!("{domain_joining}.{backfill_percent}.{days}.{audit_kept_days}.{retention_days}")
+    }
+}
+
 #[derive(Template)]
 #[template(path = "policy.html")]
 struct PolicyPage {
@@ -51,6 +60,8 @@ struct PolicyPage {
     saved: bool,
     domains: String,
     policy: Policy,
+    /// What the form was filled in over.
+    seen: String,
     secondary_accounts: bool,
     backfill: (i64, i64),
     depth: (i64, i64),
@@ -76,6 +87,7 @@ pub(super) async fn page(
         saved: opened.done.is_some(),
         domains,
         policy,
+        seen: policy.word(),
         secondary_accounts: organization.is_some_and(|it| it.secondary_accounts),
         backfill: BACKFILL_PERCENT.into_inner(),
         depth: BACKFILL_DAYS.into_inner(),
@@ -107,8 +119,12 @@ pub(super) struct Wanted {
     backfill_days: String,
     #[serde(default)]
     audit_kept_days: String,
-    /// Not sent, it stays.
-    retention_days: Option<String>,
+    /// Not sent, it stays; sent empty, it is no number. An `Option` would take the one for the other.
+    #[serde(default)]
+    retention_days: Vec<String>,
+    /// What the page showed: a form over something else would undo what somebody changed meanwhile.
+    #[serde(default)]
+    seen: String,
 }
 
 /// `POST /admin/policy`
@@ -130,12 +146,15 @@ pub(super) async fn change(
         backfill_percent: number(&wanted.backfill_percent, &BACKFILL_PERCENT, "The share for old mail", "percent")?,
         backfill_days,
         audit_kept_days: number(&wanted.audit_kept_days, &AUDIT_DAYS, "How long the audit log is kept", "days")?,
-        retention_days: match &wanted.retention_days {
+        retention_days: match wanted.retention_days.first() {
             Some(days) => number(days, &RETENTION_DAYS, "How long a deleted person is kept", "days")?,
             None => organizations::by_id(&mut tx, id).await?.map_or(*RETENTION_DAYS.start(), |it| it.retention_days),
         },
     };
     let from = of(&mut tx, &caller).await?;
+    if !wanted.seen.is_empty() && wanted.seen != from.word() {
+        return Err(trouble::changed_meanwhile().to_policy());
+    }
     if from != to {
         organizations::set_policy(&mut tx, id, to.domain_joining, to.audit_kept_days).await?;
         organizations::set_retention_days(&mut tx, id, to.retention_days).await?;
@@ -159,7 +178,7 @@ fn number(text: &str, range: &std::ops::RangeInclusive<i64>, what: &str, unit: &
     let number = text.trim().parse::<i64>().ok().filter(|it| range.contains(it));
     number.ok_or_else(|| {
         let (least, most) = (range.start(), range.end());
-        trouble::wrong_field(&format!("{what} is a whole number from {least} to {most}, in {unit}."))
+        trouble::wrong_field(&format!("{what} is a whole number from {least} to {most}, in {unit}.")).to_policy()
     })
 }
 

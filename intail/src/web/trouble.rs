@@ -46,6 +46,7 @@ enum Button {
 const INTEGRATIONS: Button = Button::Link { label: "Open Integrations", href: "/settings/integrations" };
 const SIGN_IN: Button = Button::Link { label: "Sign in", href: "/signin" };
 const PEOPLE: Button = Button::Link { label: "Open People", href: "/admin/people" };
+const POLICY: Button = Button::Link { label: "Open Policy", href: "/admin/policy" };
 const HOME: Button = Button::Link { label: "Go to the start page", href: "/" };
 const CONNECT: Button = Button::Connect { label: "Connect again", choose_account: false, ask_again: false };
 const CHOOSE: Button = Button::Connect { label: "Choose another account", choose_account: true, ask_again: false };
@@ -80,6 +81,16 @@ impl Trouble {
     fn button(mut self, button: Button) -> Self {
         self.0.button = button;
         self
+    }
+
+    /// The same, with the way back to the administration's page People.
+    pub(super) fn to_people(self) -> Self {
+        self.button(PEOPLE)
+    }
+
+    /// The same, with the way back to the administration's page Policy.
+    pub(super) fn to_policy(self) -> Self {
+        self.button(POLICY)
     }
 
     fn cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -180,6 +191,16 @@ pub(super) fn last_administrator() -> Trouble {
     page(StatusCode::CONFLICT, "last_administrator").button(PEOPLE)
 }
 
+/// An administrator disconnects somebody who isn't connected.
+pub(super) fn nothing_to_disconnect() -> Trouble {
+    page(StatusCode::NOT_FOUND, "nothing_to_disconnect").button(PEOPLE)
+}
+
+/// What a form was filled in over has changed since.
+pub(super) fn changed_meanwhile() -> Trouble {
+    page(StatusCode::CONFLICT, "changed_meanwhile")
+}
+
 /// Many sign-ins were begun within a minute.
 pub(super) fn sign_in_flood() -> Trouble {
     Trouble::told(StatusCode::TOO_MANY_REQUESTS, "sign_in", "flood", &[]).button(SIGN_IN)
@@ -207,7 +228,9 @@ impl From<ConnectError> for Trouble {
         let nobody = "The account that was chosen";
         let (expected, came) = match &error {
             ConnectError::WrongAccount { expected, came } => (expected.as_str(), came.as_str()),
-            ConnectError::WrongOrganization { came } | ConnectError::AccountTaken { came } => ("", came.as_str()),
+            ConnectError::WrongOrganization { came }
+            | ConnectError::AccountTaken { came }
+            | ConnectError::AccountOfAnother { came } => ("", came.as_str()),
             _ => ("", ""),
         };
         let came = if came.is_empty() { nobody } else { came };
@@ -227,7 +250,8 @@ fn connect_shape(error: &ConnectError) -> (StatusCode, Button) {
         E::Expired => (S::GONE, CONNECT),
         E::Replayed => (S::CONFLICT, INTEGRATIONS),
         E::Denied => (S::FORBIDDEN, CONNECT),
-        E::WrongAccount { .. } | E::AccountTaken { .. } => (S::CONFLICT, CHOOSE),
+        E::WrongAccount { .. } | E::AccountTaken { .. } | E::AccountOfAnother { .. } => (S::CONFLICT, CHOOSE),
+        E::AnswerRefused => (S::CONFLICT, CONNECT),
         E::WrongOrganization { .. } => (S::FORBIDDEN, CHOOSE),
         E::NothingGranted => (S::FORBIDDEN, ASK_AGAIN),
         E::NoRefreshToken => (S::CONFLICT, ASK_AGAIN),
@@ -411,7 +435,9 @@ mod tests {
             E::AdvancedProtection,
             E::WrongAccount { expected: a, came: b.clone() },
             E::WrongOrganization { came: String::new() },
-            E::AccountTaken { came: b },
+            E::AccountTaken { came: b.clone() },
+            E::AccountOfAnother { came: b },
+            E::AnswerRefused,
             E::WiderScope("secret".to_owned()),
             E::NothingGranted,
             E::NoRefreshToken,
@@ -450,6 +476,7 @@ mod tests {
         let mut told: Vec<Trouble> = connect_errors().into_iter().map(Trouble::from).collect();
         told.extend(sign_in_errors().into_iter().map(Trouble::from));
         told.extend([no_such_page(), no_such_method(), panicked(), not_signed_in(), unknown_key(), foreign_form()]);
+        told.extend([nothing_to_disconnect(), changed_meanwhile()]);
         told.extend([wrong_field("Wrong."), last_administrator(), sign_in_flood(), link_over()]);
         told.extend([unknown_approval_link(), expired_approval_link()]);
         told.extend([stale_form(), form_too_large(), administrators_only(), not_there("label"), too_many("Many.")]);

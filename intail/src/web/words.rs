@@ -225,6 +225,7 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
         }
         kind if kind.starts_with("calendar.") => told("mailbox", calendar_moved(kind, &change.data).to_owned()),
         "agenda.connected" => told("mailbox", "Your calendars were connected".to_owned()),
+        "mailbox.erased" => told("mailbox", "What was copied of your mail was erased".to_owned()),
         "agenda.erased" => told("mailbox", "What was copied of your calendars was erased".to_owned()),
         kind if kind.starts_with("message.") => told("moved", labels_moved(&change.data, names)),
         kind if kind.starts_with("label.") => told("moved", label_changed(kind, change, names)),

@@ -326,6 +326,47 @@ async fn whoever_is_kept_out_while_others_get_in_has_the_link_to_send() {
 }
 
 #[tokio::test]
+async fn whoever_is_kept_at_google_after_their_tokens_died_is_told_of_a_block_and_so_is_the_administrator() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(KOFI).await;
+    let administrator = running.sign_in(ADMIN).await;
+    running.set_access(AccessLevel::Blocked);
+    running.pass(Duration::from_secs(60));
+    let held = grant(&running, &person).await;
+    let (mut tx, now) = (running.app.store.write().await.expect("a transaction"), running.app.clock.now());
+    grants::set_state(&mut tx, &held.id, GrantState::NeedsPerson, "revoked", now).await.expect("set");
+    tx.commit().await.expect("committed");
+    let shown = page(&running, &person, "/settings/integrations").await;
+    assert!(shown.contains("Connect once more to go on") && !shown.contains("id=\"abandoned\""), "{shown}");
+    assert!(!page(&running, &administrator, "/admin").await.contains("id=\"guess\""));
+    assert!(shown.contains("id=\"push-stopped\"") && !shown.contains("from time to time"), "nothing is asked: {shown}");
+    assert!(!shown.contains(">permitted<") && shown.contains("not in force now"), "{shown}");
+
+    running.pass(Duration::from_secs(60));
+    let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+    assert!(running.visit(KOFI, url, Ticks::All).await.is_none(), "Google keeps them");
+    running.pass(Duration::from_secs(180));
+    let shown = page(&running, &person, "/settings/integrations").await;
+    assert!(shown.contains("id=\"abandoned\"") && shown.contains("id=\"approval-link\""), "{shown}");
+    assert!(!shown.contains("you changed your password") && shown.contains(">Reconnect<"), "{shown}");
+    let told = page(&running, &administrator, "/admin").await;
+    assert!(told.contains("id=\"guess\"") && told.contains("perhaps no longer"), "{told}");
+    assert!(told.contains("what 1 person had allowed") && told.contains("Intail worked before"), "{told}");
+
+    running.approve();
+    running.connect(&person, Ticks::All).await.expect("connected again");
+    running.settle().await;
+    let again = grant(&running, &person).await.connected_at;
+    let shown = page(&running, &person, "/settings/integrations").await;
+    assert!(!shown.contains("id=\"abandoned\"") && shown.contains(">permitted<"), "{shown}");
+    let since = between(&shown, "class=\"since\"", "</span>").expect("a since");
+    let since: jiff::Timestamp = between(since, "datetime=\"", "\"").expect("an instant").parse().expect("an instant");
+    assert!(since.as_second() >= again.as_second(), "the time when it didn't work isn't part of it: {since}");
+    assert!(!page(&running, &administrator, "/admin").await.contains("id=\"guess\""));
+}
+
+#[tokio::test]
 async fn abandoned_attempts_in_a_row_are_a_guess_and_no_evidence() {
     let running = Running::start().await;
     running.approve();
@@ -523,7 +564,7 @@ async fn secondary_accounts_are_for_the_administrator_to_allow() {
     // An account that somebody else signs in with isn't anybody's second one.
     running.sign_in(KOFI).await;
     let refused = running.connect_as(&person, KOFI, Ticks::All, other).await.expect_err("it is Kofi's");
-    assert!(matches!(refused, ConnectError::AccountTaken { .. }), "{refused:?}");
+    assert!(matches!(refused, ConnectError::AccountOfAnother { .. }), "{refused:?}");
     let url = connect::begin(&running.app, &person, BROWSER, other).await.expect("it begins");
     assert!(url.query_pairs().any(|(name, value)| name == "hd" && value == "*"), "{url}");
 

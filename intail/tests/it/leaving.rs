@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::access::{Proof, access_key, ask, session, text};
+use crate::access::{Proof, access_key, ask, location, session, text};
 use crate::harness::postgres;
 use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks, read};
 
@@ -171,8 +171,14 @@ async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what
     }
     let refused = connect::begin(&running.app, &person, BROWSER, Options::default()).await;
     assert!(matches!(refused, Err(ConnectError::StillLeaving)), "{refused:?}");
+    let proof = session(&running.app, &person).await;
+    let (_, page) = get(&running, &proof, "/settings/integrations").await;
+    assert!(page.contains("id=\"leaving\"") && page.contains("Being disconnected"), "{page}");
+    assert!(!page.contains("action=\"/connect/google\""), "what would be refused isn't offered: {page}");
     resume(&running).await;
     assert!(is_gone(&running, &person).await);
+    let (_, page) = get(&running, &proof, "/settings/integrations").await;
+    assert!(!page.contains("id=\"leaving\"") && page.contains("action=\"/connect/google\""), "{page}");
 
     let again = running.connected(&email).await;
     resume(&running).await;
@@ -359,20 +365,32 @@ async fn an_administrator_disconnects_and_removes_people_of_their_own_organizati
     assert!(status == 200 && page.contains(&one) && page.contains("What else this ends"), "{page}");
     let form = format!("form_token={}", form_token(&page));
     let answer = ask(&running.app, "POST", &path(&first), &proof, Some(&form)).await;
-    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.status(), 303);
+    let done = location(&answer).expect("to what was done");
+    assert!(get(&running, &proof, &done).await.1.contains("Google confirmed that it is taken back"));
     assert!(is_gone(&running, &first).await && !is_gone(&running, &second).await);
     let issued = receipts_of(&running, &first).await;
     assert!(issued[0].statement.contains(r#""by":"administrator""#), "{}", issued[0].statement);
     let mut tx = running.app.store.read().await.expect("a transaction");
     assert!(people::by_id(&mut tx, &first.id).await.expect("read").is_some(), "the person stays");
     drop(tx);
+    // Who isn't connected can only be removed, and the page offers nothing else.
+    let (_, page) = get(&running, &proof, &path(&first)).await;
+    assert!(page.contains("id=\"nothing\"") && page.contains("Remove the person"), "{page}");
+    let answer = ask(&running.app, "POST", &path(&first), &proof, Some(&form)).await;
+    assert_eq!(answer.status(), 404);
+    let told = text(answer).await;
+    assert!(told.contains("This person isn’t connected") && told.contains("Open People"), "{told}");
 
     // The second goes altogether. Nobody removes themselves.
     let removing = format!("{form}&remove=yes");
     let answer = ask(&running.app, "POST", &path(&second), &proof, Some(&removing)).await;
-    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.status(), 303);
+    let removed = location(&answer).expect("to what was done");
+    assert_eq!(get(&running, &proof, &removed).await.0, 200);
     let answer = ask(&running.app, "POST", &path(&second), &proof, Some(&removing)).await;
     assert_eq!(answer.status(), 404, "twice does nothing more");
+    assert!(text(answer).await.contains("Open People"), "and leads back to people");
     let answer = ask(&running.app, "POST", &path(&admin), &proof, Some(&removing)).await;
     assert_eq!(answer.status(), 404, "nothing is connected, and nobody is removed");
     let mut tx = running.app.store.read().await.expect("a transaction");
@@ -406,6 +424,7 @@ async fn an_administrator_disconnects_and_removes_people_of_their_own_organizati
     let foreign = session(&running.app, &stranger).await;
     assert_eq!(get(&running, &foreign, &path(&third)).await.0, 404);
     assert_eq!(get(&running, &foreign, &download).await.0, 404);
+    assert_eq!(get(&running, &foreign, &removed).await.0, 404);
     let (_, page) = get(&running, &foreign, &path(&stranger)).await;
     let form = format!("form_token={}&remove=yes", form_token(&page));
     let answer = ask(&running.app, "POST", &path(&third), &foreign, Some(&form)).await;

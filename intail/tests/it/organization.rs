@@ -16,6 +16,7 @@ use intail::org::links::{self, For};
 use intail::org::roles::By;
 use intail::seal::hash_token;
 use intail::signin::{self, SignInError};
+use intail::signing::is_signed;
 use intail::store::people::{self, Person, Role};
 use intail::store::{organizations, quota, sign_in_links};
 use intail::web;
@@ -25,6 +26,7 @@ use tower::ServiceExt as _;
 
 use crate::access::{Proof, access_key, ask, form_token, location, session, text};
 use crate::harness::running::{ADMIN, BROWSER, Running, Ticks, read};
+use crate::pages::between;
 
 /// The largest page that a test reads.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -112,10 +114,16 @@ async fn people_of_the_domains_join_by_themselves_until_the_policy_says_otherwis
     assert_eq!(running.sign_in(&first).await.role, Role::Member);
 
     let desk = Desk::of(app, &admin).await;
+    let seen = desk.page("/admin/policy").await;
+    let seen = between(&seen, "name=\"seen\" value=\"", "\"").expect("what it shows").to_owned();
     let changed = desk.send("/admin/policy", "backfill_percent=60&audit_kept_days=90").await;
     assert_eq!(location(&changed).as_deref(), Some("/admin/policy?done=saved"));
     let page = desk.page("/admin/policy?done=saved").await;
     assert!(page.contains("The policy is saved.") && page.contains("value=\"60\"") && page.contains("value=\"90\""));
+    let late = desk.send("/admin/policy", &format!("backfill_percent=70&audit_kept_days=90&seen={seen}")).await;
+    assert_eq!(late.status(), StatusCode::CONFLICT, "it was filled in over what no longer holds");
+    let told = text(late).await;
+    assert!(told.contains("Somebody else changed this meanwhile") && told.contains("Open Policy"), "{told}");
     let mut tx = app.store.read().await.expect("a transaction");
     assert_eq!(quota::backfill_day_percent(&mut tx, &admin.organization_id).await.expect("read"), 60);
     drop(tx);
@@ -137,7 +145,8 @@ async fn people_of_the_domains_join_by_themselves_until_the_policy_says_otherwis
     for wrong in ["email=nonsense&role=member", "email=a@b.example&role=boss"] {
         assert_eq!(desk.send("/admin/invitations", wrong).await.status(), StatusCode::BAD_REQUEST, "{wrong}");
     }
-    for wrong in ["backfill_percent=0&audit_kept_days=90", "backfill_percent=60&audit_kept_days=1", ""] {
+    let empty = "backfill_percent=60&audit_kept_days=90&retention_days=";
+    for wrong in ["backfill_percent=0&audit_kept_days=90", "backfill_percent=60&audit_kept_days=1", empty, ""] {
         let answer = desk.send("/admin/policy", wrong).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{wrong}");
         assert!(text(answer).await.contains("is a whole number from"), "{wrong}");
@@ -452,6 +461,18 @@ async fn what_people_do_is_in_the_log_and_an_export_proves_it() {
         before = recomputed(&lines[0], line, &before);
         assert_eq!(line["hash"], before.as_str(), "{line}");
     }
+    let of = |name: &str| lines[0][name].as_str().expect("text");
+    let keys = text(ask(app, "GET", "/api/v1/receipts/key", &Proof::Nothing, None).await).await;
+    let keys: Json = serde_json::from_str(&keys).expect("JSON");
+    let key = keys["keys"][0]["public_key"].as_str().expect("a key");
+    assert!(is_signed(key, of("vouched"), of("signature")) && key == of("public_key"));
+    let vouched: Json = serde_json::from_str(of("vouched")).expect("JSON");
+    for name in ["organization", "after_seq", "after_hash", "last_seq", "last_hash", "at"] {
+        assert_eq!(vouched[name], lines[0][name], "{name}");
+    }
+    assert_eq!((of("last_hash"), &lines[0]["last_seq"]), (before.as_str(), &lines[lines.len() - 1]["seq"]));
+    let forged = of("vouched").replace(&before, &"0".repeat(64));
+    assert!(!is_signed(key, &forged, of("signature")), "a chain with another end isn't vouched for");
     let whole = verify(&app.store, &admin.organization_id).await.expect("walked");
     assert!(matches!(&whole, Verified::Whole { last_hash, .. } if *last_hash == before), "{whole:?}");
 }

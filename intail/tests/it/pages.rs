@@ -171,6 +171,39 @@ async fn a_missing_permission_is_named_with_a_button_to_add_it() {
 }
 
 #[tokio::test]
+async fn a_code_that_google_refuses_is_not_called_a_replay() {
+    let running = Running::start().await;
+    running.approve();
+    let mut browser = Browser::new(&running.app);
+    browser.sign_in(&running, "ines@example.com").await;
+    let page = browser.page("/settings/integrations").await;
+    let answer = browser.press(&page, "/connect/google", "").await;
+    let url = Url::parse(&location(&answer).expect("to Google")).expect("an address");
+    let state = url.query_pairs().find(|(name, _)| name == "state").expect("a state").1.into_owned();
+    let address = format!("/connect/google/callback?state={state}&code=never-given");
+    let refused = browser.send("GET", &address, "").await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    let told = text(refused).await;
+    assert!(
+        told.contains("Google no longer accepts its own answer") && told.contains("Connect again</button>"),
+        "{told}"
+    );
+    assert!(text(browser.send("GET", &address, "").await).await.contains("This answer was used already"));
+}
+
+#[tokio::test]
+async fn mail_that_is_not_read_is_not_awaited() {
+    let running = Running::start().await;
+    running.approve();
+    let mut browser = Browser::new(&running.app);
+    browser.sign_in(&running, "ines@example.com").await;
+    let calendar = ["https://www.googleapis.com/auth/calendar.readonly"];
+    browser.connect(&running, "ines@example.com", Ticks::Only(&calendar)).await;
+    let page = browser.page("/mail").await;
+    assert!(page.contains("Mail isn’t permitted") && !page.contains("appears by itself"), "{page}");
+}
+
+#[tokio::test]
 async fn each_wrong_turn_has_its_page_with_one_thing_to_do_and_a_reference() {
     let running = Running::start().await;
     running.approve();
@@ -347,13 +380,21 @@ async fn disconnecting_says_what_was_done_and_reconnecting_works() {
     let asked = browser.page("/settings/integrations/disconnect").await;
     assert!(asked.contains("Disconnect ines@example.com?"));
     let answer = browser.press(&asked, "/disconnect/google", "").await;
-    let done = text(answer).await;
-    assert!(done.contains("ines@example.com is disconnected") && done.contains("Permission given back"), "{done}");
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER, "a reload sends nothing again");
+    let receipt = location(&answer).expect("to what was done");
+    let done = browser.page(&receipt).await;
+    assert!(done.contains("You are disconnected") && done.contains("Permission given back"), "{done}");
     let twice = browser.press(&asked, "/disconnect/google", "").await;
     assert_eq!(twice.status(), StatusCode::NOT_FOUND, "a second press changes nothing");
     assert!(browser.page("/mail").await.contains("Nothing is connected"));
     let (_, answer) = browser.connect(&running, "ines@example.com", Ticks::All).await;
     assert_eq!(location(&answer).as_deref(), Some("/settings/integrations?done=connected"));
+    assert!(browser.page(&receipt).await.contains("You are disconnected"), "it says what was done then");
+    let log = browser.page("/activity").await;
+    assert!(log.contains("What was copied of your mail was erased"), "{log}");
+    let mut other = Browser::new(&running.app);
+    other.sign_in(&running, "kofi@example.com").await;
+    assert_eq!(other.send("GET", &receipt, "").await.status(), StatusCode::NOT_FOUND, "another's isn't there");
 }
 
 #[tokio::test]

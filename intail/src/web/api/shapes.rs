@@ -261,9 +261,10 @@ pub(in crate::web) struct MailboxShape {
     id: String,
     /// The address.
     email: String,
-    /// `backfilling`, `live` or `reconciling`.
+    /// `backfilling`, `live` or `reconciling`; `suspended` while the directory calls the account suspended. Whether
+    /// anything is read at all is the connection's to say.
     state: &'static str,
-    /// Since when.
+    /// Since when; a time when the connection didn't work isn't part of it.
     #[schema(value_type = String, format = DateTime)]
     state_since: Timestamp,
     /// Google's history id up to which everything is stored.
@@ -368,8 +369,8 @@ impl MailboxShape {
         Some(Self {
             id: mailbox.id.to_string(),
             email: mailbox.email.clone(),
-            state: mailbox.state.word(),
-            state_since: mailbox.state_since,
+            state: if connection.grant.suspended_at.is_some() { "suspended" } else { mailbox.state.word() },
+            state_since: connection.grant.suspended_at.or(connection.mailbox_since()).unwrap_or(mailbox.state_since),
             history_id: mailbox.cursor.map(|it| it.to_string()),
             as_of: mailbox.cursor_at,
             messages_stored: connection.stored,
