@@ -361,6 +361,23 @@ async fn the_console_is_for_administrators() {
         assert_eq!(location(&browser.get(page).await), "/console/sign-in", "{page}");
     }
     assert_eq!(location(&browser.set_access("trusted").await), "/console/sign-in");
+    // Whoever follows a link from outside goes on to it once they are signed in, and nowhere else.
+    for (address, word, page) in [
+        ("/ac/owl", "api-controls", "/console/security/api-controls"),
+        ("/ac/owl/list", "apps", "/console/security/api-controls/apps"),
+    ] {
+        let mut visitor = Browser::new(&sandbox);
+        let way = location(&visitor.get(address).await);
+        assert_eq!(way, format!("/console/sign-in?to={word}"));
+        let shown = visitor.get(&way).await.text().await.unwrap();
+        assert!(shown.contains(&format!("name=\"to\" value=\"{word}\"")), "{shown}");
+        let entered = visitor.post("/console/sign-in", &[("account", &sub_for(ADA)), ("to", word)]).await;
+        assert_eq!(location(&entered), page);
+        assert_eq!(location(&visitor.get(address).await), page);
+    }
+    let mut visitor = Browser::new(&sandbox);
+    let astray = [("account", &*sub_for(ADA)), ("to", "https://elsewhere.example")];
+    assert_eq!(location(&visitor.post("/console/sign-in", &astray).await), "/console");
     let refused = browser.post("/console/sign-in", &[("account", &sub_for(INES))]).await;
     assert_eq!(refused.status(), 403);
     assert!(refused.text().await.unwrap().contains("not an administrator"));

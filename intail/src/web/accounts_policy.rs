@@ -28,7 +28,7 @@ pub(super) async fn set(
     let secondary = match chosen.accounts.as_str() {
         "own" => false,
         "secondary" => true,
-        _ => return Err(trouble::not_understood("The choice has to be one of the two on the page.").to_policy()),
+        _ => return Err(trouble::not_understood("The choice has to be one of the two on the page.").back_to_policy()),
     };
     let id = &caller.person.organization_id;
     let mut tx = web.app.store.write().await?;

@@ -260,8 +260,12 @@ fn detail(text: &str) -> String {
         }
         other => other.to_string(),
     };
-    let parts: Vec<String> =
-        parts.iter().map(|(name, it)| format!("{}: {}", name.replace('_', " "), value(it))).collect();
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|(name, it)| (name, value(it)))
+        .filter(|(_, it)| !it.is_empty())
+        .map(|(name, it)| format!("{}: {it}", name.replace('_', " ")))
+        .collect();
     clip(&parts.join("; "), DETAIL_SHOWN_MAX)
 }
 

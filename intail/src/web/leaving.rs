@@ -244,7 +244,7 @@ pub(super) async fn disconnect(
     let wish = Wish { actor: Actor::Person(caller.person.id.clone()), origin, removes_person };
     let left = connect::let_go(&web.app, &person, &wish).await.map_err(|error| match error {
         ConnectError::NotConnected => trouble::nothing_to_disconnect(),
-        error => Trouble::from(error).to_people(),
+        error => Trouble::from(error).back_to_people(),
     })?;
     // A reload must not send it again: the person may have connected anew, or be gone.
     Ok(Redirect::to(&format!("/admin/receipts/{}/done", left.receipt)).into_response())
@@ -259,15 +259,15 @@ pub(super) async fn disconnected(
     let mut tx = web.app.store.read().await?;
     let receipt = found(&mut tx, &id).await?.filter(|it| it.organization_id == caller.person.organization_id);
     drop(tx);
-    let left = Told::of(&receipt.ok_or_else(|| trouble::not_there("receipt").to_people())?);
+    let left = Told::of(&receipt.ok_or_else(|| trouble::not_there("receipt").back_to_people())?);
     html(&DisconnectedPage { shell: Shell::new(&web, Some(&caller), "administration", "Disconnected"), left })
 }
 
 /// Somebody of the caller's own organization. Others aren't there, as people who don't exist.
 async fn colleague(web: &Web, caller: &Caller, id: &str) -> Result<Person, Trouble> {
-    let id: PersonId = id.parse().map_err(|_| trouble::not_there("person").to_people())?;
+    let id: PersonId = id.parse().map_err(|_| trouble::not_there("person").back_to_people())?;
     let mut tx = web.app.store.read().await?;
     let person = people::by_id(&mut tx, &id).await?;
     let person = person.filter(|it| it.organization_id == caller.person.organization_id);
-    person.ok_or_else(|| trouble::not_there("person").to_people())
+    person.ok_or_else(|| trouble::not_there("person").back_to_people())
 }

@@ -281,8 +281,9 @@ pub(super) async fn person(
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.read().await?;
     let now = web.app.clock.now();
-    let listed =
-        people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person").to_people())?;
+    let listed = people::one(&mut tx, organization, &id, now)
+        .await?
+        .ok_or_else(|| trouble::not_there("person").back_to_people())?;
     let connection = connect::connection(&mut tx, &id, now).await?;
     let filter = Filter { action: String::new(), who: id.to_string() };
     let entries = audit::list(&mut tx, organization, &filter, i64::MAX, ENTRIES_SHOWN).await?;
@@ -302,7 +303,7 @@ pub(super) async fn person(
 }
 
 fn person_id(text: &str) -> Result<PersonId, Trouble> {
-    text.parse().map_err(|_| trouble::not_there("person").to_people())
+    text.parse().map_err(|_| trouble::not_there("person").back_to_people())
 }
 
 fn facts(connection: &Connection) -> Facts {
@@ -326,7 +327,7 @@ pub(super) struct WantedRole {
 }
 
 fn role(word: &str) -> Result<Role, Trouble> {
-    word.parse().map_err(|()| trouble::wrong_field("A role is member, auditor or administrator.").to_people())
+    word.parse().map_err(|()| trouble::wrong_field("A role is member, auditor or administrator.").back_to_people())
 }
 
 /// `POST /admin/people/{id}/role`
@@ -343,7 +344,7 @@ pub(super) async fn set_role(
     match roles::change(&mut tx, organization, &id, to, By::person(&caller.person, origin), now).await? {
         RoleChange::Done { .. } => tx.commit().await?,
         RoleChange::LastAdministrator => return Err(trouble::last_administrator()),
-        RoleChange::NotThere => return Err(trouble::not_there("person").to_people()),
+        RoleChange::NotThere => return Err(trouble::not_there("person").back_to_people()),
     }
     let still_theirs = id != caller.person.id || to == Role::Administrator || to == Role::Auditor;
     let next = if still_theirs { format!("/admin/people/{id}?done=role") } else { "/".to_owned() };
@@ -367,7 +368,7 @@ pub(super) async fn sign_out(
     let (organization, id) = (&caller.person.organization_id, person_id(&id)?);
     let mut tx = web.app.store.write().await?;
     let now = web.app.clock.now();
-    people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person").to_people())?;
+    people::one(&mut tx, organization, &id, now).await?.ok_or_else(|| trouble::not_there("person").back_to_people())?;
     let ends_keys = wanted.keys.is_some();
     if ends_keys {
         erasure::ways_in(&mut tx, &id).await?;
@@ -412,13 +413,13 @@ pub(super) async fn invite(
     match invited {
         Invited::Invitation(_) => tx.commit().await?,
         Invited::NotAnAddress => {
-            return Err(trouble::wrong_field("An address looks like name@example.com.").to_people());
+            return Err(trouble::wrong_field("An address looks like name@example.com.").back_to_people());
         }
         Invited::Here => {
-            return Err(trouble::wrong_field("Somebody with this address is here already.").to_people());
+            return Err(trouble::wrong_field("Somebody with this address is here already.").back_to_people());
         }
         Invited::TooMany => {
-            return Err(trouble::too_many("Your organization has as many invitations as can wait.").to_people());
+            return Err(trouble::too_many("Your organization has as many invitations as can wait.").back_to_people());
         }
     }
     Ok(Redirect::to("/admin/people?done=invited").into_response())
@@ -431,11 +432,11 @@ pub(super) async fn withdraw(
     origin: Origin,
     At(id): At<String>,
 ) -> Result<Response, Trouble> {
-    let id: InvitationId = id.parse().map_err(|_| trouble::not_there("invitation").to_people())?;
+    let id: InvitationId = id.parse().map_err(|_| trouble::not_there("invitation").back_to_people())?;
     let (organization, by) = (&caller.person.organization_id, By::person(&caller.person, origin));
     let mut tx = web.app.store.write().await?;
     if !inviting::withdraw(&mut tx, organization, &id, by, web.app.clock.now()).await? {
-        return Err(trouble::not_there("invitation").to_people());
+        return Err(trouble::not_there("invitation").back_to_people());
     }
     tx.commit().await?;
     Ok(Redirect::to("/admin/people?done=withdrawn").into_response())

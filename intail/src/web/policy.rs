@@ -153,7 +153,7 @@ pub(super) async fn change(
     };
     let from = of(&mut tx, &caller).await?;
     if !wanted.seen.is_empty() && wanted.seen != from.word() {
-        return Err(trouble::changed_meanwhile().to_policy());
+        return Err(trouble::changed_meanwhile().back_to_policy());
     }
     if from != to {
         organizations::set_policy(&mut tx, id, to.domain_joining, to.audit_kept_days).await?;
@@ -178,7 +178,7 @@ fn number(text: &str, range: &std::ops::RangeInclusive<i64>, what: &str, unit: &
     let number = text.trim().parse::<i64>().ok().filter(|it| range.contains(it));
     number.ok_or_else(|| {
         let (least, most) = (range.start(), range.end());
-        trouble::wrong_field(&format!("{what} is a whole number from {least} to {most}, in {unit}.")).to_policy()
+        trouble::wrong_field(&format!("{what} is a whole number from {least} to {most}, in {unit}.")).back_to_policy()
     })
 }
 

@@ -84,12 +84,12 @@ impl Trouble {
     }
 
     /// The same, with the way back to the administration's page People.
-    pub(super) fn to_people(self) -> Self {
+    pub(super) fn back_to_people(self) -> Self {
         self.button(PEOPLE)
     }
 
     /// The same, with the way back to the administration's page Policy.
-    pub(super) fn to_policy(self) -> Self {
+    pub(super) fn back_to_policy(self) -> Self {
         self.button(POLICY)
     }
 

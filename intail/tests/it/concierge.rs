@@ -565,6 +565,19 @@ async fn secondary_accounts_are_for_the_administrator_to_allow() {
     running.sign_in(KOFI).await;
     let refused = running.connect_as(&person, KOFI, Ticks::All, other).await.expect_err("it is Kofi's");
     assert!(matches!(refused, ConnectError::AccountOfAnother { .. }), "{refused:?}");
+    // That somebody of another organization uses an account isn't said.
+    let yuki = "yuki@example.com";
+    let subject = running.world(|world| {
+        world.identity.people.values().find(|it| it.email == yuki).map(|it| it.sub.clone()).expect("an account")
+    });
+    let (mut tx, now) = (running.app.store.write().await.expect("a transaction"), running.app.clock.now());
+    let organization_id = intail::id::OrganizationId::new(&running.app.random);
+    organizations::create(&mut tx, &organization_id, "Other", now).await.expect("created");
+    let stranger = Person { id: running_id(&running), subject, organization_id, ..person.clone() };
+    people::create(&mut tx, &stranger, now).await.expect("created");
+    tx.commit().await.expect("committed");
+    let refused = running.connect_as(&person, yuki, Ticks::All, other).await.expect_err("not of the organization");
+    assert!(matches!(refused, ConnectError::WrongOrganization { .. }), "{refused:?}");
     let url = connect::begin(&running.app, &person, BROWSER, other).await.expect("it begins");
     assert!(url.query_pairs().any(|(name, value)| name == "hd" && value == "*"), "{url}");
 
