@@ -555,7 +555,12 @@ async fn pull(shared: &Shared, name: &str, asked: PullBody) -> Result<Value, Api
     let messages_max = asked.max_messages.min(PULL_MAX);
     let mut arrivals = shared.arrivals.subscribe();
     let wait_ms = shared.look(|world| if asked.return_immediately { 0 } else { world.settings.pull_wait_ms });
-    let over = shared.clock.held_back(Duration::from_millis(wait_ms).min(PULL_WAIT_MAX));
+    let over = async {
+        // Even to wait for no time would mean to wait for the machine's next tick.
+        if wait_ms > 0 {
+            shared.clock.held_back(Duration::from_millis(wait_ms).min(PULL_WAIT_MAX)).await;
+        }
+    };
     tokio::pin!(over);
     loop {
         arrivals.mark_unchanged();

@@ -57,9 +57,9 @@ fn reader(row: &dyn Columns) -> Result<Reader, StoreError> {
     })
 }
 
-/// The grants of an organization that work, aren't suspended and hold `scope`. First the one that reads now (`current`),
-/// which must not be forgotten among many; then who is known to see most; then those who weren't asked since
-/// `asked_after`, Intail's administrators first and those who connected last next. `limit` bounds it.
+/// The grants of an organization that work, aren't suspended and hold `scope`. First the one that reads now
+/// (`current`), which must not be forgotten among many; then who is known to see most; then those who weren't asked
+/// since `asked_after`, Intail's administrators first and those who connected last next. `limit` bounds it.
 pub async fn candidates(
     tx: &mut Tx,
     organization: &OrganizationId,

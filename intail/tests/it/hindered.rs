@@ -109,17 +109,6 @@ async fn an_address_that_google_does_not_take_costs_nobody_their_grant() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_when_a_channel_is_opened_leaves_no_channel_about() {
-    let (running, person) = told().await;
-    running.pass(MINUTE);
-    running.connect(&person, Ticks::All).await.expect("connected again");
-    running.world(|world| world.faults.add(Rule::status("calendar.events.watch", 401).times(1)));
-    running.settle_calendars(&person).await;
-    assert!(unanswered(&running, &person).await.is_empty());
-    assert_calendars_are_read(&running, &person).await;
-}
-
-#[tokio::test]
 async fn what_stands_in_the_way_of_the_directory_stops_neither_mail_nor_calendars() {
     for (reason, problem, words) in [
         ("accessNotConfigured", "api_disabled", "switched off"),

@@ -405,6 +405,7 @@ impl Play {
                 return;
             }
         };
+        tracing::debug!("{actor} {stop:?}: {verdict:?}");
         self.stage.decide(id, verdict);
     }
 
