@@ -323,8 +323,8 @@ fn entry_of_export<'a>(caller: &Caller, organization: &'a OrganizationId, origin
 const HOW_TO_VERIFY: &str = "Each further line's hash is the SHA-256 in hex of the JSON array [hash of the line \
      before, organization, seq, at_us, actor, action, about, origin, detail], without spaces, in UTF-8, escaped no \
      more than JSON asks for. The first line's hash before is after_hash; the last line's hash has to be last_hash. \
-     The signature is over the bytes of vouched. Signature and public_key are base64url without padding, the key is the \
-     32 bytes of an Ed25519 public key; it is also at /api/v1/receipts/key.";
+     The signature is over the bytes of vouched. Signature and public_key are base64url without padding, the key is \
+     the 32 bytes of an Ed25519 public key; it is also at /api/v1/receipts/key.";
 
 /// The next entries as lines, and the last one's number.
 async fn part(
