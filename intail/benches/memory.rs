@@ -17,9 +17,12 @@ use company::{Failure, approve, company_of, email, follow, follow_the_rest};
 use intail::cli::demo;
 use intail::clock::Clock;
 use intail::random::Random;
-use intail::store::{Store, agendas, directory_people, events, leases, organizations, people};
+use intail::store::calendars::{Calendar, CalendarState};
+use intail::store::leases::Stream;
+use intail::store::{Store, agendas, calendars, directories, directory_people, events, leases, organizations, people};
 use intail_sandbox::quota::Table;
 use intail_sandbox::{Options, Sandbox, WorldFile, WorldSource};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 /// Mailboxes that rest, and messages of the one that is copied, unless the command says otherwise.
@@ -28,6 +31,8 @@ const MESSAGES: usize = 50_000;
 /// Events of the calendar that is copied, and people of the directory.
 const EVENTS: usize = 200_000;
 const PEOPLE: usize = 50_000;
+/// Where calendars are copied, few people are connected.
+const PEOPLE_READ_MAX: i64 = 10;
 /// A mailbox rests when nothing is due for so long.
 const RESTS_FOR: Duration = Duration::from_secs(300);
 /// A bench that hangs ends.
@@ -42,7 +47,7 @@ async fn main() -> Result<(), Failure> {
         let names = || words.iter().filter(|it| ["idle", "backfill", "agenda", "directory"].contains(&it.as_str()));
         names().next().is_none() || names().any(|it| it == name)
     };
-    let small = Company { people: 1, connected: 1, messages: 2, events: 0 };
+    let small = Company { people: 1, connected: 1, messages: 2, events: 0, has_all_streams: false };
     if asked("idle") {
         let people = given.unwrap_or(MAILBOXES);
         let (now, peak, _) = measure(Company { people, connected: people, ..small }).await?;
@@ -55,12 +60,12 @@ async fn main() -> Result<(), Failure> {
     }
     if asked("agenda") {
         let events = given.unwrap_or(EVENTS);
-        let (_, peak, copied) = measure(Company { events, ..small }).await?;
+        let (_, peak, copied) = measure(Company { events, has_all_streams: true, ..small }).await?;
         println!("a calendar of {events} events, peak{peak:>8} MB ({} rows)", copied.events);
     }
     if asked("directory") {
         let people = given.unwrap_or(PEOPLE);
-        let (_, peak, copied) = measure(Company { people, ..small }).await?;
+        let (_, peak, copied) = measure(Company { people, has_all_streams: true, ..small }).await?;
         println!("a directory of {people} people, peak{peak:>8} MB ({} rows)", copied.colleagues);
     }
     Ok(())
@@ -70,8 +75,10 @@ async fn main() -> Result<(), Failure> {
 #[derive(Clone, Copy)]
 struct Company {
     people: usize,
-    /// The first so many of them are connected, with all that Intail asks for.
+    /// The first so many of them are connected.
     connected: usize,
+    /// Whether calendars and the directory are copied, too.
+    has_all_streams: bool,
     /// Messages and events of each.
     messages: usize,
     events: usize,
@@ -102,7 +109,9 @@ async fn measure(company: Company) -> Result<(u64, u64, Copied), Failure> {
     approve(&sandbox, &app);
     for number in 0..company.connected {
         let person = follow(&sandbox, &app, &email(number)).await?;
-        follow_the_rest(&app, &person).await?;
+        if company.has_all_streams {
+            follow_the_rest(&app, &person).await?;
+        }
     }
     app.store.close().await;
     let file = directory.path().join("bench.toml");
@@ -115,10 +124,7 @@ async fn measure(company: Company) -> Result<(u64, u64, Copied), Failure> {
     let begun = Instant::now();
     loop {
         app.clock.sleep(Duration::from_secs(2)).await;
-        let mut tx = store.read().await?;
-        let due = leases::next_due(&mut tx).await?;
-        drop(tx);
-        if due.is_none_or(|due| due > app.clock.now() + RESTS_FOR) {
+        if rests(&store, app.clock.now()).await? {
             break;
         }
         if begun.elapsed() > WAIT_MAX {
@@ -133,6 +139,26 @@ async fn measure(company: Company) -> Result<(u64, u64, Copied), Failure> {
     Ok((now, peak, copied))
 }
 
+/// Whether nothing is left to copy. Calendars are looked at now and then for ever, and the directory every hour: they
+/// rest once they were read to their end.
+async fn rests(store: &Store, now: Timestamp) -> Result<bool, Failure> {
+    let mut tx = store.read().await?;
+    let due = leases::next_due_of(&mut tx, Stream::Mail).await?;
+    let mut rests = due.is_none_or(|due| due > now + RESTS_FOR);
+    let organization = organizations::list(&mut tx, 1).await?.remove(0).id;
+    if let Some(directory) = directories::of_organization(&mut tx, &organization).await? {
+        rests &= directory.passed_at.is_some();
+    }
+    for person in people::list(&mut tx, &organization, None, PEOPLE_READ_MAX).await? {
+        if let Some(agenda) = agendas::by_person(&mut tx, &person.id).await? {
+            let all = calendars::of_agenda(&mut tx, &agenda.id, i64::MAX).await?;
+            let is_read = |it: &Calendar| !it.is_followed() || it.state == CalendarState::Live;
+            rests &= agenda.listed_at.is_some() && all.iter().all(is_read);
+        }
+    }
+    Ok(rests)
+}
+
 /// Counts what a single person's streams hold.
 async fn copied(store: &Store, connected: usize) -> Result<Copied, Failure> {
     if connected != 1 {
@@ -142,7 +168,7 @@ async fn copied(store: &Store, connected: usize) -> Result<Copied, Failure> {
     let organization = organizations::list(&mut tx, 1).await?.remove(0).id;
     let colleagues = directory_people::search(&mut tx, &organization, "", None, i64::MAX).await?.len();
     let mut events = 0;
-    for person in people::list(&mut tx, &organization, None, i64::MAX).await? {
+    for person in people::list(&mut tx, &organization, None, PEOPLE_READ_MAX).await? {
         if let Some(agenda) = agendas::by_person(&mut tx, &person.id).await? {
             let counts = events::counts_by_calendar(&mut tx, &agenda.id).await?;
             events += counts.values().map(|(all, _)| usize::try_from(*all).unwrap_or(0)).sum::<usize>();
