@@ -116,8 +116,13 @@ pub(super) async fn download_of_organization(
     At(id): At<String>,
 ) -> Result<Response, Trouble> {
     let mut tx = web.app.store.read().await?;
-    let receipt = found(&mut tx, &id).await?.filter(|it| it.organization_id == caller.person.organization_id);
+    let receipt = of_own_organization(&mut tx, &caller, &id).await?;
     document(&mut tx, receipt).await
+}
+
+/// The receipt with this id, if it is of the caller's organization. Others aren't there.
+async fn of_own_organization(tx: &mut Tx, caller: &Caller, id: &str) -> Result<Option<LeavingReceipt>, Trouble> {
+    Ok(found(tx, id).await?.filter(|it| it.organization_id == caller.person.organization_id))
 }
 
 /// The receipt with this id, whoever's it is: whoever calls this sees to whose it may be.
@@ -257,7 +262,7 @@ pub(super) async fn disconnected(
     At(id): At<String>,
 ) -> Result<Response, Trouble> {
     let mut tx = web.app.store.read().await?;
-    let receipt = found(&mut tx, &id).await?.filter(|it| it.organization_id == caller.person.organization_id);
+    let receipt = of_own_organization(&mut tx, &caller, &id).await?;
     drop(tx);
     let left = Told::of(&receipt.ok_or_else(|| trouble::not_there("receipt").back_to_people())?);
     html(&DisconnectedPage { shell: Shell::new(&web, Some(&caller), "administration", "Disconnected"), left })
