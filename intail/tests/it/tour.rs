@@ -111,6 +111,7 @@ async fn administrator_approves(administrator: &Browser, live: &Live) {
     administrator.click_text("Security").await;
     administrator.click_text("Access and data control").await;
     administrator.click_text("API controls").await;
+    administrator.see("Manage Third-Party App Access").await;
     administrator.screenshot("tour-08-api-controls").await;
     administrator.click_text("Manage Third-Party App Access").await;
     administrator.fill("#q", "Intail").await;
@@ -324,6 +325,7 @@ async fn wrong_turns_in_a_browser_say_what_happened_and_lead_back() {
     see_reference(&browser).await;
     browser.screenshot("wrong-1-cancelled").await;
     browser.click_text("Connect again").await;
+    browser.see("wants access to your account").await;
 
     // An account that isn't the signed-in person's.
     browser.open(&live.google("/accounts")).await;
@@ -421,6 +423,7 @@ async fn leaving_and_coming_back_in_a_browser() {
 
     browser.open(&live.google("/accounts")).await;
     browser.click_text("Connected applications").await;
+    browser.see("Accounts › Connected applications").await;
     browser.see_no("Project intail-demo").await;
     browser.open(&live.intail("/mail")).await;
     browser.see("Nothing is connected").await;
