@@ -441,6 +441,11 @@ impl Agenda {
         }
     }
 
+    /// The calendars that show an event.
+    fn holders<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Calendar> {
+        self.calendars.values().filter(move |calendar| calendar.copies.get(id).is_some_and(|copy| !copy.gone))
+    }
+
     /// The exceptions of a series, cancelled ones included.
     pub(crate) fn exceptions<'a>(&'a self, series: &'a str) -> impl Iterator<Item = &'a Event> {
         let begin = format!("{series}_");
@@ -876,21 +881,24 @@ impl World {
         }
         // Whoever holds a series holds its exceptions through it: they go without a word of their own.
         let parts: Vec<String> = self.agenda.exceptions(&id).map(|event| event.id.clone()).collect();
-        let calendars: Vec<(String, bool)> = self
-            .agenda
-            .calendars
-            .values()
-            .filter(|calendar| calendar.copies.get(&id).is_some_and(|copy| !copy.gone))
-            .map(|calendar| (calendar.id.clone(), calendar.id == event.home))
-            .collect();
+        let of_series = self.agenda.holders(&id).map(|calendar| (calendar.id.clone(), calendar.id == event.home));
+        let calendars: Vec<(String, bool)> = of_series.collect();
         for (calendar, is_home) in calendars {
             for part in &parts {
                 self.remove_silently(&calendar, part);
             }
             self.remove_from(&calendar, &id, now, is_home);
         }
+        // Whoever was invited to one of them alone has nothing that it could go along with, and is told of it.
         for part in parts {
-            self.agenda.events.remove(&part);
+            let alone: Vec<String> = self.agenda.holders(&part).map(|calendar| calendar.id.clone()).collect();
+            match self.agenda.events.get_mut(&part) {
+                Some(event) if !alone.is_empty() => (event.cancelled, event.updated_at) = (true, now),
+                _ => drop(self.agenda.events.remove(&part)),
+            }
+            for calendar in alone {
+                self.remove_from(&calendar, &part, now, false);
+            }
         }
         Ok(id)
     }

@@ -779,8 +779,9 @@ fn listed<'a>(reader: &Reader<'a>, wanted: &Wanted, after: &str, most: usize) ->
             continue;
         }
         let cancelled = event.cancelled || copy.gone;
-        // A cancelled exception belongs to its series as long as the series isn't expanded.
-        let stub = event.slot.is_some() && !wanted.single;
+        // A cancelled exception belongs to its series as long as there is that series and it isn't expanded.
+        let series = event.slot.as_ref().and_then(|slot| agenda.events.get(&slot.series));
+        let stub = series.is_some_and(|series| !series.cancelled) && !wanted.single;
         if cancelled && !wanted.deleted && !stub {
             continue;
         }

@@ -337,6 +337,22 @@ async fn an_occurrence_is_told_once_when_its_series_moves_away_from_under_it() {
 }
 
 #[tokio::test]
+async fn whoever_was_invited_to_one_occurrence_alone_is_told_that_its_series_went() {
+    let workspace = Workspace::open().await;
+    let rule = "FREQ=WEEKLY;COUNT=4";
+    let id = workspace.create(json!({"title": "Stand-up", "start": "2026-11-09T09:00", "rule": rule}));
+    let second = format!("{id}_20261116T080000Z");
+    workspace.plan(INES, json!({"action": "invite", "id": second, "email": BO}));
+    let before = workspace.events(&workspace.bo, "").await;
+    assert_eq!(ids(&before), [&second]);
+    workspace.plan(INES, json!({"action": "delete", "id": id}));
+    let changes = workspace.events(&workspace.bo, &sync(&before)).await;
+    assert_eq!(ids(&changes), [&second]);
+    assert_eq!(changes["items"][0]["status"], "cancelled");
+    assert!(ids(&workspace.events(&workspace.bo, "").await).is_empty(), "it hides no slot of anything");
+}
+
+#[tokio::test]
 async fn daylight_saving_keeps_the_time_of_day() {
     let workspace = Workspace::open().await;
     let id = workspace.create(json!({"title": "Late", "start": "2027-03-27T09:00", "rule": "FREQ=DAILY;COUNT=3"}));
