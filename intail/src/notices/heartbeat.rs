@@ -128,9 +128,13 @@ impl<'a> Heart<'a> {
             ErrorKind::Refused(Refusal::NotFound) => {
                 let topic = &self.app.config.pubsub.topic;
                 let detail = format!(
-                    "The Pub/Sub topic {topic} doesn't exist, so Google can't tell of new mail. \
-                     `intail doctor --fix` makes it again."
+                    "The Pub/Sub topic {topic} doesn't exist, so Google can't tell of new mail. Mail is still read, \
+                     every ten minutes. `intail doctor --fix` makes it again."
                 );
+                // Nothing that is published from now on arrives: from here each mailbox asks by itself.
+                if operator_faults::list(&mut tx).await?.iter().all(|it| it.kind != TOPIC) {
+                    mailboxes::wake_all(&mut tx, self.app.clock.now()).await?;
+                }
                 operator_faults::raise(&mut tx, TOPIC, &detail, self.app.clock.now()).await?;
                 Look::Broken(TOPIC)
             }
@@ -138,6 +142,7 @@ impl<'a> Heart<'a> {
             _ => Look::Unclear,
         };
         tx.commit().await?;
+        self.app.due.ring();
         tracing::debug!(%error, "the heartbeat couldn't be sent");
         Ok(look)
     }
@@ -200,7 +205,8 @@ impl<'a> Heart<'a> {
     /// Whether Google tells: mailboxes that were found changed, time and again, since the last notice of anybody's.
     async fn listen_for_google(&self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
         if mailboxes::untold(tx).await? < UNTOLD_MAX {
-            return operator_faults::clear(tx, SILENT).await;
+            operator_faults::clear(tx, SILENT).await?;
+            return Ok(());
         }
         let detail = format!(
             "Mailboxes changed and Google told of none of it, although their watches are set. Most likely {} lost the \
@@ -209,6 +215,10 @@ impl<'a> Heart<'a> {
             GMAIL_PUBLISHER.trim_start_matches("serviceAccount:"),
             self.app.config.pubsub.topic
         );
+        if operator_faults::list(tx).await?.iter().all(|it| it.kind != SILENT) {
+            // Whoever changed and wasn't told of is found; from here each mailbox asks by itself.
+            mailboxes::wake_all(tx, now).await?;
+        }
         operator_faults::raise(tx, SILENT, &detail, now).await
     }
 }

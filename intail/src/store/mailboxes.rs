@@ -318,6 +318,18 @@ pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
     .await
 }
 
+/// Lets every mailbox whose watch can't be renewed try again within this many seconds: what stood in their way is
+/// mended. Each at a time of its own, because a try costs 100 units.
+pub async fn renew_failed(tx: &mut Tx, now: Timestamp, within_s: i64) -> Result<u64, StoreError> {
+    tx.run(
+        "UPDATE mailboxes SET watch_due_at = $1 + created_at % $2,
+             due_at = CASE WHEN due_at > $1 + created_at % $2 THEN $1 + created_at % $2 ELSE due_at END
+         WHERE watch_problem IS NOT NULL AND watch_due_at > $1 + created_at % $2",
+        args![now, within_s.saturating_mul(1_000_000).max(1)],
+    )
+    .await
+}
+
 /// Says that a person's mailbox is due now without asking Google anything: what may be kept of it has changed.
 pub async fn due_of_person(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Result<u64, StoreError> {
     tx.run("UPDATE mailboxes SET dirty = TRUE, due_at = $2 WHERE person_id = $1", args![person, now]).await

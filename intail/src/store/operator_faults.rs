@@ -38,10 +38,9 @@ pub async fn raise(tx: &mut Tx, kind: &str, detail: &str, now: Timestamp) -> Res
     Ok(())
 }
 
-/// Strikes a fault off: the thing works again.
-pub async fn clear(tx: &mut Tx, kind: &str) -> Result<(), StoreError> {
-    tx.run("DELETE FROM operator_faults WHERE kind = $1", args![kind]).await?;
-    Ok(())
+/// Strikes a fault off: the thing works again. Answers whether there was one.
+pub async fn clear(tx: &mut Tx, kind: &str) -> Result<bool, StoreError> {
+    Ok(tx.run("DELETE FROM operator_faults WHERE kind = $1", args![kind]).await? > 0)
 }
 
 /// Every fault, oldest first.

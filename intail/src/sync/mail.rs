@@ -58,6 +58,8 @@ const NOT_READABLE_TRIES_MAX: i64 = 3;
 const TRANSIENTS_MAX: usize = 3;
 /// The longest wait between two tries of a debt.
 const DEBT_RETRY_MAX_S: u64 = 3600;
+/// In the place of a label: which labels there are is still to be asked. No label's id is empty.
+const ALL_LABELS: &str = "";
 /// Gmail's label for drafts. Drafts aren't copied: each keystroke's autosave destroys one and makes another.
 pub(super) const DRAFT: &str = "DRAFT";
 
@@ -205,20 +207,36 @@ impl Run<'_> {
             tracing::info!(mailbox = %self.mailbox.id, "a probe found changes that no notice told of");
             self.mailbox.look_at = Some(self.now);
         }
-        self.mailbox.probe_at =
-            if self.push_is_live() { None } else { self.now.saturating_add(PROBE_WITHOUT_PUSH).ok() };
         let mut tx = self.write().await?;
+        let is_told = self.is_told(&mut tx).await?;
+        self.mailbox.probe_at = if is_told { None } else { self.now.saturating_add(PROBE_WITHOUT_PUSH).ok() };
         self.note_untold(&mut tx, HistoryId(profile.history_id)).await?;
         self.follow_rename(&mut tx, &profile).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
     }
 
-    /// Copies the labels' names.
+    /// Copies the labels' names, unless the budget has no room for that now: another occasion comes.
     pub(super) async fn labels(&mut self) -> Result<(), StepError> {
-        if self.take(self.price("gmail.labels.list"), Class::Live).is_err() {
-            return Ok(());
+        match self.take(self.price("gmail.labels.list"), Class::Live) {
+            Ok(()) => self.keep_labels().await,
+            Err(_) => Ok(()),
         }
+    }
+
+    /// The first step of a comparison, which goes label by label: asks which labels there are. One that was made while
+    /// the history was lost is on no message that is stored, and would never be compared.
+    async fn list_labels(&mut self) -> Result<Done, StepError> {
+        let units = self.price("gmail.labels.list");
+        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
+            return Ok(Done::Wait(until));
+        }
+        self.mailbox.listing_label = None;
+        self.keep_labels().await?;
+        Ok(Done::Step)
+    }
+
+    async fn keep_labels(&mut self) -> Result<(), StepError> {
         let shown = self.app.google.gmail(&self.caller).labels().await?;
         let shown: BTreeMap<String, Label> = shown
             .into_iter()
@@ -405,8 +423,9 @@ impl Run<'_> {
         }
         let profile = self.app.google.gmail(&self.caller).profile().await?;
         let current = HistoryId(profile.history_id);
-        if self.mailbox.state == MailboxState::Reconciling && self.mailbox.cursor == Some(current) {
-            // Google refuses the very id that it calls current: comparing once more at once would not help either.
+        if self.mailbox.state == MailboxState::Reconciling && self.mailbox.cursor >= Some(current) {
+            // Google refuses the very id that it calls current, or one that this answer doesn't reach yet (it isn't
+            // known whether it refuses those): comparing once more at once would not help either.
             return Err(lost.into());
         }
         tracing::warn!(mailbox = %self.mailbox.id, "the history no longer reaches the cursor; everything is compared");
@@ -419,8 +438,6 @@ impl Run<'_> {
         self.follow_rename(&mut tx, &profile).await?;
         exclusions::forget_labelled(&mut tx, &self.mailbox.id).await?;
         self.commit(tx, &[change]).await?;
-        // The comparison goes label by label.
-        self.labels().await?;
         Ok(Done::Step)
     }
 
@@ -432,7 +449,7 @@ impl Run<'_> {
         self.mailbox.listing_pass += 1;
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
-        self.mailbox.listing_label = None;
+        self.mailbox.listing_label = Some(ALL_LABELS.to_owned());
         self.mailbox.relist_at = None;
         self.enter(MailboxState::Reconciling)
     }
@@ -446,8 +463,10 @@ impl Run<'_> {
     // ---- backfill ----
 
     async fn list(&mut self) -> Result<Done, StepError> {
-        if let Some(label) = self.mailbox.listing_label.clone() {
-            return self.list_label(&label).await;
+        match self.mailbox.listing_label.clone() {
+            Some(label) if label == ALL_LABELS => return self.list_labels().await,
+            Some(label) => return self.list_label(&label).await,
+            None => {}
         }
         let units = 2 * self.price("gmail.messages.list");
         if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
@@ -552,12 +571,15 @@ impl Run<'_> {
         };
         let mut tx = self.write().await?;
         let Some(page) = page else {
-            // Google took the page's token back.
+            // Google took the page's token back: the label is listed anew.
             self.mailbox.listing_page = None;
-            sightings::clear(&mut tx, &self.mailbox.id).await?;
             self.commit(tx, &[]).await?;
             return Ok(Done::Step);
         };
+        if self.mailbox.listing_page.is_none() {
+            // What an earlier pass saw, that ended in the middle of a label, isn't so any more.
+            sightings::clear(&mut tx, &self.mailbox.id).await?;
+        }
         let ids: Vec<String> = page.refs.into_iter().map(|it| it.id).collect();
         sightings::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, label, &ids).await?;
         self.mailbox.listing_page = page.next_page_token;

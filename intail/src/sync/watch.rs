@@ -20,14 +20,25 @@ use crate::store::{StoreError, Tx, operator_faults};
 /// Google stops (Google's push guide).
 const RENEW_AFTER: Duration = Duration::from_secs(20 * 3600);
 const RENEW_SPREAD_S: u64 = 8 * 3600;
-/// After a failed renewal: soon, then not too often, since each try costs 100 units.
+/// After a failed renewal: soon, then twice as long each time, since each try costs 100 units.
 const RETRY: Duration = Duration::from_secs(10 * 60);
+/// The longest wait between two tries: what stands in the way of one mailbox passes mostly.
+const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// The longest wait for what the operator has to mend. It stands in everybody's way, and the first mailbox that gets
+/// through lets all others try.
+const RETRY_OPERATOR_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Within how many seconds those others try: of 20,000, some 330 a minute.
+const RENEW_ALL_WITHIN_S: i64 = 3600;
 /// What a watch and a stop cost, for the budget.
 const WATCH_UNITS: u64 = 100;
 
 /// The kinds of operator faults that a watch can show.
 const FAULTS: &[&str] =
     &["pubsub.topic_missing", "pubsub.topic_foreign", "pubsub.publisher_missing", "gmail.api_disabled"];
+
+/// Faults because of which Google tells nobody anything, whatever a watch's expiry says.
+const SILENCING: [&str; 4] =
+    ["pubsub.topic_missing", "pubsub.topic_foreign", "pubsub.publisher_missing", "google.silent"];
 
 /// What the operator reads two days before Google stops pushing.
 const ENDING: &str = "watch.ending";
@@ -81,14 +92,21 @@ impl Run<'_> {
             .into_iter()
             .collect();
         let mut tx = self.app.store.write().await?;
+        let mut is_mended = false;
         for kind in FAULTS {
-            operator_faults::clear(&mut tx, kind).await?;
+            is_mended |= operator_faults::clear(&mut tx, kind).await?;
         }
         self.clear_ending(&mut tx).await?;
         if !first {
             self.note_untold(&mut tx, current).await?;
         }
         self.commit(tx, &changes).await?;
+        if is_mended {
+            // Apart, so that nobody's row is locked together with this one's.
+            let mut tx = self.app.store.write().await?;
+            mailboxes::renew_failed(&mut tx, self.now, RENEW_ALL_WITHIN_S).await?;
+            tx.commit().await?;
+        }
         self.labels().await?;
         Ok(Done::Step)
     }
@@ -104,16 +122,26 @@ impl Run<'_> {
 
     async fn not_watched(&mut self, error: &Error) -> Result<Done, StepError> {
         tracing::warn!(%error, mailbox = %self.mailbox.id, "the watch couldn't be set");
+        let fault = match &error.kind {
+            ErrorKind::Refused(Refusal::Operator(fault)) => Some(fault),
+            _ => None,
+        };
+        let tried = self.mailbox.watch_set_at.filter(|_| self.mailbox.watch_problem.is_some());
+        let waited = tried.and_then(|tried| Duration::try_from(self.now.duration_since(tried)).ok());
+        let most = if fault.is_some() { RETRY_OPERATOR_MAX } else { RETRY_MAX };
+        let wait = waited.unwrap_or_default().saturating_mul(2).clamp(RETRY, most);
         self.mailbox.watch_problem = Some(error.kind.to_string());
-        self.mailbox.watch_due_at = self.now.saturating_add(RETRY).unwrap_or(self.now);
+        self.mailbox.watch_due_at = self.now.saturating_add(wait).unwrap_or(self.now);
         // A renewal after a reconnect counts as tried: the due time above decides from here.
         self.mailbox.watch_set_at = Some(self.now);
-        // A probe that is due stays due: it is what finds changes while nobody pushes.
-        if !self.push_is_live() && self.mailbox.probe_at.is_none() {
-            self.mailbox.probe_at = self.now.saturating_add(PROBE_WITHOUT_PUSH).ok();
+        // The daily answer was the check for missed notices, and there was none. A probe that is due stays due.
+        let probe_at = if waited.is_none() { Some(self.now) } else { self.now.saturating_add(PROBE_WITHOUT_PUSH).ok() };
+        self.mailbox.probe_at = [self.mailbox.probe_at, probe_at].into_iter().flatten().min();
+        if let Some(kind) = fault.map(kind_of).filter(|kind| SILENCING.contains(kind)) {
+            self.look_at_everybody(kind).await?;
         }
         let mut tx = self.app.store.write().await?;
-        if let ErrorKind::Refused(Refusal::Operator(fault)) = &error.kind {
+        if let Some(fault) = fault {
             operator_faults::raise(&mut tx, kind_of(fault), &fault.to_string(), self.now).await?;
         }
         if self.mailbox.is_watch_failing(self.now) {
@@ -121,6 +149,29 @@ impl Run<'_> {
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// What stands in the way of this watch keeps Google from telling anybody: the first who finds out lets everybody be
+    /// looked at. In a transaction of its own and before the fault is written down: after a crash it is news again.
+    async fn look_at_everybody(&self, kind: &str) -> Result<(), StoreError> {
+        let mut tx = self.app.store.write().await?;
+        if operator_faults::list(&mut tx).await?.iter().any(|it| it.kind == kind) {
+            return Ok(());
+        }
+        mailboxes::wake_all(&mut tx, self.now).await?;
+        tx.commit().await?;
+        self.app.due.ring();
+        Ok(())
+    }
+
+    /// Whether Google tells of changes now, as far as is known: the registration stands, its last renewal succeeded, and
+    /// nothing is wrong with the way for everybody.
+    pub(super) async fn is_told(&self, tx: &mut Tx) -> Result<bool, StoreError> {
+        if !self.push_is_live() || self.mailbox.watch_problem.is_some() {
+            return Ok(false);
+        }
+        let faults = operator_faults::list(tx).await?;
+        Ok(faults.iter().all(|it| !SILENCING.contains(&it.kind.as_str())))
     }
 
     /// Google's present history id is past the cursor, and nobody told although somebody should have: the heartbeat

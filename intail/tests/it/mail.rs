@@ -14,7 +14,7 @@ use intail::store::coverage::{self, Coverage};
 use intail::store::debts;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
-use intail::store::{messages, quota, sessions};
+use intail::store::{mailboxes, messages, quota, sessions};
 use intail::web;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::{CANARY, Compose};
@@ -315,6 +315,71 @@ async fn a_label_that_was_deleted_while_the_cursor_was_lost_is_gone_from_its_mes
     running.act(&email, MailAction::DeleteLabel(one(&label)));
     running.act(&email, MailAction::ForgetHistory);
     running.world(|world| world.settings.notices.lost_percent = 0);
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn promise_1_a_label_made_while_the_cursor_was_lost_is_found_although_google_fails_right_then() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let id = in_inbox(&running, &email);
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    let label = running.act(&email, MailAction::CreateLabel { name: "Unheard of".into() }).ids.remove(0);
+    running.act(&email, MailAction::Label { id: id.clone(), add: vec![label.clone()], remove: Vec::new() });
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.pass(Duration::from_secs(2));
+    running.world(|world| world.faults.add(Rule::status("gmail.users.labels.list", 503).times(1)));
+    running.act(&email, receive(1));
+    running.settle().await;
+    assert!(running.stored(&person).await[&id].labels.contains(&label));
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn promise_1_what_a_comparison_saw_that_was_cut_short_is_not_believed_by_the_next() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    // The first of all labels: the end of another one's listing would hide the mistake.
+    let label = "CATEGORY_FORUMS".to_owned();
+    let ids: Vec<String> = running.stored(&person).await.into_keys().take(2).collect();
+    for id in &ids {
+        running.act(&email, MailAction::Label { id: id.clone(), add: vec![label.clone()], remove: Vec::new() });
+    }
+    running.settle().await;
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    running.act(&email, MailAction::ForgetHistory);
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    mailboxes::wake_all(&mut tx, running.app.clock.now()).await.expect("woken");
+    tx.commit().await.expect("committed");
+    // A label at a time, until it is this one's turn; then one page of it.
+    for _ in 0..100 {
+        let mailbox = running.mailbox(&person).await;
+        if mailbox.listing_label.as_deref() == Some(&label) {
+            running.world(|world| world.settings.page_max = 1);
+        }
+        if mailbox.listing_label.as_deref() == Some(&label) && mailbox.listing_page.is_some() {
+            break;
+        }
+        // A page of everything takes two questions.
+        let skip = if mailbox.listing_label.is_some_and(|it| !it.is_empty()) { 1 } else { 2 };
+        running.world(|world| world.faults.clear());
+        running.world(|world| world.faults.add(Rule { skip, ..Rule::status("gmail.users.messages.list", 503) }));
+        running.pass(Duration::from_secs(60));
+        running.worker.tick().await.expect("the engine runs");
+    }
+    let mailbox = running.mailbox(&person).await;
+    assert!(mailbox.listing_label.as_deref() == Some(&label) && mailbox.listing_page.is_some(), "{mailbox:?}");
+    running.world(|world| world.faults.clear());
+    // Between the label's two pages, it goes from both messages, and the history is lost once more.
+    for id in &ids {
+        running.act(&email, MailAction::Label { id: id.clone(), add: Vec::new(), remove: vec![label.clone()] });
+    }
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| (world.settings.notices.lost_percent, world.settings.page_max) = (0, 0));
     running.pass(Duration::from_secs(2));
     running.act(&email, receive(1));
     running.settle().await;
@@ -630,6 +695,64 @@ async fn without_a_watch_changes_are_still_found() {
         running.worker.tick().await.expect("the engine runs");
     }
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn promise_7_while_a_watch_cannot_be_renewed_changes_are_found_all_the_same() {
+    let (running, person) = connected().await;
+    let (email, topic) = (person.email.clone(), running.app.config.pubsub.topic.clone());
+    running.world(|world| world.pubsub.delete_topic(&topic)).expect("deleted");
+    running.pass(Duration::from_secs(29 * 3600));
+    running.worker.tick().await.expect("the engine runs");
+    let mailbox = running.mailbox(&person).await;
+    assert!(mailbox.watch_problem.is_some() && mailbox.watch_expires_at > Some(running.app.clock.now()));
+    for _ in 0..3 {
+        running.act(&email, receive(1));
+        for _ in 0..2 {
+            running.pass(Duration::from_secs(10 * 60 + 1));
+            running.work().await;
+        }
+        running.assert_nothing_is_lost(&person).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_operator_has_to_mend_is_tried_seldom_and_once_mended_by_everybody() {
+    let running = Running::start().await;
+    running.approve();
+    let (first, second) = running.employees();
+    let people = [running.connected(&first).await, running.connected(&second).await];
+    let topic = running.app.config.pubsub.topic.clone();
+    running.world(|world| world.pubsub.delete_topic(&topic)).expect("deleted");
+    let watches = running.calls("gmail.users.watch");
+    for _ in 0..3 * 24 {
+        running.pass(Duration::from_secs(3600));
+        running.worker.tick().await.expect("the engine runs");
+    }
+    let tried = running.calls("gmail.users.watch") - watches;
+    assert!((8..=28).contains(&tried), "two mailboxes, in three days: {tried}");
+    let made = running.world(|world| {
+        let made = world.pubsub.create_topic(&topic);
+        made.and_then(|()| world.pubsub.grant_publisher(&topic))
+    });
+    made.expect("the operator made the topic again");
+    let mut hours = 0;
+    for _ in 0..8 {
+        running.pass(Duration::from_secs(3600));
+        running.settle().await;
+        hours += 1;
+        if running.mailbox(&people[0]).await.watch_problem.is_none()
+            || running.mailbox(&people[1]).await.watch_problem.is_none()
+        {
+            break;
+        }
+    }
+    running.pass(Duration::from_secs(3600));
+    running.settle().await;
+    for person in &people {
+        let mailbox = running.mailbox(person).await;
+        assert_eq!(mailbox.watch_problem, None, "an hour after the first one, {hours} hours after the mending");
+    }
 }
 
 #[tokio::test]

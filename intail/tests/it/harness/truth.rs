@@ -64,6 +64,34 @@ fn fold(folded: &mut Mail, change: &Change) {
     }
 }
 
+// ---- labels ----
+
+/// What a person's labels are called, by id.
+pub(crate) fn labels(sandbox: &Sandbox, email: &str) -> BTreeMap<String, String> {
+    sandbox.world(|world| {
+        let mailbox = world.mailbox(email).expect("a mailbox");
+        mailbox.labels().map(|it| (it.id.clone(), it.name.clone())).collect()
+    })
+}
+
+/// The same by the feed, folded from its beginning.
+pub(crate) fn folded_labels(feed: &[Change]) -> BTreeMap<String, String> {
+    let mut folded = BTreeMap::new();
+    for change in feed {
+        let id = change.subject_id.clone();
+        match change.kind.as_str() {
+            "label.added" | "label.changed" => {
+                folded.insert(id, change.data["name"].as_str().unwrap_or_default().to_owned());
+            }
+            "label.deleted" => {
+                folded.remove(&id).expect("a deletion follows its label");
+            }
+            _ => {}
+        }
+    }
+    folded
+}
+
 // ---- the directory ----
 
 /// What everybody sees of somebody.

@@ -25,7 +25,7 @@ use intail::store::leases::Stream;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
 use intail::store::{
-    StoreError, agendas, changes, coverage, debts, fills, grants, leases, mailboxes, messages, organizations,
+    StoreError, agendas, changes, coverage, debts, fills, grants, labels, leases, mailboxes, messages, organizations,
 };
 use intail::sync::{Bell, Worker};
 use intail::{seal, signin, store};
@@ -145,6 +145,7 @@ pub(super) async fn play(seed: u64) -> Outcome {
     play.end_of_faults().await;
     play.pass_slowly(SWEEP).await;
     play.compare("after a sweep").await;
+    play.compare_labels("after a sweep").await;
     play.compare_calendars("after a sweep").await;
     play.compare_directory("after a sweep").await;
     for _ in 0..CALM_STEPS {
@@ -158,6 +159,7 @@ pub(super) async fn play(seed: u64) -> Outcome {
     let told = play.feed_length().await;
     play.pass_slowly(SWEEP).await;
     play.compare("after another sweep").await;
+    play.compare_labels("after another sweep").await;
     play.compare_calendars("after another sweep").await;
     play.compare_directory("after another sweep").await;
     assert_eq!(play.feed_length().await, told, "the next sweep finds nothing{}", play.story());
@@ -612,7 +614,14 @@ impl Play {
         });
         let one = self.pick(&ids).map(|id| One { id: id.clone() });
         let several = 1 + u32::try_from(self.random.below(3)).expect("small");
-        let action = match (self.random.below(16), one) {
+        let (own, name) = (self.own_label(&email), format!("Label {}", self.random.below(50)));
+        let action = match (self.random.below(20), one) {
+            (16, _) => MailAction::CreateLabel { name },
+            (17, Some(one)) if own.is_some() => {
+                MailAction::Label { id: one.id, add: own.into_iter().collect(), remove: Vec::new() }
+            }
+            (18, _) if let Some(id) = own => MailAction::RenameLabel { id, name },
+            (19, _) if let Some(id) = own => MailAction::DeleteLabel(One { id }),
             (0..4, _) | (_, None) => match MailAction::sample() {
                 MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, .. } => {
                     MailAction::Receive {
@@ -640,6 +649,15 @@ impl Play {
             (_, Some(one)) => MailAction::Delete(one),
         };
         self.act(&email, &action);
+    }
+
+    /// One of the labels that a person made.
+    fn own_label(&self, email: &str) -> Option<String> {
+        let labels: Vec<String> = self.sandbox.world(|world| {
+            let all = world.mailbox(email).into_iter().flat_map(|it| it.labels());
+            all.filter(|it| it.name != it.id).map(|it| it.id.clone()).collect()
+        });
+        self.pick(&labels).cloned()
     }
 
     // ---- the world's calendars ----
@@ -843,10 +861,13 @@ impl Play {
         }
     }
 
+    /// How many changes were told. Google's history doesn't tell what labels are called: that is found once a day, by a
+    /// sweep.
     async fn feed_length(&self) -> usize {
         let mut length = 0;
         for person in &self.people {
-            length += self.feed(person).await.expect("read").len();
+            let feed = self.feed(person).await.expect("read");
+            length += feed.iter().filter(|it| !it.kind.starts_with("label.")).count();
         }
         length
     }
@@ -883,6 +904,21 @@ impl Play {
                 mailbox.state,
                 self.story()
             );
+        }
+    }
+
+    /// What the labels are called, which Google's history doesn't tell.
+    async fn compare_labels(&mut self, when: &str) {
+        for person in &self.people {
+            let truth = truth::labels(&self.sandbox, &person.email);
+            let mut tx = self.store.read().await.expect("a transaction");
+            let mailbox = mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("a mailbox");
+            let rows = labels::list(&mut tx, &mailbox.id).await.expect("read");
+            drop(tx);
+            let rows: BTreeMap<String, String> = rows.into_iter().map(|it| (it.id, it.name)).collect();
+            assert_eq!(rows, truth, "promise 1, labels of {} {when}{}", person.email, self.story());
+            let folded = truth::folded_labels(&self.feed(person).await.expect("read"));
+            assert_eq!(folded, truth, "promise 1, told labels of {} {when}{}", person.email, self.story());
         }
     }
 
