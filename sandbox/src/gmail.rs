@@ -157,6 +157,12 @@ fn mailbox<'a>(world: &'a World, caller: &Caller) -> Result<&'a Mailbox, ApiErro
 
 // The methods ---------------------------------------------------------------------------------------------------------
 
+/// The history id that a reader is told.
+fn present_id(world: &World, mailbox: &Mailbox) -> u64 {
+    let history = mailbox.history();
+    if world.settings.history_id_leads { history.current() } else { history.visible_id(world.visible_ms()) }
+}
+
 fn profile(world: &World, caller: &Caller) -> Result<Value, ApiError> {
     let mailbox = mailbox(world, caller)?;
     let email = world.identity.people.get(&caller.sub).map(|person| person.email.as_str());
@@ -164,7 +170,7 @@ fn profile(world: &World, caller: &Caller) -> Result<Value, ApiError> {
         "emailAddress": email,
         "messagesTotal": mailbox.message_count(),
         "threadsTotal": mailbox.thread_count(),
-        "historyId": mailbox.history().visible_id(world.visible_ms()).to_string(),
+        "historyId": present_id(world, mailbox).to_string(),
     }))
 }
 
@@ -210,7 +216,7 @@ fn history(world: &mut World, caller: &Caller, query: &Query) -> Result<Value, A
         let records: Vec<Value> = page.iter().map(|record| record_value(record, &types)).collect();
         answer.insert("history".into(), records.into());
     }
-    answer.insert("historyId".into(), mailbox.history().visible_id(visible_ms).to_string().into());
+    answer.insert("historyId".into(), present_id(world, mailbox).to_string().into());
     Ok(answer.into())
 }
 

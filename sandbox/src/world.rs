@@ -82,6 +82,8 @@ pub struct World {
 pub struct Settings {
     /// How long a change stays invisible to `history` and a new message to `get`, after its notice has left.
     pub visibility_lag_ms: i64,
+    /// Whether the present history id counts what can't be read yet: Google doesn't say.
+    pub history_id_leads: bool,
     /// How long history records are kept.
     pub history_retention_s: i64,
     /// Per cent of history pages that carry a page token and nothing else, as Gmail's sometimes do.
@@ -107,6 +109,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             visibility_lag_ms: 0,
+            history_id_leads: false,
             history_retention_s: 7 * 24 * 3_600,
             empty_history_page_percent: 0,
             page_max: 0,

@@ -72,6 +72,11 @@ pub struct Mailbox {
     pub copied_from_ms: Option<i64>,
     /// When its newest page is listed once more after a pass.
     pub relist_at: Option<Timestamp>,
+    /// A present history id of Google's beyond everything that the history told so far: what it counts may not be
+    /// readable yet, so the cursor isn't there yet.
+    pub ahead: Option<HistoryId>,
+    /// Since when that id is known.
+    pub ahead_at: Option<Timestamp>,
     /// Whether every page of the present pass was listed.
     pub listing_done: bool,
     /// The number of the present pass over the whole mailbox: 1 is the backfill, each reconcile is one more.
@@ -154,6 +159,8 @@ impl Mailbox {
             filling_since: None,
             copied_from_ms: None,
             relist_at: None,
+            ahead: None,
+            ahead_at: None,
             listing_done: false,
             listing_pass: 1,
             pinned: None,
@@ -209,6 +216,8 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         filling_since: row.at_or_null("filling_since")?,
         copied_from_ms: row.int_or_null("copied_from_ms")?,
         relist_at: row.at_or_null("relist_at")?,
+        ahead: row.parsed_or_null("ahead")?,
+        ahead_at: row.at_or_null("ahead_at")?,
         listing_done: row.boolean("listing_done")?,
         listing_pass: row.int("listing_pass")?,
         pinned: row.parsed_or_null("pinned")?,
@@ -389,7 +398,7 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
                  watch_set_at = $22, notices_read = $23, listing_label = $24,
                  filled_units = $25, filling_since = $26, copied_from_ms = $27,
-                 relist_at = $28
+                 relist_at = $28, ahead = $29, ahead_at = $30
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -419,7 +428,9 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.filled_units,
                 mailbox.filling_since,
                 mailbox.copied_from_ms,
-                mailbox.relist_at
+                mailbox.relist_at,
+                mailbox.ahead,
+                mailbox.ahead_at
             ],
         )
         .await?;

@@ -82,6 +82,14 @@ pub(super) struct Run<'a> {
     pub(super) stopping: bool,
 }
 
+/// How a reading of the history ended.
+struct End {
+    /// Whether anything happened, or somebody said so.
+    active: bool,
+    /// When what Google's present id counts can be read.
+    look_at: Option<Timestamp>,
+}
+
 /// What asking Google for some messages gave.
 #[derive(Default)]
 struct Fetched {
@@ -274,8 +282,8 @@ impl Run<'_> {
         let Some(mut cursor) = self.mailbox.cursor else {
             return Ok(Done::Step);
         };
-        let noticed = is_noticed(&self.mailbox);
-        let (mut page_token, mut active) = (None, noticed);
+        let before = self.mailbox.ahead;
+        let (mut page_token, mut active) = (None, is_noticed(&self.mailbox));
         for _ in 0..HISTORY_PAGES_MAX {
             if let Err(until) = self.take(self.price("gmail.history.list"), Class::Live) {
                 return Ok(Done::Wait(until));
@@ -288,14 +296,13 @@ impl Run<'_> {
             };
             active |= !page.records.is_empty();
             let is_last = page.next_page_token.is_none();
-            // After a notice, Google's present id may already count what can't be read yet: only the looks that follow
-            // take it over.
-            let current = page.history_id.filter(|_| is_last && !noticed);
-            let read_to = match current {
-                Some(current) => HistoryId(current),
-                None => HistoryId(page.records.iter().map(|it| it.id).max().unwrap_or(cursor.0)),
+            let told = HistoryId(page.records.iter().map(|it| it.id).max().unwrap_or(cursor.0));
+            let read_to = match page.history_id.filter(|_| is_last) {
+                Some(current) => self.reach(told, HistoryId(current)),
+                None => told,
             };
-            let stop = self.apply(&page.records, read_to, is_last.then_some(active)).await?;
+            let end = is_last.then(|| End { active, look_at: self.look_for_ahead(before) });
+            let stop = self.apply(&page.records, read_to, end).await?;
             if let Some(error) = stop {
                 return Err(error.into());
             }
@@ -309,19 +316,40 @@ impl Run<'_> {
         Ok(Done::Step)
     }
 
+    /// How far the history was read, when its last page told of `told` and Google's present id is `current`. That id may
+    /// count what can't be read yet, so the cursor goes there once it is known for long enough.
+    fn reach(&mut self, told: HistoryId, current: HistoryId) -> HistoryId {
+        let known = self.mailbox.ahead.zip(self.mailbox.ahead_at);
+        let is_readable = |at: Timestamp| at.saturating_add(VISIBLE_AFTER).is_ok_and(|it| it <= self.now);
+        let settled = known.filter(|(_, at)| is_readable(*at)).map(|(id, _)| id.min(current));
+        let read_to = settled.map_or(told, |id| id.max(told));
+        let waiting = known.filter(|(id, _)| settled.is_none() && *id > read_to);
+        // By the time of the answer: the step may have begun long before.
+        let ahead = waiting.or((current > read_to).then(|| (current, self.app.clock.now())));
+        (self.mailbox.ahead, self.mailbox.ahead_at) = ahead.unzip();
+        read_to
+    }
+
+    /// When to look again for what a present id of Google's counted: once, since some ids are of nothing that the
+    /// history tells.
+    fn look_for_ahead(&self, before: Option<HistoryId>) -> Option<Timestamp> {
+        let at = self.mailbox.ahead_at.filter(|_| before.is_none() || before == self.mailbox.ahead)?;
+        at.saturating_add(VISIBLE_AFTER).ok()
+    }
+
     /// Google's 404, and a first page that is refused as invalid: the cursor is of no use any more.
     fn cursor_is_lost(&self, error: &Error, later_page: bool) -> bool {
         error.kind == ErrorKind::CursorGone
             || (!later_page && error.kind == ErrorKind::Refused(Refusal::Invalid) && error.status == Some(400))
     }
 
-    /// Writes a page of history. `finished` is given on the last page and says whether there was any activity. Answers
-    /// Google's wish to stop, if it had one; what wasn't fetched then is a debt, so the cursor may move all the same.
+    /// Writes a page of history; `end` is given with the last one. Answers Google's wish to stop, if it had one; what
+    /// wasn't fetched then is a debt, so the cursor may move all the same.
     async fn apply(
         &mut self,
         records: &[HistoryRecord],
         read_to: HistoryId,
-        finished: Option<bool>,
+        end: Option<End>,
     ) -> Result<Option<Error>, StepError> {
         let told = digest(records);
         let ids: Vec<String> = told.keys().cloned().collect();
@@ -359,14 +387,15 @@ impl Run<'_> {
         self.strike(&mut tx, &gone).await?;
         let stop = self.keep(&mut tx, fetched, &mut changes).await?;
         self.mailbox.advance(read_to, self.now);
-        if finished.is_none() {
+        if end.is_none() {
             // Not read to the end: what the copy is as of hasn't moved.
             self.mailbox.cursor_at = None;
         }
-        if let Some(active) = finished {
+        if let Some(End { active, look_at }) = end {
             // Those that were there before the first page was asked for; later ones are counted in the row already.
             self.mailbox.notices_read = self.mailbox.notices;
-            self.mailbox.look_at = active.then(|| self.now.saturating_add(TRAILING_LOOK).ok()).flatten();
+            let trailing = active.then(|| self.now.saturating_add(TRAILING_LOOK).ok()).flatten();
+            self.mailbox.look_at = [trailing, look_at].into_iter().flatten().min();
             if active {
                 self.mailbox.probe_at = self.now.saturating_add(PROBE_AFTER).ok();
                 let at = self.now.saturating_add(AUDIT_AFTER).unwrap_or(self.now);
@@ -696,9 +725,6 @@ impl Run<'_> {
             return Ok(Done::Wait(until));
         }
         let fetched = self.fetch_plan(wanted.into_iter().map(Ask::One).collect(), None).await;
-        if let Some(error) = fetched.stop {
-            return Err(error.into());
-        }
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         for message in unseen.iter().filter(|it| fetched.gone.iter().any(|gone| gone.message_id == it.id)) {
@@ -707,10 +733,14 @@ impl Run<'_> {
         }
         let ids: Vec<String> = unseen.iter().map(|it| it.id.clone()).collect();
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+        // What didn't answer is owed: a few messages that can't be read don't keep a pass from ending.
         let fetched = Fetched { gone: Vec::new(), ..fetched };
-        self.keep(&mut tx, fetched, &mut changes).await?;
+        let stop = self.keep(&mut tx, fetched, &mut changes).await?;
         self.commit(tx, &changes).await?;
-        Ok(Done::Step)
+        match stop {
+            Some(error) => Err(error.into()),
+            None => Ok(Done::Step),
+        }
     }
 
     /// Lists the newest messages once more, back to before the pass began. What came just before the pass's history id

@@ -17,6 +17,9 @@ pub const VISIBLE_AFTER: Duration = Duration::from_secs(15);
 /// How often to compare while Google doesn't push: the only way to notice changes then.
 pub const PROBE_WITHOUT_PUSH: Duration = Duration::from_secs(10 * 60);
 
+/// How long a renewal may wait behind notices: nothing beside the days that a watch lasts.
+const RENEWAL_WAITS_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// One bounded piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -67,7 +70,11 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     }
     let reached = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
     let watch_is_old = mailbox.watch_set_at.is_some_and(|set| around.connected_at.is_some_and(|it| it > set));
-    if mailbox.watch_due_at <= now || watch_is_old {
+    // What just changed costs 2 units, a renewal 100: where few are left, it goes first. A mailbox that never rests is
+    // renewed all the same.
+    let is_overdue = mailbox.watch_due_at.saturating_add(RENEWAL_WAITS_MAX).is_ok_and(|it| it <= now);
+    let reads_first = is_noticed(mailbox) && mailbox.cursor_at.is_some() && !is_overdue;
+    if (mailbox.watch_due_at <= now && !reads_first) || watch_is_old {
         return Step::Watch;
     }
     if is_noticed(mailbox) || mailbox.cursor_at.is_none() || reached(mailbox.look_at) {
@@ -164,6 +171,17 @@ mod tests {
     #[test]
     fn promise_7_an_idle_mailbox_rests_until_its_watch_is_renewed() {
         assert_eq!(next(&live()), Step::Rest(Some(at(80_000))));
+    }
+
+    #[test]
+    fn a_notice_goes_before_a_renewal_for_some_minutes() {
+        let noticed = Mailbox { notices: 4, notices_read: 3, watch_due_at: at(99), ..live() };
+        assert_eq!(next(&noticed), Step::History);
+        assert_eq!(
+            plan(&noticed, Surroundings { connected_at: Some(at(0)), ..Surroundings::default() }, at(699)),
+            Step::Watch
+        );
+        assert_eq!(next(&Mailbox { notices: 3, ..noticed }), Step::Watch);
     }
 
     #[test]

@@ -177,7 +177,8 @@ impl Run<'_> {
     /// Google's present history id is past the cursor, and nobody told although somebody should have: the heartbeat
     /// adds these up.
     pub(super) async fn note_untold(&self, tx: &mut Tx, current: HistoryId) -> Result<(), StoreError> {
-        let is_behind = self.mailbox.cursor.is_some_and(|cursor| current > cursor);
+        // An id that is known already was told of, or is of nothing that anybody is told of.
+        let is_behind = self.mailbox.cursor.max(self.mailbox.ahead).is_some_and(|known| current > known);
         if is_behind && self.push_is_live() && !is_noticed(&self.mailbox) {
             mailboxes::find_untold(tx, &self.mailbox.id, self.now).await?;
         }

@@ -399,6 +399,7 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
     let total = mailbox.total_messages.map(|total| total.max(connection.settled()));
     let share = total.map(|total| if total == 0 { 100 } else { connection.settled().saturating_mul(100) / total });
     let complete = mailbox.state == MailboxState::Live;
+    let is_growing = mailbox.state == MailboxState::Backfilling;
     Copying {
         state: mailbox.state.word(),
         stored: grouped(connection.stored),
@@ -406,7 +407,8 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
         done_share: share.filter(|_| !complete).and_then(|it| u8::try_from(it).ok()),
         left_out: (connection.left_out > 0).then(|| counted(connection.left_out, "message", "messages")),
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
-        complete_to: mailbox.oldest_ms.filter(|_| !complete).map(|ms| When::day(from_ms(ms))),
+        // While everything is compared, what is missing may be anywhere.
+        complete_to: mailbox.oldest_ms.filter(|_| is_growing).map(|ms| When::day(from_ms(ms))),
         copied_from: mailbox.copied_from_ms.map(|ms| When::day(from_ms(ms))),
         as_of: mailbox.cursor_at.map(When::full),
         is_complete: connection.is_complete(),
@@ -414,7 +416,8 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
         is_explained: connection.coverage.explained.is_some(),
         differs: connection.coverage.google_count.filter(|_| connection.coverage.misses > 0).map(grouped),
         paused_until: mailbox.paused_until.filter(|until| *until > now).map(When::full),
-        done_at: outlook.map(|it| When::full(it.done_at)),
+        // What a comparison will have to fetch is known once it has listed everything.
+        done_at: outlook.filter(|_| is_growing || mailbox.listing_done).map(|it| When::full(it.done_at)),
         day_turns_at: match waits {
             Some(Waits::Day(until)) => Some(When::full(until)),
             _ => None,

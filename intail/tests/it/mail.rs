@@ -387,6 +387,30 @@ async fn promise_1_what_a_comparison_saw_that_was_cut_short_is_not_believed_by_t
 }
 
 #[tokio::test]
+async fn a_few_messages_that_cannot_be_read_do_not_keep_a_comparison_from_ending() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let ids: Vec<String> = running.stored(&person).await.into_keys().take(4).collect();
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    for id in &ids {
+        running.act(&email, MailAction::Delete(one(id)));
+    }
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.world(|world| world.faults.add(Rule::status("gmail.users.messages.get", 503)));
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    for _ in 0..30 {
+        running.pass(Duration::from_secs(60));
+        running.work().await;
+    }
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live, "the rest was compared");
+    running.world(|world| world.faults.clear());
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
 async fn when_the_day_is_used_up_backfill_waits_until_it_turns_and_live_changes_go_on() {
     let running = Running::start().await;
     running.approve();
@@ -679,6 +703,34 @@ async fn a_change_during_a_reconcile_does_not_freeze_what_was_stale() {
     running.pass(Duration::from_secs(3));
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn promise_1_an_id_of_googles_that_counts_what_cannot_be_read_yet_is_not_believed() {
+    for told in [true, false] {
+        let (running, person) = connected().await;
+        let email = person.email.clone();
+        running.world(|world| {
+            world.settings.history_id_leads = true;
+            world.settings.visibility_lag_ms = 12_000;
+            world.settings.notices.lost_percent = if told { 0 } else { 100 };
+        });
+        let id = in_inbox(&running, &email);
+        running.act(&email, MailAction::Star(one(&id)));
+        if told {
+            running.settle().await;
+        } else {
+            // Found by a look that nobody asked for, a moment after it happened.
+            let mut tx = running.app.store.write().await.expect("a transaction");
+            tx.run("UPDATE mailboxes SET look_at = 1, due_at = 1", Vec::new()).await.expect("due");
+            tx.commit().await.expect("committed");
+            running.settle().await;
+        }
+        running.pass(Duration::from_secs(20));
+        running.settle().await;
+        assert!(running.stored(&person).await[&id].labels.iter().any(|it| it == "STARRED"), "told: {told}");
+        running.assert_nothing_is_lost(&person).await;
+    }
 }
 
 #[tokio::test]

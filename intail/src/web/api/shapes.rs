@@ -393,8 +393,8 @@ pub(in crate::web) struct CoverageShape {
     /// Whether everything that Google shows and the privacy settings let in is here: nothing waits, nothing is owed, no
     /// difference is known.
     complete: bool,
-    /// Back to when every message is here: while the copy grows, or because the organization copies no further back.
-    /// Null when that is the beginning.
+    /// Back to when every message is here: while the copy grows, or because the organization copies no further back;
+    /// while everything is compared, since when new mail is followed once more. Null when that is the beginning.
     #[schema(value_type = Option<String>, format = DateTime)]
     complete_from: Option<Timestamp>,
     /// Up to when: the history was last read to its end then. Null before the first reading, and after a lost cursor.
@@ -440,10 +440,14 @@ impl CoverageShape {
     pub(super) fn of(connection: &Connection) -> Option<Self> {
         let mailbox: &Mailbox = connection.mailbox.as_ref()?;
         let proved = &connection.coverage;
-        let is_growing = mailbox.state == MailboxState::Backfilling;
+        let complete_from = match mailbox.state {
+            MailboxState::Live => mailbox.copied_from_ms.map(from_ms),
+            MailboxState::Backfilling => mailbox.oldest_ms.map_or(Some(mailbox.state_since), |ms| Some(from_ms(ms))),
+            MailboxState::Reconciling => Some(mailbox.state_since),
+        };
         Some(Self {
             complete: connection.is_complete(),
-            complete_from: mailbox.oldest_ms.filter(|_| is_growing).or(mailbox.copied_from_ms).map(from_ms),
+            complete_from,
             complete_to: mailbox.cursor_at,
             history_id: mailbox.cursor.map(|it| it.to_string()),
             messages_waiting: connection.waiting,

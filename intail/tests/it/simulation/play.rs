@@ -183,6 +183,7 @@ impl Play {
         };
         let sandbox = Arc::new(Sandbox::start(options).await.expect("the sandbox starts"));
         let (lag, empty, page) = (random.below(8_000), random.below(40), random.below(12));
+        let leads = random.below(2) == 0;
         let empty_calendar = random.below(30);
         let history = HISTORY_BEGINNINGS[usize::try_from(random.below(4)).expect("small")];
         sandbox.world(|world| {
@@ -190,6 +191,7 @@ impl Play {
             world.identity.borrow_keys(keys);
             world.settings.pull_wait_ms = 0;
             world.settings.visibility_lag_ms = i64::try_from(lag).expect("small");
+            world.settings.history_id_leads = leads;
             world.settings.empty_history_page_percent = u8::try_from(empty).expect("small");
             world.settings.page_max = usize::try_from(page).expect("small");
             world.settings.calendar.empty_page_percent = u8::try_from(empty_calendar).expect("small");
