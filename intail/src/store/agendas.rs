@@ -153,7 +153,12 @@ pub async fn wake(tx: &mut Tx, id: &AgendaId, now: Timestamp) -> Result<(), Stor
 
 /// Says so of everybody's agenda of an organization: what may be kept has changed.
 pub async fn wake_organization(tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<u64, StoreError> {
-    tx.run("UPDATE agendas SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now]).await
+    let sql = format!(
+        "UPDATE agendas SET dirty = TRUE, due_at = $2
+         WHERE id IN (SELECT id FROM agendas WHERE organization_id = $1 ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_built(sql, args![organization, now]).await
 }
 
 /// Proves that the lease of an agenda still holds, prolongs it, and answers the agenda as it is now.

@@ -1,12 +1,13 @@
 //! Mailboxes: how far each one is read, when it is due, and what was last proved of it. Two writers share a row and
 //! never a column: whoever holds the lease writes the engine's columns, everybody else only says that it is due.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::leases::{self, Lease};
-use super::sql::{Columns, Tx, args};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use super::{StoreError, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
 
@@ -265,16 +266,42 @@ pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Res
     .await
 }
 
-/// Says that the mailboxes of an address are due: a notice came. Leaves a dirty mark, so that a run that is under way
-/// is followed by another. Answers how many mailboxes the address has; none is no error, the person may have left.
-pub async fn notice(tx: &mut Tx, email: &str, now: Timestamp) -> Result<u64, StoreError> {
-    tx.run(
-        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2, told_at = $2, untold = 0,
-             due_at = CASE WHEN due_at IS NULL OR due_at > $2 THEN $2 ELSE due_at END
-         WHERE email = $1",
-        args![email, now],
-    )
-    .await
+/// What a batch of addresses amounted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// Mailboxes that are due now.
+    pub mailboxes: u64,
+    /// Addresses that have none: the person may have left.
+    pub unknown: u64,
+}
+
+/// Says that the mailboxes of these addresses are due: notices came. Leaves a dirty mark, so that a run that is under
+/// way is followed by another. Each address is named once. Rows are taken in the order in which everybody takes them
+/// (see `leases`).
+pub async fn notice(tx: &mut Tx, emails: &[&str], now: Timestamp) -> Result<Noticed, StoreError> {
+    let mut found = Vec::new();
+    for emails in emails.chunks(ROWS_MAX) {
+        let sql = format!("SELECT id, email FROM mailboxes WHERE email IN ({})", listed(emails.len(), 1));
+        let values = emails.iter().map(|it| Value::from(*it)).collect();
+        found.extend(tx.all_built(sql, values, |row| Ok((row.text("id")?, row.text("email")?))).await?);
+    }
+    let known: BTreeSet<&str> = found.iter().map(|(_, email)| email.as_str()).collect();
+    let mut noticed = Noticed { mailboxes: 0, unknown: (emails.len() - known.len()).try_into().unwrap_or(u64::MAX) };
+    let mut ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    ids.sort_unstable();
+    for ids in ids.chunks(ROWS_MAX) {
+        let sql = format!(
+            "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1, told_at = $1, untold = 0,
+                 due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
+             WHERE id IN (SELECT id FROM mailboxes WHERE id IN ({}) ORDER BY id {})",
+            listed(ids.len(), 2),
+            tx.taking("")
+        );
+        let mut values = args![now];
+        values.extend(ids.iter().map(|it| Value::from(*it)));
+        noticed.mailboxes += tx.run_built(sql, values).await?;
+    }
+    Ok(noticed)
 }
 
 /// Counts a change that was found and that no notice had told of, although a watch was set.
@@ -310,12 +337,13 @@ pub async fn wake(tx: &mut Tx, id: &MailboxId, now: Timestamp) -> Result<(), Sto
 
 /// Says that every mailbox is due now: notices may have been lost for anybody. Answers how many there are.
 pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
-    tx.run(
+    let sql = format!(
         "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1,
-             due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END",
-        args![now],
-    )
-    .await
+             due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
+         WHERE id IN (SELECT id FROM mailboxes ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_built(sql, args![now]).await
 }
 
 /// Says that a person's mailbox is due now without asking Google anything: what may be kept of it has changed.
@@ -329,7 +357,12 @@ pub async fn due_of_organization(
     organization: &OrganizationId,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    tx.run("UPDATE mailboxes SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now]).await
+    let sql = format!(
+        "UPDATE mailboxes SET dirty = TRUE, due_at = $2
+         WHERE id IN (SELECT id FROM mailboxes WHERE organization_id = $1 ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_built(sql, args![organization, now]).await
 }
 
 /// How many mailboxes are being backfilled or compared.

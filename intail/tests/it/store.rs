@@ -24,7 +24,7 @@ use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
-use intail::store::mailboxes::{self, Mailbox, MailboxState};
+use intail::store::mailboxes::{self, Mailbox, MailboxState, Noticed};
 use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
@@ -57,6 +57,7 @@ macro_rules! on_both_databases {
 }
 
 mod directory;
+mod interleaved;
 mod leaving;
 mod streams;
 
@@ -704,8 +705,8 @@ async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
 async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
     let mut tx = scene.store.write().await.expect("a transaction");
-    assert_eq!(mailboxes::notice(&mut tx, "person1@example.com", at(2)).await.expect("noticed"), 1);
-    assert_eq!(mailboxes::notice(&mut tx, "stranger@example.com", at(2)).await.expect("noticed"), 0);
+    let noticed = mailboxes::notice(&mut tx, &["person1@example.com", "stranger@example.com"], at(2)).await;
+    assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, unknown: 1 });
     leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
@@ -838,7 +839,7 @@ async fn a_noticed_mailbox_is_claimed_before_those_that_are_only_due(scene: Scen
     let mut tx = scene.store.write().await.expect("a transaction");
     let due = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert!(due.is_empty(), "it is due, and nobody gave notice");
-    mailboxes::notice(&mut tx, &scene.mailbox.email, at(10)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[&scene.mailbox.email], at(10)).await.expect("noticed");
     let noticed = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert_eq!(noticed.len(), 1);
 }
@@ -1170,7 +1171,7 @@ async fn what_nobody_told_of_is_counted_until_somebody_tells(scene: Scene) {
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2);
     mailboxes::wake(&mut tx, &mailbox.id, at(31)).await.expect("woken");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2, "that wasn't Google");
-    mailboxes::notice(&mut tx, &mailbox.email, at(32)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[&mailbox.email], at(32)).await.expect("noticed");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0);
 }
 
