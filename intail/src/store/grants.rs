@@ -266,6 +266,15 @@ pub async fn set_state(
     Ok(())
 }
 
+/// Takes a grant's row until the commit, if it is still the one that was read: answers whether, or whether the person
+/// has connected again since, or is gone. What Google said of the grant before says nothing of the one now.
+pub async fn hold(tx: &mut Tx, grant: &Grant) -> Result<bool, StoreError> {
+    let held = tx
+        .run("UPDATE grants SET id = id WHERE id = $1 AND connected_at = $2", args![&grant.id, grant.connected_at])
+        .await?;
+    Ok(held == 1)
+}
+
 /// Keeps which scopes a grant still has.
 pub async fn set_scopes(tx: &mut Tx, id: &GrantId, scopes: &[String]) -> Result<(), StoreError> {
     tx.run("UPDATE grants SET scopes = $2 WHERE id = $1", args![id, scopes.join(" ")]).await?;

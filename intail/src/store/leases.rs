@@ -9,6 +9,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
+use super::failing::{Failed, failed};
 use super::sql::{Columns, Tx, Value, args, listed};
 use crate::id::{GrantId, OrganizationId, StreamId};
 
@@ -60,7 +61,7 @@ impl Stream {
         }
     }
 
-    fn table(self) -> &'static str {
+    pub(super) fn table(self) -> &'static str {
         match self {
             Self::Mail => "mailboxes",
             Self::Calendar => "agendas",
@@ -174,15 +175,21 @@ pub async fn release(
     if released == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 
-/// Counts one more failure in a row; answers how many there are. A step that succeeds forgets them.
-pub async fn fail(tx: &mut Tx, lease: &Lease) -> Result<i64, StoreError> {
+/// Counts one more failure in a row, of which `why` is one word; answers what there is of them now. A step that
+/// succeeds forgets them.
+pub async fn fail(tx: &mut Tx, lease: &Lease, why: &str, now: Timestamp) -> Result<Failed, StoreError> {
     let sql = format!(
-        "UPDATE {} SET failures = failures + 1
-         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL RETURNING failures",
+        "UPDATE {} SET failures = failures + 1,
+             failed_since = CASE WHEN failures > 0 THEN COALESCE(failed_since, $4) ELSE $4 END,
+             failed_why_since = CASE WHEN failures > 0 AND failed_why = $3 THEN COALESCE(failed_why_since, $4)
+                                     ELSE $4 END,
+             failed_why = $3
+         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL
+         RETURNING failures, failed_since, failed_why, failed_why_since",
         table_of(lease)
     );
-    let counted = tx.all_built(sql, args![&lease.stream, lease.number], |row| row.int("failures")).await?;
-    counted.into_iter().next().ok_or(StoreError::LeaseLost)
+    let counted = tx.all_built(sql, args![&lease.stream, lease.number, why, now], failed).await?;
+    counted.into_iter().flatten().next().ok_or(StoreError::LeaseLost)
 }
 
 /// Makes no call for a stream until then, because Google asked for it; `why` is one word.

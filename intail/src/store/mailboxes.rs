@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
 use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use super::{StoreError, grants};
@@ -14,6 +15,10 @@ use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
 /// How long before a watch ends its failing renewals are somebody's business: they are tried daily, so five days went
 /// by, and two are left to mend it.
 pub const WATCH_ALERT: SignedDuration = SignedDuration::from_hours(48);
+
+/// How long after connecting it is the same if there never was a watch: setting one takes seconds, and six tries have
+/// failed by then.
+pub const FIRST_WATCH_ALERT: SignedDuration = SignedDuration::from_hours(1);
 
 /// One person's copied mailbox.
 #[derive(Clone, Debug)]
@@ -89,6 +94,8 @@ pub struct Mailbox {
     pub paused_why: Option<String>,
     /// Failures in a row.
     pub failures: i64,
+    /// What is known of them; none when the last try succeeded.
+    pub failed: Option<Failed>,
     /// When it is due.
     pub due_at: Option<Timestamp>,
     /// When the person first connected it.
@@ -163,15 +170,19 @@ impl Mailbox {
             paused_until: None,
             paused_why: None,
             failures: 0,
+            failed: None,
             due_at: Some(now),
             created_at: now,
         }
     }
 
-    /// Whether the watch ends soon, or has ended, and couldn't be renewed.
+    /// Whether the watch ends soon, or has ended, and couldn't be renewed; or whether there never was one.
     pub fn is_watch_failing(&self, now: Timestamp) -> bool {
-        let ends_soon = self.watch_expires_at.is_some_and(|ends| ends.duration_since(now) < WATCH_ALERT);
-        ends_soon && self.watch_problem.is_some()
+        let is_bad = match self.watch_expires_at {
+            Some(ends) => ends.duration_since(now) < WATCH_ALERT,
+            None => now.duration_since(self.created_at) >= FIRST_WATCH_ALERT,
+        };
+        is_bad && self.watch_problem.is_some()
     }
 
     /// Moves the cursor, forward only.
@@ -218,6 +229,7 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         paused_until: row.at_or_null("paused_until")?,
         paused_why: row.text_or_null("paused_why")?,
         failures: row.int("failures")?,
+        failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,
         created_at: row.at("created_at")?,
     })
@@ -383,15 +395,18 @@ pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Mailbo
     leases::hold_row(tx, lease, until, mailbox).await
 }
 
-/// How many mailboxes other than this one have a watch that ends before `at` and couldn't be renewed, although their
-/// grant works.
+/// How many mailboxes other than this one have a watch that ends before `at`, [`WATCH_ALERT`] from now, and couldn't be
+/// renewed, although their grant works; or never had one although they were connected long ago.
 pub async fn other_failing_watches(tx: &mut Tx, id: &MailboxId, at: Timestamp) -> Result<i64, StoreError> {
+    let created_by = at.checked_sub(WATCH_ALERT + FIRST_WATCH_ALERT).unwrap_or(Timestamp::MIN);
     let count = tx
         .one(
             "SELECT COUNT(*) AS n FROM mailboxes JOIN grants ON grants.id = mailboxes.grant_id
-             WHERE mailboxes.id <> $1 AND mailboxes.watch_expires_at < $2 AND mailboxes.watch_problem IS NOT NULL
+             WHERE mailboxes.id <> $1 AND mailboxes.watch_problem IS NOT NULL
+                 AND (mailboxes.watch_expires_at < $2
+                     OR mailboxes.watch_expires_at IS NULL AND mailboxes.created_at <= $3)
                  AND grants.state IN ('active', 'partial')",
-            args![id, at],
+            args![id, at, created_by],
             |row| row.int("n"),
         )
         .await?;

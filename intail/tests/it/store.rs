@@ -390,6 +390,18 @@ async fn only_what_is_whole_and_told_of_changes_is_called_live(scene: Scene) {
         let counts = people::count_by_standing(&mut tx, organization, now).await.expect("read");
         assert_eq!(counts, [(expected.to_owned(), 1)]);
     }
+    mailbox.paused_until = None;
+    mailbox.watch_expires_at = Some(at(9_999));
+    mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::Active, "", at(2)).await.expect("set");
+    for _ in 0..2 {
+        leases::fail(&mut tx, &lease, "transient", at(60)).await.expect("counted");
+    }
+    for (second, expected, since) in [(659, "live", 2), (660, "failing", 60)] {
+        let one = people::one(&mut tx, &scene.organization, &scene.person.id, at(second)).await.expect("read");
+        let one = one.expect("there");
+        assert_eq!((one.standing.as_str(), one.since), (expected, Some(at(since))));
+    }
 }
 
 async fn an_invitation_is_used_by_one(scene: Scene) {
@@ -628,6 +640,9 @@ async fn grants_that_waited_are_reopened(scene: Scene) {
         let listed = people::one(&mut tx, organization, &scene.person.id, at(9)).await.expect("read").expect("there");
         assert_eq!(listed.since, Some(at(since)), "nothing was read while it was suspended");
     }
+    assert!(grants::hold(&mut tx, &scene.grant).await.expect("held"));
+    let again = Grant { connected_at: at(1), ..scene.grant.clone() };
+    assert!(!grants::hold(&mut tx, &again).await.expect("ran"), "another one than was read");
     grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsAdministrator, "blocked", at(4)).await.expect("set");
     let waited = GrantState::NeedsAdministrator;
     let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, &[], at(5)).await.expect("ran");
@@ -770,6 +785,20 @@ async fn a_failing_watch_counts_while_its_grant_works(scene: Scene) {
         tx.commit().await.expect("committed");
         assert_eq!(failing(&other, at(101)).await, expected);
     }
+    let never = Mailbox { watch_problem: Some("Google had trouble.".to_owned()), ..mailbox.clone() };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    mailboxes::save(&mut tx, &never, lease).await.expect("saved");
+    tx.commit().await.expect("committed");
+    let alert_s = (mailboxes::WATCH_ALERT + mailboxes::FIRST_WATCH_ALERT).as_secs();
+    for (second, expected) in [(alert_s - 1, 0), (alert_s, 1)] {
+        assert_eq!(failing(&other, at(second)).await, expected, "never set: {second}");
+        let now = at(second - mailboxes::WATCH_ALERT.as_secs());
+        assert_eq!(never.is_watch_failing(now), expected == 1);
+    }
+    let ending = Mailbox { watch_expires_at: Some(at(100)), ..never };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    mailboxes::save(&mut tx, &ending, lease).await.expect("saved");
+    tx.commit().await.expect("committed");
     assert_eq!(failing(&other, at(100)).await, 0, "it ends later");
     assert_eq!(failing(&scene.mailbox.id, at(101)).await, 0, "the mailbox itself doesn't count");
     let mut tx = scene.store.write().await.expect("a transaction");

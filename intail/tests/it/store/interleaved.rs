@@ -1,5 +1,5 @@
-//! Transactions of two processes that touch the same rows at once, on PostgreSQL: there a transaction doesn't wait for its
-//! turn as on SQLite, and each statement sees what others committed since the one before.
+//! Transactions of two processes that touch the same rows at once, on PostgreSQL: there a transaction doesn't wait for
+//! its turn as on SQLite, and each statement sees what others committed since the one before.
 
 use intail::id::{GrantId, MailboxId, OrganizationId};
 use intail::store::grants::{self, Grant, GrantState};
