@@ -150,9 +150,8 @@ impl<'a> Heart<'a> {
         };
         // Which ten minutes since the fault was raised these are.
         let lasting = |since: Timestamp, at: Timestamp| at.duration_since(since).as_secs() / LOST_S;
-        let again =
-            known.iter().find(|it| it.kind == kind).map(|it| lasting(it.since, now) > lasting(it.since, it.last_at));
-        if again.unwrap_or(true) {
+        let known = known.iter().find(|it| it.kind == kind);
+        if known.is_none_or(|it| lasting(it.since, now) > lasting(it.since, it.last_at)) {
             mailboxes::wake_all(&mut tx, now).await?;
         }
         operator_faults::raise(&mut tx, kind, &detail, now).await?;

@@ -128,7 +128,8 @@ impl Worker {
             }
             run.caller.purpose = purpose::CHECK;
             let asked = self.app.google.gmail(&run.caller).profile().await;
-            if asked.is_ok() || asked.is_err_and(|it| hindrance(&it.kind) != Some(why)) {
+            let is_so = matches!(asked, Err(it) if hindrance(&it.kind) == Some(why));
+            if !is_so {
                 return Ok(None);
             }
         }

@@ -205,7 +205,7 @@ async fn what_stands_in_the_way_of_mail_stops_neither_calendars_nor_the_grant() 
         minutes(&running, 50).await;
         running.assert_no_appointment_is_lost(&person).await;
         assert_eq!(running.calls("gmail.users.getProfile"), profiles, "{why}: it isn't asked again and again");
-        let told = || async {
+        let told = async || {
             let mut tx = running.app.store.read().await.expect("a transaction");
             let faults = operator_faults::list(&mut tx).await.expect("read");
             faults.iter().any(|it| it.kind == "gmail.api_disabled")
