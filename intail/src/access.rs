@@ -156,19 +156,20 @@ async fn keep(app: &App, grant: &Grant, tokens: Tokens, began: Timestamp) -> Res
     let scopes = if tokens.scopes.is_empty() { grant.scopes.clone() } else { tokens.scopes };
     let mut tx = app.store.write().await?;
     hold_unless_approved(&mut tx, &grant.organization_id).await?;
-    let ends = expiry(now, tokens.expires_in_s);
-    grants::refreshed(&mut tx, grant, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
-    operator_faults::clear(&mut tx, CLIENT_REFUSED).await?;
     // A permission that was taken back at Google shows itself here.
     let (state, reason) = state_by(&scopes);
     let is_news = state != grant.state;
-    if is_news && grants::by_id(&mut tx, &grant.id).await?.is_some_and(|it| it.connected_at == grant.connected_at) {
+    // Streams are taken before their grant (see `leases`). Being due says nothing of the grant.
+    if is_news && !grant.state.works() {
+        grants::wake(&mut tx, &grant.id, now).await?;
+    }
+    let ends = expiry(now, tokens.expires_in_s);
+    grants::refreshed(&mut tx, grant, &access_sealed, ends, refresh_sealed.as_deref(), &scopes).await?;
+    if is_news && grants::hold(&mut tx, grant).await? {
         grants::set_state(&mut tx, &grant.id, state, reason, now).await?;
-        if !grant.state.works() {
-            grants::wake(&mut tx, &grant.id, now).await?;
-        }
     }
     let is_let_in = approval::renewed(&mut tx, &grant.organization_id, began, now).await?;
+    operator_faults::clear(&mut tx, CLIENT_REFUSED).await?;
     tx.commit().await?;
     if is_let_in || is_news && !grant.state.works() {
         app.due.ring();
@@ -235,7 +236,6 @@ pub fn verdict(kind: &ErrorKind) -> Option<(GrantState, &'static str)> {
         ErrorKind::AdminBlocked(BlockReason::AdvancedProtection) => (GrantState::NeedsPerson, "advanced_protection"),
         ErrorKind::AdminBlocked(BlockReason::DomainPolicy) => (GrantState::NeedsAdministrator, "gmail_off_for_apps"),
         ErrorKind::AdminBlocked(_) => (GrantState::NeedsAdministrator, grants::BLOCKED),
-        ErrorKind::NoMailbox => (GrantState::NeedsAdministrator, "no_mailbox"),
         ErrorKind::Refused(Refusal::ScopeMissing) => (GrantState::NeedsPerson, "permission_missing"),
         ErrorKind::Refused(Refusal::Operator(_)) => (GrantState::NeedsOperator, "client_refused"),
         _ => return None,
@@ -245,41 +245,43 @@ pub fn verdict(kind: &ErrorKind) -> Option<(GrantState, &'static str)> {
 /// Opens the circuit of a grant, unless the person has connected again meanwhile.
 async fn close(app: &App, grant: &Grant, state: GrantState, reason: &str) -> Result<AccessError, AccessError> {
     let mut tx = app.store.write().await?;
-    let newest = grants::by_id(&mut tx, &grant.id).await?;
-    if newest.is_some_and(|it| it.connected_at == grant.connected_at) {
-        set_closed(&mut tx, grant, state, reason, app.clock.now()).await?;
-    }
+    let is_closed = set_closed(&mut tx, grant, state, reason, app.clock.now()).await?;
     tx.commit().await?;
     app.feed.tell(&grant.organization_id);
-    if grant.state != state {
+    if is_closed && grant.state != state {
         tracing::warn!(grant = %grant.id, state = state.word(), reason, "a grant stopped working");
     }
     Ok(AccessError::Closed { state, reason: reason.to_owned() })
 }
 
-/// Writes what a refusal means for a grant, and for what is known of the administrator's approval.
+/// Writes what a refusal means for a grant, and for what is known of the administrator's approval; unless the person
+/// has connected again since `grant` was read: then it is of the grant before. Answers whether it was written.
 pub async fn set_closed(
     tx: &mut Tx,
     grant: &Grant,
     state: GrantState,
     reason: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     if reason == grants::BLOCKED {
         organizations::hold(tx, &grant.organization_id).await?;
     }
-    grants::set_state(tx, &grant.id, state, reason, now).await?;
-    if state == GrantState::NeedsOperator {
-        operator_faults::raise(tx, CLIENT_REFUSED, CLIENT_REFUSED_DETAIL, now).await?;
-    }
-    // Google says the same of an account that is suspended or deleted: the directory knows more.
+    // Google says the same of an account that is suspended or deleted: the directory knows more. It is taken before the
+    // grant (see `leases`).
     if matches!(reason, "revoked" | "account_deleted" | "token_rejected") {
         directories::want(tx, &grant.organization_id, now).await?;
     }
+    if !grants::hold(tx, grant).await? {
+        return Ok(false);
+    }
+    grants::set_state(tx, &grant.id, state, reason, now).await?;
     if reason == grants::BLOCKED {
         approval::blocked(tx, &grant.organization_id, Way::Refresh, now).await?;
     }
-    Ok(())
+    if state == GrantState::NeedsOperator {
+        operator_faults::raise(tx, CLIENT_REFUSED, CLIENT_REFUSED_DETAIL, now).await?;
+    }
+    Ok(true)
 }
 
 /// Holds an organization before anything of a grant is written, where that may say something about the administrator's

@@ -6,6 +6,7 @@ use super::calendars::{self, AgendaStanding};
 use crate::id::{OrganizationId, PersonId};
 use crate::store::coverage::Coverage;
 use crate::store::directory_people::View;
+use crate::store::failing::{Failed, SHOWN_AFTER};
 use crate::store::grants::{self, Grant};
 use crate::store::mailboxes::{self, Mailbox, MailboxState};
 use crate::store::{
@@ -98,6 +99,26 @@ pub enum Push {
     },
 }
 
+/// Since when a stream of a working grant can't be read, why, and what comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standstill {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in one word of `sync::failures`.
+    pub why: String,
+    /// When Intail tries again; none when that is being done.
+    pub next_try_at: Option<Timestamp>,
+}
+
+impl Standstill {
+    /// What a row says: its failures, worth a word, since the grant works.
+    fn of(failed: Option<&Failed>, due_at: Option<Timestamp>, works_since: Timestamp, now: Timestamp) -> Option<Self> {
+        let failed = failed?;
+        let since = failed.shown_since(works_since, now)?;
+        Some(Self { since, why: failed.why.clone(), next_try_at: due_at.filter(|at| *at > now) })
+    }
+}
+
 /// An organization's copied directory, as pages tell of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryCopy {
@@ -116,6 +137,8 @@ pub struct DirectoryCopy {
     pub problem: Option<String>,
     /// Since when.
     pub problem_since: Option<Timestamp>,
+    /// Since when it can't be read at all, if so.
+    pub standstill: Option<Standstill>,
 }
 
 impl DirectoryCopy {
@@ -126,10 +149,17 @@ impl DirectoryCopy {
 }
 
 /// An organization's directory; none while nobody ever permitted it.
-pub async fn directory_copy(tx: &mut Tx, organization: &OrganizationId) -> Result<Option<DirectoryCopy>, StoreError> {
+pub async fn directory_copy(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<Option<DirectoryCopy>, StoreError> {
     let Some(directory) = directories::of_organization(tx, organization).await? else { return Ok(None) };
     let count = directory_people::count(tx, organization).await?;
+    // It goes on under another's grant when one is over, so none's state says since when it could be read.
+    let standstill = Standstill::of(directory.failed.as_ref(), directory.due_at, Timestamp::MIN, now);
     Ok(Some(DirectoryCopy {
+        standstill,
         view: directory.view,
         passed_at: directory.passed_at,
         people: count.shown,
@@ -153,6 +183,12 @@ pub struct Connection {
     pub missing: Vec<Missing>,
     /// Whether Google pushes.
     pub push: Push,
+    /// Since when mail can't be read although it is permitted and the grant works, if so.
+    pub mail_standstill: Option<Standstill>,
+    /// The same of calendars.
+    pub calendar_standstill: Option<Standstill>,
+    /// Since when something that Google told of isn't read, if that is too long.
+    pub unread_since: Option<Timestamp>,
     /// Messages that are stored.
     pub stored: i64,
     /// Messages that the privacy settings leave out: counted, not held.
@@ -185,11 +221,12 @@ impl Connection {
         self.stored + self.left_out
     }
 
-    /// Everything that Google shows, and the privacy settings let in, is here: no pass runs, nothing waits, nothing is
-    /// owed, and the last audit found no difference.
+    /// Everything that Google shows, and the privacy settings let in, is here: the mailbox is being read, nothing that
+    /// Google told of is unread, no pass runs, nothing waits, nothing is owed, and the last audit found no difference.
     pub fn is_complete(&self) -> bool {
         let is_live = self.mailbox.as_ref().is_some_and(|it| it.state == MailboxState::Live) && self.reads_mail();
-        is_live && self.waiting == 0 && self.debts == 0 && self.coverage.misses == 0
+        let is_read = self.mail_standstill.is_none() && self.unread_since.is_none();
+        is_live && is_read && self.waiting == 0 && self.debts == 0 && self.coverage.misses == 0
     }
 
     /// Whether mail is permitted and the grant works: what else is there of a mailbox is from before.
@@ -214,13 +251,16 @@ impl Connection {
     }
 
     /// Every permission is granted and works, and mail, the directory and each calendar that is copied have been read
-    /// to their end at least once.
+    /// to their end at least once, and can be read now.
     pub fn is_connected(&self) -> bool {
         self.works()
             && self.missing.is_empty()
             && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some())
             && self.agenda.as_ref().is_some_and(AgendaStanding::has_advanced)
-            && self.directory.as_ref().is_some_and(DirectoryCopy::has_advanced)
+            && self.directory.as_ref().is_some_and(|it| it.has_advanced() && it.standstill.is_none())
+            && self.mail_standstill.is_none()
+            && self.calendar_standstill.is_none()
+            && self.unread_since.is_none()
     }
 }
 
@@ -237,7 +277,7 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         Permission::ALL.into_iter().partition(|it| it.is_in(&grant.scopes));
     let reads_mail = grant.state.works() && grant.suspended_at.is_none() && granted.contains(&Permission::Mail);
     let directory = match granted.contains(&Permission::Directory) {
-        true => directory_copy(tx, &grant.organization_id).await?,
+        true => directory_copy(tx, &grant.organization_id, now).await?,
         false => None,
     };
     let erased_at = erased_at(tx, &grant).await?;
@@ -259,7 +299,20 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         Some(mailbox) => push_of(mailbox, grant.state_since, now),
         None => Push::NotYet { problem: None },
     };
+    // What failed, and what was told, before the grant worked says nothing of it.
+    let works_since = grant.state_since.max(grant.connected_at);
+    let calendar_standstill = agenda
+        .as_ref()
+        .map(|it| &it.agenda)
+        .filter(|_| grant.state.works() && grant.suspended_at.is_none() && granted.contains(&Permission::Calendar))
+        .and_then(|it| Standstill::of(it.failed.as_ref(), it.due_at, works_since, now));
+    let read = mailbox.as_ref().filter(|_| reads_mail);
+    let mail_standstill = read.and_then(|it| Standstill::of(it.failed.as_ref(), it.due_at, works_since, now));
+    let unread_since = read.and_then(|it| unread_since(it, works_since, now));
     Ok(Some(Connection {
+        mail_standstill,
+        calendar_standstill,
+        unread_since,
         grant,
         mailbox,
         granted,
@@ -275,6 +328,15 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         directory,
         erased_at,
     }))
+}
+
+/// Since when a mailbox has something unread that Google told of, if that is longer than it takes: it is read within
+/// seconds where Intail runs and Google answers. The newest notice says since when at the latest; while they go on
+/// coming, the time at which the mailbox has been due does.
+fn unread_since(mailbox: &Mailbox, works_since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let told_at = mailbox.noticed_at.filter(|_| mailbox.notices > mailbox.notices_read)?;
+    let since = mailbox.due_at.map_or(told_at, |due| due.min(told_at)).max(works_since);
+    (now.duration_since(since) >= SHOWN_AFTER).then_some(since)
 }
 
 /// When what was copied under a grant is erased, because its account was deleted at Google.

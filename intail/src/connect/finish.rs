@@ -334,6 +334,27 @@ async fn keep(
     };
     let mut tx = app.store.write().await?;
     access::hold_unless_approved(&mut tx, &person.organization_id).await?;
+    // What the engine may be working on is taken before the grant, as the engine itself does (see `leases`): an error
+    // here would reach the person after their code was used.
+    let mailbox = match missing.contains(&Permission::Mail) {
+        true => None,
+        false => mailboxes::by_person(&mut tx, &person.id).await?,
+    };
+    if let Some(mailbox) = &mailbox {
+        mailboxes::set_email(&mut tx, &mailbox.id, &grant.email).await?;
+        mailboxes::wake(&mut tx, &mailbox.id, now).await?;
+    }
+    let agenda = match missing.contains(&Permission::Calendar) {
+        true => None,
+        false => agendas::by_person(&mut tx, &person.id).await?,
+    };
+    if let Some(agenda) = &agenda {
+        agendas::wake(&mut tx, &agenda.id, now).await?;
+    }
+    // One directory for all: whoever permits it may see more of it than the one who reads it now.
+    if !missing.contains(&Permission::Directory) {
+        directories::wake(&mut tx, &DirectoryId::new(&app.random), &person.organization_id, now).await?;
+    }
     grants::put(&mut tx, &grant).await.map_err(|error| match error.is_unique_violation() {
         // Somebody else was quicker: to the same account, or the same person in another window.
         true => ConnectError::AccountTaken { came: grant.email.clone() },
@@ -344,12 +365,8 @@ async fn keep(
         return Err(ConnectError::StillLeaving);
     }
     if !missing.contains(&Permission::Mail) {
-        let mailbox = match mailboxes::by_person(&mut tx, &person.id).await? {
-            Some(mailbox) => {
-                mailboxes::set_email(&mut tx, &mailbox.id, &grant.email).await?;
-                mailboxes::wake(&mut tx, &mailbox.id, now).await?;
-                mailbox
-            }
+        let mailbox = match mailbox {
+            Some(mailbox) => mailbox,
             None => {
                 let mailbox = Mailbox::new(MailboxId::new(&app.random), &grant, now);
                 mailboxes::create(&mut tx, &mailbox).await?;
@@ -361,11 +378,8 @@ async fn keep(
         changes::append(&mut tx, of, &[change], now).await?;
     }
     if !missing.contains(&Permission::Calendar) {
-        let agenda = match agendas::by_person(&mut tx, &person.id).await? {
-            Some(agenda) => {
-                agendas::wake(&mut tx, &agenda.id, now).await?;
-                agenda
-            }
+        let agenda = match agenda {
+            Some(agenda) => agenda,
             None => {
                 let agenda = Agenda::new(AgendaId::new(&app.random), &grant, now);
                 agendas::create(&mut tx, &agenda).await?;
@@ -375,10 +389,6 @@ async fn keep(
         let of = Of { organization: &grant.organization_id, person: Some(&person.id), stream: (&agenda.id).into() };
         let change = NewChange { kind: "agenda.connected", subject_id: String::new(), data: json!({}) };
         changes::append(&mut tx, of, &[change], now).await?;
-    }
-    // One directory for all: whoever permits it may see more of it than the one who reads it now.
-    if !missing.contains(&Permission::Directory) {
-        directories::wake(&mut tx, &DirectoryId::new(&app.random), &person.organization_id, now).await?;
     }
     if let Some(exchanged) = &exchanged {
         exchanged.put(&mut tx, &grant.organization_id, now).await?;

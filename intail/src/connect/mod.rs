@@ -17,7 +17,9 @@ mod retention;
 pub use ask::wait_for_approval;
 pub use begin::{ORGANIZATION_ATTEMPTS_MAX, Options, begin};
 pub use calendars::{AgendaStanding, CalendarStanding, Mode};
-pub use connection::{Connection, DirectoryCopy, Missing, Permission, Push, abandoned, connection, directory_copy};
+pub use connection::{
+    Connection, DirectoryCopy, Missing, Permission, Push, Standstill, abandoned, connection, directory_copy,
+};
 pub use finish::{Callback, Connected, finish};
 pub use leave::{Left, Wish, document, leave, let_go, remove_organization, resume_leaving};
 pub use repair::{look_again, repair};

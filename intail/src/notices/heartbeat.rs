@@ -27,7 +27,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const LATE: Duration = Duration::from_secs(60);
 /// How long one beat is waited for. Then another is sent, should the first have been lost, and everybody's mailbox is
 /// looked at once more.
-const LOST: Duration = Duration::from_secs(600);
+const LOST: Duration = Duration::from_secs(LOST_S.unsigned_abs());
+const LOST_S: i64 = 600;
 /// How often this process asks whether it is its turn: of several processes, one sends.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Changes in a row that nobody told of, over all mailboxes, after which Google is silent: single notices are lost
@@ -112,8 +113,52 @@ impl<'a> Heart<'a> {
         if waits {
             return Ok(broken.unwrap_or(Look::Sent));
         }
-        let sent = self.send(&token).await?;
+        let sent = match self.send(&token).await? {
+            // No beat will ever come back here, whatever breaks.
+            Look::Forbidden => self.inspect().await?,
+            sent => sent,
+        };
         Ok(broken.unwrap_or(sent))
+    }
+
+    /// Where Intail may not publish, nothing proves the way; what can be seen of the subscription is looked at all the
+    /// same, with each beat that couldn't be sent: in push mode nobody else would notice that it has gone. Everybody's
+    /// mailbox is looked at when it has, and every ten minutes as long as it can't be made again.
+    async fn inspect(&self) -> Result<Look, StoreError> {
+        let (settings, public_url) = (&self.app.config.pubsub, &self.app.config.server.public_url);
+        let broken = match self.pubsub.subscription(&settings.subscription).await {
+            Ok(None) => {
+                let made = provision::subscription(&self.pubsub, settings, public_url).await;
+                Some((SUBSCRIPTION, self.missing(made.map_err(|it| it.to_string()))))
+            }
+            Ok(Some(state)) => provision::misfit(&state, settings, public_url)
+                .map(|misfit| (MISFIT, format!("The Pub/Sub subscription brings Intail nothing. {misfit}"))),
+            // Nor may it look, or Pub/Sub can't answer now.
+            Err(_) => return Ok(Look::Forbidden),
+        };
+        let now = self.app.clock.now();
+        let mut tx = self.app.store.write().await?;
+        let known = operator_faults::list(&mut tx).await?;
+        for kind in [SUBSCRIPTION, MISFIT] {
+            if broken.as_ref().is_none_or(|(it, _)| *it != kind) {
+                operator_faults::clear(&mut tx, kind).await?;
+            }
+        }
+        let Some((kind, detail)) = broken else {
+            tx.commit().await?;
+            return Ok(Look::Forbidden);
+        };
+        // Which ten minutes since the fault was raised these are.
+        let lasting = |since: Timestamp, at: Timestamp| at.duration_since(since).as_secs() / LOST_S;
+        let known = known.iter().find(|it| it.kind == kind);
+        if known.is_none_or(|it| lasting(it.since, now) > lasting(it.since, it.last_at)) {
+            mailboxes::wake_all(&mut tx, now).await?;
+        }
+        operator_faults::raise(&mut tx, kind, &detail, now).await?;
+        tx.commit().await?;
+        self.app.due.ring();
+        tracing::warn!(kind, "the subscription brings nothing");
+        Ok(Look::Broken(kind))
     }
 
     async fn send(&self, token: &str) -> Result<Look, StoreError> {
@@ -181,7 +226,7 @@ impl<'a> Heart<'a> {
         match made {
             Ok(_) => format!(
                 "The Pub/Sub subscription {name} was missing. Intail made it again and looks at every mailbox, because \
-                 notices were lost. This goes away with the next heartbeat."
+                 notices were lost. This goes away with the next look, a minute later."
             ),
             Err(why) => format!("The Pub/Sub subscription {name} doesn't exist, so no new mail is noticed. {why}"),
         }

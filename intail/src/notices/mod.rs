@@ -21,7 +21,8 @@ use secrecy::ExposeSecret as _;
 
 use crate::app::App;
 use crate::config::PubSubCredentials;
-use crate::store::{Store, StoreError, mailboxes};
+use crate::store::mailboxes::{self, Noticed};
+use crate::store::{Store, StoreError};
 
 /// What a batch of notices amounted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Taken {
 /// `notices` holds the decoded `data` of each message; one without data is handed in as an empty slice.
 pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) -> Result<Taken, StoreError> {
     let Batch { addresses, beats, unreadable } = read(notices);
-    let (mailboxes, unknown) = mark(&app.store, &addresses, &beats, app.clock.now()).await?;
+    let Noticed { mailboxes, unknown } = mark(&app.store, &addresses, &beats, app.clock.now()).await?;
     let heartbeats = u64::try_from(beats.len()).unwrap_or(u64::MAX);
     if mailboxes > 0 {
         app.due.ring();
@@ -56,8 +57,7 @@ pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) ->
 /// What a batch holds.
 #[derive(Debug, Default)]
 struct Batch {
-    /// The addresses, each once and in order: the order in which rows are locked. Two batches that name the same people
-    /// then never wait for each other in a circle.
+    /// The addresses, each once.
     addresses: BTreeSet<String>,
     /// The heartbeats' tokens.
     beats: BTreeSet<String>,
@@ -76,30 +76,24 @@ fn read<'a>(notices: impl IntoIterator<Item = &'a [u8]>) -> Batch {
     batch
 }
 
-/// Marks every mailbox of these addresses due and takes the heartbeats, in one transaction. Answers how many mailboxes
-/// there are, and how many addresses have none.
+/// Marks every mailbox of these addresses due and takes the heartbeats, in one transaction.
 async fn mark(
     store: &Store,
     addresses: &BTreeSet<String>,
     beats: &BTreeSet<String>,
     now: Timestamp,
-) -> Result<(u64, u64), StoreError> {
-    let (mut marked, mut unknown) = (0, 0);
+) -> Result<Noticed, StoreError> {
     if addresses.is_empty() && beats.is_empty() {
-        return Ok((marked, unknown));
+        return Ok(Noticed::default());
     }
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let mut tx = store.write().await?;
-    for address in addresses {
-        match mailboxes::notice(&mut tx, address, now).await? {
-            0 => unknown += 1,
-            mailboxes => marked += mailboxes,
-        }
-    }
+    let noticed = mailboxes::notice(&mut tx, &addresses, now).await?;
     for token in beats {
         heartbeat::take(&mut tx, token, now).await?;
     }
     tx.commit().await?;
-    Ok((marked, unknown))
+    Ok(noticed)
 }
 
 /// What the configuration says we are to Pub/Sub.

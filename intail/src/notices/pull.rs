@@ -3,6 +3,7 @@
 //! What a reader must not break: the acknowledgement comes after the commit, nothing is handed back, and a loop that
 //! fails waits on the app's clock, longer each time. A shutdown interrupts waiting, never a batch that is being marked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub async fn run(app: &App, credentials: &Credentials, shutdown: CancellationTok
         return shutdown.cancelled().await;
     }
     let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), credentials);
-    let puller = Puller { app, pubsub, shutdown, clean_since: Mutex::new(None) };
+    let puller = Puller { app, pubsub, shutdown, clean_since: Mutex::new(None), was_missing: AtomicBool::new(false) };
     join_all((0..PULLS_OUTSTANDING).map(|_| puller.keep_pulling())).await;
 }
 
@@ -63,6 +64,9 @@ struct Puller<'a> {
     shutdown: CancellationToken,
     /// Since when no fault of ours is known to stand in the store.
     clean_since: Mutex<Option<Timestamp>>,
+    /// Whether the subscription was missing, couldn't be made again as far as is known, and nobody's mailbox was looked
+    /// at since. When it is there again, somebody else made it, or our own asking was carried out and its answer lost.
+    was_missing: AtomicBool,
 }
 
 /// What went wrong in one round.
@@ -103,6 +107,9 @@ impl Puller<'_> {
             batch = self.pubsub.pull(subscription, MESSAGES_PER_PULL_MAX) => batch.map_err(Stumble::Google)?,
         };
         self.works().await;
+        if self.was_missing.swap(false, Ordering::AcqRel) {
+            self.look_everywhere().await;
+        }
         if batch.is_empty() {
             return Ok(0);
         }
@@ -165,10 +172,14 @@ impl Puller<'_> {
         match made {
             Ok(Created::New) => {
                 tracing::warn!(subscription = settings.subscription, "the subscription was missing and was made");
+                self.was_missing.store(false, Ordering::Release);
                 self.look_everywhere().await;
             }
+            Ok(Created::Existed) if self.was_missing.swap(false, Ordering::AcqRel) => self.look_everywhere().await,
+            // Whoever was faster has looked.
             Ok(Created::Existed) => {}
             Err(error) => {
+                self.was_missing.store(true, Ordering::Release);
                 let detail = format!(
                     "The Pub/Sub subscription {} doesn't exist, so no new mail is noticed. {error} Or run \
                      `intail doctor --fix` with credentials that may create it.",
@@ -188,7 +199,10 @@ impl Puller<'_> {
         };
         match woken.await {
             Ok(mailboxes) => tracing::info!(mailboxes, "every mailbox is looked at, as notices may have been lost"),
-            Err(error) => tracing::error!(%error, "mailboxes couldn't be marked; the daily check finds what was lost"),
+            Err(error) => {
+                self.was_missing.store(true, Ordering::Release);
+                tracing::error!(%error, "mailboxes couldn't be marked; the next pull that works tries again");
+            }
         }
         self.app.due.ring();
     }

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
+use super::failing::{Failed, failed};
 use super::grants::Grant;
 use super::leases::{self, Lease};
 use super::sql::{Columns, Tx, args};
@@ -44,6 +45,8 @@ pub struct Agenda {
     pub paused_why: Option<String>,
     /// Failures in a row.
     pub failures: i64,
+    /// What is known of them; none when the last try succeeded.
+    pub failed: Option<Failed>,
     /// When it is due.
     pub due_at: Option<Timestamp>,
     /// What it cost in the minute before it was given back, in requests, and when that was.
@@ -74,6 +77,7 @@ impl Agenda {
             paused_until: None,
             paused_why: None,
             failures: 0,
+            failed: None,
             due_at: Some(now),
             spent_units: 0,
             spent_at: None,
@@ -100,6 +104,7 @@ fn agenda(row: &dyn Columns) -> Result<Agenda, StoreError> {
         paused_until: row.at_or_null("paused_until")?,
         paused_why: row.text_or_null("paused_why")?,
         failures: row.int("failures")?,
+        failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,
         spent_units: row.int("spent_units")?,
         spent_at: row.at_or_null("spent_at")?,
@@ -153,7 +158,12 @@ pub async fn wake(tx: &mut Tx, id: &AgendaId, now: Timestamp) -> Result<(), Stor
 
 /// Says so of everybody's agenda of an organization: what may be kept has changed.
 pub async fn wake_organization(tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<u64, StoreError> {
-    tx.run("UPDATE agendas SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now]).await
+    let sql = format!(
+        "UPDATE agendas SET dirty = TRUE, due_at = $2
+         WHERE id IN (SELECT id FROM agendas WHERE organization_id = $1 ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_built(sql, args![organization, now]).await
 }
 
 /// Proves that the lease of an agenda still holds, prolongs it, and answers the agenda as it is now.

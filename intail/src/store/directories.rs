@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::directory_people::View;
+use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
 use super::sql::{Columns, Tx, args};
 use crate::id::{DirectoryId, GrantId, OrganizationId};
@@ -54,6 +55,8 @@ pub struct Directory {
     pub paused_until: Option<Timestamp>,
     /// Failures in a row.
     pub failures: i64,
+    /// What is known of them; none when the last try succeeded.
+    pub failed: Option<Failed>,
     /// When it is due.
     pub due_at: Option<Timestamp>,
 }
@@ -120,6 +123,7 @@ fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
         problem_since: row.at_or_null("problem_since")?,
         paused_until: row.at_or_null("paused_until")?,
         failures: row.int("failures")?,
+        failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,
     })
 }

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::StoreError;
+use super::leases::Stream;
 use super::sql::{Tx, args};
+use super::{StoreError, failing};
 
 /// Kinds of calls that are told apart; there are about thirty.
 const CALLS_MAX: i64 = 500;
@@ -19,6 +20,8 @@ pub struct Gauges {
     pub due_first_at: Option<Timestamp>,
     /// When the first watch ends.
     pub watch_first_expiry_at: Option<Timestamp>,
+    /// Streams of each kind that can't be read although their grant works.
+    pub failing: Vec<(Stream, i64)>,
     /// Items that failed and are retried.
     pub debts: i64,
     /// Messages that are known of and not fetched yet.
@@ -28,7 +31,7 @@ pub struct Gauges {
 }
 
 /// Reads them.
-pub async fn read(tx: &mut Tx) -> Result<Gauges, StoreError> {
+pub async fn read(tx: &mut Tx, now: Timestamp) -> Result<Gauges, StoreError> {
     let by_state = |row: &dyn super::sql::Columns| Ok((row.text("state")?, row.int("n")?));
     let mailboxes =
         tx.all("SELECT state, COUNT(*) AS n FROM mailboxes GROUP BY state ORDER BY state", args![], by_state).await?;
@@ -40,6 +43,7 @@ pub async fn read(tx: &mut Tx) -> Result<Gauges, StoreError> {
         })
         .await?;
     let (due_first_at, watch_first_expiry_at) = firsts.unwrap_or((None, None));
+    let failing = failing::count(tx, now).await?;
     let debts = tx.one("SELECT COUNT(*) AS n FROM debts", args![], |row| row.int("n")).await?.unwrap_or(0);
     let fills = tx.one("SELECT COUNT(*) AS n FROM fills", args![], |row| row.int("n")).await?.unwrap_or(0);
     let calls = tx
@@ -50,5 +54,5 @@ pub async fn read(tx: &mut Tx) -> Result<Gauges, StoreError> {
             |row| Ok((row.text("call")?, row.text("outcome")?, row.int("n")?, row.int("units")?)),
         )
         .await?;
-    Ok(Gauges { mailboxes, grants, due_first_at, watch_first_expiry_at, debts, fills, calls })
+    Ok(Gauges { mailboxes, grants, due_first_at, watch_first_expiry_at, failing, debts, fills, calls })
 }

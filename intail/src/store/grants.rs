@@ -5,7 +5,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use crate::id::{GrantId, OrganizationId, PersonId};
 
 /// What one person permitted, and whether it still works.
@@ -266,6 +266,15 @@ pub async fn set_state(
     Ok(())
 }
 
+/// Takes a grant's row until the commit, if it is still the one that was read: answers whether, or whether the person
+/// has connected again since, or is gone. What Google said of the grant before says nothing of the one now.
+pub async fn hold(tx: &mut Tx, grant: &Grant) -> Result<bool, StoreError> {
+    let held = tx
+        .run("UPDATE grants SET id = id WHERE id = $1 AND connected_at = $2", args![&grant.id, grant.connected_at])
+        .await?;
+    Ok(held == 1)
+}
+
 /// Keeps which scopes a grant still has.
 pub async fn set_scopes(tx: &mut Tx, id: &GrantId, scopes: &[String]) -> Result<(), StoreError> {
     tx.run("UPDATE grants SET scopes = $2 WHERE id = $1", args![id, scopes.join(" ")]).await?;
@@ -280,6 +289,9 @@ pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Res
 
 /// Closes the circuit of grants of an organization that waited for somebody: what stood in their way is gone. Those
 /// that lack one of the scopes in `whole` go on in part. Answers how many there were.
+///
+/// Each statement sees what others committed before it, so whose turn it is is asked once: a grant that is closed
+/// meanwhile stays closed, and what was woken here stays so until the commit, whoever works on it.
 pub async fn reopen(
     tx: &mut Tx,
     organization: &OrganizationId,
@@ -287,34 +299,55 @@ pub async fn reopen(
     whole: &[&str],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    tx.run(
-        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $3, due_at = $3 WHERE grant_id IN
-             (SELECT id FROM grants WHERE organization_id = $1 AND state = $2)",
-        args![organization, waited_for.word(), now],
-    )
-    .await?;
-    tx.run(
-        "UPDATE agendas SET dirty = TRUE, due_at = $3 WHERE grant_id IN
-             (SELECT id FROM grants WHERE organization_id = $1 AND state = $2)",
-        args![organization, waited_for.word(), now],
-    )
-    .await?;
-    tx.run(
-        "UPDATE directories SET dirty = TRUE, due_at = $3 WHERE organization_id = $1 AND EXISTS
-             (SELECT 1 FROM grants WHERE organization_id = $1 AND state = $2)",
-        args![organization, waited_for.word(), now],
-    )
-    .await?;
-    let mut values = args![organization, waited_for.word(), now];
-    let has = whole.iter().enumerate().map(|(at, scope)| {
-        values.extend(args![format!("% {scope} %")]);
-        format!("' ' || scopes || ' ' LIKE ${}", at + 4)
-    });
-    let has = has.chain(["TRUE".to_owned()]).collect::<Vec<_>>().join(" AND ");
-    let sql = format!(
-        "UPDATE grants SET state_since = $3, state = CASE WHEN {has} THEN 'active' ELSE 'partial' END,
-             reason = CASE WHEN {has} THEN '' ELSE 'permission_missing' END
-         WHERE organization_id = $1 AND state = $2"
-    );
-    tx.run_built(sql, values).await
+    let waiting: Vec<GrantId> = tx
+        .all(
+            "SELECT id FROM grants WHERE organization_id = $1 AND state = $2 ORDER BY id",
+            args![organization, waited_for.word()],
+            |row| row.parsed("id"),
+        )
+        .await?;
+    let mut streams = Vec::new();
+    for table in ["mailboxes", "agendas"] {
+        for some in waiting.chunks(ROWS_MAX) {
+            let sql = format!("SELECT id FROM {table} WHERE grant_id IN ({})", listed(some.len(), 1));
+            streams.extend(tx.all_built(sql, some.iter().map(Value::from).collect(), |row| row.text("id")).await?);
+        }
+        streams.sort_unstable();
+        let notice = if table == "mailboxes" { "notices = notices + 1, noticed_at = $1," } else { "" };
+        for some in streams.chunks(ROWS_MAX) {
+            let sql = format!(
+                "UPDATE {table} SET dirty = TRUE, {notice} due_at = $1
+                 WHERE id IN (SELECT id FROM {table} WHERE id IN ({}) ORDER BY id {})",
+                listed(some.len(), 2),
+                tx.taking("")
+            );
+            let mut values = args![now];
+            values.extend(some.iter().map(Value::from));
+            tx.run_built(sql, values).await?;
+        }
+        streams.clear();
+    }
+    if !waiting.is_empty() {
+        tx.run("UPDATE directories SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now])
+            .await?;
+    }
+    let mut reopened = 0;
+    for some in waiting.chunks(ROWS_MAX) {
+        let mut values = args![waited_for.word(), now];
+        let has = whole.iter().map(|scope| {
+            values.extend(args![format!("% {scope} %")]);
+            format!("' ' || scopes || ' ' LIKE ${}", values.len())
+        });
+        let has = has.chain(["TRUE".to_owned()]).collect::<Vec<_>>().join(" AND ");
+        let sql = format!(
+            "UPDATE grants SET state_since = $2, state = CASE WHEN {has} THEN 'active' ELSE 'partial' END,
+                 reason = CASE WHEN {has} THEN '' ELSE 'permission_missing' END
+             WHERE state = $1 AND id IN (SELECT id FROM grants WHERE id IN ({}) ORDER BY id {})",
+            listed(some.len(), values.len() + 1),
+            tx.taking("")
+        );
+        values.extend(some.iter().map(Value::from));
+        reopened += tx.run_built(sql, values).await?;
+    }
+    Ok(reopened)
 }

@@ -1,10 +1,16 @@
 //! Leases: one worker per stream at a time, whatever its kind. Every claim raises the lease's number; a worker that
 //! paused past its lease holds an old number, and the database refuses what it writes.
+//!
+//! What a reader must not break: the order in which a transaction takes rows, on PostgreSQL. Streams come first, in the
+//! order of [`Stream::ALL`] and of their ids, then grants in the order of theirs, then the feed and the audit log. Who
+//! takes them otherwise waits in a circle with somebody who doesn't, until PostgreSQL ends one of them. A claim never
+//! waits: it leaves what is taken to the next look, a second later.
 
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args};
+use super::failing::{Failed, failed};
+use super::sql::{Columns, Tx, Value, args, listed};
 use crate::id::{GrantId, OrganizationId, StreamId};
 
 /// The right to work on one stream.
@@ -55,7 +61,7 @@ impl Stream {
         }
     }
 
-    fn table(self) -> &'static str {
+    pub(super) fn table(self) -> &'static str {
         match self {
             Self::Mail => "mailboxes",
             Self::Calendar => "agendas",
@@ -103,14 +109,15 @@ pub async fn claim(
         }
         let mut values = args![owner, now, until];
         values.extend(ids.iter().map(|it| Value::from(*it)));
-        let places: Vec<String> = (4..ids.len() + 4).map(|n| format!("${n}")).collect();
         // Somebody else may have been faster since they were read: that is asked once more.
         let sql = format!(
-            "UPDATE {} SET lease_owner = $1, lease_until = $3, lease_number = lease_number + 1, dirty = FALSE
-             WHERE id IN ({}) AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+            "UPDATE {table} SET lease_owner = $1, lease_until = $3, lease_number = lease_number + 1, dirty = FALSE
+             WHERE id IN (SELECT id FROM {table}
+                 WHERE id IN ({}) AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2) ORDER BY id {})
              RETURNING id, organization_id, grant_id, lease_number, released_number",
-            stream.table(),
-            places.join(",")
+            listed(ids.len(), 4),
+            tx.taking("SKIP LOCKED"),
+            table = stream.table()
         );
         claimed.extend(tx.all_built(sql, values, lease).await?);
     }
@@ -168,15 +175,21 @@ pub async fn release(
     if released == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 
-/// Counts one more failure in a row; answers how many there are. A step that succeeds forgets them.
-pub async fn fail(tx: &mut Tx, lease: &Lease) -> Result<i64, StoreError> {
+/// Counts one more failure in a row, of which `why` is one word; answers what there is of them now. A step that
+/// succeeds forgets them.
+pub async fn fail(tx: &mut Tx, lease: &Lease, why: &str, now: Timestamp) -> Result<Failed, StoreError> {
     let sql = format!(
-        "UPDATE {} SET failures = failures + 1
-         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL RETURNING failures",
+        "UPDATE {} SET failures = failures + 1,
+             failed_since = CASE WHEN failures > 0 THEN COALESCE(failed_since, $4) ELSE $4 END,
+             failed_why_since = CASE WHEN failures > 0 AND failed_why = $3 THEN COALESCE(failed_why_since, $4)
+                                     ELSE $4 END,
+             failed_why = $3
+         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL
+         RETURNING failures, failed_since, failed_why, failed_why_since",
         table_of(lease)
     );
-    let counted = tx.all_built(sql, args![&lease.stream, lease.number], |row| row.int("failures")).await?;
-    counted.into_iter().next().ok_or(StoreError::LeaseLost)
+    let counted = tx.all_built(sql, args![&lease.stream, lease.number, why, now], failed).await?;
+    counted.into_iter().flatten().next().ok_or(StoreError::LeaseLost)
 }
 
 /// Makes no call for a stream until then, because Google asked for it; `why` is one word.
@@ -204,6 +217,26 @@ pub async fn take_away(tx: &mut Tx, stream: &StreamId) -> Result<(), StoreError>
     );
     tx.run_built(sql, args![stream]).await?;
     Ok(())
+}
+
+/// Says that streams are due of which nobody said when, although their grant works and has the permission of their
+/// kind, in this order: mail, calendar. Nothing should leave one so; a stream that sleeps for ever would be found by
+/// nobody. Answers how many there were.
+pub async fn wake_stranded(tx: &mut Tx, permissions: [&str; 2], now: Timestamp) -> Result<u64, StoreError> {
+    let mut woken = 0;
+    for (stream, permission) in [Stream::Mail, Stream::Calendar].into_iter().zip(permissions) {
+        let sql = format!(
+            "UPDATE {table} SET dirty = TRUE, due_at = $1 WHERE id IN (SELECT id FROM {table}
+                 WHERE due_at IS NULL AND lease_owner IS NULL AND grant_id IN
+                     (SELECT id FROM grants WHERE state IN ('active', 'partial') AND suspended_at IS NULL
+                         AND ' ' || scopes || ' ' LIKE $2)
+                 ORDER BY id {})",
+            tx.taking(""),
+            table = stream.table()
+        );
+        woken += tx.run_built(sql, args![now, format!("% {permission} %")]).await?;
+    }
+    Ok(woken)
 }
 
 /// When the next stream of any kind is due, so that the engine knows how long to rest.

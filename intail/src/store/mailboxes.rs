@@ -1,18 +1,24 @@
 //! Mailboxes: how far each one is read, when it is due, and what was last proved of it. Two writers share a row and
 //! never a column: whoever holds the lease writes the engine's columns, everybody else only says that it is due.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
-use super::sql::{Columns, Tx, args};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use super::{StoreError, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
 
 /// How long before a watch ends its failing renewals are somebody's business: they are tried daily, so five days went
 /// by, and two are left to mend it.
 pub const WATCH_ALERT: SignedDuration = SignedDuration::from_hours(48);
+
+/// How long after connecting it is the same if there never was a watch: setting one takes seconds, and several tries have
+/// failed by then.
+pub const FIRST_WATCH_ALERT: SignedDuration = SignedDuration::from_hours(1);
 
 /// One person's copied mailbox.
 #[derive(Clone, Debug)]
@@ -93,6 +99,8 @@ pub struct Mailbox {
     pub paused_why: Option<String>,
     /// Failures in a row.
     pub failures: i64,
+    /// What is known of them; none when the last try succeeded.
+    pub failed: Option<Failed>,
     /// When it is due.
     pub due_at: Option<Timestamp>,
     /// When the person first connected it.
@@ -169,15 +177,19 @@ impl Mailbox {
             paused_until: None,
             paused_why: None,
             failures: 0,
+            failed: None,
             due_at: Some(now),
             created_at: now,
         }
     }
 
-    /// Whether the watch ends soon, or has ended, and couldn't be renewed.
+    /// Whether the watch ends soon, or has ended, and couldn't be renewed; or whether there never was one.
     pub fn is_watch_failing(&self, now: Timestamp) -> bool {
-        let ends_soon = self.watch_expires_at.is_some_and(|ends| ends.duration_since(now) < WATCH_ALERT);
-        ends_soon && self.watch_problem.is_some()
+        let is_bad = match self.watch_expires_at {
+            Some(ends) => ends.duration_since(now) < WATCH_ALERT,
+            None => now.duration_since(self.created_at) >= FIRST_WATCH_ALERT,
+        };
+        is_bad && self.watch_problem.is_some()
     }
 
     /// Moves the cursor, forward only.
@@ -226,6 +238,7 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         paused_until: row.at_or_null("paused_until")?,
         paused_why: row.text_or_null("paused_why")?,
         failures: row.int("failures")?,
+        failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,
         created_at: row.at("created_at")?,
     })
@@ -274,16 +287,42 @@ pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Res
     .await
 }
 
-/// Says that the mailboxes of an address are due: a notice came. Leaves a dirty mark, so that a run that is under way
-/// is followed by another. Answers how many mailboxes the address has; none is no error, the person may have left.
-pub async fn notice(tx: &mut Tx, email: &str, now: Timestamp) -> Result<u64, StoreError> {
-    tx.run(
-        "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $2, told_at = $2, untold = 0,
-             due_at = CASE WHEN due_at IS NULL OR due_at > $2 THEN $2 ELSE due_at END
-         WHERE email = $1",
-        args![email, now],
-    )
-    .await
+/// What a batch of addresses amounted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// Mailboxes that are due now.
+    pub mailboxes: u64,
+    /// Addresses that have none: the person may have left.
+    pub unknown: u64,
+}
+
+/// Says that the mailboxes of these addresses are due: notices came. Leaves a dirty mark, so that a run that is under
+/// way is followed by another. Each address is named once. Rows are taken in the order in which everybody takes them
+/// (see `leases`).
+pub async fn notice(tx: &mut Tx, emails: &[&str], now: Timestamp) -> Result<Noticed, StoreError> {
+    let mut found = Vec::new();
+    for emails in emails.chunks(ROWS_MAX) {
+        let sql = format!("SELECT id, email FROM mailboxes WHERE email IN ({})", listed(emails.len(), 1));
+        let values = emails.iter().map(|it| Value::from(*it)).collect();
+        found.extend(tx.all_built(sql, values, |row| Ok((row.text("id")?, row.text("email")?))).await?);
+    }
+    let known: BTreeSet<&str> = found.iter().map(|(_, email)| email.as_str()).collect();
+    let mut noticed = Noticed { mailboxes: 0, unknown: (emails.len() - known.len()).try_into().unwrap_or(u64::MAX) };
+    let mut ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    ids.sort_unstable();
+    for ids in ids.chunks(ROWS_MAX) {
+        let sql = format!(
+            "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1, told_at = $1, untold = 0,
+                 due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
+             WHERE id IN (SELECT id FROM mailboxes WHERE id IN ({}) ORDER BY id {})",
+            listed(ids.len(), 2),
+            tx.taking("")
+        );
+        let mut values = args![now];
+        values.extend(ids.iter().map(|it| Value::from(*it)));
+        noticed.mailboxes += tx.run_built(sql, values).await?;
+    }
+    Ok(noticed)
 }
 
 /// Counts a change that was found and that no notice had told of, although a watch was set.
@@ -319,12 +358,13 @@ pub async fn wake(tx: &mut Tx, id: &MailboxId, now: Timestamp) -> Result<(), Sto
 
 /// Says that every mailbox is due now: notices may have been lost for anybody. Answers how many there are.
 pub async fn wake_all(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
-    tx.run(
+    let sql = format!(
         "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1,
-             due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END",
-        args![now],
-    )
-    .await
+             due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
+         WHERE id IN (SELECT id FROM mailboxes ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_built(sql, args![now]).await
 }
 
 /// Lets every mailbox whose watch can't be renewed try again within this many seconds: what stood in their way is
@@ -350,7 +390,12 @@ pub async fn due_of_organization(
     organization: &OrganizationId,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    tx.run("UPDATE mailboxes SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now]).await
+    let sql = format!(
+        "UPDATE mailboxes SET dirty = TRUE, due_at = $2
+         WHERE id IN (SELECT id FROM mailboxes WHERE organization_id = $1 ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_built(sql, args![organization, now]).await
 }
 
 /// How many mailboxes are being backfilled or compared.
@@ -371,15 +416,18 @@ pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Mailbo
     leases::hold_row(tx, lease, until, mailbox).await
 }
 
-/// How many mailboxes other than this one have a watch that ends before `at` and couldn't be renewed, although their
-/// grant works.
+/// How many mailboxes other than this one have a watch that ends before `at`, [`WATCH_ALERT`] from now, and couldn't be
+/// renewed, although their grant works; or never had one although they were connected long ago.
 pub async fn other_failing_watches(tx: &mut Tx, id: &MailboxId, at: Timestamp) -> Result<i64, StoreError> {
+    let created_by = at.checked_sub(WATCH_ALERT + FIRST_WATCH_ALERT).unwrap_or(Timestamp::MIN);
     let count = tx
         .one(
             "SELECT COUNT(*) AS n FROM mailboxes JOIN grants ON grants.id = mailboxes.grant_id
-             WHERE mailboxes.id <> $1 AND mailboxes.watch_expires_at < $2 AND mailboxes.watch_problem IS NOT NULL
+             WHERE mailboxes.id <> $1 AND mailboxes.watch_problem IS NOT NULL
+                 AND (mailboxes.watch_expires_at < $2
+                     OR mailboxes.watch_expires_at IS NULL AND mailboxes.created_at <= $3)
                  AND grants.state IN ('active', 'partial')",
-            args![id, at],
+            args![id, at, created_by],
             |row| row.int("n"),
         )
         .await?;

@@ -19,6 +19,7 @@ pub mod directory_readers;
 pub mod erasure;
 pub mod events;
 pub mod exclusions;
+pub mod failing;
 pub mod fills;
 pub mod gate;
 pub mod gauges;
@@ -76,6 +77,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (20, "indexes", include_str!("../../migrations/0020_indexes.sql")),
     (21, "pages", include_str!("../../migrations/0021_pages.sql")),
     (22, "ahead", include_str!("../../migrations/0022_ahead.sql")),
+    (23, "failing", include_str!("../../migrations/0023_failing.sql")),
 ];
 
 fn migrator() -> Migrator {

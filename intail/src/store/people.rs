@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::directory_people::like;
+use super::failing::is_shown;
 use super::sql::{Columns, Tx, Value, args};
 use crate::id::{OrganizationId, PersonId};
 
@@ -234,22 +235,32 @@ fn standing(now: &str) -> String {
         "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
              WHEN g.suspended_at IS NOT NULL THEN 'suspended'
              WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
-             WHEN m.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail'
-             WHEN m.paused_until > {now} THEN 'paused'
-             WHEN m.state <> 'live' THEN m.state
-             WHEN m.watch_expires_at <= {now} THEN 'lapsed'
-             WHEN g.state = 'partial' THEN 'partial' ELSE m.state END"
+             WHEN s.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail'
+             WHEN s.paused_until > {now} THEN 'paused'
+             WHEN {} THEN 'failing'
+             WHEN s.state <> 'live' THEN s.state
+             WHEN s.watch_expires_at <= {now} THEN 'lapsed'
+             WHEN g.state = 'partial' THEN 'partial' ELSE s.state END",
+        is_shown(now)
     )
 }
 
-/// Since when it stands so: a mailbox is nothing without its grant, and nothing while it is suspended.
-const SINCE: &str = "CASE WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
-    WHEN g.state IN ('active', 'partial') AND m.state_since > g.state_since
-        AND g.scopes LIKE '%/auth/gmail.metadata%' THEN m.state_since
-    ELSE g.state_since END";
+/// Since when it stands so: a mailbox is nothing without its grant, and nothing while it is suspended. `now` is the
+/// statement's place for the instant.
+fn since(now: &str) -> String {
+    format!(
+        "CASE WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
+             WHEN g.state IN ('active', 'partial') AND g.scopes LIKE '%/auth/gmail.metadata%' THEN
+                 CASE WHEN {} AND NOT COALESCE(s.paused_until > {now}, FALSE) AND s.failed_since > g.state_since
+                          THEN s.failed_since
+                      WHEN s.state_since > g.state_since THEN s.state_since ELSE g.state_since END
+             ELSE g.state_since END",
+        is_shown(now)
+    )
+}
 
 /// People with what is known of their connection.
-const CONNECTED: &str = "people p LEFT JOIN grants g ON g.person_id = p.id LEFT JOIN mailboxes m ON m.grant_id = g.id";
+const CONNECTED: &str = "people p LEFT JOIN grants g ON g.person_id = p.id LEFT JOIN mailboxes s ON s.grant_id = g.id";
 
 /// A person as lists show them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,8 +271,8 @@ pub struct Listed {
     pub created_at: Timestamp,
     /// When they signed in last.
     pub signed_in_at: Option<Timestamp>,
-    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `lapsed`, a state of the grant or
-    /// of the mailbox.
+    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `failing`, `lapsed`, a state of
+    /// the grant or of the mailbox.
     pub standing: String,
     /// Since when it stands so.
     pub since: Option<Timestamp>,
@@ -295,9 +306,9 @@ pub async fn search(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<Listed>, StoreError> {
-    let standing = standing("$6");
+    let (standing, since) = (standing("$6"), since("$6"));
     let sql = format!(
-        "SELECT p.*, {SINCE} AS since, {standing} AS standing FROM {CONNECTED}
+        "SELECT p.*, {since} AS since, {standing} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.folded LIKE $2 ESCAPE '!' AND ($3 = '' OR {standing} = $3)
              AND ($4 = '' OR (p.folded, p.id) >
                  (SELECT a.folded, a.id FROM people a WHERE a.id = $4 AND a.organization_id = $1))
@@ -315,9 +326,9 @@ pub async fn one(
     id: &PersonId,
     now: Timestamp,
 ) -> Result<Option<Listed>, StoreError> {
-    let standing = standing("$3");
+    let (standing, since) = (standing("$3"), since("$3"));
     let sql = format!(
-        "SELECT p.*, {SINCE} AS since, {standing} AS standing FROM {CONNECTED}
+        "SELECT p.*, {since} AS since, {standing} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.id = $2"
     );
     Ok(tx.all_built(sql, args![organization, id, now], listed).await?.pop())
@@ -332,7 +343,7 @@ pub async fn count_by_standing(
     let standing = standing("$2");
     let sql = format!(
         "SELECT standing, COUNT(*) AS n FROM
-             (SELECT {standing} AS standing FROM {CONNECTED} WHERE p.organization_id = $1) s
+             (SELECT {standing} AS standing FROM {CONNECTED} WHERE p.organization_id = $1) t
          GROUP BY standing ORDER BY standing"
     );
     tx.all_built(sql, args![organization, now], |row| Ok((row.text("standing")?, row.int("n")?))).await

@@ -175,6 +175,16 @@ impl Tx {
         Self { on, ending }
     }
 
+    /// What a query says at its end that takes the rows which it reads until the commit, one by one in its own order;
+    /// `busy` is what it does about rows that somebody else has taken, `SKIP LOCKED` or nothing, which waits. On SQLite
+    /// nobody else writes meanwhile.
+    pub(super) fn taking(&self, busy: &str) -> String {
+        match self.on {
+            On::Sqlite(_) => String::new(),
+            On::Postgres(_) => format!("FOR UPDATE {busy}"),
+        }
+    }
+
     /// Runs a statement; answers how many rows it touched.
     pub async fn run(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         self.run_text(sql.into_sql_str(), values).await

@@ -5,17 +5,27 @@ use std::time::Duration;
 
 use intail_google::oauth::scope;
 use intail_google::{DeadReason, ErrorKind, Refusal};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::mail_turn::hindrance;
 use super::worker::{StepError, Worker, api_of, lease_end};
 use crate::access::{self, AccessError};
+use crate::store::failing::Failed;
 use crate::store::grants::{self, Grant};
 use crate::store::leases::{self, Lease, Stream};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, organizations};
 
 /// The first wait after a failure, and the longest.
 const RETRY_FIRST_S: u64 = 2;
 const RETRY_MAX_S: u64 = 15 * 60;
+
+/// How long Google must refuse access tokens that it has just given, and how often, before the grant is called dead:
+/// each try renews the token first, and a refresh that succeeds says that the grant lives. That Google's own check of
+/// tokens is broken lasts minutes; whoever asks everybody to connect again for that loses people.
+const REJECTED_FOR: SignedDuration = SignedDuration::from_hours(1);
+const REJECTED_TRIES: i64 = 6;
+/// The word of such a failure.
+const TOKEN_REJECTED: &str = "token_rejected";
 
 /// The permission that a kind of stream is read under.
 pub(super) fn scope_of(stream: Stream) -> &'static str {
@@ -32,6 +42,27 @@ fn without_its_grant(stream: Stream, now: Timestamp) -> Option<Timestamp> {
     (stream == Stream::Directory).then_some(now)
 }
 
+/// One word for why a step failed: Google's kind of refusal, or what failed here.
+fn word(error: &StepError) -> &'static str {
+    match error {
+        StepError::Google(error) | StepError::Access(AccessError::Google(error)) => match &error.kind {
+            ErrorKind::Refused(Refusal::Unauthorized) => TOKEN_REJECTED,
+            // The mailbox's turn has asked once more and found that it isn't so.
+            kind if hindrance(kind).is_some() => "refused",
+            kind => kind.word(),
+        },
+        StepError::Access(AccessError::Sealed(_)) => "sealed",
+        StepError::Access(_) | StepError::Store(_) => "store",
+    }
+}
+
+/// Whether Google has refused a grant's fresh access tokens for so long that it must be over.
+fn is_rejected_for_good(failed: &Failed, grant: &Grant, now: Timestamp) -> bool {
+    let since = failed.why_since.max(grant.connected_at);
+    let is_long = failed.failures >= REJECTED_TRIES && now.duration_since(since) >= REJECTED_FOR;
+    is_long && failed.why == TOKEN_REJECTED
+}
+
 impl Worker {
     /// What a failure means; answers when to try again, or never by itself.
     pub(super) async fn failed(
@@ -42,37 +73,45 @@ impl Worker {
     ) -> Result<Option<Timestamp>, StoreError> {
         let now = self.app.clock.now();
         let stream = Stream::of(&lease.stream);
-        let mut tx = self.app.store.write().await?;
-        leases::hold(&mut tx, lease, lease_end(now)).await?;
         let kind = match &error {
             StepError::Access(AccessError::Closed { .. }) => return Ok(without_its_grant(stream, now)),
             StepError::Access(AccessError::Google(error)) | StepError::Google(error) => Some(error.kind.clone()),
             StepError::Access(_) | StepError::Store(_) => None,
         };
+        let is_single = |kind: &&ErrorKind| stream == Stream::Mail && hindrance(kind).is_some();
+        let mut verdict = kind.as_ref().filter(|it| !is_single(it)).and_then(access::verdict);
+        let mut tx = self.app.store.write().await?;
+        // What changes an organization's approval takes the organization before anything of it.
+        if verdict.is_some_and(|(_, reason)| reason == grants::BLOCKED) {
+            organizations::hold(&mut tx, &lease.organization_id).await?;
+        }
+        leases::hold(&mut tx, lease, lease_end(now)).await?;
         if kind == Some(ErrorKind::Refused(Refusal::ScopeMissing)) {
             return self.without_permission(tx, lease, known, now).await;
         }
-        // A token that was refreshed a moment ago and is refused again is dead.
-        let verdict = match &kind {
-            Some(ErrorKind::Refused(Refusal::Unauthorized)) => {
-                access::verdict(&ErrorKind::GrantDead(DeadReason::AccessTokenRejected))
+        let mut failed = None;
+        if verdict.is_none() {
+            let failure = leases::fail(&mut tx, lease, word(&error), now).await?;
+            if known.is_some_and(|it| is_rejected_for_good(&failure, it, now)) {
+                verdict = access::verdict(&ErrorKind::GrantDead(DeadReason::AccessTokenRejected));
             }
-            Some(kind) => access::verdict(kind),
-            None => None,
-        };
+            failed = Some(failure);
+        }
         if let Some(((state, reason), known)) = verdict.zip(known) {
-            match grants::by_id(&mut tx, &known.id).await? {
-                // The person connected again meanwhile: what failed was the grant before.
-                Some(grant) if known.connected_at != grant.connected_at => return Ok(Some(now)),
-                Some(grant) => access::set_closed(&mut tx, &grant, state, reason, now).await?,
-                None => {}
+            // The person connected again meanwhile, or left: what failed was the grant before.
+            if !access::set_closed(&mut tx, known, state, reason, now).await? {
+                return Ok(Some(now));
             }
             tx.commit().await?;
             tracing::warn!(stream = %lease.stream, state = state.word(), reason, "a stream stopped");
             self.tell(&lease.organization_id);
             return Ok(without_its_grant(stream, now));
         }
-        let failures = leases::fail(&mut tx, lease).await?;
+        // A verdict without a grant that it is about counts, too.
+        let failures = match failed {
+            Some(failed) => failed.failures,
+            None => leases::fail(&mut tx, lease, word(&error), now).await?.failures,
+        };
         let backoff = self.backoff(failures, now);
         let until = match kind {
             Some(ErrorKind::SlowDown { until, scope }) => {
@@ -105,10 +144,11 @@ impl Worker {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let Some(known) = known else { return Ok(None) };
-        let Some(grant) = grants::by_id(&mut tx, &known.id).await? else { return Ok(None) };
-        if known.connected_at != grant.connected_at {
+        // Connected again meanwhile: what was refused was the grant before.
+        if !grants::hold(&mut tx, known).await? {
             return Ok(Some(now));
         }
+        let Some(grant) = grants::by_id(&mut tx, &known.id).await? else { return Ok(None) };
         let stream = Stream::of(&lease.stream);
         let state = access::taken_back(&mut tx, &grant, scope_of(stream), now).await?;
         tx.commit().await?;

@@ -109,6 +109,11 @@ async fn suspend(
     if is_suspended == grant.suspended_at.is_some() {
         return Ok(());
     }
+    // Streams are taken before their grant (see `leases`).
+    if !is_suspended {
+        grants::wake(tx, &grant.id, now).await?;
+        life.wakes = true;
+    }
     grants::set_suspended(tx, &grant.id, is_suspended.then_some(now), now).await?;
     let mailbox = mailboxes::by_person(tx, &grant.person_id).await?;
     if !is_suspended {
@@ -117,8 +122,6 @@ async fn suspend(
         if grant.state == GrantState::NeedsPerson {
             access::try_again(tx, grant, now).await?;
         }
-        grants::wake(tx, &grant.id, now).await?;
-        life.wakes = true;
     }
     let action = if is_suspended { "person.suspended_at_google" } else { "person.unsuspended_at_google" };
     life.deeds.push(Deed { action, person: grant.person_id.clone(), detail: json!({}) });

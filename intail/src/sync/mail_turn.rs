@@ -4,17 +4,28 @@ use std::sync::Mutex;
 
 use intail_google::calls::Api;
 use intail_google::oauth::scope;
-use intail_google::{ErrorKind, Refusal};
-use jiff::Timestamp;
+use intail_google::{BlockReason, Error, ErrorKind, OperatorFault, Refusal};
+use jiff::{SignedDuration, Timestamp};
 
+use super::budget::Class;
 use super::mail::Run;
 use super::plan::{Step, Surroundings, plan};
 use super::privacy::{self, CaughtUp};
 use super::worker::{Done, StepError, Worker, lease_end};
 use crate::access;
+use crate::org::receipts::purpose;
 use crate::store::grants::{self, Grant};
-use crate::store::leases::Lease;
-use crate::store::{StoreError, coverage, debts, fills, mailboxes, quota};
+use crate::store::leases::{self, Lease};
+use crate::store::{StoreError, coverage, debts, failing, fills, mailboxes, operator_faults, quota};
+
+/// The call that every mailbox answers, for the lowest price.
+const PROFILE: &str = "gmail.getProfile";
+/// How long mail isn't asked for after something stood in the way of all of it: as calendars and the directory have it.
+const BLOCKED_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// The operator's fault while Gmail's API is switched off: the one that a watch shows, too.
+const GMAIL_DISABLED: &str = "gmail.api_disabled";
+const GMAIL_DISABLED_DETAIL: &str = "The Gmail API isn't switched on in Intail's Cloud project, so no mail is read; \
+     calendars and the directory are. Switch it on under APIs & services; Intail tries again every hour.";
 
 impl Worker {
     /// One step of a mailbox; answers when to rest until, or nothing when there is more to do at once.
@@ -60,6 +71,7 @@ impl Worker {
             Step::Rest(until) => return Ok(Some(until)),
             step => step,
         };
+        let was_disabled = mailbox.failed.as_ref().is_some_and(|it| it.why == failing::API_DISABLED);
         let caller = access::caller(&self.app, &grant.id).await?;
         let mut run = Run {
             app: &self.app,
@@ -81,7 +93,19 @@ impl Worker {
                 run.step(step).await
             }
             done => done,
-        }?;
+        };
+        let done = match done {
+            Err(StepError::Google(error)) => match self.stands_still(&mut run, &error).await? {
+                Some(until) => return Ok(Some(Some(until))),
+                None => return Err(error.into()),
+            },
+            done => done?,
+        };
+        if was_disabled && matches!(done, Done::Step) {
+            let mut tx = self.app.store.write().await?;
+            operator_faults::clear(&mut tx, GMAIL_DISABLED).await?;
+            tx.commit().await?;
+        }
         Ok(match done {
             Done::Step => None,
             // The budget of the one may be used up while the other is due earlier.
@@ -91,5 +115,45 @@ impl Worker {
                 Some(earlier.into_iter().flatten().filter(|at| *at > now).chain([until]).min())
             }
         })
+    }
+
+    /// Whether something stands in the way of all of the person's mail and of nothing else: then that is told, and
+    /// calendars and the directory go on. Answers when it is tried again. Google says the same of single calls at
+    /// times, so it is asked once more for what any mailbox has.
+    async fn stands_still(&self, run: &mut Run<'_>, error: &Error) -> Result<Option<Timestamp>, StepError> {
+        let Some(why) = hindrance(&error.kind) else { return Ok(None) };
+        if error.call != PROFILE {
+            if run.take(run.price(PROFILE), Class::Live).is_err() {
+                return Ok(None);
+            }
+            run.caller.purpose = purpose::CHECK;
+            let asked = self.app.google.gmail(&run.caller).profile().await;
+            let is_so = matches!(asked, Err(it) if hindrance(&it.kind) == Some(why));
+            if !is_so {
+                return Ok(None);
+            }
+        }
+        let now = self.app.clock.now();
+        let mut tx = self.app.store.write().await?;
+        let failed = leases::fail(&mut tx, run.lease, why, now).await?;
+        if why == failing::API_DISABLED {
+            operator_faults::raise(&mut tx, GMAIL_DISABLED, GMAIL_DISABLED_DETAIL, now).await?;
+        }
+        tx.commit().await?;
+        if failed.why_since.as_microsecond() == now.as_microsecond() {
+            tracing::warn!(mailbox = %run.mailbox.id, why, "a mailbox can't be read");
+            self.tell(&run.mailbox.organization_id);
+        }
+        Ok(Some(now.saturating_add(BLOCKED_FOR).unwrap_or(now)))
+    }
+}
+
+/// What stands in the way of mail alone, in one word.
+pub(super) fn hindrance(kind: &ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::NoMailbox => Some(failing::NO_MAILBOX),
+        ErrorKind::AdminBlocked(BlockReason::DomainPolicy) => Some(failing::OFF_FOR_APPS),
+        ErrorKind::Refused(Refusal::Operator(OperatorFault::ApiDisabled)) => Some(failing::API_DISABLED),
+        _ => None,
     }
 }

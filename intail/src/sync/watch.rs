@@ -42,9 +42,9 @@ const SILENCING: [&str; 4] =
 
 /// What the operator reads two days before Google stops pushing.
 const ENDING: &str = "watch.ending";
-const ENDING_DETAIL: &str = "Google stops telling of changes in at least one mailbox within two days, or has stopped: \
-     renewing its watch has failed for days. Its mail is still read, every ten minutes instead of at once. The card \
-     of its person, under Settings, says what Google answers.";
+const ENDING_DETAIL: &str = "Google stops telling of changes in at least one mailbox within two days, or has stopped, \
+     or never began: setting its watch fails again and again. Its mail is still read, every ten minutes instead of at \
+     once. The card of its person, under Settings, says what Google answers.";
 
 impl Run<'_> {
     pub(super) async fn watch(&mut self) -> Result<Done, StepError> {

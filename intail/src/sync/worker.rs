@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budgets;
+use super::failures::scope_of;
 use super::shares;
 use crate::access::AccessError;
 use crate::app::App;
@@ -156,13 +157,25 @@ impl Worker {
         Ok(next)
     }
 
-    /// Lets grants that wait for the operator try once more.
+    /// Lets grants that wait for the operator try once more, and wakes what nobody else would.
     async fn reopen(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.app.store.write().await?;
-        for organization in organizations::list(&mut tx, i64::MAX).await? {
+        let mut tx = self.app.store.read().await?;
+        let organizations = organizations::list(&mut tx, i64::MAX).await?;
+        drop(tx);
+        for organization in organizations {
+            // Each on its own: what is reopened is held until the commit.
+            let mut tx = self.app.store.write().await?;
             grants::reopen(&mut tx, &organization.id, GrantState::NeedsOperator, scope::REQUESTED, now).await?;
+            tx.commit().await?;
         }
-        tx.commit().await
+        let mut tx = self.app.store.write().await?;
+        let permissions = [Stream::Mail, Stream::Calendar].map(scope_of);
+        let stranded = leases::wake_stranded(&mut tx, permissions, now).await?;
+        tx.commit().await?;
+        if stranded > 0 {
+            tracing::warn!(stranded, "streams of working grants were due at no time; they are due now");
+        }
+        Ok(())
     }
 
     /// Claims what is due, beside so many that are worked on already.

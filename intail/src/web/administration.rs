@@ -189,6 +189,7 @@ fn line(listed: &people::Listed, connection: Option<&Connection>) -> PersonLine 
 pub(super) fn push(connection: &Connection) -> &'static str {
     match &connection.push {
         _ if !connection.reads_mail() => "Stopped",
+        _ if connection.mail_standstill.is_some() => "Can’t be read now",
         Push::Live { .. } => "Live",
         Push::NotYet { .. } => "Not yet",
         Push::Lapsed { .. } => "Lapsed",
@@ -204,6 +205,7 @@ pub(super) fn standing(word: &str) -> Standing {
         "needs_operator" => ("act", "Needs the operator"),
         "no_mail" => ("busy", "Mail not permitted"),
         "paused" => ("busy", "Paused"),
+        "failing" => ("act", "Can’t be read now"),
         "lapsed" => ("busy", "Looked at, not told of changes"),
         "partial" => ("busy", "Live, with a permission missing"),
         "live" => ("good", "Live"),

@@ -16,7 +16,7 @@ use super::asked::{Asked, At};
 use super::meetings::Meetings;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
-use super::words::{When, clip, counted, from_ms, grouped, sender, subject};
+use super::words::{self, When, clip, counted, from_ms, grouped, sender, subject};
 use crate::connect::{self, DirectoryCopy, Permission};
 use crate::id::OrganizationId;
 use crate::org::identities::{self, Identity};
@@ -128,7 +128,7 @@ pub(super) async fn page(
     let mut tx = web.app.store.read().await?;
     let last_seq = changes::last_seq(&mut tx, organization).await?;
     let closed = closed(&mut tx, &caller).await?;
-    let copy = connect::directory_copy(&mut tx, organization).await?;
+    let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
     let (mut found, mut tree, mut is_too_large) = (Vec::new(), Vec::new(), false);
     if closed.is_none() && is_tree {
         let all = directory_people::search(&mut tx, organization, "", None, TREE_PEOPLE_MAX + 1).await?;
@@ -221,6 +221,9 @@ fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
     let as_of = copy.passed_at.map(When::full);
     let people = counted(copy.people, "person", "people");
     let (tone, text, every_s) = match (copy.problem.as_deref(), copy.passed_at) {
+        (None, _) if let Some(it) = &copy.standstill => {
+            ("act", format!("{people}. Can’t be read now: {}", words::failure(&it.why)), 0)
+        }
         (Some("no_directory"), None) => ("quiet", "There is no directory that Intail could read".to_owned(), 0),
         (Some(problem), None) => ("act", hindrance(problem).to_owned(), 0),
         (Some("no_directory"), Some(_)) => ("act", format!("{people}; Google doesn’t show it any more"), 0),

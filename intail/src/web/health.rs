@@ -40,7 +40,7 @@ async fn faults(web: &Web) -> Result<Vec<String>, StoreError> {
 pub(super) async fn metrics(State(web): State<Web>) -> Result<Response, Trouble> {
     let now = web.app.clock.now();
     let mut tx = web.app.store.read().await?;
-    let gauges = gauges::read(&mut tx).await?;
+    let gauges = gauges::read(&mut tx, now).await?;
     let faults = operator_faults::list(&mut tx).await?.len();
     let beat = heartbeat::get(&mut tx).await?;
     drop(tx);
@@ -74,6 +74,11 @@ fn write_gauges(text: &mut String, gauges: &Gauges, lag_s: f64) {
     }
     family(text, "intail_due_lag_seconds", "gauge", "How long the mailbox that has waited longest is overdue.");
     sample(text, "intail_due_lag_seconds", &[], lag_s);
+    let name = "intail_streams_failing";
+    family(text, name, "gauge", "Mailboxes, calendars and directories that Google hasn't let Intail read for minutes.");
+    for (stream, count) in &gauges.failing {
+        sample(text, name, &[("stream", stream.word())], count);
+    }
     family(text, "intail_debts", "gauge", "Messages that failed and are retried.");
     sample(text, "intail_debts", &[], gauges.debts);
     family(text, "intail_fills", "gauge", "Messages that are known of and not fetched yet.");

@@ -14,9 +14,9 @@ use super::approval::Way;
 use super::asked::{Asked, At, Sent};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
-use super::words::{When, clip, counted, from_ms, grouped, reason};
+use super::words::{self, When, clip, counted, from_ms, grouped, reason};
 use super::{Web, leaving, session};
-use crate::connect::{self, ConnectError, Connection, Mode, Options, Permission, Push};
+use crate::connect::{self, ConnectError, Connection, Mode, Options, Permission, Push, Standstill};
 use crate::org::audit::Origin;
 use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
@@ -129,6 +129,10 @@ struct Copying {
     as_of: Option<When>,
     /// Whether all that Google shows is here.
     is_complete: bool,
+    /// Why it can't be read, if so.
+    standstill: Option<StandstillWords>,
+    /// Since when something that Google told of is unread, if that is too long.
+    unread_since: Option<When>,
     /// When Google's own count was the same.
     agreed_at: Option<When>,
     /// What Google counts, if it is something else.
@@ -162,6 +166,13 @@ enum PushWords {
     Stopped {
         at: When,
     },
+}
+
+/// Mail can't be read at the moment.
+struct StandstillWords {
+    since: When,
+    why: &'static str,
+    next_try_at: Option<When>,
 }
 
 struct Debts {
@@ -277,6 +288,8 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
         GrantState::NeedsOperator => ("act", "Needs whoever runs Intail", grant_since),
         _ if !connection.reads_mail() => ("act", "Mail isn’t permitted", grant_since),
         _ if paused => ("busy", "Paused", None),
+        _ if let Some(it) = &connection.mail_standstill => ("act", "Can’t be read now", Some(When::full(it.since))),
+        _ if let Some(since) = connection.unread_since => ("busy", "Behind", Some(When::full(since))),
         _ => match mailbox.map(|it| it.state) {
             Some(MailboxState::Backfilling) => ("busy", "Copying your mail", mailbox_since),
             Some(MailboxState::Reconciling) => ("busy", "Comparing with Google", mailbox_since),
@@ -350,11 +363,18 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
     Permitted { permission, granted, works: granted && connection.works(), why, copied }
 }
 
+fn unreadable(standstill: &Standstill) -> String {
+    format!("Can’t be read now: {} Intail goes on trying by itself.", words::failure(&standstill.why))
+}
+
 /// How the copy of the person's calendars stands.
 fn calendar_words(connection: &Connection) -> Option<Copied> {
     let agenda = connection.agenda.as_ref().filter(|_| connection.reads_calendars())?;
     if agenda.agenda.problem.as_deref() == Some("no_calendar") {
         return Some(Copied { text: "Google has no calendar for this account.".to_owned(), at: None });
+    }
+    if let Some(it) = &connection.calendar_standstill {
+        return Some(Copied { text: unreadable(it), at: agenda.as_of().map(When::full) });
     }
     let events = counted(agenda.events, "event", "events");
     if !agenda.has_advanced() {
@@ -380,6 +400,7 @@ fn calendar_words(connection: &Connection) -> Option<Copied> {
 fn directory_words(connection: &Connection) -> Option<Copied> {
     let copy = connection.directory.as_ref()?;
     let text = match (copy.problem.as_deref(), copy.passed_at) {
+        _ if let Some(it) = copy.standstill.as_ref().filter(|_| copy.problem.is_none()) => unreadable(it),
         (Some("no_directory"), _) => "Google shows no directory to anybody who permitted it.".to_owned(),
         (Some(problem), _) => format!("{}.", super::directory::hindrance(problem)),
         (None, None) => format!("Being copied: {} so far.", grouped(copy.seen)),
@@ -412,6 +433,8 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
         copied_from: mailbox.copied_from_ms.map(|ms| When::day(from_ms(ms))),
         as_of: mailbox.cursor_at.map(When::full),
         is_complete: connection.is_complete(),
+        standstill: connection.mail_standstill.as_ref().map(standstill),
+        unread_since: connection.unread_since.filter(|_| connection.mail_standstill.is_none()).map(When::full),
         agreed_at: connection.coverage.audited_at.map(When::full),
         is_explained: connection.coverage.explained.is_some(),
         differs: connection.coverage.google_count.filter(|_| connection.coverage.misses > 0).map(grouped),
@@ -426,6 +449,14 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
             Some(Waits::Project(until)) => Some(When::full(until)),
             _ => None,
         },
+    }
+}
+
+fn standstill(standstill: &Standstill) -> StandstillWords {
+    StandstillWords {
+        since: When::full(standstill.since),
+        why: words::failure(&standstill.why),
+        next_try_at: standstill.next_try_at.map(When::full),
     }
 }
 

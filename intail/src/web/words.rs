@@ -375,6 +375,24 @@ pub(super) fn reason(grant: &Grant) -> &'static str {
     }
 }
 
+/// Why something can't be read at the moment, for people. The words are those of `sync::failures`.
+pub(super) fn failure(word: &str) -> &'static str {
+    match word {
+        "transient" => "Google can’t be reached, or answers with errors.",
+        "slow_down" => "Google asks Intail to slow down.",
+        "token_rejected" => "Google doesn’t take the access that it has just renewed.",
+        "refused" => "Google refuses what Intail asks, without a reason that Intail knows.",
+        "not_understood" => "Google answers something that Intail can’t read.",
+        "no_mailbox" => "Gmail is switched off for your account: ask whoever manages Google Workspace for you.",
+        "gmail_off_for_apps" => {
+            "Your organization has switched Gmail off for applications: ask whoever manages Google Workspace for you."
+        }
+        "api_disabled" => "Gmail is switched off for this Intail: whoever runs it can switch it on.",
+        "sealed" | "store" => "Something is wrong with Intail itself.",
+        _ => "Google gives a reason that Intail doesn’t know.",
+    }
+}
+
 /// A header's name as people write it: Message-ID, Reply-To.
 pub(super) fn header_name(name: &str) -> String {
     let part = |part: &str| match part {

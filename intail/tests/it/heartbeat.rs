@@ -155,6 +155,41 @@ async fn a_beat_that_may_not_be_sent_is_no_fault_of_the_way() {
 }
 
 #[tokio::test]
+async fn a_subscription_that_was_deleted_is_noticed_where_intail_may_not_publish() {
+    let push = PubSubMode::Push { audience: "a".to_owned(), service_account: "push@p.example".to_owned() };
+    let running = Running::start_with(Setup { mode: Some(push), ..Setup::default() }).await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let name = running.app.config.pubsub.subscription.clone();
+    running.world(|world| world.faults.add(Rule::status("pubsub.publish", 403)));
+    assert_eq!(look(&running).await, Look::Forbidden);
+    running.world(|world| {
+        world.pubsub.subscriptions.clear();
+        world.faults.add(Rule::status("pubsub.subscriptions.create", 403));
+    });
+    for minutes in [1, 10, 10] {
+        running.act(&email, MailAction::sample());
+        for _ in 0..minutes {
+            assert_eq!(next_look(&running).await, Look::Broken("pubsub.subscription_missing"));
+        }
+        running.worker.tick().await.expect("the engine runs");
+        running.assert_nothing_is_lost(&person).await;
+    }
+    only_fault(&running, "pubsub.subscription_missing", "no new mail is noticed").await;
+    running.world(|world| world.faults.clear());
+    running.world(|world| world.faults.add(Rule::status("pubsub.publish", 403)));
+    assert_eq!(next_look(&running).await, Look::Broken("pubsub.subscription_missing"));
+    assert!(running.world(|world| world.pubsub.subscriptions.contains_key(&name)), "it was made again");
+    assert_eq!(next_look(&running).await, Look::Forbidden);
+    assert!(faults(&running).await.is_empty(), "no beat could have said that it is there");
+    // Who may not look either is told nothing.
+    running.world(|world| world.faults.add(Rule::status("pubsub.subscriptions.get", 403)));
+    assert_eq!(next_look(&running).await, Look::Forbidden);
+    assert!(faults(&running).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_beat_that_pubsub_lost_is_followed_by_another() {
     let running = Running::start().await;
     running.world(|world| world.faults.add(Rule::status("pubsub.publish", 503).times(1)));

@@ -14,6 +14,7 @@ mod config;
 mod connect;
 mod directory;
 mod emulator_path;
+mod failing;
 mod heartbeat;
 mod hindered;
 mod hostile;

@@ -133,6 +133,21 @@ async fn a_deleted_subscription_and_topic_are_made_again() {
 }
 
 #[tokio::test]
+async fn a_subscription_whose_making_was_not_answered_is_followed_by_a_look_all_the_same() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(EMPLOYEE).await;
+    running.world(|world| {
+        world.pubsub.subscriptions.clear();
+        world.faults.add(Rule::new("pubsub.subscriptions.create", Mischief::CutAfter).times(1));
+    });
+    let is_due = async || running.mailbox(&person).await.due_at.is_some_and(|due| due <= running.app.clock.now());
+    assert!(!is_due().await);
+    pulling(&running, eventually(&running, "everybody is looked at", is_due)).await;
+    assert!(waiting(&running).is_some());
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_to_the_operator_until_it_is_mended() {
     let running = Running::start().await;
     running.world(|world| world.faults.add(Rule::status("pubsub.pull", 403)));
@@ -324,6 +339,22 @@ async fn two_days_before_a_watch_ends_the_operator_and_the_person_are_told() {
     assert!(faults(&running).await.is_empty(), "it heals by itself, and the fault is over");
     assert!(!ends_soon(&running, &person).await);
     assert!(card(&running, &person).await.contains("Google tells Intail"));
+}
+
+#[tokio::test]
+async fn a_watch_that_never_was_set_is_told_to_the_operator_too() {
+    let running = Running::start().await;
+    running.approve();
+    running.world(|world| world.faults.add(Rule::status(WATCH, 500)));
+    let person = running.sign_in(&running.employee()).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.work().await;
+    assert!(running.mailbox(&person).await.watch_problem.is_some() && faults(&running).await.is_empty());
+    hours(&running, 2).await;
+    assert_eq!(fault_kinds(&running).await, [ENDING]);
+    running.world(|world| world.faults.clear());
+    hours(&running, 1).await;
+    assert!(faults(&running).await.is_empty());
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs;
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
-use intail::store::mailboxes::{self, Mailbox, MailboxState};
+use intail::store::mailboxes::{self, Mailbox, MailboxState, Noticed};
 use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
@@ -57,6 +57,7 @@ macro_rules! on_both_databases {
 }
 
 mod directory;
+mod interleaved;
 mod leaving;
 mod streams;
 
@@ -389,6 +390,18 @@ async fn only_what_is_whole_and_told_of_changes_is_called_live(scene: Scene) {
         let counts = people::count_by_standing(&mut tx, organization, now).await.expect("read");
         assert_eq!(counts, [(expected.to_owned(), 1)]);
     }
+    mailbox.paused_until = None;
+    mailbox.watch_expires_at = Some(at(9_999));
+    mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::Active, "", at(2)).await.expect("set");
+    for _ in 0..2 {
+        leases::fail(&mut tx, &lease, "transient", at(60)).await.expect("counted");
+    }
+    for (second, expected, since) in [(659, "live", 2), (660, "failing", 60)] {
+        let one = people::one(&mut tx, &scene.organization, &scene.person.id, at(second)).await.expect("read");
+        let one = one.expect("there");
+        assert_eq!((one.standing.as_str(), one.since), (expected, Some(at(since))));
+    }
 }
 
 async fn an_invitation_is_used_by_one(scene: Scene) {
@@ -627,6 +640,9 @@ async fn grants_that_waited_are_reopened(scene: Scene) {
         let listed = people::one(&mut tx, organization, &scene.person.id, at(9)).await.expect("read").expect("there");
         assert_eq!(listed.since, Some(at(since)), "nothing was read while it was suspended");
     }
+    assert!(grants::hold(&mut tx, &scene.grant).await.expect("held"));
+    let again = Grant { connected_at: at(1), ..scene.grant.clone() };
+    assert!(!grants::hold(&mut tx, &again).await.expect("ran"), "another one than was read");
     grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsAdministrator, "blocked", at(4)).await.expect("set");
     let waited = GrantState::NeedsAdministrator;
     let none = grants::reopen(&mut tx, &scene.organization, GrantState::NeedsPerson, &[], at(5)).await.expect("ran");
@@ -704,8 +720,8 @@ async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
 async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
     let mut tx = scene.store.write().await.expect("a transaction");
-    assert_eq!(mailboxes::notice(&mut tx, "person1@example.com", at(2)).await.expect("noticed"), 1);
-    assert_eq!(mailboxes::notice(&mut tx, "stranger@example.com", at(2)).await.expect("noticed"), 0);
+    let noticed = mailboxes::notice(&mut tx, &["person1@example.com", "stranger@example.com"], at(2)).await;
+    assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, unknown: 1 });
     leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
@@ -769,6 +785,20 @@ async fn a_failing_watch_counts_while_its_grant_works(scene: Scene) {
         tx.commit().await.expect("committed");
         assert_eq!(failing(&other, at(101)).await, expected);
     }
+    let never = Mailbox { watch_problem: Some("Google had trouble.".to_owned()), ..mailbox.clone() };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    mailboxes::save(&mut tx, &never, lease).await.expect("saved");
+    tx.commit().await.expect("committed");
+    let alert_s = (mailboxes::WATCH_ALERT + mailboxes::FIRST_WATCH_ALERT).as_secs();
+    for (second, expected) in [(alert_s - 1, 0), (alert_s, 1)] {
+        assert_eq!(failing(&other, at(second)).await, expected, "never set: {second}");
+        let now = at(second - mailboxes::WATCH_ALERT.as_secs());
+        assert_eq!(never.is_watch_failing(now), expected == 1);
+    }
+    let ending = Mailbox { watch_expires_at: Some(at(100)), ..never };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    mailboxes::save(&mut tx, &ending, lease).await.expect("saved");
+    tx.commit().await.expect("committed");
     assert_eq!(failing(&other, at(100)).await, 0, "it ends later");
     assert_eq!(failing(&scene.mailbox.id, at(101)).await, 0, "the mailbox itself doesn't count");
     let mut tx = scene.store.write().await.expect("a transaction");
@@ -838,7 +868,7 @@ async fn a_noticed_mailbox_is_claimed_before_those_that_are_only_due(scene: Scen
     let mut tx = scene.store.write().await.expect("a transaction");
     let due = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert!(due.is_empty(), "it is due, and nobody gave notice");
-    mailboxes::notice(&mut tx, &scene.mailbox.email, at(10)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[&scene.mailbox.email], at(10)).await.expect("noticed");
     let noticed = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert_eq!(noticed.len(), 1);
 }
@@ -1170,7 +1200,7 @@ async fn what_nobody_told_of_is_counted_until_somebody_tells(scene: Scene) {
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2);
     mailboxes::wake(&mut tx, &mailbox.id, at(31)).await.expect("woken");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2, "that wasn't Google");
-    mailboxes::notice(&mut tx, &mailbox.email, at(32)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[&mailbox.email], at(32)).await.expect("noticed");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0);
 }
 

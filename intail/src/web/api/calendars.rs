@@ -11,7 +11,8 @@ use super::super::Web;
 use super::super::access::Caller;
 use super::super::asked::At;
 use super::super::trouble::{self, Problem, Trouble};
-use crate::connect::{self, AgendaStanding, CalendarStanding};
+use super::shapes::FailingShape;
+use crate::connect::{self, AgendaStanding, CalendarStanding, Standstill};
 use crate::store::events::{Event, Moment};
 use crate::sync::calendar_plan::tried_again_at;
 
@@ -45,6 +46,8 @@ pub(in crate::web) struct AgendaShape {
     /// Since when.
     #[schema(value_type = Option<String>, format = DateTime)]
     problem_since: Option<Timestamp>,
+    /// Since when calendars can't be read although the connection works; null while they can be.
+    failing: Option<FailingShape>,
 }
 
 /// A calendar in the person's list.
@@ -166,7 +169,7 @@ impl EventShape {
 }
 
 impl AgendaShape {
-    pub(super) fn of(standing: &AgendaStanding) -> Self {
+    pub(super) fn of(standing: &AgendaStanding, standstill: Option<&Standstill>) -> Self {
         Self {
             id: standing.agenda.id.to_string(),
             calendars_followed: i64::try_from(standing.followed().count()).unwrap_or(i64::MAX),
@@ -176,6 +179,7 @@ impl AgendaShape {
             mode: standing.mode().word(),
             problem: standing.agenda.problem.clone(),
             problem_since: standing.agenda.problem_since,
+            failing: standstill.map(FailingShape::of),
         }
     }
 }

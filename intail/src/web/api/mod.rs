@@ -308,7 +308,7 @@ pub(super) async fn directory(
     if !may_read(&mut tx, &caller).await? {
         return Err(trouble::not_there("directory"));
     }
-    let copy = connect::directory_copy(&mut tx, organization).await?;
+    let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
     let mut found = directory_people::search(&mut tx, organization, &words, after.as_deref(), limit + 1).await?;
     let shown = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = found.len() > shown;

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use super::calendars::{AgendaShape, EventShape};
-use crate::connect::{Connection, DirectoryCopy, Permission, Push};
+use crate::connect::{Connection, DirectoryCopy, Permission, Push, Standstill};
 use crate::id::StreamId;
 use crate::org::receipts::{Chain, Line};
 use crate::store::call_counts::CallCount;
@@ -169,7 +169,9 @@ impl ConnectionShape {
             since: connection.map(|it| it.grant.state_since),
             permissions,
             mailbox: connection.and_then(|it| MailboxShape::of(it, outlook)),
-            agenda: connection.and_then(|it| it.agenda.as_ref()).map(AgendaShape::of),
+            agenda: connection.and_then(|it| {
+                it.agenda.as_ref().map(|agenda| AgendaShape::of(agenda, it.calendar_standstill.as_ref()))
+            }),
         }
     }
 }
@@ -188,6 +190,8 @@ pub(in crate::web) struct DirectoryShape {
     /// What stands in the way, in one word: `nobody_permits`, `no_directory`, `blocked_by_administrator`,
     /// `api_disabled` or `most_are_missing`.
     problem: Option<String>,
+    /// Since when it can't be read although nothing is known to stand in the way; null while it can be.
+    failing: Option<FailingShape>,
     /// The people, in order of name.
     people: Vec<DirectoryPersonShape>,
     /// Hand this over as `after` for the next page; null on the last one.
@@ -201,6 +205,7 @@ impl DirectoryShape {
             view: copy.and_then(|it| it.view).map(View::word),
             people_total: copy.map_or(0, |it| it.people),
             problem: copy.and_then(|it| it.problem.clone()),
+            failing: copy.and_then(|it| it.standstill.as_ref()).map(FailingShape::of),
             people: people.iter().map(DirectoryPersonShape::of).collect(),
             next,
         }
@@ -286,12 +291,39 @@ pub(in crate::web) struct MailboxShape {
     /// Until when no call is made because Google asked for it.
     #[schema(value_type = Option<String>, format = DateTime)]
     paused_until: Option<Timestamp>,
+    /// Since when the mailbox can't be read although the connection works; null while it can be.
+    failing: Option<FailingShape>,
+    /// Since when something that Google told of isn't read, if that is longer than it takes.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    unread_since: Option<Timestamp>,
     /// How a backfill or a comparison of everything goes on; null while the mailbox is live.
     pass: Option<PassShape>,
     /// Whether Google tells of changes.
     push: PushShape,
     /// Messages that failed and are retried.
     debts: DebtsShape,
+}
+
+/// A stream that can't be read although the connection works: each try since has failed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Failing)]
+pub(in crate::web) struct FailingShape {
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    /// Why the newest try failed, in one word: `transient` (network, or an error of Google's), `slow_down`, `refused`,
+    /// `token_rejected`, `not_understood`, `no_mailbox`, `gmail_off_for_apps`, `api_disabled`, `sealed`, `store`, or
+    /// another kind of refusal.
+    reason: String,
+    /// When Intail tries again; null when that is being done.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_try_at: Option<Timestamp>,
+}
+
+impl FailingShape {
+    pub(super) fn of(standstill: &Standstill) -> Self {
+        Self { since: standstill.since, reason: standstill.why.clone(), next_try_at: standstill.next_try_at }
+    }
 }
 
 /// How a backfill, or a comparison of everything, goes on.
@@ -379,6 +411,8 @@ impl MailboxShape {
             messages_waiting: connection.waiting,
             complete_back_to: mailbox.oldest_ms.map(from_ms),
             paused_until: mailbox.paused_until,
+            failing: connection.mail_standstill.as_ref().map(FailingShape::of),
+            unread_since: connection.unread_since,
             pass: outlook.map(PassShape::of),
             push: PushShape::of(&connection.push),
             debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },

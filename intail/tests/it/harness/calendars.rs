@@ -106,8 +106,8 @@ fn version(etag: &str, status: &str) -> String {
     if status == "cancelled" { status.to_owned() } else { etag.to_owned() }
 }
 
-/// Calendars that are still being read, compared or dropped, or that were noticed and not looked at. A late notice about
-/// one that nobody follows any more leads to nothing.
+/// Calendars that are still being read, compared or dropped, or that were noticed and not looked at. A late notice
+/// about one that nobody follows any more leads to nothing.
 pub(crate) async fn unsettled(tx: &mut Tx, agenda: &AgendaId) -> Vec<String> {
     let all = calendars::of_agenda(tx, agenda, i64::MAX).await.expect("read");
     let unsettled = all.into_iter().filter(|it| {

@@ -7,11 +7,12 @@ use intail::store::calendars::{self, Calendar, CalendarState, Choice, Entry};
 use intail::store::changes::{self, NewChange};
 use intail::store::channels::{self, Channel};
 use intail::store::events::{self, Attendee, Details, Event, Link, Moment, Party, Span};
-use intail::store::grants;
+use intail::store::failing::{self, Failed};
+use intail::store::grants::{self, GrantState};
 use intail::store::leases::{self, Stream, Wanted};
 use intail::store::people;
 use intail::store::privacy::{self, Policy};
-use intail::store::{StoreError, Tx, directories, erasure};
+use intail::store::{StoreError, Tx, directories, erasure, gauges};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -21,6 +22,7 @@ use crate::harness;
 on_both_databases!(
     streams_of_every_kind_are_claimed_longest_due_first,
     a_failing_stream_is_counted_and_paused_under_its_lease,
+    a_stream_that_is_due_at_no_time_wakes_while_its_grant_works,
     an_agenda_is_written_whole_under_its_lease,
     a_calendar_keeps_what_each_of_its_writers_said,
     everybodys_changes_are_read_by_those_who_permitted_the_directory,
@@ -99,15 +101,68 @@ async fn a_failing_stream_is_counted_and_paused_under_its_lease(scene: Scene) {
     let claimed = leases::claim(&mut tx, "a", at(9), at(60), Wanted::Due, 10).await.expect("claimed");
     assert_eq!(claimed.len(), 2);
     for lease in &claimed {
-        assert_eq!(leases::fail(&mut tx, lease).await.expect("counted"), 1);
-        assert_eq!(leases::fail(&mut tx, lease).await.expect("counted"), 2);
+        for (why, second, since, why_since) in [("a", 10, 10, 10), ("b", 12, 10, 12), ("b", 14, 10, 12)] {
+            let failed = leases::fail(&mut tx, lease, why, at(second)).await.expect("counted");
+            assert_eq!((failed.since, failed.why.as_str(), failed.why_since), (at(since), why, at(why_since)));
+        }
         leases::pause(&mut tx, lease, at(70), "person").await.expect("paused");
         let late = leases::Lease { number: lease.number - 1, ..lease.clone() };
-        assert!(matches!(leases::fail(&mut tx, &late).await, Err(StoreError::LeaseLost)));
+        assert!(matches!(leases::fail(&mut tx, &late, "a", at(15)).await, Err(StoreError::LeaseLost)));
         assert!(matches!(leases::pause(&mut tx, &late, at(70), "day").await, Err(StoreError::LeaseLost)));
     }
     let paused = agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there");
-    assert_eq!((paused.failures, paused.paused_until, paused.paused_why.as_deref()), (2, Some(at(70)), Some("person")));
+    assert_eq!((paused.failures, paused.paused_until, paused.paused_why.as_deref()), (3, Some(at(70)), Some("person")));
+    let failed = paused.failed.clone().expect("it failed");
+    for (failures, works_since, second, shown) in [
+        (3, 0, 609, None),
+        (3, 0, 610, Some(at(10))),
+        (1, 0, 610, None),
+        (3, 11, 610, None),
+        (3, 11, 611, Some(at(11))),
+    ] {
+        let failed = Failed { failures, ..failed.clone() };
+        assert_eq!(failed.shown_since(at(works_since), at(second)), shown, "{failures} {works_since} {second}");
+    }
+    for (second, expected) in [(609, 0), (610, 1)] {
+        let counts = failing::count(&mut tx, at(second)).await.expect("counted");
+        let expected = [(Stream::Mail, expected), (Stream::Calendar, expected), (Stream::Directory, 0)];
+        assert_eq!(counts, expected, "{second}");
+        let gauges = gauges::read(&mut tx, at(second)).await.expect("read");
+        assert_eq!(gauges.failing, expected);
+    }
+    let lasting = Failed { failures: 1, why: failing::NO_MAILBOX.into(), ..failed };
+    assert_eq!(lasting.shown_since(at(0), at(10)), Some(at(10)), "it is known to last");
+    grants::set_state(&mut tx, &scene.grant.id, GrantState::NeedsPerson, "revoked", at(5)).await.expect("set");
+    assert!(failing::count(&mut tx, at(9_999)).await.expect("counted").iter().all(|(_, count)| *count == 0));
+    // A step that succeeds forgets them.
+    let lease = claimed.iter().find(|it| it.stream == StreamId::from(&agenda.id)).expect("it");
+    agendas::save(&mut tx, &Agenda { failures: 0, ..paused }, lease).await.expect("saved");
+    assert_eq!(agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there").failed, None);
+    let again = leases::fail(&mut tx, lease, "b", at(20)).await.expect("counted");
+    assert_eq!((again.failures, again.since, again.why_since), (1, at(20), at(20)));
+}
+
+async fn a_stream_that_is_due_at_no_time_wakes_while_its_grant_works(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for lease in leases::claim(&mut tx, "a", at(9), at(60), Wanted::Due, 10).await.expect("claimed") {
+        leases::release(&mut tx, &lease, None, 0, at(10)).await.expect("released");
+    }
+    for (state, suspended_at, permissions, woken) in [
+        (GrantState::NeedsOperator, None, ["a", "b"], 0),
+        (GrantState::Active, Some(at(11)), ["a", "b"], 0),
+        (GrantState::Active, None, ["x", "y"], 0),
+        (GrantState::Partial, None, ["x", "b"], 1),
+        (GrantState::Active, None, ["a", "b"], 1),
+        (GrantState::Active, None, ["a", "b"], 0),
+    ] {
+        grants::set_state(&mut tx, &scene.grant.id, state, "", at(11)).await.expect("set");
+        grants::set_suspended(&mut tx, &scene.grant.id, suspended_at, at(11)).await.expect("set");
+        let found = leases::wake_stranded(&mut tx, permissions, at(12)).await.expect("ran");
+        assert_eq!(found, woken, "{state:?} {suspended_at:?} {permissions:?}");
+    }
+    assert_eq!(agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there").due_at, Some(at(12)));
+    assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(12)));
 }
 
 async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
