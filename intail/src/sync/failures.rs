@@ -47,7 +47,7 @@ impl Worker {
         let kind = match &error {
             StepError::Access(AccessError::Closed { .. }) => return Ok(without_its_grant(stream, now)),
             StepError::Access(AccessError::Google(error)) | StepError::Google(error) => Some(error.kind.clone()),
-            StepError::Access(_) | StepError::Store(_) => None,
+            StepError::Access(_) | StepError::Store(_) | StepError::LeadsNowhere => None,
         };
         if kind == Some(ErrorKind::Refused(Refusal::ScopeMissing)) {
             return self.without_permission(tx, lease, known, now).await;
