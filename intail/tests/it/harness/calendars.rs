@@ -167,12 +167,14 @@ fn version(etag: &str, status: &str) -> String {
     if status == "cancelled" { status.to_owned() } else { etag.to_owned() }
 }
 
-/// Calendars that are still being read, compared or dropped, or that were noticed and not looked at.
+/// Calendars that are still being read, compared or dropped, or that were noticed and not looked at. A late notice about
+/// one that nobody follows any more leads to nothing.
 pub(crate) async fn unsettled(tx: &mut Tx, agenda: &AgendaId) -> Vec<String> {
     let all = calendars::of_agenda(tx, agenda, i64::MAX).await.expect("read");
     let unsettled = all.into_iter().filter(|it| {
         let state = if it.is_followed() { calendars::CalendarState::Live } else { calendars::CalendarState::Idle };
-        it.is_gone || it.state != state || it.page_token.is_some() || it.is_noticed()
+        let is_waiting = it.is_followed() && it.is_noticed();
+        it.is_gone || it.state != state || it.page_token.is_some() || is_waiting
     });
     unsettled.map(|it| format!("{it:?}")).collect()
 }

@@ -77,8 +77,9 @@ const PAGES_WITHOUT_PEOPLE_MAX: u32 = 2;
 const CALM_STEPS: u64 = 60;
 /// Where history ids may begin: before they get a digit more, and beyond what a signed number holds.
 const HISTORY_BEGINNINGS: [u64; 4] = [0, 9_999_900, 999_999_999_900, 9_223_372_036_854_775_700];
-/// Rounds until everything rests: three mailboxes may be compared page by page, a message a page.
-const ROUNDS_MAX: usize = 12_000;
+/// Rounds until everything rests: three mailboxes may be compared page by page, a message a page, and whoever sees of a
+/// calendar only when it is busy reads two years of every endless series, an occurrence a page.
+const ROUNDS_MAX: usize = 60_000;
 /// Longer than the longest time between two renewals of a watch: within it, every mailbox is swept.
 const SWEEP: SignedDuration = SignedDuration::from_hours(29);
 
@@ -815,7 +816,9 @@ impl Play {
                 None => return,
             }
         }
-        panic!("the mailboxes never rest: {:#?} {:#?}{}", self.mailboxes().await, self.stage.stops(), self.story());
+        let (mailboxes, calendars) = (self.mailboxes().await, self.unsettled_calendars().await);
+        let stops = self.stage.stops();
+        panic!("nothing ever rests: {mailboxes:#?} {calendars:#?} {stops:#?}{}", self.story());
     }
 
     async fn mailboxes(&self) -> Vec<Option<mailboxes::Mailbox>> {
