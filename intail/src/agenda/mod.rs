@@ -191,9 +191,9 @@ fn differing(found: &[Event]) -> Differing {
     found.iter().filter_map(slot).collect()
 }
 
-/// When an event begins and ends. Google promises an end; where it is missing or lies before the beginning, an event
-/// takes no time, and a whole day is one.
-fn times(event: &Event) -> Option<(Moment, Moment)> {
+/// When an event begins and ends; none when it has no beginning. Google promises an end; where it is missing or lies
+/// before the beginning, an event takes no time, and a whole day is one.
+pub fn times(event: &Event) -> Option<(Moment, Moment)> {
     let starts = event.starts?;
     let ends = match (starts, event.ends) {
         (Moment::Day(day), Some(Moment::Day(end))) if end > day => Moment::Day(end),

@@ -343,8 +343,8 @@ impl AgendaRun<'_> {
         Ok(Done::Step)
     }
 
-    /// Asks for a page of events, and for half as many at once while the answer is larger than any that is read; or says
-    /// when that may be asked. The next page is asked for whole again: what was too large is mostly not on it.
+    /// Asks for a page of events, and for half as many at once while the answer is larger than any that is read; or
+    /// says when that may be asked. The next page is asked for whole again: what was too large is mostly not on it.
     async fn ask_for_events(&self, calendar: &Calendar, class: Class) -> Result<Result<EventPage, Error>, Timestamp> {
         let place = Place { sync_token: calendar.sync_token.as_deref(), page_token: calendar.page_token.as_deref() };
         let mut at_once = google::EVENTS_PER_PAGE;

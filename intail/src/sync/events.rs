@@ -263,8 +263,8 @@ fn last_of(recurrence: &[String]) -> Option<Timestamp> {
     Some(last)
 }
 
-/// When a date with a length of its own ends: the end is written, or how long it takes. Clocks may jump meanwhile, which
-/// the margin of a day makes up for.
+/// When a date with a length of its own ends: the end is written, or how long it takes. Clocks may jump meanwhile,
+/// which the margin of a day makes up for.
 fn period_end(begins: &str, ends: &str) -> Option<Timestamp> {
     if !ends.trim().starts_with(['P', 'p', '+']) {
         return clock(ends);

@@ -627,9 +627,9 @@ async fn occurrence(
             return instead(tx, held, event, slot, (from, until)).await;
         }
     }
-    let starts = event.starts.or(event.original).unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
-    let ends = event.ends.unwrap_or(starts);
     let slot = event.original;
+    let nowhen = slot.unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
+    let (starts, ends) = agenda::times(&event).unwrap_or((nowhen, nowhen));
     Ok(Occurrence { event: Arc::new(event), starts, ends, slot, unreadable: None })
 }
 
@@ -649,9 +649,8 @@ async fn instead(
             && it.original == Some(slot)
     };
     let moved = near.into_iter().find(|it| is_it(it) && !it.is_cancelled());
-    let moved = moved.and_then(|it| Some((it.starts?, it)));
-    if let Some((starts, event)) = moved {
-        let ends = event.ends.unwrap_or(starts);
+    let moved = moved.and_then(|it| Some((agenda::times(&it)?, it)));
+    if let Some(((starts, ends), event)) = moved {
         return Ok(Occurrence { event: Arc::new(event), starts, ends, slot: Some(slot), unreadable: None });
     }
     let event = Event { status: "cancelled".to_owned(), ..series };

@@ -239,6 +239,9 @@ async fn assert_it_is_shown(running: &Running, person: &Person, unreadable: usiz
         let page = text(answer).await;
         assert!(page.len() < 1024 * 1024, "{path} has {} bytes", page.len());
     }
+    let path = format!("/calendar/events/{}/backwards", person.email);
+    let backwards = text(ask(&running.app, "GET", &path, &signed_in, None).await).await;
+    assert!(backwards.contains("10:00") && !backwards.contains("10:00–"), "what ends before it begins takes no time");
     let json = async |path: &str| -> Json {
         let answer = ask(&running.app, "GET", path, &key, None).await;
         assert_eq!(answer.status(), 200, "{path}");

@@ -306,8 +306,8 @@ pub(in crate::web) struct PassShape {
     #[schema(value_type = String, format = DateTime)]
     done_at: Timestamp,
     /// What it waits for: `mailbox` or `project` when Google asked to slow down, `day` when the organization's part of
-    /// the project's day is used up, `listing` when Google's list of the mailbox led nowhere and is read anew; null while
-    /// it goes on.
+    /// the project's day is used up, `listing` when Google's list of the mailbox led nowhere and is read anew; null
+    /// while it goes on.
     waits_for: Option<&'static str>,
     /// Until when it waits.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -109,8 +109,8 @@ pub(crate) async fn rows(tx: &mut Tx, agenda: &AgendaId) -> Appointments {
         .collect()
 }
 
-/// What is stored of events that take place, as [`difference_in_detail`] compares it: whoever takes an etag for all that
-/// an event says would keep what is wrong.
+/// What is stored of events that take place, as [`difference_in_detail`] compares it: whoever takes an etag for all
+/// that an event says would keep what is wrong.
 pub(crate) async fn details(tx: &mut Tx, agenda: &AgendaId) -> Appointments {
     let all = events::after(tx, agenda, ("", ""), i64::MAX).await.expect("read");
     let all = all.into_iter().filter(|it| it.status != "cancelled");
@@ -167,8 +167,8 @@ fn version(etag: &str, status: &str) -> String {
     if status == "cancelled" { status.to_owned() } else { etag.to_owned() }
 }
 
-/// Calendars that are still being read, compared or dropped, or that were noticed and not looked at. A late notice about
-/// one that nobody follows any more leads to nothing.
+/// Calendars that are still being read, compared or dropped, or that were noticed and not looked at. A late notice
+/// about one that nobody follows any more leads to nothing.
 pub(crate) async fn unsettled(tx: &mut Tx, agenda: &AgendaId) -> Vec<String> {
     let all = calendars::of_agenda(tx, agenda, i64::MAX).await.expect("read");
     let unsettled = all.into_iter().filter(|it| {

@@ -135,6 +135,8 @@ struct Play {
     calm: bool,
     /// Google denies messages that exist for longer than it may: only an audit can find them.
     google_lies: bool,
+    /// Who reads the directory's feed all the time.
+    consumer: truth::DirectoryReader,
     /// How many pages of the directory came without those who stand on them.
     pages_without_people: u32,
     directory: TempDir,
@@ -251,6 +253,7 @@ impl Play {
             outcome: Outcome::default(),
             calm: false,
             google_lies: false,
+            consumer: truth::DirectoryReader::default(),
             pages_without_people: 0,
             directory,
         };
@@ -428,6 +431,7 @@ impl Play {
             0..70 => self.let_one_go(),
             79..83 if self.all_streams => self.change_a_calendar(),
             83..85 if self.all_streams => {
+                self.read_on().await;
                 let what = directory::change(&self.random, &self.sandbox);
                 self.note(what);
             }
@@ -506,7 +510,9 @@ impl Play {
                 self.count("a page of the directory lacks its people");
                 self.pages_without_people += 1;
                 let lacks = Rule::twist("directory.users.list", json!({ "users": null }), json!({}));
-                self.sandbox.world(|world| world.faults.add(lacks.times(1)));
+                // On the first page stands who reads: without them no pass counts.
+                let skip = 1 + u32::try_from(self.random.below(3)).expect("small");
+                self.sandbox.world(|world| world.faults.add(Rule { skip, ..lacks.times(1) }));
             }
             15 => {
                 self.count("sync tokens expired");
@@ -678,16 +684,20 @@ impl Play {
             6 => CalendarAction::ExpireTokens { calendar: None },
             _ => CalendarAction::ExpireTokens { calendar: Some(email.to_owned()) },
         };
+        if matches!(action, CalendarAction::ExpireTokens { .. })
+            && let Some(id) = self.pick(&self.events_of(email)).cloned()
+        {
+            // Something goes of which only a comparison can tell.
+            self.plan(email, &CalendarAction::Delete { id });
+        }
         self.plan(email, &action);
     }
 
-    /// Somebody makes, moves, changes or deletes an event, a series, or one occurrence of it.
-    fn change_an_event(&mut self) {
-        let email = self.pick(&self.people).expect("people").email.clone();
-        let other = self.pick(&self.people).expect("people").email.clone();
+    /// The events of a person's own calendar, and the first occurrences of its series, by their ids.
+    fn events_of(&self, email: &str) -> Vec<String> {
         let until = self.clock.now() + SignedDuration::from_hours(40 * 24);
-        let ids: Vec<String> = self.sandbox.world(|world| {
-            let own = world.agenda.calendars.get(&email);
+        self.sandbox.world(|world| {
+            let own = world.agenda.calendars.get(email);
             let there = own.into_iter().flat_map(|it| it.copies.iter()).filter(|(_, copy)| !copy.gone);
             let events = there.filter_map(|(id, _)| world.agenda.events.get(id));
             let with_slots = events.flat_map(|event| {
@@ -696,7 +706,14 @@ impl Play {
                 std::iter::once(event.id.clone()).chain(slots.filter(move |_| is_series))
             });
             with_slots.collect()
-        });
+        })
+    }
+
+    /// Somebody makes, moves, changes or deletes an event, a series, or one occurrence of it.
+    fn change_an_event(&mut self) {
+        let email = self.pick(&self.people).expect("people").email.clone();
+        let other = self.pick(&self.people).expect("people").email.clone();
+        let ids = self.events_of(&email);
         let day = self.clock.now() + SignedDuration::from_hours(i64::try_from(self.random.below(400)).expect("small"));
         let start = day.strftime(if self.random.below(3) == 0 { "%Y-%m-%d" } else { "%Y-%m-%dT%H:%M" }).to_string();
         let rule = *self.pick(&["", "", "FREQ=DAILY;COUNT=9", "FREQ=WEEKLY", "FREQ=MONTHLY;COUNT=3"]).expect("some");
@@ -949,12 +966,28 @@ impl Play {
         assert_eq!(rows, truth, "promise 1, the directory's rows {when}{}", self.story());
         let folded = truth::folded_directory(&self.feed(&reader).await.expect("read"));
         assert_eq!(folded, truth, "promise 1, the directory's feed {when}{}", self.story());
+        self.read_on().await;
+        assert_eq!(
+            self.consumer.directory(),
+            truth,
+            "promise 1, who read the feed all the time {when}{}",
+            self.story()
+        );
         let feed = self.feed(&reader).await.expect("read");
         for person in self.people.iter().chain([&reader]) {
             let is_gone = |it: &&changes::Change| it.kind == "person.gone" && it.subject_id == person.subject;
             let gone = feed.iter().find(is_gone);
             assert!(gone.is_none(), "{} was there all the time, {when}: {gone:?}{}", person.email, self.story());
         }
+    }
+
+    /// Somebody reads on in the directory's feed.
+    async fn read_on(&mut self) {
+        let Some(reader) = self.administrator.clone() else { return };
+        let mut tx = self.store.read().await.expect("a transaction");
+        let feed = changes::of_person(&mut tx, &reader.id, self.consumer.read_to, i64::MAX).await.expect("read");
+        drop(tx);
+        self.consumer.read(&feed);
     }
 
     /// Promise 6 and promise 8: no canary left the false Google, and Google never refused for quota on its own.
