@@ -20,9 +20,9 @@ use crate::{
 
 /// How many calendars a page may have: the most that Google gives.
 const CALENDARS_PER_PAGE: &str = "250";
-/// How many events a page may have. Google gives 2,500, but that many, each with [`GUESTS_MAX`] guests, would be larger
-/// than any answer that is read.
-const EVENTS_PER_PAGE: &str = "500";
+/// How many events a page has mostly. Google gives 2,500, but that many, each with [`GUESTS_MAX`] guests, would be
+/// larger than any answer that is read.
+pub const EVENTS_PER_PAGE: u16 = 500;
 /// Events with more guests come without them ([`Event::attendees_omitted`]): beyond 200 Google stops telling who
 /// accepted anyway.
 const GUESTS_MAX: &str = "200";
@@ -479,12 +479,14 @@ impl<'a> Calendar<'a> {
     }
 
     /// The events of a calendar: single ones, series, and the occurrences that differ from their series. Always asked
-    /// for in the same way, because a sync token is good for nothing else.
+    /// for in the same way, because a sync token is good for nothing else; only how many come at once, at most
+    /// [`EVENTS_PER_PAGE`], may differ, which changes nothing about what is listed ([`Error::is_too_large`]).
     ///
     /// A token that is no longer good is [`ErrorKind::CursorGone`]; [`Error::reason`] says which kind of 410 it was. A
     /// complete reading has no tombstones: what it doesn't name is gone.
-    pub async fn events(self, calendar: &'a str, place: Place<'_>) -> Result<EventPage, Error> {
-        let request = self.request(&calls::EVENTS).argument(calendar).query("maxResults", EVENTS_PER_PAGE);
+    pub async fn events(self, calendar: &'a str, place: Place<'_>, at_once: u16) -> Result<EventPage, Error> {
+        let at_once = at_once.clamp(1, EVENTS_PER_PAGE).to_string();
+        let request = self.request(&calls::EVENTS).argument(calendar).query("maxResults", at_once);
         self.client.read(placed(request.query("maxAttendees", GUESTS_MAX), place)?).await
     }
 
@@ -499,7 +501,7 @@ impl<'a> Calendar<'a> {
         page_token: Option<&str>,
     ) -> Result<EventPage, Error> {
         let request = self.request(&calls::INSTANCES).argument(calendar).argument(series);
-        let request = request.query("maxResults", EVENTS_PER_PAGE).query("maxAttendees", GUESTS_MAX);
+        let request = request.query("maxResults", EVENTS_PER_PAGE.to_string()).query("maxAttendees", GUESTS_MAX);
         let request = request.query("timeMin", from.to_string()).query("timeMax", until.to_string());
         self.client.read(placed(request, Place { sync_token: None, page_token })?).await
     }

@@ -19,6 +19,7 @@ pub struct Error {
     /// Google's word for the reason, such as `rateLimitExceeded`.
     pub reason: Option<String>,
     detail: Option<Box<str>>,
+    is_too_large: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -164,7 +165,7 @@ impl ErrorKind {
 
 impl Error {
     pub(crate) fn new(call: &'static str, kind: ErrorKind) -> Self {
-        Self { kind, call, status: None, reason: None, detail: None, source: None }
+        Self { kind, call, status: None, reason: None, detail: None, is_too_large: false, source: None }
     }
 
     /// A request that is refused before it is sent.
@@ -178,6 +179,16 @@ impl Error {
 
     pub(crate) fn saying(self, detail: &str) -> Self {
         Self { detail: (!detail.is_empty()).then(|| detail.into()), ..self }
+    }
+
+    pub(crate) fn too_large(call: &'static str, status: u16) -> Self {
+        let error = Self::new(call, ErrorKind::NotUnderstood).answered(status, None);
+        Self { is_too_large: true, ..error.saying("the answer is larger than this client accepts") }
+    }
+
+    /// Whether the answer was larger than this client accepts: whoever asks for less of it at once may read it.
+    pub fn is_too_large(&self) -> bool {
+        self.is_too_large
     }
 
     pub(crate) fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -427,7 +427,7 @@ impl Client {
             record.bytes += chunk.len() as u64;
             if record.bytes > call.answer_bytes_max() {
                 if status.is_success() {
-                    return Err(too_large(call, status.as_u16()));
+                    return Err(Error::too_large(call.name, status.as_u16()));
                 }
                 break; // An error is told by its status, however long its page.
             }
@@ -445,11 +445,6 @@ impl Client {
         }
         Err(error)
     }
-}
-
-fn too_large(call: &Call, status: u16) -> Error {
-    let error = Error::new(call.name, ErrorKind::NotUnderstood).answered(status, None);
-    error.saying("the answer is larger than this client accepts")
 }
 
 impl fmt::Debug for Client {

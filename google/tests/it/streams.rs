@@ -2,7 +2,7 @@
 
 use intail_google::{
     Client, Error, ErrorKind, Refusal,
-    calendar::{ChannelSpec, Place},
+    calendar::{ChannelSpec, EVENTS_PER_PAGE, Place},
     directory::View,
 };
 use secrecy::SecretString;
@@ -36,7 +36,7 @@ async fn events_are_always_asked_for_in_the_same_way() {
     let calendar = client.calendar(&caller);
     let places = [place(None, None), place(None, Some("p")), place(Some("s"), None), place(Some("s"), Some("p"))];
     for place in places {
-        calendar.events("ines@example.com", place).await.unwrap();
+        calendar.events("ines@example.com", place, EVENTS_PER_PAGE).await.unwrap();
     }
     calendar.calendars(place(Some("s"), Some("p"))).await.unwrap();
     let (from, until) = ("2026-03-01T00:00:00Z".parse().unwrap(), "2026-04-01T00:00:00Z".parse().unwrap());
@@ -112,10 +112,10 @@ async fn every_kind_of_410_is_told_apart() {
     let caller = caller();
     let calendar = client.calendar(&caller);
     for reason in ["fullSyncRequired", "updatedMinTooLongAgo"] {
-        let error = calendar.events("primary", place(Some(reason), None)).await.unwrap_err();
+        let error = calendar.events("primary", place(Some(reason), None), EVENTS_PER_PAGE).await.unwrap_err();
         assert_eq!((error.kind, error.reason.as_deref()), (ErrorKind::CursorGone, Some(reason)));
     }
-    let error = calendar.events("primary", place(Some("deleted"), None)).await.unwrap_err();
+    let error = calendar.events("primary", place(Some("deleted"), None), EVENTS_PER_PAGE).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused(Refusal::Deleted));
     let outcomes: Vec<_> = report.records().iter().map(|record| record.outcome).collect();
     assert_eq!(outcomes, ["cursor_gone", "cursor_gone", "refused"]);

@@ -191,9 +191,9 @@ fn differing(found: &[Event]) -> Differing {
     found.iter().filter_map(slot).collect()
 }
 
-/// When an event begins and ends. Google promises an end; where it is missing or lies before the beginning, an event
-/// takes no time, and a whole day is one.
-fn times(event: &Event) -> Option<(Moment, Moment)> {
+/// When an event begins and ends; none when it has no beginning. Google promises an end; where it is missing or lies
+/// before the beginning, an event takes no time, and a whole day is one.
+pub fn times(event: &Event) -> Option<(Moment, Moment)> {
     let starts = event.starts?;
     let ends = match (starts, event.ends) {
         (Moment::Day(day), Some(Moment::Day(end))) if end > day => Moment::Day(end),
@@ -251,7 +251,14 @@ impl OneSeries<'_> {
         };
         let (slots, is_complete) = self.slots(&series, effort);
         let key = |slot: Moment| (self.event.calendar_id.clone(), self.event.id.clone(), slot);
-        let occurrences = slots.into_iter().filter(|slot| !differ.contains(&key(*slot))).map(|slot| self.at(slot));
+        let occurrences = slots.into_iter().filter(|slot| !differ.contains(&key(*slot)));
+        let occurrences = occurrences.map(|slot| match slot {
+            Moment::At(at) => match series.own_end(at) {
+                Some(ends) => Occurrence { ends: Moment::At(ends), ..self.at(slot) },
+                None => self.at(slot),
+            },
+            Moment::Day(_) => self.at(slot),
+        });
         agenda.occurrences.extend(occurrences.filter(|it| it.overlaps(self.window)));
         agenda.is_complete &= is_complete;
     }
@@ -452,6 +459,26 @@ mod tests {
     }
 
     #[test]
+    fn a_date_with_a_length_of_its_own_has_that_length() {
+        let mut shifts =
+            series("shifts", at("2026-11-02T08:00:00Z"), at("2026-11-02T09:00:00Z"), "FREQ=WEEKLY;COUNT=2");
+        let periods = "RDATE;VALUE=PERIOD:20261115T200000Z/P9D,20261125T080000Z/PT8H,20261126T080000Z/PT15M";
+        shifts.recurrence.push(periods.to_owned());
+        let moved = Event {
+            series_id: Some("shifts".to_owned()),
+            original: Some(at("2026-11-26T08:00:00Z")),
+            ..event("shifts_moved", at("2026-11-27T08:00:00Z"), at("2026-11-27T09:00:00Z"))
+        };
+        let window = week();
+        let agenda = of_events(vec![shifts, moved], &shown(), &window);
+        let clock = |it: Timestamp| window.zone.to_datetime(it).strftime("%a %d %H:%M").to_string();
+        let spans = agenda.occurrences.iter().map(|it| it.instants(&window.zone));
+        let spans: Vec<_> = spans.map(|(from, until)| format!("{} to {}", clock(from), clock(until))).collect();
+        let told = ["Sun 15 21:00 to Tue 24 21:00", "Wed 25 09:00 to Wed 25 17:00", "Fri 27 09:00 to Fri 27 10:00"];
+        assert_eq!(spans, told);
+    }
+
+    #[test]
     fn what_cannot_be_read_is_told_and_shown_once() {
         let lunar =
             series("lunar", at("2026-11-24T08:00:00Z"), at("2026-11-24T09:00:00Z"), "RSCALE=CHINESE;FREQ=YEARLY");
@@ -460,7 +487,7 @@ mod tests {
         let shown: Vec<&str> = agenda.occurrences.iter().map(|it| it.event.id.as_str()).collect();
         assert_eq!(shown, ["lunar"], "the other began before the window");
         let told: Vec<_> = agenda.unreadable.iter().map(|(event, why)| (event.id.as_str(), *why)).collect();
-        assert_eq!(told, [("lunar", Unreadable::Unknown), ("daily", Unreadable::Zone)]);
+        assert_eq!(told, [("lunar", Unreadable::OtherCalendar), ("daily", Unreadable::Zone)]);
     }
 
     #[test]

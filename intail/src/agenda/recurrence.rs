@@ -16,9 +16,11 @@
 
 mod words;
 
+use std::collections::BTreeMap;
+
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{Span, Timestamp, ToSpan as _};
 
 /// Occurrences of one series that one reading gives: an hour's rhythm over a month and more.
 pub const OCCURRENCES_MAX: usize = 1_000;
@@ -61,9 +63,12 @@ pub enum Unreadable {
     /// It repeats by the hour or faster and has no times of day.
     #[error("it repeats within days and begins on a whole day")]
     WithinDays,
-    /// It repeats in a time zone that this machine doesn't know.
+    /// It repeats in a time zone that Intail doesn't know.
     #[error("its time zone isn't known here")]
     Zone,
+    /// It counts months and years as another calendar does (`RSCALE`, RFC 7529).
+    #[error("it repeats by another calendar than the Gregorian one")]
+    OtherCalendar,
     /// It is longer than anything that is read.
     #[error("its rule is too long")]
     TooLong,
@@ -116,6 +121,8 @@ pub struct Series {
     rules_out: Vec<Rule>,
     days: Vec<Point>,
     days_out: Vec<Point>,
+    /// When occurrences begin and end that are named with a length of their own.
+    periods: BTreeMap<Timestamp, Timestamp>,
 }
 
 /// A moment as a line writes it.
@@ -150,8 +157,14 @@ impl Point {
 impl Series {
     /// Reads a series' lines: `RRULE`, `EXRULE`, `RDATE` and `EXDATE`, as they stand in `recurrence` of Google's event.
     pub fn read<'a>(start: Start, lines: impl IntoIterator<Item = &'a str>) -> Result<Self, Unreadable> {
-        let mut series =
-            Self { start, rules: Vec::new(), rules_out: Vec::new(), days: Vec::new(), days_out: Vec::new() };
+        let mut series = Self {
+            start,
+            rules: Vec::new(),
+            rules_out: Vec::new(),
+            days: Vec::new(),
+            days_out: Vec::new(),
+            periods: BTreeMap::new(),
+        };
         for (place, line) in lines.into_iter().enumerate() {
             if place >= LINES_MAX {
                 return Err(Unreadable::TooLong);
@@ -168,17 +181,51 @@ impl Series {
         match name.as_str() {
             "RRULE" => self.rules.push(Rule::read(value, &self.start)?),
             "EXRULE" => self.rules_out.push(Rule::read(value, &self.start)?),
-            "RDATE" | "EXDATE" => {
-                let points = points(value, parameters)?;
-                let dates = if name == "RDATE" { &mut self.days } else { &mut self.days_out };
-                dates.extend(points);
-                if dates.len() > DATES_MAX {
-                    return Err(Unreadable::TooLong);
+            "RDATE" | "EXDATE" => match (Written::read(parameters)?, name == "RDATE") {
+                (Written { zone, is_periods: true }, true) => self.read_periods(value, zone)?,
+                (Written { is_periods: true, .. }, false) => return Err(Unreadable::Unknown),
+                (Written { zone, is_periods: false }, is_in) => {
+                    let points = items(value).into_iter().map(|item| point(item, zone.as_ref()));
+                    let points: Vec<Point> = points.collect::<Result<_, _>>()?;
+                    let dates = if is_in { &mut self.days } else { &mut self.days_out };
+                    dates.extend(points);
+                    if dates.len() > DATES_MAX {
+                        return Err(Unreadable::TooLong);
+                    }
                 }
-            }
+            },
             _ => return Err(Unreadable::Unknown),
         }
         Ok(())
+    }
+
+    /// Reads occurrences with a length of their own: `20260101T090000/20260101T103000` or `20260101T090000/PT1H30M`.
+    fn read_periods(&mut self, value: &str, zone: Option<TimeZone>) -> Result<(), Unreadable> {
+        // A period has times of day.
+        let Start::Clock(_, own) = &self.start else { return Err(Unreadable::WithinDays) };
+        for item in items(value) {
+            let (starts, ends) = item.split_once('/').ok_or(Unreadable::Malformed)?;
+            let starts = point(starts, zone.as_ref())?.instant(own).ok_or(Unreadable::Malformed)?;
+            let ends = match ends.starts_with(['P', 'p', '+']) {
+                true => {
+                    let lasts: Span = ends.parse().map_err(|_| Unreadable::Malformed)?;
+                    // Days are days of the clock, hours are hours (RFC 5545, 3.3.6).
+                    let begins = starts.to_zoned(zone.as_ref().unwrap_or(own).clone());
+                    begins.checked_add(lasts).map_err(|_| Unreadable::Malformed)?.timestamp()
+                }
+                false => point(ends, zone.as_ref())?.instant(own).ok_or(Unreadable::Malformed)?,
+            };
+            if ends < starts {
+                return Err(Unreadable::Malformed);
+            }
+            self.periods.insert(starts, ends);
+        }
+        if self.periods.len() > DATES_MAX { Err(Unreadable::TooLong) } else { Ok(()) }
+    }
+
+    /// When the occurrence ends that begins then, if it has a length of its own.
+    pub fn own_end(&self, starts: Timestamp) -> Option<Timestamp> {
+        self.periods.get(&starts).copied()
     }
 
     /// The days on which it begins, from `from` to the day before `until`; for a series that begins on a day.
@@ -189,10 +236,11 @@ impl Series {
         starts.push(*begin);
         starts.extend(self.days.iter().map(Point::day));
         let out = clocks_out.into_iter().map(DateTime::date).chain(self.days_out.iter().map(Point::day));
-        Named::of(starts, out.collect(), &from, &until, is_complete)
+        Named::of(starts, out.collect(), |it| *it >= from && *it < until, is_complete)
     }
 
-    /// The instants at which it begins, from `from` and before `until`; for a series that begins at a time of day.
+    /// The instants at which it begins, from `from` and before `until`; for a series that begins at a time of day. What
+    /// has a length of its own is named too if it begins earlier and ends after `from`.
     pub fn instants(&self, from: Timestamp, until: Timestamp, effort: &mut Effort) -> Named<Timestamp> {
         let Start::Clock(begin, zone) = &self.start else { return Named::default() };
         // What a clock shows differs by less than a day from what it shows after a jump.
@@ -204,8 +252,11 @@ impl Series {
         let mut starts: Vec<Timestamp> = clocks.into_iter().filter_map(|clock| instant(clock, zone)).collect();
         starts.extend(instant(*begin, zone));
         starts.extend(self.days.iter().filter_map(at));
+        starts.extend(self.periods.keys());
         let out = clocks_out.into_iter().filter_map(|clock| instant(clock, zone));
-        Named::of(starts, out.chain(self.days_out.iter().filter_map(at)).collect(), &from, &until, is_complete)
+        let reaches = |it: &Timestamp| *it >= from || self.own_end(*it).is_some_and(|ends| ends > from);
+        let is_in = |it: &Timestamp| *it < until && reaches(it);
+        Named::of(starts, out.chain(self.days_out.iter().filter_map(at)).collect(), is_in, is_complete)
     }
 
     /// What the rules name on the days from `first` to `last`, what the others take out, as the series' own clock shows
@@ -230,9 +281,9 @@ impl<T> Default for Named<T> {
 }
 
 impl<T: Ord> Named<T> {
-    fn of(mut starts: Vec<T>, mut out: Vec<T>, from: &T, until: &T, is_complete: bool) -> Self {
+    fn of(mut starts: Vec<T>, mut out: Vec<T>, is_in: impl Fn(&T) -> bool, is_complete: bool) -> Self {
         out.sort_unstable();
-        starts.retain(|it| it >= from && it < until && out.binary_search(it).is_err());
+        starts.retain(|it| is_in(it) && out.binary_search(it).is_err());
         starts.sort_unstable();
         starts.dedup();
         let fits = starts.len() <= OCCURRENCES_MAX;
@@ -358,6 +409,10 @@ impl Rule {
             "BYHOUR" => self.hours = bits(value, 0, 23)? as u32,
             "BYMINUTE" => self.minutes = bits(value, 0, 59)?,
             "BYSECOND" => self.seconds = bits(value, 0, 59)?,
+            "RSCALE" if value.trim().eq_ignore_ascii_case("GREGORIAN") => {}
+            "RSCALE" => return Err(Unreadable::OtherCalendar),
+            // Days that a month doesn't have are left out, as without the word.
+            "SKIP" if value.trim().eq_ignore_ascii_case("OMIT") => {}
             // Who doesn't know an experimental word is to go on without it (RFC 5545, 3.2).
             name if name.starts_with("X-") => {}
             _ => return Err(Unreadable::Unknown),
@@ -749,21 +804,34 @@ fn until(text: &str, start: &Start) -> Result<Until, Unreadable> {
     Ok(Until { point, clock })
 }
 
-/// The moments of an `RDATE` or `EXDATE` line.
-fn points<'a>(value: &str, parameters: impl Iterator<Item = &'a str>) -> Result<Vec<Point>, Unreadable> {
-    let mut zone = None;
-    for parameter in parameters {
-        let (name, value) = parameter.split_once('=').ok_or(Unreadable::Malformed)?;
-        match (name.to_ascii_uppercase().as_str(), value.trim_matches('"')) {
-            ("TZID", name) => zone = Some(TimeZone::get(name).map_err(|_| Unreadable::Unknown)?),
-            ("VALUE", kind) if ["DATE", "DATE-TIME"].iter().any(|known| known.eq_ignore_ascii_case(kind)) => {}
-            (name, _) if name.starts_with("X-") => {}
-            // Periods have a length of their own.
-            _ => return Err(Unreadable::Unknown),
+/// How an `RDATE` or `EXDATE` line writes its moments.
+struct Written {
+    /// Whose clock shows them.
+    zone: Option<TimeZone>,
+    /// Whether each has a length.
+    is_periods: bool,
+}
+
+impl Written {
+    fn read<'a>(parameters: impl Iterator<Item = &'a str>) -> Result<Self, Unreadable> {
+        let mut written = Self { zone: None, is_periods: false };
+        for parameter in parameters {
+            let (name, value) = parameter.split_once('=').ok_or(Unreadable::Malformed)?;
+            match (name.to_ascii_uppercase().as_str(), value.trim_matches('"')) {
+                ("TZID", name) => written.zone = Some(TimeZone::get(name).map_err(|_| Unreadable::Zone)?),
+                ("VALUE", kind) if ["DATE", "DATE-TIME"].iter().any(|known| known.eq_ignore_ascii_case(kind)) => {}
+                ("VALUE", kind) if kind.eq_ignore_ascii_case("PERIOD") => written.is_periods = true,
+                (name, _) if name.starts_with("X-") => {}
+                _ => return Err(Unreadable::Unknown),
+            }
         }
+        Ok(written)
     }
-    let items: Vec<&str> = value.split(',').take(DATES_MAX + 1).collect();
-    items.into_iter().map(|item| point(item.trim(), zone.as_ref())).collect()
+}
+
+/// What stands between commas; one more than is read says that there are too many.
+fn items(value: &str) -> Vec<&str> {
+    value.split(',').take(DATES_MAX + 1).map(str::trim).collect()
 }
 
 /// `20261231`, `20261231T090000` or `20261231T080000Z`.
@@ -826,6 +894,12 @@ mod tests {
     fn days_of_years(start: &str, rule: &str, years: i16) -> Vec<String> {
         let first: Date = start.parse().expect("a day");
         days(start, &[&format!("RRULE:{rule}")], first, date(first.year() + years, 1, 1))
+    }
+
+    #[test]
+    fn time_zones_are_the_binary_s_own_whatever_the_machine_has() {
+        assert_eq!(format!("{:?}", jiff::tz::db()), "TimeZoneDatabase(Bundled(available))");
+        assert!(TimeZone::get("Asia/Calcutta").is_ok(), "also by names that were given up");
     }
 
     #[test]
@@ -972,6 +1046,36 @@ mod tests {
     }
 
     #[test]
+    fn dates_may_have_a_length_of_their_own() {
+        let lines = [
+            "RRULE:FREQ=DAILY;COUNT=2",
+            "RDATE;VALUE=PERIOD;TZID=Europe/Berlin:20260328T120000/P1D,20260328T150000/PT24H",
+            "RDATE;VALUE=PERIOD:20260301T083000Z/20260301T100000Z,20260310T080000Z/+P1W",
+            "EXDATE:20260328T140000Z",
+        ];
+        let series = series("2026-03-01T09:00", BERLIN, &lines).expect("a series");
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let spans = |from: &str, until: &str| {
+            let named = series.instants(at(from), at(until), &mut Effort::default());
+            let span =
+                |it: &Timestamp| format!("{it} {}", series.own_end(*it).map_or_else(String::new, |it| it.to_string()));
+            named.starts.iter().map(span).collect::<Vec<String>>()
+        };
+        // Half past nine isn't nine: both are there. A day ends at noon, although clocks jumped.
+        let all = [
+            "2026-03-01T08:00:00Z ",
+            "2026-03-01T08:30:00Z 2026-03-01T10:00:00Z",
+            "2026-03-02T08:00:00Z ",
+            "2026-03-10T08:00:00Z 2026-03-17T08:00:00Z",
+            "2026-03-28T11:00:00Z 2026-03-29T10:00:00Z",
+        ];
+        assert_eq!(spans("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), all);
+        let reaching = spans("2026-03-16T00:00:00Z", "2026-03-18T00:00:00Z");
+        assert_eq!(reaching, [all[3]], "what began a week ago still goes on");
+        assert_eq!(series.in_words(), "Every day, 2 times, with 4 more dates, without one date");
+    }
+
+    #[test]
     fn a_long_series_costs_what_a_young_one_costs() {
         let cost = |start: &str, rule: &str| {
             let series = series(start, BERLIN, &[&format!("RRULE:{rule}")]).expect("a series");
@@ -996,9 +1100,16 @@ mod tests {
         for (lines, why) in [
             (&["RRULE:FREQ=FORTNIGHTLY"] as &[&str], Unreadable::Unknown),
             (&["RRULE:FREQ=DAILY;BYEASTER=0"], Unreadable::Unknown),
-            (&["RRULE:FREQ=DAILY;RSCALE=HEBREW"], Unreadable::Unknown),
-            (&["RDATE;VALUE=PERIOD:20260101T000000Z/PT1H"], Unreadable::Unknown),
-            (&["EXDATE;TZID=Customized Time Zone:20260101T000000"], Unreadable::Unknown),
+            (&["RRULE:RSCALE=HEBREW;FREQ=DAILY"], Unreadable::OtherCalendar),
+            (&["RRULE:RSCALE=GREGORIAN;FREQ=MONTHLY;SKIP=FORWARD"], Unreadable::Unknown),
+            (&["RDATE;VALUE=PERIOD:20260101T000000Z"], Unreadable::Malformed),
+            (&["RDATE;VALUE=PERIOD:20260101T000000Z/"], Unreadable::Malformed),
+            (&["RDATE;VALUE=PERIOD:20260101T000000Z/P"], Unreadable::Malformed),
+            (&["RDATE;VALUE=PERIOD:20260101T000000Z/-PT1H"], Unreadable::Malformed),
+            (&["RDATE;VALUE=PERIOD:20260101T000000Z/P99999Y"], Unreadable::Malformed),
+            (&["RDATE;VALUE=PERIOD:20260101T000000Z/20251231T000000Z"], Unreadable::Malformed),
+            (&["EXDATE;VALUE=PERIOD:20260101T000000Z/PT1H"], Unreadable::Unknown),
+            (&["EXDATE;TZID=Customized Time Zone:20260101T000000"], Unreadable::Zone),
             (&["VEVENT:x"], Unreadable::Unknown),
             (&["RRULE"], Unreadable::Malformed),
             (&["RRULE:"], Unreadable::Malformed),
@@ -1019,6 +1130,11 @@ mod tests {
         assert_eq!(read(&["RRULE:FREQ=DAILY"; LINES_MAX + 1]), Some(Unreadable::TooLong));
         let many = format!("EXDATE:{}", ["20260101"; DATES_MAX + 1].join(","));
         assert_eq!(read(&[&many]), Some(Unreadable::TooLong));
+        let of_minute = |it: usize| format!("202601{:02}T{:02}{:02}00Z/PT1M", 1 + it / 1440, it / 60 % 24, it % 60);
+        let many: Vec<String> = (0..=DATES_MAX).map(of_minute).collect();
+        assert_eq!(read(&[&format!("RDATE;VALUE=PERIOD:{}", many.join(","))]), Some(Unreadable::TooLong));
+        let of_days = series("2026-01-05", "", &["RDATE;VALUE=PERIOD:20260101T000000Z/PT1H"]);
+        assert_eq!(of_days.err(), Some(Unreadable::WithinDays));
         let day = series("2026-01-05", "", &["RRULE:FREQ=HOURLY"]);
         assert_eq!(day.err(), Some(Unreadable::WithinDays));
         // What an exporter added for itself doesn't keep the rule from being read.

@@ -65,6 +65,10 @@ pub struct Mailbox {
     pub listing_page: Option<String>,
     /// Which label a pass that compares everything lists now; none while it lists the mailbox itself.
     pub listing_label: Option<String>,
+    /// Pages that the present listing has asked for.
+    pub listing_pages: i64,
+    /// When the listing may go on: Google's pages went in a circle, or it took a page's token back.
+    pub listing_at: Option<Timestamp>,
     /// What it cost in the minute before it was given back, in quota units, and when that was.
     pub spent_units: i64,
     /// See [`Mailbox::spent_units`].
@@ -161,6 +165,8 @@ impl Mailbox {
             watch_problem: None,
             listing_page: None,
             listing_label: None,
+            listing_pages: 0,
+            listing_at: None,
             spent_units: 0,
             spent_at: None,
             filled_units: 0,
@@ -222,6 +228,8 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         watch_problem: row.text_or_null("watch_problem")?,
         listing_page: row.text_or_null("listing_page")?,
         listing_label: row.text_or_null("listing_label")?,
+        listing_pages: row.int("listing_pages")?,
+        listing_at: row.at_or_null("listing_at")?,
         spent_units: row.int("spent_units")?,
         spent_at: row.at_or_null("spent_at")?,
         filled_units: row.int("filled_units")?,
@@ -446,7 +454,7 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
                  watch_set_at = $22, notices_read = $23, listing_label = $24,
                  filled_units = $25, filling_since = $26, copied_from_ms = $27,
-                 relist_at = $28, ahead = $29, ahead_at = $30
+                 relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -478,7 +486,9 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.copied_from_ms,
                 mailbox.relist_at,
                 mailbox.ahead,
-                mailbox.ahead_at
+                mailbox.ahead_at,
+                mailbox.listing_pages,
+                mailbox.listing_at
             ],
         )
         .await?;

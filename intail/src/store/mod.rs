@@ -78,6 +78,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (21, "pages", include_str!("../../migrations/0021_pages.sql")),
     (22, "ahead", include_str!("../../migrations/0022_ahead.sql")),
     (23, "failing", include_str!("../../migrations/0023_failing.sql")),
+    (24, "listings", include_str!("../../migrations/0024_listings.sql")),
 ];
 
 fn migrator() -> Migrator {

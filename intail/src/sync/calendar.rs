@@ -15,7 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::budget::{Budget, Class, Permit};
-use super::calendar_plan::{CalendarStep, LIST_EVERY, Surroundings, TRAILING_LOOK, compared_from, is_told, wait};
+use super::calendar_plan::{
+    CalendarStep, LIST_ENDLESS, LIST_EVERY, Surroundings, TRAILING_LOOK, compared_from, is_told, wait,
+};
 use super::events::{busy_only, entry, is_id, is_private, stored};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
@@ -38,6 +40,9 @@ const DELETE_MAX: i64 = 500;
 /// Pages of one reading of a calendar's events. Full ones would hold a million events; whoever has more pages goes in a
 /// circle.
 const EVENT_PAGES_MAX: i64 = 5_000;
+/// The fewest events that are asked for at once: half as many each time that an answer was too large. If fifteen are,
+/// each has more than a megabyte of what is asked for, which isn't an event as Google keeps them.
+const EVENTS_AT_ONCE_MIN: u16 = 15;
 /// The same of the list of calendars: a page holds 250, and [`CALENDARS_MAX`] are copied.
 const LIST_PAGES_MAX: i64 = 200;
 /// When a calendar that can't be read is looked at again: soon once, then not too often.
@@ -130,8 +135,11 @@ impl AgendaRun<'_> {
         self.agenda.failures = 0;
         self.agenda.paused_until = None;
         self.agenda.paused_why = None;
-        self.agenda.problem = None;
-        self.agenda.problem_since = None;
+        // That the list has no end only a list with an end refutes.
+        if self.agenda.problem.as_deref() != Some(LIST_ENDLESS) {
+            self.agenda.problem = None;
+            self.agenda.problem_since = None;
+        }
         agendas::save(&mut tx, &self.agenda, self.lease).await?;
         if let Some(at) = about {
             calendars::save(&mut tx, &self.agenda.id, &self.calendars[at]).await?;
@@ -198,9 +206,16 @@ impl AgendaRun<'_> {
         self.agenda.list_page_token = page.next_page_token.filter(|_| !is_endless);
         if is_last && sync_token.is_none() {
             self.miss(&mut tx).await?;
-        } else if is_endless {
+        }
+        let is_told = self.agenda.problem.as_deref() == Some(LIST_ENDLESS);
+        if is_endless && !is_told {
             // What it never came to isn't gone: it is read anew later.
             tracing::warn!(agenda = %self.agenda.id, "the list of calendars never ends");
+            self.agenda.problem = Some(LIST_ENDLESS.to_owned());
+            self.agenda.problem_since = Some(self.now);
+        } else if is_last {
+            self.agenda.problem = None;
+            self.agenda.problem_since = None;
         }
         if is_last || is_endless {
             self.agenda.list_sync_token = page.next_sync_token.filter(|_| is_last);
@@ -213,6 +228,9 @@ impl AgendaRun<'_> {
             }
         }
         self.commit(tx, None, &changes).await?;
+        if is_endless != is_told && (is_endless || is_last) {
+            self.app.feed.tell(&self.agenda.organization_id);
+        }
         Ok(Done::Step)
     }
 
@@ -284,13 +302,17 @@ impl AgendaRun<'_> {
     }
 
     async fn events(&mut self, at: usize) -> Result<Done, StepError> {
-        if let Err(until) = self.class_of(&self.calendars[at]).and_then(|class| self.take(class)) {
+        let class = match self.class_of(&self.calendars[at]) {
+            Ok(class) => class,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        if let Err(until) = self.take(class) {
             return Ok(Done::Wait(until));
         }
         let now = self.now;
         let calendar = &mut self.calendars[at];
-        let (was, before) = (calendar.state, calendar.clone());
-        if was == CalendarState::Idle {
+        let before = calendar.clone();
+        if before.state == CalendarState::Idle {
             begin_pass(calendar, CalendarState::Backfilling, now);
         } else if compared_from(calendar).is_some_and(|from| from <= now) {
             begin_pass(calendar, CalendarState::Reconciling, now);
@@ -304,10 +326,13 @@ impl AgendaRun<'_> {
         }
         calendar.pages += 1;
         let asked = calendar.clone();
-        let place = Place { sync_token: asked.sync_token.as_deref(), page_token: asked.page_token.as_deref() };
-        match self.app.google.calendar(&self.caller).events(&asked.id, place).await {
-            Ok(page) => self.keep_page(at, was, page).await?,
-            Err(error) => {
+        match self.ask_for_events(&asked, class).await {
+            Err(until) => {
+                self.calendars[at] = before;
+                return Ok(Done::Wait(until));
+            }
+            Ok(Ok(page)) => self.keep_page(at, &before, page).await?,
+            Ok(Err(error)) => {
                 if let Err(error) = self.not_read(at, error).await {
                     // Whoever tries once more begins where this did, and tells the same.
                     self.calendars[at] = before;
@@ -318,15 +343,34 @@ impl AgendaRun<'_> {
         Ok(Done::Step)
     }
 
-    /// Writes a page of events, and where to go on.
-    async fn keep_page(&mut self, at: usize, was: CalendarState, page: EventPage) -> Result<(), StepError> {
+    /// Asks for a page of events, and for half as many at once while the answer is larger than any that is read; or
+    /// says when that may be asked. The next page is asked for whole again: what was too large is mostly not on it.
+    async fn ask_for_events(&self, calendar: &Calendar, class: Class) -> Result<Result<EventPage, Error>, Timestamp> {
+        let place = Place { sync_token: calendar.sync_token.as_deref(), page_token: calendar.page_token.as_deref() };
+        let mut at_once = google::EVENTS_PER_PAGE;
+        loop {
+            match self.app.google.calendar(&self.caller).events(&calendar.id, place, at_once).await {
+                Err(error) if error.is_too_large() && at_once / 2 >= EVENTS_AT_ONCE_MIN => at_once /= 2,
+                answer => return Ok(answer),
+            }
+            tracing::info!(agenda = %self.agenda.id, at_once, "a page of events is too large; fewer are asked for");
+            self.take(class)?;
+        }
+    }
+
+    /// Writes a page of events, and where to go on. `was` is the calendar as it was before it was asked for.
+    async fn keep_page(&mut self, at: usize, was: &Calendar, page: EventPage) -> Result<(), StepError> {
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
-        if self.calendars[at].state != was {
+        if self.calendars[at].state != was.state {
             changes.push(about_calendar("calendar.changed", &self.calendars[at]));
         }
         let told = self.keep_events(&mut tx, at, page.events).await?;
         let is_news = !told.is_empty();
+        if self.calendars[at].state == CalendarState::Live && self.calendars[at].unreadable != was.unreadable {
+            // How much can't be read is a part of how the copy stands. At the end of a pass it is told anyway.
+            changes.push(about_calendar("calendar.changed", &self.calendars[at]));
+        }
         changes.extend(told);
         let (now, is_noticed) = (self.now, self.calendars[at].is_noticed());
         let role = page.access_role.filter(|it| *it != self.calendars[at].entry.access_role);

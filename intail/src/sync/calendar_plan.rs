@@ -29,6 +29,9 @@ pub const FREE_BUSY_PASS_EVERY: SignedDuration = SignedDuration::from_hours(7 * 
 /// only when it changes: one that Google wrote badly once, or that a newer Intail understands, would stay away. Once a
 /// day is a page for nearly everybody, and eighty for the largest calendar.
 pub const UNREADABLE_PASS_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// What an agenda says of itself when the list of calendars has no end: those that are known go on, and others may be
+/// missing.
+pub const LIST_ENDLESS: &str = "list_endless";
 /// Google's word for who sees only when somebody is busy.
 const FREE_BUSY: &str = "freeBusyReader";
 

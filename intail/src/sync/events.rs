@@ -251,13 +251,26 @@ fn last_of(recurrence: &[String]) -> Option<Timestamp> {
             last = last.max(later(clock(until)?, more));
         } else if kind.eq_ignore_ascii_case("RDATE") {
             for value in value.split(',') {
-                last = last.max(clock(value.split('/').next().unwrap_or_default())?);
+                last = last.max(match value.split_once('/') {
+                    Some((begins, ends)) => period_end(begins, ends)?,
+                    None => clock(value)?,
+                });
             }
         } else if !kind.eq_ignore_ascii_case("EXDATE") && !kind.eq_ignore_ascii_case("EXRULE") {
             return None;
         }
     }
     Some(last)
+}
+
+/// When a date with a length of its own ends: the end is written, or how long it takes. Clocks may jump meanwhile,
+/// which the margin of a day makes up for.
+fn period_end(begins: &str, ends: &str) -> Option<Timestamp> {
+    if !ends.trim().starts_with(['P', 'p', '+']) {
+        return clock(ends);
+    }
+    let lasts: jiff::Span = ends.trim().parse().ok()?;
+    clock(begins)?.to_zoned(TimeZone::UTC).checked_add(lasts).ok().map(|it| it.timestamp())
 }
 
 /// `20261224`, `20261224T100000` or `20261224T100000Z`, as if it were in UTC.
@@ -314,10 +327,13 @@ mod tests {
         let except = "EXDATE;TZID=Europe/Berlin:20260106T090000";
         assert_eq!(until(&[except, "RRULE:UNTIL=20260301T085959;FREQ=DAILY"]), ended);
         assert_eq!(until(&["RDATE;VALUE=DATE:20260107,20260301"]).as_deref(), Some("2026-03-01T15:00:00Z"));
+        let long = until(&["RDATE;VALUE=PERIOD:20260107T080000Z/P60D,20260108T080000Z/20260109T080000Z"]);
+        assert_eq!(long.as_deref(), Some("2026-03-08T23:00:00Z"), "a date's own length counts");
         let day = until(&["RRULE:FREQ=DAILY;UNTIL=20260301"]);
         assert_eq!(day.as_deref(), Some("2026-03-02T15:00:00Z"), "after that day's end, in the west too");
         let soon = "RRULE:FREQ=DAILY;UNTIL=soon";
-        for endless in ["RRULE:FREQ=DAILY", "RRULE:FREQ=DAILY;COUNT=3", soon, "nonsense", "X-A:b"] {
+        let odd = "RDATE;VALUE=PERIOD:20260107T080000Z/P";
+        for endless in [odd, "RRULE:FREQ=DAILY", "RRULE:FREQ=DAILY;COUNT=3", soon, "nonsense", "X-A:b"] {
             assert_eq!(until(&[endless]), None, "{endless}");
         }
         let past = until(&["RRULE:FREQ=DAILY;UNTIL=20200101"]);

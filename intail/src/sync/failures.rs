@@ -51,6 +51,7 @@ fn word(error: &StepError) -> &'static str {
             kind if hindrance(kind).is_some() => "refused",
             kind => kind.word(),
         },
+        StepError::LeadsNowhere => ErrorKind::NotUnderstood.word(),
         StepError::Access(AccessError::Sealed(_)) => "sealed",
         StepError::Access(_) | StepError::Store(_) => "store",
     }
@@ -76,7 +77,7 @@ impl Worker {
         let kind = match &error {
             StepError::Access(AccessError::Closed { .. }) => return Ok(without_its_grant(stream, now)),
             StepError::Access(AccessError::Google(error)) | StepError::Google(error) => Some(error.kind.clone()),
-            StepError::Access(_) | StepError::Store(_) => None,
+            StepError::Access(_) | StepError::Store(_) | StepError::LeadsNowhere => None,
         };
         let is_single = |kind: &&ErrorKind| stream == Stream::Mail && hindrance(kind).is_some();
         let mut verdict = kind.as_ref().filter(|it| !is_single(it)).and_then(access::verdict);

@@ -44,6 +44,12 @@ const FILL_MAX: i64 = 150;
 const FILL_TIME: Duration = Duration::from_millis(250);
 /// Pages of history read in one step. The cursor is kept after each page that held records.
 const HISTORY_PAGES_MAX: usize = 50;
+/// Pages of one listing. Full ones would hold five million messages; whoever has more goes in a circle.
+const LISTING_PAGES_MAX: i64 = 10_000;
+/// When a listing that led nowhere is begun anew: rarely enough that a circle costs little of anybody's day.
+const LISTING_AGAIN: Duration = Duration::from_secs(6 * 3600);
+/// The same after Google took a page's token back, which it may do again.
+const LISTING_REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// Messages that a complete pass didn't see, compared in one step.
 const SETTLE_MAX: i64 = 50;
 /// Pages that are listed once more after a pass, at most: what arrived since the pass began.
@@ -283,7 +289,7 @@ impl Run<'_> {
             return Ok(Done::Step);
         };
         let before = self.mailbox.ahead;
-        let (mut page_token, mut active) = (None, is_noticed(&self.mailbox));
+        let (mut page_token, mut active, mut is_stuck) = (None, is_noticed(&self.mailbox), true);
         for _ in 0..HISTORY_PAGES_MAX {
             if let Err(until) = self.take(self.price("gmail.history.list"), Class::Live) {
                 return Ok(Done::Wait(until));
@@ -301,6 +307,11 @@ impl Run<'_> {
                 Some(current) => self.reach(told, HistoryId(current)),
                 None => told,
             };
+            if !is_last && read_to <= cursor {
+                // Nothing that wasn't read before: only where it goes on counts.
+                page_token = page.next_page_token;
+                continue;
+            }
             let end = is_last.then(|| End { active, look_at: self.look_for_ahead(before) });
             let stop = self.apply(&page.records, read_to, end).await?;
             if let Some(error) = stop {
@@ -309,9 +320,13 @@ impl Run<'_> {
             if is_last {
                 return Ok(Done::Step);
             }
-            // A page with records moved the cursor; a page without goes on by its token.
-            page_token = page.next_page_token.filter(|_| page.records.is_empty());
-            cursor = cursor.max(read_to);
+            // The page moved the cursor: it is gone on from there.
+            (page_token, is_stuck) = (None, false);
+            cursor = read_to;
+        }
+        if is_stuck {
+            tracing::warn!(mailbox = %self.mailbox.id, "the history leads nowhere");
+            return Err(StepError::LeadsNowhere);
         }
         Ok(Done::Step)
     }
@@ -479,6 +494,8 @@ impl Run<'_> {
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
         self.mailbox.listing_label = Some(ALL_LABELS.to_owned());
+        self.mailbox.listing_pages = 0;
+        self.mailbox.listing_at = None;
         self.mailbox.relist_at = None;
         self.enter(MailboxState::Reconciling)
     }
@@ -506,7 +523,7 @@ impl Run<'_> {
         let page = match gmail.messages(self.mailbox.listing_page.as_deref(), &[], true).await {
             // Google took the page's token back: begin the listing again; what is stored is skipped.
             Err(error) if error.kind == ErrorKind::Refused(Refusal::Invalid) && self.mailbox.listing_page.is_some() => {
-                self.mailbox.listing_page = None;
+                self.list_anew(LISTING_REFUSED_AGAIN);
                 let tx = self.write().await?;
                 self.commit(tx, &[]).await?;
                 return Ok(Done::Step);
@@ -532,7 +549,7 @@ impl Run<'_> {
         };
         let is_cut = listed.len() < whole;
         let is_last = is_cut || page.next_page_token.is_none();
-        self.mailbox.listing_page = page.next_page_token.filter(|_| !is_last);
+        self.list_on(page.next_page_token.filter(|_| !is_last));
 
         let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
         let mut tx = self.write().await?;
@@ -554,6 +571,33 @@ impl Run<'_> {
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// Where a listing goes on; answers whether it does. One that leads nowhere is begun anew later: what it came to is
+    /// fetched meanwhile, and nothing counts as missing.
+    fn list_on(&mut self, next: Option<String>) -> bool {
+        self.mailbox.listing_pages += 1;
+        self.mailbox.listing_at = None;
+        let Some(next) = next else {
+            self.mailbox.listing_page = None;
+            self.mailbox.listing_pages = 0;
+            return false;
+        };
+        let repeats = self.mailbox.listing_page.as_ref() == Some(&next);
+        if repeats || self.mailbox.listing_pages >= LISTING_PAGES_MAX {
+            tracing::warn!(mailbox = %self.mailbox.id, "the listing of a mailbox leads nowhere");
+            self.list_anew(LISTING_AGAIN);
+            return false;
+        }
+        self.mailbox.listing_page = Some(next);
+        true
+    }
+
+    /// A listing begins again at its first page, after this time.
+    fn list_anew(&mut self, wait: Duration) {
+        self.mailbox.listing_page = None;
+        self.mailbox.listing_pages = 0;
+        self.mailbox.listing_at = self.now.saturating_add(wait).ok();
     }
 
     /// The part of a listed page that the organization's depth leaves, or when to ask again. The listing is newest
@@ -601,7 +645,7 @@ impl Run<'_> {
         let mut tx = self.write().await?;
         let Some(page) = page else {
             // Google took the page's token back: the label is listed anew.
-            self.mailbox.listing_page = None;
+            self.list_anew(LISTING_REFUSED_AGAIN);
             self.commit(tx, &[]).await?;
             return Ok(Done::Step);
         };
@@ -611,8 +655,11 @@ impl Run<'_> {
         }
         let ids: Vec<String> = page.refs.into_iter().map(|it| it.id).collect();
         sightings::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, label, &ids).await?;
-        self.mailbox.listing_page = page.next_page_token;
-        if self.mailbox.listing_page.is_none() {
+        let is_last = page.next_page_token.is_none();
+        if !self.list_on(page.next_page_token) && !is_last {
+            sightings::clear(&mut tx, &self.mailbox.id).await?;
+        }
+        if is_last {
             let differing = sightings::compare(&mut tx, &self.mailbox.id, label).await?;
             tracing::debug!(mailbox = %self.mailbox.id, differing, "a label was compared");
             sightings::clear(&mut tx, &self.mailbox.id).await?;

@@ -40,6 +40,8 @@ pub enum Waits {
     Project(Timestamp),
     /// The organization's part of the project's day is used up.
     Day(Timestamp),
+    /// Google's list of the mailbox led nowhere: it is listed anew then.
+    Listing(Timestamp),
 }
 
 /// What was spent of the project's day, for the administrator.
@@ -108,9 +110,10 @@ pub async fn outlook(
         .filter(|until| *until > now)
         .map(Waits::Paused)
         .or(held_until.map(Waits::Project))
-        .or((day.left == 0 && mailbox.state == MailboxState::Backfilling).then_some(Waits::Day(day.turns_at)));
+        .or((day.left == 0 && mailbox.state == MailboxState::Backfilling).then_some(Waits::Day(day.turns_at)))
+        .or(mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done).map(Waits::Listing));
     let begins_at = match waits {
-        Some(Waits::Paused(until) | Waits::Project(until)) => until,
+        Some(Waits::Paused(until) | Waits::Project(until) | Waits::Listing(until)) => until,
         _ => now,
     };
     Ok(Some(Outlook { units_left, units_minute, done_at: done_at(units_left, units_minute, day, begins_at), waits }))

@@ -86,18 +86,20 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if reached(around.next_debt_at) {
         return Step::Debts;
     }
+    let wakes = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at];
     // The newest messages at once; then the whole list, since only it shows which threads are cheaper fetched whole.
-    if around.fills > 0 && (mailbox.listing_done || mailbox.oldest_ms.is_none()) {
+    let listing_at = mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done);
+    if around.fills > 0 && (mailbox.listing_done || mailbox.oldest_ms.is_none() || listing_at.is_some()) {
         return Step::Fill;
     }
     if !mailbox.listing_done {
         // A comparison that listed what isn't readable yet would keep what is gone. A backfill needn't wait: the newest
         // page is listed again after it.
         let readable_at = mailbox.state_since.saturating_add(VISIBLE_AFTER).unwrap_or(now);
-        return if mailbox.state == MailboxState::Reconciling && readable_at > now {
-            Step::Rest([Some(readable_at), Some(mailbox.watch_due_at), mailbox.look_at].into_iter().flatten().min())
-        } else {
-            Step::List
+        let readable_at = Some(readable_at).filter(|at| mailbox.state == MailboxState::Reconciling && *at > now);
+        return match readable_at.max(listing_at) {
+            Some(at) => Step::Rest(wakes.into_iter().flatten().chain([at]).min()),
+            None => Step::List,
         };
     }
     if mailbox.state != MailboxState::Live {
@@ -111,9 +113,7 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if reached(audit_at) {
         return Step::Audit;
     }
-    let (watch_at, look_at, probe_at) = (Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at);
-    let wakes = [watch_at, look_at, probe_at, around.next_debt_at, mailbox.relist_at, audit_at];
-    Step::Rest(wakes.into_iter().flatten().min())
+    Step::Rest(wakes.into_iter().chain([mailbox.relist_at, audit_at]).flatten().min())
 }
 
 /// Whether somebody said "look again" since the history was last read to its end.
@@ -251,6 +251,18 @@ mod tests {
         let after = Mailbox { relist_at: Some(at(100)), ..live() };
         assert_eq!(plan(&after, around, at(100)), Step::Relist);
         assert_eq!(next(&Mailbox { relist_at: Some(at(101)), ..live() }), Step::Rest(Some(at(101))));
+    }
+
+    #[test]
+    fn a_listing_that_led_nowhere_waits_and_nothing_else_waits_with_it() {
+        let begun = Mailbox { listing_done: false, state: MailboxState::Backfilling, oldest_ms: Some(1), ..live() };
+        let waiting = Mailbox { listing_at: Some(at(101)), ..begun };
+        assert_eq!(next(&waiting), Step::Rest(Some(at(101))));
+        assert_eq!(next(&Mailbox { notices: 1, ..waiting.clone() }), Step::History);
+        let around = Surroundings { fills: 9, connected_at: Some(at(0)), ..Surroundings::default() };
+        assert_eq!(plan(&waiting, around, at(100)), Step::Fill, "what was listed is fetched meanwhile");
+        assert_eq!(plan(&waiting, Surroundings::default(), at(101)), Step::List);
+        assert_eq!(next(&Mailbox { probe_at: Some(at(100)), ..waiting }), Step::Probe);
     }
 
     #[test]

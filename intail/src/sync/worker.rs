@@ -53,6 +53,9 @@ pub(super) enum StepError {
     /// The store failed, or the lease was lost.
     #[error("the store failed, or the lease was lost")]
     Store(#[from] StoreError),
+    /// Google hands out page after page without anything new.
+    #[error("Google's pages lead nowhere")]
+    LeadsNowhere,
 }
 
 /// What a step leaves.

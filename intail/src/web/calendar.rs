@@ -25,7 +25,7 @@ use crate::store::calendars::{self, Calendar, CalendarState, Choice};
 use crate::store::channels::{self, Channel};
 use crate::store::events::{self, Attendee, Event, Moment};
 use crate::store::{StoreError, Tx, agendas, changes};
-use crate::sync::calendar_plan::tried_again_at;
+use crate::sync::calendar_plan::{LIST_ENDLESS, tried_again_at};
 
 /// Calendars of one person that are shown. Google shows as many in its own list without complaint.
 pub(super) const CALENDARS_MAX: i64 = 500;
@@ -401,7 +401,8 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
     if held.agenda.paused_until.is_some_and(|until| until > now) {
         return told("busy", "Paused because Google asked for it");
     }
-    if held.agenda.problem.is_some() {
+    let is_list_endless = held.agenda.problem.as_deref() == Some(LIST_ENDLESS);
+    if held.agenda.problem.is_some() && !is_list_endless {
         let since = held.agenda.problem_since.map(When::full);
         return StateLine { as_of: since, ..told("act", "Google doesn’t let Intail read") };
     }
@@ -434,7 +435,11 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
         (1, _) => "Live, but one calendar can’t be read".to_owned(),
         (many, _) => format!("Live, but {many} calendars can’t be read"),
     };
-    let is_whole = ailing == 0 && unreadable == 0;
+    let text = match is_list_endless {
+        true => format!("{text}. Google’s list of your calendars has no end: some may be missing"),
+        false => text,
+    };
+    let is_whole = ailing == 0 && unreadable == 0 && !is_list_endless;
     StateLine { tone: if is_whole { "good" } else { "busy" }, text, as_of, mode: Some(mode), settles: false }
 }
 
@@ -622,9 +627,9 @@ async fn occurrence(
             return instead(tx, held, event, slot, (from, until)).await;
         }
     }
-    let starts = event.starts.or(event.original).unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
-    let ends = event.ends.unwrap_or(starts);
     let slot = event.original;
+    let nowhen = slot.unwrap_or(Moment::At(Timestamp::UNIX_EPOCH));
+    let (starts, ends) = agenda::times(&event).unwrap_or((nowhen, nowhen));
     Ok(Occurrence { event: Arc::new(event), starts, ends, slot, unreadable: None })
 }
 
@@ -644,9 +649,8 @@ async fn instead(
             && it.original == Some(slot)
     };
     let moved = near.into_iter().find(|it| is_it(it) && !it.is_cancelled());
-    let moved = moved.and_then(|it| Some((it.starts?, it)));
-    if let Some((starts, event)) = moved {
-        let ends = event.ends.unwrap_or(starts);
+    let moved = moved.and_then(|it| Some((agenda::times(&it)?, it)));
+    if let Some(((starts, ends), event)) = moved {
         return Ok(Occurrence { event: Arc::new(event), starts, ends, slot: Some(slot), unreadable: None });
     }
     let event = Event { status: "cancelled".to_owned(), ..series };

@@ -26,6 +26,7 @@ use crate::store::leavings::{self, Revocation};
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::Role;
+use crate::sync::calendar_plan::LIST_ENDLESS;
 use crate::sync::{self, Outlook, Waits};
 
 /// How long after connecting the confirmation is still shown when the page is asked for it.
@@ -144,6 +145,7 @@ struct Copying {
     done_at: Option<When>,
     day_turns_at: Option<When>,
     project_waits_until: Option<When>,
+    listing_waits_until: Option<When>,
 }
 
 /// Whether Google tells of changes.
@@ -393,7 +395,12 @@ fn calendar_words(connection: &Connection) -> Option<Copied> {
             counted(i64::try_from(away).unwrap_or(0), "calendar", "calendars")
         ),
     };
-    Some(Copied { text: format!("{events} of {calendars} copied. {how}.{away}"), at: agenda.as_of().map(When::full) })
+    let endless = match agenda.agenda.problem.as_deref() {
+        Some(LIST_ENDLESS) => " Google’s list of your calendars has no end, so that some may be missing.",
+        _ => "",
+    };
+    let text = format!("{events} of {calendars} copied. {how}.{away}{endless}");
+    Some(Copied { text, at: agenda.as_of().map(When::full) })
 }
 
 /// How the copy of the organization's directory stands.
@@ -447,6 +454,10 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
         },
         project_waits_until: match waits {
             Some(Waits::Project(until)) => Some(When::full(until)),
+            _ => None,
+        },
+        listing_waits_until: match waits {
+            Some(Waits::Listing(until)) => Some(When::full(until)),
             _ => None,
         },
     }

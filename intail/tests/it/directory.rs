@@ -22,7 +22,7 @@ use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
 use crate::harness::running::{ADMIN, Running, Ticks};
 use crate::harness::truth;
-use crate::tour::{connect, sign_in};
+use crate::tour::{connect, quiet, sign_in};
 
 /// An employee of the demo's world.
 const EMPLOYEE: &str = "ines@example.com";
@@ -682,6 +682,69 @@ async fn the_directory_changes_in_a_browser_while_google_s_does() {
     browser.see("Keeper of the Keys").await;
     browser.screenshot("directory-6-changed").await;
     other.stop().await;
+    browser.stop().await;
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn people_come_move_and_go_in_a_browser_while_they_do_at_google() {
+    let live = Live::approved().await;
+    let browser = Browser::start().await;
+    sign_in(&browser, &live, ADMIN).await;
+    connect(&browser).await;
+    let change = |email: &str, action: serde_json::Value| {
+        let action: DirectoryAction = serde_json::from_value(action).expect("an action");
+        live.sandbox.world(|world| world.edit_directory(email, &action)).expect("it can be");
+    };
+    browser.open(&live.intail("/directory")).await;
+    browser.see("Kofi Anansetree").await;
+    browser.ask("window.neverLoadedAgain = true; return true", serde_json::json!([])).await;
+    let (people, tree) = browser.another_window().await;
+    browser.open(&live.intail("/directory?view=organization")).await;
+    browser.see("Kofi Anansetree").await;
+    browser.ask("window.neverLoadedAgain = true; return true", serde_json::json!([])).await;
+
+    // Somebody is hired, and somebody else gets another name and another address.
+    let hired = serde_json::json!({"action": "hire", "email": "nadia@example.com", "given_name": "Nadia",
+        "family_name": "Newcomer"});
+    change(ADMIN, hired);
+    change("kofi@example.com", serde_json::json!({"action": "edit", "family_name": "Baobab"}));
+    change("kofi@example.com", serde_json::json!({"action": "rename", "email": "kofi.baobab@example.com"}));
+    live.tell_of_the_directory(ADMIN).await;
+    browser.see("Nadia Newcomer").await;
+    browser.see("Kofi Baobab").await;
+    browser.turn_to(&people).await;
+    browser.see("Nadia Newcomer").await;
+    browser.see("kofi.baobab@example.com").await;
+    browser.see_no("Kofi Anansetree").await;
+    browser.screenshot("directory-7-hired").await;
+
+    // She reports to him from now on: the tree says so.
+    browser.turn_to(&tree).await;
+    let reports = "return [...document.querySelectorAll('.tree li')].some((it) =>
+        it.querySelector(':scope > a').innerText.includes('Kofi Baobab')
+        && [...it.querySelectorAll(':scope > ul > li > a')].some((it) => it.innerText.includes('Nadia Newcomer')))";
+    assert_eq!(browser.ask(reports, serde_json::json!([])).await, serde_json::json!(false));
+    change("nadia@example.com", serde_json::json!({"action": "edit", "manager": "kofi.baobab@example.com"}));
+    live.tell_of_the_directory(ADMIN).await;
+    browser.wait_for_script(reports, serde_json::json!([]), || "she doesn't stand below him".to_owned()).await;
+    browser.screenshot("directory-8-tree").await;
+
+    // She is suspended, and nobody sees her.
+    live.sandbox.world(|world| {
+        let (now, nadia) = (world.clock.now(), world.identity.person_by_email("nadia@example.com").expect("there"));
+        let nadia = nadia.sub.clone();
+        world.identity.switch_person(now, &nadia, PersonSwitch::Suspend);
+    });
+    live.tell_of_the_directory(ADMIN).await;
+    browser.see_no("Nadia Newcomer").await;
+    for window in [&tree, &people] {
+        browser.turn_to(window).await;
+        browser.see_no("Nadia Newcomer").await;
+        let remembered = browser.ask("return window.neverLoadedAgain === true", serde_json::json!([])).await;
+        assert_eq!(remembered, serde_json::json!(true), "it was never loaded again");
+    }
+    quiet(&browser, 0).await;
     browser.stop().await;
     live.stop().await;
 }

@@ -1,6 +1,6 @@
-//! Answers about calendars and the directory that no document of Google's promises: entries without an id or a time,
-//! unknown words, rubbish, giants, the same thing twice, pages without an end. Whatever comes is bounded, told and got
-//! over; nothing that Google really has is lost through it.
+//! Answers about mailboxes, calendars and the directory that no document of Google's promises: entries without an id or
+//! a time, unknown words, rubbish, giants, the same thing twice, pages without an end. Whatever comes is bounded, told
+//! and got over; nothing that Google really has is lost through it.
 
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::directory::{assert_the_directory_is_right, breaks_after, passed, row,
 use crate::harness::calendars::token;
 use crate::harness::postgres;
 use crate::harness::running::{ADMIN, Running, Setup};
+use crate::harness::visit::Ticks;
 
 /// Longer than the longest wait between two looks at a calendar that Google doesn't tell of.
 const LOOK: Duration = Duration::from_secs(40 * 60);
@@ -32,6 +33,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const EVENTS: &str = "calendar.events.list";
 const CALENDARS: &str = "calendar.calendarList.list";
 const PEOPLE: &str = "directory.users.list";
+const MESSAGES: &str = "gmail.users.messages.list";
+const HISTORY: &str = "gmail.users.history.list";
 /// The largest answer of the false Google that a test reads.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -236,6 +239,9 @@ async fn assert_it_is_shown(running: &Running, person: &Person, unreadable: usiz
         let page = text(answer).await;
         assert!(page.len() < 1024 * 1024, "{path} has {} bytes", page.len());
     }
+    let path = format!("/calendar/events/{}/backwards", person.email);
+    let backwards = text(ask(&running.app, "GET", &path, &signed_in, None).await).await;
+    assert!(backwards.contains("10:00") && !backwards.contains("10:00–"), "what ends before it begins takes no time");
     let json = async |path: &str| -> Json {
         let answer = ask(&running.app, "GET", path, &key, None).await;
         assert_eq!(answer.status(), 200, "{path}");
@@ -384,12 +390,171 @@ async fn a_list_of_calendars_without_a_token_or_an_end_takes_nothing_away() {
         some_minutes(&running).await;
         assert!(running.calls(CALENDARS) < 5, "{} calls", running.calls(CALENDARS));
         assert!(has(&team).await && has(&other).await, "circle: {circle}");
+        let problem = async || running.agenda(&person).await.problem;
+        assert_eq!(problem().await.as_deref(), Some("list_endless"), "whatever else was read meanwhile");
+        let signed_in = session(&running.app, &person).await;
+        for path in ["/calendar", "/settings/integrations"] {
+            let page = text(ask(&running.app, "GET", path, &signed_in, None).await).await;
+            assert!(page.contains("list of your calendars has no end"), "{path}");
+        }
         running.world(|world| world.faults.clear());
+        running.pass(LIST);
+        running.settle_calendars(&person).await;
+        assert_eq!(problem().await, None, "a list with an end refutes it");
         running.assert_no_appointment_is_lost(&person).await;
     }
     running.world(|world| world.settings.page_max = 0);
     assert_eq!(lists().await, 0, "nothing had changed, so nothing was told");
     running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_large_is_read_in_parts() {
+    let (running, person) = connected(Setup::default()).await;
+    let event = json!({"title": "Kept", "start": "2026-11-25T12:00"});
+    let kept = running.plan(&person.email, json!({"action": "create", "event": event}));
+    let calendars = running.calendars(&person).await.len();
+    let large = |times| {
+        let large = Rule::twist(EVENTS, json!({ "padding": "x".repeat(17 * 1024 * 1024) }), json!({}));
+        running.world(|world| world.faults.add(large.of(&person.email).times(times)));
+        running.world(|world| world.calls.clear());
+    };
+    // 500, 250, 125.
+    large(2);
+    look(&running, &person).await;
+    let calendar = own(&running, &person).await;
+    assert_eq!((calendar.state, calendar.problem, calendar.unreadable), (CalendarState::Live, None, 0));
+    assert!(running.calls(EVENTS) <= calendars + 2, "{} calls", running.calls(EVENTS));
+    assert_eq!(told(&running, &person, &kept).await, ["event.added"], "it is read at once");
+    // 500, 250, 125, 62, 31 and 15: less isn't asked for.
+    large(6);
+    running.pass(LOOK);
+    some_minutes(&running).await;
+    let ailing = async || running.calendars(&person).await.into_iter().filter(|it| it.problem.is_some()).count();
+    assert_eq!(ailing().await, 1);
+    assert!(running.calls(EVENTS) <= calendars + 5, "{} calls", running.calls(EVENTS));
+    running.pass(AGAIN);
+    running.settle_calendars(&person).await;
+    assert_eq!(ailing().await, 0);
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_told_also_where_nothing_else_is() {
+    let (running, person) = connected(Setup::default()).await;
+    look(&running, &person).await;
+    let about = async || {
+        let feed = running.feed(&person).await;
+        feed.into_iter().filter(|it| it.kind.starts_with("calendar.") && it.subject_id == person.email).count()
+    };
+    let before = about().await;
+    see_also(&running, &person, &[json!({"id": "nowhen", "status": "confirmed"})]).await;
+    assert_eq!((own(&running, &person).await.unreadable, about().await), (1, before + 1));
+    look(&running, &person).await;
+    assert_eq!(about().await, before + 1, "a look that finds nothing tells nothing");
+    assert_it_is_got_over(&running, &person).await;
+}
+
+// ---- mail ----
+
+#[tokio::test]
+async fn a_mailbox_s_list_without_an_end_waits_and_nothing_else_waits_with_it() {
+    for circle in [false, true] {
+        let running = Running::start().await;
+        running.approve();
+        running.world(|world| world.settings.page_max = 2);
+        let email = running.employee();
+        let breaks = Rule { skip: 4, ..Rule::status(MESSAGES, 503) };
+        running.world(|world| world.faults.add(breaks.of(&email)));
+        let person = running.sign_in(&email).await;
+        running.connect(&person, Ticks::All).await.expect("connected");
+        running.work().await;
+        let page = running.mailbox(&person).await.listing_page.expect("it broke off between two pages");
+        running.world(|world| world.faults.clear());
+        if circle {
+            let mut tx = running.app.store.write().await.expect("a transaction");
+            tx.run("UPDATE mailboxes SET listing_pages = 9998", Vec::new()).await.expect("as after so many pages");
+            tx.commit().await.expect("committed");
+        } else {
+            let again = Rule::twist(MESSAGES, json!({ "nextPageToken": page }), json!({}));
+            running.world(|world| world.faults.add(again.of(&email)));
+        }
+        running.world(|world| world.calls.clear());
+        some_minutes(&running).await;
+        assert!(running.calls(MESSAGES) <= 8, "circle: {circle}, {} calls", running.calls(MESSAGES));
+        let waiting = running.mailbox(&person).await;
+        assert!(waiting.listing_at.is_some() && !waiting.listing_done, "circle: {circle}, {waiting:?}");
+        let page =
+            text(ask(&running.app, "GET", "/settings/integrations", &session(&running.app, &person).await, None).await);
+        assert!(page.await.contains("list of this mailbox leads nowhere"), "it is told");
+        // What comes meanwhile is there at once, and what was listed is fetched.
+        let before = running.stored(&person).await.len();
+        running.act(&email, MailAction::sample());
+        some_minutes(&running).await;
+        assert!(running.stored(&person).await.len() > before);
+        running.world(|world| {
+            world.faults.clear();
+            world.settings.page_max = 0;
+        });
+        running.pass(AGAIN);
+        running.settle().await;
+        let whole = running.mailbox(&person).await;
+        assert_eq!((whole.listing_at, whole.listing_pages, whole.listing_done), (None, 0, true));
+        running.assert_nothing_is_lost(&person).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_token_that_is_refused_again_and_again_is_asked_for_seldom() {
+    let running = Running::start().await;
+    running.approve();
+    running.world(|world| world.settings.page_max = 2);
+    let email = running.employee();
+    let unknown = Rule::twist(MESSAGES, json!({ "nextPageToken": "unknown" }), json!({}));
+    running.world(|world| world.faults.add(unknown.of(&email)));
+    let person = running.sign_in(&email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    some_minutes(&running).await;
+    // Three minutes, three times two pages and the drafts.
+    assert!(running.calls(MESSAGES) <= 16, "{} calls", running.calls(MESSAGES));
+    running.world(|world| world.faults.clear());
+    running.pass(Duration::from_secs(120));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_history_without_an_end_is_asked_for_later_and_later() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle().await;
+    let cursor = running.mailbox(&person).await.cursor.expect("it is read");
+    running.act(&person.email, MailAction::sample());
+    running.act(&person.email, MailAction::sample());
+    let token = token(&running.sandbox, &person.email, scope::GMAIL_METADATA);
+    let path = format!("/gmail/v1/users/me/history?startHistoryId={}&maxResults=1", cursor.0);
+    let request = http::Request::get(path).header("authorization", format!("Bearer {token}"));
+    let answer = running.sandbox.answer(request.body(Body::empty()).expect("a request")).await;
+    let body = to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.expect("a whole answer");
+    let first: Json = serde_json::from_slice(&body).expect("JSON");
+    let page = first["nextPageToken"].as_str().expect("there is a second page");
+    let empty = Rule::twist(HISTORY, json!({ "nextPageToken": page, "history": null }), json!({}));
+    running.world(|world| {
+        world.faults.add(empty.of(&person.email));
+        world.calls.clear();
+    });
+    for _ in 0..60 {
+        running.pass(Duration::from_secs(60));
+        running.work().await;
+    }
+    // An hour: fifty pages at a time, at first after seconds and then after a quarter of an hour.
+    assert!((50..=50 * 16).contains(&running.calls(HISTORY)), "{} calls", running.calls(HISTORY));
+    assert_eq!(running.mailbox(&person).await.cursor, Some(cursor));
+    running.world(|world| world.faults.clear());
+    running.pass(Duration::from_secs(1_800));
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
 }
 
 // ---- the directory ----

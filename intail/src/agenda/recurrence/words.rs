@@ -74,7 +74,8 @@ impl Series {
     fn single_dates(&self) -> Option<SingleDates> {
         let own = self.of_clock(begin(&self.start))?;
         let keys = |points: &[Point]| points.iter().filter_map(|it| self.of_point(it)).collect::<BTreeSet<Timestamp>>();
-        let (more, out) = (keys(&self.days), keys(&self.days_out));
+        let (mut more, out) = (keys(&self.days), keys(&self.days_out));
+        more.extend(self.periods.keys());
         let all = || more.iter().chain(&out).chain([&own]);
         let zone = match &self.start {
             Start::Day(_) => &TimeZone::UTC,

@@ -338,7 +338,8 @@ pub(in crate::web) struct PassShape {
     #[schema(value_type = String, format = DateTime)]
     done_at: Timestamp,
     /// What it waits for: `mailbox` or `project` when Google asked to slow down, `day` when the organization's part of
-    /// the project's day is used up; null while it goes on.
+    /// the project's day is used up, `listing` when Google's list of the mailbox led nowhere and is read anew; null
+    /// while it goes on.
     waits_for: Option<&'static str>,
     /// Until when it waits.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -352,6 +353,7 @@ impl PassShape {
             Some(Waits::Paused(until)) => (Some("mailbox"), Some(until)),
             Some(Waits::Project(until)) => (Some("project"), Some(until)),
             Some(Waits::Day(until)) => (Some("day"), Some(until)),
+            Some(Waits::Listing(until)) => (Some("listing"), Some(until)),
         };
         Self {
             units_left: outlook.units_left,

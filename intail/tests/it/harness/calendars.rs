@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::body::{Body, to_bytes};
 use intail::id::AgendaId;
 use intail::store::changes::Change;
+use intail::store::events::{Event, Moment};
 use intail::store::{Tx, calendars, events};
 use intail_google::oauth::scope;
 use intail_sandbox::Sandbox;
 use intail_sandbox::access::AccessLevel;
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 /// Events' etags by calendar and event. Of what doesn't take place only that: Google may change what it says of it
@@ -20,6 +22,8 @@ pub(crate) type Appointments = BTreeMap<(String, String), String>;
 pub(crate) struct Shown {
     /// The events.
     events: Appointments,
+    /// What it says of each that takes place, under the same keys: its times, its series, and what people read.
+    details: Appointments,
     /// Calendars of which only free and busy times can be seen: they come as occurrences up to a horizon that moves, so
     /// that what is read today and what was read yesterday differ, although nothing changed.
     with_horizon: BTreeSet<String>,
@@ -37,7 +41,7 @@ const PAGES_MAX: usize = 100_000;
 pub(crate) async fn of(sandbox: &Sandbox, email: &str) -> Shown {
     let token = token(sandbox, email, scope::CALENDAR_READONLY);
     let list = pages(sandbox, &token, "/calendar/v3/users/me/calendarList?maxResults=250").await;
-    let mut shown = Shown { events: Appointments::new(), with_horizon: BTreeSet::new() };
+    let mut shown = Shown { events: Appointments::new(), details: Appointments::new(), with_horizon: BTreeSet::new() };
     for calendar in list.iter().filter(|it| it["selected"] == true) {
         let id = calendar["id"].as_str().expect("an id");
         if calendar["accessRole"] == "freeBusyReader" {
@@ -54,6 +58,9 @@ pub(crate) async fn of(sandbox: &Sandbox, email: &str) -> Shown {
             if !hides_nothing {
                 let key = (id.to_owned(), event["id"].as_str().expect("an id").to_owned());
                 let word = |key: &str| event[key].as_str().unwrap_or_default();
+                if event["status"] != "cancelled" {
+                    shown.details.insert(key.clone(), detail_shown(event));
+                }
                 shown.events.insert(key, version(word("etag"), word("status")));
             }
         }
@@ -102,6 +109,60 @@ pub(crate) async fn rows(tx: &mut Tx, agenda: &AgendaId) -> Appointments {
         .collect()
 }
 
+/// What is stored of events that take place, as [`difference_in_detail`] compares it: whoever takes an etag for all
+/// that an event says would keep what is wrong.
+pub(crate) async fn details(tx: &mut Tx, agenda: &AgendaId) -> Appointments {
+    let all = events::after(tx, agenda, ("", ""), i64::MAX).await.expect("read");
+    let all = all.into_iter().filter(|it| it.status != "cancelled");
+    all.map(|it| (detail_held(&it), it)).map(|(detail, it)| ((it.calendar_id, it.id), detail)).collect()
+}
+
+fn detail_held(event: &Event) -> String {
+    let moment = |moment: Option<Moment>| match moment {
+        Some(Moment::Day(day)) => day.to_string(),
+        Some(Moment::At(at)) => at.to_string(),
+        None => String::new(),
+    };
+    let guests: Vec<String> = event.attendees.iter().map(|it| format!("{} {}", it.address, it.answer)).collect();
+    format!(
+        "{} to {}, {:?} of {:?} by {:?}: {:?} at {:?}, {}, {guests:?}",
+        moment(event.starts),
+        moment(event.ends),
+        moment(event.original),
+        event.series_id.as_deref().unwrap_or_default(),
+        event.recurrence,
+        event.summary,
+        event.location,
+        event.visibility
+    )
+}
+
+fn detail_shown(event: &Json) -> String {
+    let moment = |key: &str| {
+        let instant =
+            event[key]["dateTime"].as_str().map(|it| it.parse::<Timestamp>().expect("an instant").to_string());
+        instant.or_else(|| event[key]["date"].as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    let word = |key: &str| event[key].as_str().unwrap_or_default();
+    let list = |key: &str| event[key].as_array().map(Vec::as_slice).unwrap_or_default();
+    let guest = |it: &Json| {
+        let word = |key: &str| it[key].as_str().unwrap_or_default();
+        format!("{} {}", word("email"), word("responseStatus"))
+    };
+    let guests: Vec<String> = list("attendees").iter().map(guest).collect();
+    let recurrence: Vec<&str> = list("recurrence").iter().filter_map(Json::as_str).collect();
+    format!(
+        "{} to {}, {:?} of {:?} by {recurrence:?}: {:?} at {:?}, {}, {guests:?}",
+        moment("start"),
+        moment("end"),
+        moment("originalStartTime"),
+        word("recurringEventId"),
+        word("summary"),
+        word("location"),
+        event["visibility"].as_str().unwrap_or("default")
+    )
+}
+
 fn version(etag: &str, status: &str) -> String {
     if status == "cancelled" { status.to_owned() } else { etag.to_owned() }
 }
@@ -140,7 +201,15 @@ pub(crate) fn folded(feed: &[Change]) -> Result<Appointments, String> {
 
 /// One line for each event that differs: what is held, and what Google has.
 pub(crate) fn difference(held: &Appointments, shown: &Shown) -> Vec<String> {
-    let truth = &shown.events;
+    compared(held, &shown.events, shown)
+}
+
+/// The same of what [`details`] holds.
+pub(crate) fn difference_in_detail(held: &Appointments, shown: &Shown) -> Vec<String> {
+    compared(held, &shown.details, shown)
+}
+
+fn compared(held: &Appointments, truth: &Appointments, shown: &Shown) -> Vec<String> {
     let keys: BTreeSet<_> = held.keys().chain(truth.keys()).collect();
     let differing = keys.into_iter().filter(|key| held.get(*key) != truth.get(*key));
     let differing = differing.filter(|(calendar, _)| !shown.with_horizon.contains(calendar));

@@ -6,7 +6,7 @@ use intail::app::App;
 use intail::cli::demo;
 use intail::clock::Clock;
 use intail::random::Random;
-use intail::store::{agendas, calendars, people};
+use intail::store::{agendas, calendars, directories, people};
 use intail::{connect, notices, sync, web};
 use intail_google::oauth::scope;
 use intail_google::pubsub::Credentials;
@@ -87,6 +87,15 @@ impl Live {
             calendars::notice(&mut tx, &agenda.id, &calendar.id).await.expect("noticed");
         }
         agendas::wake(&mut tx, &agenda.id, now).await.expect("woken");
+        tx.commit().await.expect("committed");
+        self.app.due.ring();
+    }
+
+    /// Says that there is a reason to look at the directory before its time, as a grant does that dies suddenly.
+    pub(crate) async fn tell_of_the_directory(&self, email: &str) {
+        let mut tx = self.app.store.write().await.expect("a transaction");
+        let person = people::by_email(&mut tx, email, 1).await.expect("read").pop().expect("they signed in");
+        directories::want(&mut tx, &person.organization_id, self.app.clock.now()).await.expect("marked");
         tx.commit().await.expect("committed");
         self.app.due.ring();
     }

@@ -126,14 +126,39 @@ pub(crate) fn face(it: &DirectoryPerson) -> Face {
 
 /// The feed's people, as a consumer ends with them who knows nothing else.
 pub(crate) fn folded_directory(feed: &[Change]) -> Directory {
-    let mut known: BTreeMap<String, Option<Face>> = BTreeMap::new();
-    for change in feed.iter().filter(|it| it.kind.starts_with("person.")) {
-        let now = change.directory_person.as_ref().map(face);
-        match change.kind.as_str() {
-            "person.added" => assert!(known.insert(change.subject_id.clone(), now).is_none(), "added twice"),
-            "person.changed" => assert!(known.insert(change.subject_id.clone(), now).is_some(), "changed before added"),
-            _ => assert!(known.remove(&change.subject_id).is_some(), "gone before added"),
+    let mut reader = DirectoryReader::default();
+    reader.read(feed);
+    reader.directory()
+}
+
+/// A consumer of the directory's feed who reads on now and then. A change brings how somebody is when it is read, so
+/// that only who was there before notices when a change isn't told.
+#[derive(Debug, Default)]
+pub(crate) struct DirectoryReader {
+    /// The last change that was read.
+    pub(crate) read_to: i64,
+    known: BTreeMap<String, Option<Face>>,
+}
+
+impl DirectoryReader {
+    /// Reads what came after [`DirectoryReader::read_to`].
+    pub(crate) fn read(&mut self, feed: &[Change]) {
+        for change in feed {
+            self.read_to = change.seq;
+            let now = change.directory_person.as_ref().map(face);
+            let id = change.subject_id.clone();
+            match change.kind.as_str() {
+                "person.added" => assert!(self.known.insert(id, now).is_none(), "added twice"),
+                "person.changed" => assert!(self.known.insert(id, now).is_some(), "changed before added"),
+                kind if !kind.starts_with("person.") => {}
+                _ => assert!(self.known.remove(&id).is_some(), "gone before added"),
+            }
         }
     }
-    known.into_iter().map(|(id, it)| (id, it.expect("whoever is left has a state"))).collect()
+
+    /// Whom it knows.
+    pub(crate) fn directory(&self) -> Directory {
+        let state = |it: &Option<Face>| it.clone().expect("whoever is left has a state");
+        self.known.iter().map(|(id, it)| (id.clone(), state(it))).collect()
+    }
 }

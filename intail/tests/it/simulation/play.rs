@@ -41,6 +41,7 @@ use intail_sandbox::faults::Rule;
 use intail_sandbox::signing::LentKeys;
 use intail_sandbox::{Sandbox, WorldFile, WorldSource};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -70,6 +71,8 @@ const STEPS_MORE: u64 = 450;
 /// How often people look whether they are still connected once the faults have stopped: a grant that ended shows itself
 /// at the next call only, and an erasure that is under way is finished first.
 const RETURNS_MAX: usize = 4;
+/// Pages of the directory that come without their people: one less than the passes that count as proof.
+const PAGES_WITHOUT_PEOPLE_MAX: u32 = 2;
 /// Steps of an ordinary day after the faults.
 const CALM_STEPS: u64 = 60;
 /// Where history ids may begin: before they get a digit more, and beyond what a signed number holds.
@@ -132,6 +135,10 @@ struct Play {
     calm: bool,
     /// Google denies messages that exist for longer than it may: only an audit can find them.
     google_lies: bool,
+    /// Who reads the directory's feed all the time.
+    consumer: truth::DirectoryReader,
+    /// How many pages of the directory came without those who stand on them.
+    pages_without_people: u32,
     directory: TempDir,
 }
 
@@ -250,6 +257,8 @@ impl Play {
             outcome: Outcome::default(),
             calm: false,
             google_lies: false,
+            consumer: truth::DirectoryReader::default(),
+            pages_without_people: 0,
             directory,
         };
         for number in 0..PROCESSES {
@@ -426,6 +435,7 @@ impl Play {
             0..70 => self.let_one_go(),
             79..83 if self.all_streams => self.change_a_calendar(),
             83..85 if self.all_streams => {
+                self.read_on().await;
                 let what = directory::change(&self.random, &self.sandbox);
                 self.note(what);
             }
@@ -499,7 +509,15 @@ impl Play {
     async fn something_rare(&mut self) {
         let person = usize::try_from(self.random.below(3)).expect("small");
         let email = self.people[person].email.clone();
-        match self.random.below(16) {
+        match self.random.below(17) {
+            16 if self.all_streams && self.pages_without_people < PAGES_WITHOUT_PEOPLE_MAX => {
+                self.count("a page of the directory lacks its people");
+                self.pages_without_people += 1;
+                let lacks = Rule::twist("directory.users.list", json!({ "users": null }), json!({}));
+                // On the first page stands who reads: without them no pass counts.
+                let skip = 1 + u32::try_from(self.random.below(3)).expect("small");
+                self.sandbox.world(|world| world.faults.add(Rule { skip, ..lacks.times(1) }));
+            }
             15 => {
                 self.count("sync tokens expired");
                 self.change_lists(&email);
@@ -686,16 +704,20 @@ impl Play {
             6 => CalendarAction::ExpireTokens { calendar: None },
             _ => CalendarAction::ExpireTokens { calendar: Some(email.to_owned()) },
         };
+        if matches!(action, CalendarAction::ExpireTokens { .. })
+            && let Some(id) = self.pick(&self.events_of(email)).cloned()
+        {
+            // Something goes of which only a comparison can tell.
+            self.plan(email, &CalendarAction::Delete { id });
+        }
         self.plan(email, &action);
     }
 
-    /// Somebody makes, moves, changes or deletes an event, a series, or one occurrence of it.
-    fn change_an_event(&mut self) {
-        let email = self.pick(&self.people).expect("people").email.clone();
-        let other = self.pick(&self.people).expect("people").email.clone();
+    /// The events of a person's own calendar, and the first occurrences of its series, by their ids.
+    fn events_of(&self, email: &str) -> Vec<String> {
         let until = self.clock.now() + SignedDuration::from_hours(40 * 24);
-        let ids: Vec<String> = self.sandbox.world(|world| {
-            let own = world.agenda.calendars.get(&email);
+        self.sandbox.world(|world| {
+            let own = world.agenda.calendars.get(email);
             let there = own.into_iter().flat_map(|it| it.copies.iter()).filter(|(_, copy)| !copy.gone);
             let events = there.filter_map(|(id, _)| world.agenda.events.get(id));
             let with_slots = events.flat_map(|event| {
@@ -704,7 +726,14 @@ impl Play {
                 std::iter::once(event.id.clone()).chain(slots.filter(move |_| is_series))
             });
             with_slots.collect()
-        });
+        })
+    }
+
+    /// Somebody makes, moves, changes or deletes an event, a series, or one occurrence of it.
+    fn change_an_event(&mut self) {
+        let email = self.pick(&self.people).expect("people").email.clone();
+        let other = self.pick(&self.people).expect("people").email.clone();
+        let ids = self.events_of(&email);
         let day = self.clock.now() + SignedDuration::from_hours(i64::try_from(self.random.below(400)).expect("small"));
         let start = day.strftime(if self.random.below(3) == 0 { "%Y-%m-%d" } else { "%Y-%m-%dT%H:%M" }).to_string();
         let rule = *self.pick(&["", "", "FREQ=DAILY;COUNT=9", "FREQ=WEEKLY", "FREQ=MONTHLY;COUNT=3"]).expect("some");
@@ -716,13 +745,26 @@ impl Play {
             ..EventEntry::default()
         };
         let id = self.pick(&ids).cloned();
-        let action = match (self.random.below(10), id) {
+        let action = match (self.random.below(13), id) {
             (0..3, _) | (_, None) => CalendarAction::Create { calendar: None, event: Box::new(entry) },
             (3 | 4, Some(id)) => CalendarAction::Delete { id },
             (5, Some(id)) => CalendarAction::Move { id, start, length: None },
             (6, Some(id)) => CalendarAction::Invite { id, email: other },
             (7, Some(id)) => CalendarAction::Uninvite { id, email: other },
             (8, Some(id)) => CalendarAction::Answer { id, answer: "accepted".to_owned() },
+            (9, Some(id)) => {
+                let word = *self.pick(&["private", "confidential", "default"]).expect("some");
+                let visibility = Some(word.to_owned());
+                CalendarAction::Edit { id, title: None, location: None, visibility, free: None, rule: None }
+            }
+            (10, Some(id)) => {
+                // "This and what follows": the series ends early, and another one goes on in its place.
+                let (series, _) = id.split_once('_').unwrap_or((&id, ""));
+                let (id, rule) = (series.to_owned(), Some("FREQ=DAILY;COUNT=2".to_owned()));
+                let ends = CalendarAction::Edit { id, title: None, location: None, visibility: None, free: None, rule };
+                self.plan(&email, &ends);
+                CalendarAction::Create { calendar: None, event: Box::new(entry) }
+            }
             (_, Some(id)) => {
                 let title = Some(format!("Another {}", self.random.below(1_000)));
                 CalendarAction::Edit { id, title, location: None, visibility: None, free: None, rule: None }
@@ -935,10 +977,13 @@ impl Play {
             let mut tx = self.store.read().await.expect("a transaction");
             let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("an agenda");
             let rows = calendars::rows(&mut tx, &agenda.id).await;
+            let details = calendars::details(&mut tx, &agenda.id).await;
             let unsettled = calendars::unsettled(&mut tx, &agenda.id).await;
             drop(tx);
             let wrong = calendars::difference(&rows, &truth);
             assert!(wrong.is_empty(), "promise 1, events of {} {when}: {wrong:#?}{}", person.email, self.story());
+            let wrong = calendars::difference_in_detail(&details, &truth);
+            assert!(wrong.is_empty(), "promise 1, what {}’s say {when}: {wrong:#?}{}", person.email, self.story());
             let folded = calendars::folded(&self.feed(person).await.expect("read"));
             let folded = folded.unwrap_or_else(|wrong| panic!("promise 1, {when}: {wrong}{}", self.story()));
             let wrong = calendars::difference(&folded, &truth);
@@ -959,6 +1004,28 @@ impl Play {
         assert_eq!(rows, truth, "promise 1, the directory's rows {when}{}", self.story());
         let folded = truth::folded_directory(&self.feed(&reader).await.expect("read"));
         assert_eq!(folded, truth, "promise 1, the directory's feed {when}{}", self.story());
+        self.read_on().await;
+        assert_eq!(
+            self.consumer.directory(),
+            truth,
+            "promise 1, who read the feed all the time {when}{}",
+            self.story()
+        );
+        let feed = self.feed(&reader).await.expect("read");
+        for person in self.people.iter().chain([&reader]) {
+            let is_gone = |it: &&changes::Change| it.kind == "person.gone" && it.subject_id == person.subject;
+            let gone = feed.iter().find(is_gone);
+            assert!(gone.is_none(), "{} was there all the time, {when}: {gone:?}{}", person.email, self.story());
+        }
+    }
+
+    /// Somebody reads on in the directory's feed.
+    async fn read_on(&mut self) {
+        let Some(reader) = self.administrator.clone() else { return };
+        let mut tx = self.store.read().await.expect("a transaction");
+        let feed = changes::of_person(&mut tx, &reader.id, self.consumer.read_to, i64::MAX).await.expect("read");
+        drop(tx);
+        self.consumer.read(&feed);
     }
 
     /// Promise 6 and promise 8: no canary left the false Google, and Google never refused for quota on its own.
