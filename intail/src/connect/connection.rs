@@ -216,11 +216,16 @@ impl Connection {
     /// Every permission is granted and works, and mail, the directory and each calendar that is copied have been read
     /// to their end at least once.
     pub fn is_connected(&self) -> bool {
-        self.works()
-            && self.missing.is_empty()
-            && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some())
-            && self.agenda.as_ref().is_some_and(AgendaStanding::has_advanced)
-            && self.directory.as_ref().is_some_and(DirectoryCopy::has_advanced)
+        self.works() && self.missing.is_empty() && self.has_advanced()
+    }
+
+    /// What is granted has been read to its end at least once, whatever is missing beside it.
+    pub fn has_advanced(&self) -> bool {
+        self.granted.iter().all(|permission| match permission {
+            Permission::Mail => self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some()),
+            Permission::Calendar => self.agenda.as_ref().is_some_and(AgendaStanding::has_advanced),
+            Permission::Directory => self.directory.as_ref().is_some_and(DirectoryCopy::has_advanced),
+        })
     }
 }
 

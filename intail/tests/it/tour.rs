@@ -350,7 +350,7 @@ async fn wrong_turns_in_a_browser_say_what_happened_and_lead_back() {
     browser.click_css(MAIL_BOX).await;
     let callback = answer_of_consent(&browser, &live).await;
     browser.open(&callback).await;
-    browser.see(&format!("{EMPLOYEE} is connected.")).await;
+    browser.see(&format!("{EMPLOYEE} is connected in part.")).await;
     browser.see("Left out: Calendar events, Directory of your organization").await;
     browser.screenshot("wrong-4-partial").await;
     browser.open(&callback).await;
