@@ -226,12 +226,17 @@ pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person
     tx.all("SELECT * FROM people WHERE LOWER(email) = $1 ORDER BY id LIMIT $2", args![email, limit], person).await
 }
 
-/// How a person's connection stands, in a word for lists: suspended by the directory, else the grant's state if
-/// somebody has to act, else what holds the mailbox up, else its state. Only what is whole and told of changes is
-/// `live`. `now` is the statement's place for the instant.
+/// Since when somebody is being let go, while their rows aren't all erased.
+const LEAVING_SINCE: &str = "(SELECT MIN(l.begun_at) FROM leavings l
+    WHERE l.person_id = p.id AND l.step IN ('stop', 'revoke', 'erase'))";
+
+/// How a person's connection stands, in a word for lists: being let go, suspended by the directory, else the grant's
+/// state if somebody has to act, else what holds the mailbox up, else its state. Only what is whole and told of changes
+/// is `live`. `now` is the statement's place for the instant.
 fn standing(now: &str) -> String {
     format!(
-        "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
+        "CASE WHEN {LEAVING_SINCE} IS NOT NULL THEN 'leaving'
+             WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
              WHEN g.suspended_at IS NOT NULL THEN 'suspended'
              WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
              WHEN m.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail'
@@ -243,10 +248,15 @@ fn standing(now: &str) -> String {
 }
 
 /// Since when it stands so: a mailbox is nothing without its grant, and nothing while it is suspended.
-const SINCE: &str = "CASE WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
-    WHEN g.state IN ('active', 'partial') AND m.state_since > g.state_since
-        AND g.scopes LIKE '%/auth/gmail.metadata%' THEN m.state_since
-    ELSE g.state_since END";
+fn since() -> String {
+    format!(
+        "CASE WHEN {LEAVING_SINCE} IS NOT NULL THEN {LEAVING_SINCE}
+             WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
+             WHEN g.state IN ('active', 'partial') AND m.state_since > g.state_since
+                 AND g.scopes LIKE '%/auth/gmail.metadata%' THEN m.state_since
+             ELSE g.state_since END"
+    )
+}
 
 /// People with what is known of their connection.
 const CONNECTED: &str = "people p LEFT JOIN grants g ON g.person_id = p.id LEFT JOIN mailboxes m ON m.grant_id = g.id";
@@ -260,8 +270,8 @@ pub struct Listed {
     pub created_at: Timestamp,
     /// When they signed in last.
     pub signed_in_at: Option<Timestamp>,
-    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `lapsed`, a state of the grant or
-    /// of the mailbox.
+    /// How the connection stands: `not_connected`, `leaving`, `suspended`, `no_mail`, `paused`, `lapsed`, a state of
+    /// the grant or of the mailbox.
     pub standing: String,
     /// Since when it stands so.
     pub since: Option<Timestamp>,
@@ -295,9 +305,9 @@ pub async fn search(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<Listed>, StoreError> {
-    let standing = standing("$6");
+    let (standing, since) = (standing("$6"), since());
     let sql = format!(
-        "SELECT p.*, {SINCE} AS since, {standing} AS standing FROM {CONNECTED}
+        "SELECT p.*, {since} AS since, {standing} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.folded LIKE $2 ESCAPE '!' AND ($3 = '' OR {standing} = $3)
              AND ($4 = '' OR (p.folded, p.id) >
                  (SELECT a.folded, a.id FROM people a WHERE a.id = $4 AND a.organization_id = $1))
@@ -315,9 +325,9 @@ pub async fn one(
     id: &PersonId,
     now: Timestamp,
 ) -> Result<Option<Listed>, StoreError> {
-    let standing = standing("$3");
+    let (standing, since) = (standing("$3"), since());
     let sql = format!(
-        "SELECT p.*, {SINCE} AS since, {standing} AS standing FROM {CONNECTED}
+        "SELECT p.*, {since} AS since, {standing} AS standing FROM {CONNECTED}
          WHERE p.organization_id = $1 AND p.id = $2"
     );
     Ok(tx.all_built(sql, args![organization, id, now], listed).await?.pop())
