@@ -691,7 +691,7 @@ pub(crate) async fn connect(browser: &Browser) {
     browser.click_text("Connect").await;
     browser.click_css("#select-all").await;
     browser.click_css("#allow").await;
-    browser.see("is connected.").await;
+    browser.see("is connected").await;
 }
 
 /// The card of a connection that is copied and live.
