@@ -226,6 +226,18 @@ pub async fn try_again(tx: &mut Tx, grant: &Grant, now: Timestamp) -> Result<(),
     Ok(())
 }
 
+/// Lets a grant go on whose account isn't suspended any more. Google ends tokens when it suspends, mostly for good:
+/// whether it did shows at the next call, and nowhere else.
+pub async fn unsuspend(tx: &mut Tx, grant: &Grant, now: Timestamp) -> Result<(), StoreError> {
+    // Streams are taken before their grant (see `leases`).
+    grants::wake(tx, &grant.id, now).await?;
+    grants::set_suspended(tx, &grant.id, None, now).await?;
+    if grant.state == GrantState::NeedsPerson {
+        try_again(tx, grant, now).await?;
+    }
+    Ok(())
+}
+
 /// Which state a refusal puts a grant in, and why; none when it passes by itself.
 pub fn verdict(kind: &ErrorKind) -> Option<(GrantState, &'static str)> {
     Some(match kind {

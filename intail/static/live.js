@@ -85,6 +85,19 @@ function focusAfter(removed, place) {
   links[Math.min(place, links.length - 1)]?.focus();
 }
 
+// A confirmation belongs to this moment: a reload later must not repeat it, but while the page is open it goes on.
+const done = new URLSearchParams(location.search).get("done");
+if (done) {
+  const address = new URL(location.href);
+  address.searchParams.delete("done");
+  history.replaceState(null, "", address);
+}
+function opened() {
+  const address = new URL(location.href);
+  if (done) address.searchParams.set("done", done);
+  return address;
+}
+
 let refreshing = false;
 let again = false;
 let searching = false; // what a search finds is no news
@@ -95,7 +108,7 @@ async function refresh() {
   }
   refreshing = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
+    const answer = await fetch(opened(), { headers: { accept: "text/html" }, credentials: "same-origin" });
     if (answer.redirected && new URL(answer.url).pathname !== location.pathname) {
       location.assign(answer.url);
       return;
@@ -344,13 +357,6 @@ for (const link of document.querySelectorAll("[data-back]")) {
       history.back();
     });
   }
-}
-
-// The confirmation belongs to this moment: a reload later must not repeat it.
-if (location.search.includes("done=")) {
-  const address = new URL(location.href);
-  address.searchParams.delete("done");
-  history.replaceState(null, "", address);
 }
 
 // A key is shown in the answer to its form, because it is kept nowhere from where it could be shown after a redirect. A

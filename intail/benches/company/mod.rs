@@ -105,7 +105,7 @@ pub(crate) async fn follow_the_rest(app: &App, person: &PersonId) -> Result<(), 
 /// A key to a person's data.
 pub(crate) async fn access_key(app: &App, person: &PersonId, key: &str) -> Result<(), Failure> {
     let mut tx = app.store.write().await?;
-    access_keys::create(&mut tx, &hash_token(key), person, "bench", app.clock.now()).await?;
+    access_keys::create(&mut tx, &hash_token(key), person, "bench", None, app.clock.now()).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use intail_google::oauth::{AuthorizeRequest, Provider, code_challenge, scope};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{ConnectError, leave};
+use super::{ConnectError, leave, refusal};
 use crate::access;
 use crate::app::App;
 use crate::org::approval;
@@ -39,6 +39,25 @@ pub struct Options {
 
 /// Where to send the person. `browser_hash` is the hash of the browser's own cookie: the callback must come back in it.
 pub async fn begin(app: &App, person: &Person, browser_hash: &str, options: Options) -> Result<Url, ConnectError> {
+    let begun = begin_unless_refused(app, person, browser_hash, options).await;
+    match &begun {
+        Err(refused @ (ConnectError::TooMany | ConnectError::StillLeaving)) => {
+            refusal::of_person(app, person, None, refused, options.origin).await?;
+        }
+        Err(refused @ ConnectError::OrganizationBusy) => {
+            refusal::of_organization(app, &person.organization_id, refused, options.origin).await?;
+        }
+        _ => {}
+    }
+    begun
+}
+
+async fn begin_unless_refused(
+    app: &App,
+    person: &Person,
+    browser_hash: &str,
+    options: Options,
+) -> Result<Url, ConnectError> {
     let now = app.clock.now();
     let (state, nonce) = (app.random.token(), app.random.token());
     let verifier = SecretString::from(app.random.token());

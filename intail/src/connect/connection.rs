@@ -255,12 +255,20 @@ impl Connection {
     pub fn is_connected(&self) -> bool {
         self.works()
             && self.missing.is_empty()
-            && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some())
-            && self.agenda.as_ref().is_some_and(AgendaStanding::has_advanced)
-            && self.directory.as_ref().is_some_and(|it| it.has_advanced() && it.standstill.is_none())
+            && self.has_advanced()
+            && self.directory.as_ref().is_none_or(|it| it.standstill.is_none())
             && self.mail_standstill.is_none()
             && self.calendar_standstill.is_none()
             && self.unread_since.is_none()
+    }
+
+    /// What is granted has been read to its end at least once, whatever is missing beside it.
+    pub fn has_advanced(&self) -> bool {
+        self.granted.iter().all(|permission| match permission {
+            Permission::Mail => self.mailbox.as_ref().is_some_and(|mailbox| mailbox.cursor_at.is_some()),
+            Permission::Calendar => self.agenda.as_ref().is_some_and(AgendaStanding::has_advanced),
+            Permission::Directory => self.directory.as_ref().is_some_and(DirectoryCopy::has_advanced),
+        })
     }
 }
 

@@ -4,12 +4,11 @@
 use intail_google::id_token::{Expected, IdClaims, IdTokenError};
 use intail_google::oauth::{Provider, Tokens, callback_error, scope};
 use intail_google::{BlockReason, ErrorKind, Refusal};
-use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ConnectError, Permission, leave};
+use super::{ConnectError, Permission, leave, refusal};
 use crate::access;
 use crate::app::App;
 use crate::id::{AgendaId, DirectoryId, GrantId, MailboxId};
@@ -61,9 +60,20 @@ pub async fn finish(
     browser_hash: &str,
     callback: Callback,
 ) -> Result<Connected, ConnectError> {
-    let state = callback.state.as_ref().ok_or(ConnectError::Incomplete("state"))?;
-    let state_hash = hash_token(state.expose_secret());
-    let (attempt, person) = take(app, &state_hash, person, browser_hash, callback.origin).await?;
+    let (state_hash, attempt, person) = match take(app, person, browser_hash, &callback).await? {
+        Ok(taken) => taken,
+        Err(Refused { error, attempt }) => {
+            let origin = callback.origin;
+            match (&attempt, person) {
+                (Some(attempt), signed_in) => {
+                    refusal::of_attempt(app, attempt, signed_in, &error, origin).await?;
+                }
+                (None, Some(person)) => refusal::of_person(app, person, None, &error, origin).await?,
+                (None, None) => {}
+            }
+            return Err(error);
+        }
+    };
     let result = finish_taken(app, &attempt, person, &callback).await;
     let outcome = result.as_ref().map_or_else(ConnectError::word, |_| "connected");
     let mut tx = app.store.write().await?;
@@ -107,55 +117,39 @@ fn refused_by(error: &ConnectError, person: &Person) -> Actor {
     }
 }
 
-/// Takes the attempt that this callback belongs to. Works once.
-async fn take<'a>(
-    app: &App,
-    state_hash: &str,
-    person: Option<&'a Person>,
-    browser_hash: &str,
-    origin: Origin,
-) -> Result<(Attempt, &'a Person), ConnectError> {
-    let now = app.clock.now();
-    let mut tx = app.store.write().await?;
-    let attempt = attempts::by_state(&mut tx, state_hash).await?.ok_or(ConnectError::UnknownState)?;
-    let person = person.filter(|it| attempt.person_id.as_ref() == Some(&it.id));
-    let is_here = attempt.purpose == Purpose::Connect && attempt.browser_hash == browser_hash;
-    let Some(person) = person.filter(|_| is_here) else {
-        return Err(noted(tx, &attempt, ConnectError::ForeignState, origin, now).await?);
-    };
-    if attempt.expires_at <= now {
-        return Err(noted(tx, &attempt, ConnectError::Expired, origin, now).await?);
-    }
-    if !attempts::take(&mut tx, state_hash, now).await? {
-        return Err(ConnectError::Replayed);
-    }
-    tx.commit().await?;
-    Ok((attempt, person))
+/// A callback that was refused before its attempt was taken, and which attempt it named, if there is one.
+struct Refused {
+    error: ConnectError,
+    attempt: Option<Box<Attempt>>,
 }
 
-/// Writes into the audit log that a callback was refused before its attempt was taken; once for each attempt, because
-/// whoever has the address can come again and again.
-async fn noted(
-    mut tx: Tx,
-    attempt: &Attempt,
-    refused: ConnectError,
-    origin: Origin,
-    now: Timestamp,
-) -> Result<ConnectError, ConnectError> {
-    let Some(whose) = attempt.person_id.as_ref().filter(|_| attempt.outcome.is_none()) else { return Ok(refused) };
-    let Some(whose) = people::by_id(&mut tx, whose).await? else { return Ok(refused) };
-    attempts::set_outcome(&mut tx, &attempt.state_hash, refused.word()).await?;
-    let entry = Entry {
-        organization: &whose.organization_id,
-        actor: Actor::Intail,
-        action: "connection.refused",
-        about: whose.id.as_str(),
-        origin,
-        detail: json!({"outcome": refused.word()}),
+/// Takes the attempt that this callback belongs to, and answers its state's hash, it and whose it is. Works once.
+async fn take<'a>(
+    app: &App,
+    person: Option<&'a Person>,
+    browser_hash: &str,
+    callback: &Callback,
+) -> Result<Result<(String, Attempt, &'a Person), Refused>, StoreError> {
+    let Some(state) = &callback.state else {
+        return Ok(Err(Refused { error: ConnectError::Incomplete("state"), attempt: None }));
     };
-    audit::record(&mut tx, entry, now).await?;
-    tx.commit().await?;
-    Ok(refused)
+    let (state_hash, now) = (hash_token(state.expose_secret()), app.clock.now());
+    let mut tx = app.store.write().await?;
+    let Some(attempt) = attempts::by_state(&mut tx, &state_hash).await? else {
+        return Ok(Err(Refused { error: ConnectError::UnknownState, attempt: None }));
+    };
+    let whose = person.filter(|it| attempt.person_id.as_ref() == Some(&it.id));
+    let is_here = attempt.purpose == Purpose::Connect && attempt.browser_hash == browser_hash;
+    let error = match whose.filter(|_| is_here) {
+        None => ConnectError::ForeignState,
+        Some(_) if attempt.expires_at <= now => ConnectError::Expired,
+        Some(whose) if attempts::take(&mut tx, &state_hash, now).await? => {
+            tx.commit().await?;
+            return Ok(Ok((state_hash, attempt, whose)));
+        }
+        Some(_) => ConnectError::Replayed,
+    };
+    Ok(Err(Refused { error, attempt: Some(Box::new(attempt)) }))
 }
 
 async fn finish_taken(

@@ -1,9 +1,9 @@
 //! Connecting a person's Google Workspace account. The story, in the order of its files: `begin` sends the person to
 //! Google with an attempt that works once; `finish` takes the callback, checks who came back and what they permitted,
-//! and leaves a mailbox that is due; `connection` says, from evidence, how things stand; `leave` stops the pushes,
-//! revokes, erases and issues a receipt; `repair` looks whether a blocked organization is let in again; `retention`
-//! lets go whom the directory calls deleted since long enough. The engine in `sync/` is never called from here: it
-//! finds the due row.
+//! and leaves a mailbox that is due; `refusal` writes down who was turned away before that; `connection` says, from
+//! evidence, how things stand; `leave` stops the pushes, revokes, erases and issues a receipt; `repair` looks whether a
+//! blocked organization is let in again; `retention` lets go whom the directory calls deleted since long enough. The
+//! engine in `sync/` is never called from here: it finds the due row.
 
 mod ask;
 mod begin;
@@ -11,6 +11,7 @@ mod calendars;
 mod connection;
 mod finish;
 mod leave;
+mod refusal;
 mod repair;
 mod retention;
 

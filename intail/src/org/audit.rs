@@ -26,6 +26,12 @@ const PAGE: i64 = 500;
 const REMOVED_AT_ONCE: i64 = 1_000;
 /// Organizations that are looked through in one round.
 const ORGANIZATIONS_MAX: i64 = 10_000;
+/// After how long a refusal that repeats itself is written again: an entry an hour shows that it goes on, and a flood
+/// of a year still fits.
+const REPEATED_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// How many of the newest entries about somebody are looked through for a repetition: more than come together in that
+/// time by everything that isn't a flood.
+const LOOKED_BACK: i64 = 200;
 /// An entry's day, for counting how long it is kept.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -113,6 +119,21 @@ pub async fn record(tx: &mut Tx, entry: Entry<'_>, now: Timestamp) -> Result<(),
     };
     kept.hash = hash(entry.organization, &kept, &before);
     audit::append(tx, entry.organization, &kept).await
+}
+
+/// The same for what somebody can repeat as often as they like, such as a refused request: once in
+/// [`REPEATED_AFTER`] for the same action, about the same, with the same detail. Answers whether it was written.
+pub async fn record_once(tx: &mut Tx, entry: Entry<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    // Held before it is looked, so that two who are refused at once aren't both the first.
+    audit::hold(tx, entry.organization).await?;
+    let since = now.checked_sub(REPEATED_AFTER).unwrap_or(Timestamp::MIN);
+    let detail = entry.detail.to_string();
+    let repeated = audit::Repeated { action: entry.action, about: entry.about, detail: &detail, since };
+    if audit::is_repeated(tx, entry.organization, repeated, LOOKED_BACK).await? {
+        return Ok(false);
+    }
+    record(tx, entry, now).await?;
+    Ok(true)
 }
 
 /// SHA-256, in hex, of a JSON array: the hash before, organization, number, microseconds since 1970, actor, action,

@@ -65,6 +65,10 @@ const BATCHES_AT_ONCE: i64 = 50;
 const DROPS_MAX: usize = 200;
 /// Grants whose old batches are dropped in one go.
 const SWEPT_AT_ONCE: i64 = 100;
+/// Sums that are deleted in one transaction: nobody waits long for the writer.
+const SUMS_AT_ONCE: i64 = 2_000;
+/// How often in one sweep: a day of ten thousand people has some hundred thousand sums. The next is an hour later.
+const SUMS_SWEEPS_MAX: usize = 200;
 
 /// The call's place in a line that tells of a gap.
 pub const GAP: &str = "gap";
@@ -430,13 +434,11 @@ async fn drop_old(tx: &mut Tx, grant: &GrantId, mut head: Head, now: Timestamp) 
             break;
         }
     }
-    let day = days_before(now, SUMS_DAYS_MAX).strftime("%Y-%m-%d").to_string();
-    call_counts::forget(tx, grant, &day).await?;
     Ok(())
 }
 
-/// Drops what is too old, of grants for which nothing is written any more. Each in a transaction of its own: whoever
-/// writes several chains in one takes them in an order of their own.
+/// Drops what is too old, also of grants for which nothing is written any more. Each in a transaction of its own:
+/// whoever writes several chains in one takes them in an order of their own.
 pub async fn sweep(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     let mut tx = store.read().await?;
     let old = receipts::older_than(&mut tx, days_before(now, KEPT_DAYS_MAX), SWEPT_AT_ONCE).await?;
@@ -448,6 +450,15 @@ pub async fn sweep(store: &Store, now: Timestamp) -> Result<(), StoreError> {
             drop_old(&mut tx, &grant, head, now).await?;
         }
         tx.commit().await?;
+    }
+    let day = days_before(now, SUMS_DAYS_MAX).strftime("%Y-%m-%d").to_string();
+    for _ in 0..SUMS_SWEEPS_MAX {
+        let mut tx = store.write().await?;
+        let swept = call_counts::sweep(&mut tx, &day, SUMS_AT_ONCE).await?;
+        tx.commit().await?;
+        if swept < SUMS_AT_ONCE.unsigned_abs() {
+            break;
+        }
     }
     Ok(())
 }

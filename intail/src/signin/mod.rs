@@ -6,20 +6,25 @@ use std::time::Duration;
 use intail_google::id_token::{Expected, IdClaims, IdTokenError};
 use intail_google::oauth::{AuthorizeRequest, OAuthClient, Provider, code_challenge};
 use intail_google::{ErrorKind, Refusal};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
+use crate::access;
 use crate::app::App;
 use crate::config::SIGNIN_CALLBACK;
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::joining::{Joined, Vouched, join};
 use crate::org::names;
 use crate::seal::{SealError, hash_token};
-use crate::store::StoreError;
 use crate::store::attempts::{self, Attempt, Purpose};
+use crate::store::changes::{self, NewChange, Of};
+use crate::store::grants::{self, Grant};
+use crate::store::mailboxes;
 use crate::store::people::Person;
+use crate::store::{StoreError, Tx};
 
 /// How long a person may take at the issuer.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30 * 60);
@@ -229,7 +234,11 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
     let mut tx = app.store.write().await?;
     let now = app.clock.now();
     let joined = join(&mut tx, &who, callback.origin, &app.random, now).await?;
+    let mut restored = None;
     if let Joined::Person(person) = &joined {
+        if provider.issuer == app.google.endpoints().issuer {
+            restored = restored_at_google(&mut tx, person, now).await?;
+        }
         let entry = Entry {
             organization: &person.organization_id,
             actor: Actor::Person(person.id.clone()),
@@ -238,14 +247,41 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
             origin: callback.origin,
             detail: json!({}),
         };
+        if let Some(grant) = &restored {
+            let action = "person.unsuspended_at_google";
+            let about = grant.person_id.as_str();
+            let entry = Entry { actor: Actor::Google, action, about, origin: Origin::Unknown, ..entry.clone() };
+            audit::record(&mut tx, entry, now).await?;
+        }
         audit::record(&mut tx, entry, now).await?;
     }
     tx.commit().await?;
+    if let Some(grant) = &restored {
+        app.due.ring();
+        app.feed.tell(&grant.organization_id);
+    }
     match joined {
         Joined::Person(person) => Ok(SignedIn { person, return_to: attempt.return_to.clone() }),
         Joined::UnknownOrganization => Err(SignInError::UnknownOrganization { domain: shown_domain(&who) }),
         Joined::NotInvited => Err(SignInError::NotInvited { domain: shown_domain(&who) }),
     }
+}
+
+/// Lets go on what waits because the directory called this account suspended: Google lets nobody sign in who is, so it
+/// knows better than a directory that is looked at once an hour. Answers the grant, if one waited.
+async fn restored_at_google(tx: &mut Tx, person: &Person, now: Timestamp) -> Result<Option<Grant>, StoreError> {
+    let grant = grants::by_google_subject(tx, &person.subject).await?;
+    let waits = |it: &Grant| it.suspended_at.is_some() && it.organization_id == person.organization_id;
+    let Some(grant) = grant.filter(waits) else { return Ok(None) };
+    access::unsuspend(tx, &grant, now).await?;
+    if let Some(mailbox) = mailboxes::by_person(tx, &grant.person_id).await? {
+        let of =
+            Of { organization: &grant.organization_id, person: Some(&grant.person_id), stream: (&mailbox.id).into() };
+        let state = json!({"state": mailbox.state.word()});
+        let change = NewChange { kind: "mailbox.state", subject_id: String::new(), data: state };
+        changes::append(tx, of, &[change], now).await?;
+    }
+    Ok(Some(grant))
 }
 
 /// Whom the issuer vouches for. Google vouches for a domain in `hd` only; an address at Google proves nothing about its

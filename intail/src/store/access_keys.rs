@@ -29,20 +29,23 @@ fn access_key(row: &dyn Columns) -> Result<AccessKey, StoreError> {
     })
 }
 
-/// Adds a key.
+/// Adds a key, unless this person's form with this hash made one already; answers whether it was added.
 pub async fn create(
     tx: &mut Tx,
     key_hash: &str,
     person: &PersonId,
     name: &str,
+    form_hash: Option<&str>,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.run(
-        "INSERT INTO access_keys (key_hash, person_id, name, created_at) VALUES ($1, $2, $3, $4)",
-        args![key_hash, person, name, now],
-    )
-    .await?;
-    Ok(())
+) -> Result<bool, StoreError> {
+    let added = tx
+        .run(
+            "INSERT INTO access_keys (key_hash, person_id, name, form_hash, created_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (person_id, form_hash) DO NOTHING",
+            args![key_hash, person, name, form_hash, now],
+        )
+        .await?;
+    Ok(added == 1)
 }
 
 /// Whose key it is.

@@ -81,6 +81,49 @@ pub async fn next(tx: &mut Tx, organization: &OrganizationId) -> Result<(i64, St
     .ok_or(StoreError::LeaseLost)
 }
 
+/// Holds the organization's log without writing: until the commit, whoever else would append to it waits.
+pub async fn hold(tx: &mut Tx, organization: &OrganizationId) -> Result<(), StoreError> {
+    tx.run(
+        "INSERT INTO audit_chains (organization_id, last_seq, last_hash, removed_seq, removed_hash)
+         VALUES ($1, 0, '', 0, '') ON CONFLICT (organization_id) DO UPDATE SET last_seq = audit_chains.last_seq",
+        args![organization],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What may have been written already.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeated<'a> {
+    /// What was done.
+    pub action: &'a str,
+    /// To whom or what.
+    pub about: &'a str,
+    /// What else there is to know, as the very text.
+    pub detail: &'a str,
+    /// After this instant.
+    pub since: Timestamp,
+}
+
+/// Whether an entry of this action and detail is among the newest `limit` entries about the same, after an instant.
+pub async fn is_repeated(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    of: Repeated<'_>,
+    limit: i64,
+) -> Result<bool, StoreError> {
+    let found = tx
+        .one(
+            "SELECT seq FROM (SELECT seq, at, action, detail FROM audit_entries
+                 WHERE organization_id = $1 AND about = $2 ORDER BY seq DESC LIMIT $3) newest
+             WHERE action = $4 AND detail = $5 AND at > $6 LIMIT 1",
+            args![organization, of.about, limit, of.action, of.detail, of.since],
+            |row| row.int("seq"),
+        )
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Appends the entry whose number [`next`] gave in the same transaction.
 pub async fn append(tx: &mut Tx, organization: &OrganizationId, entry: &AuditEntry) -> Result<(), StoreError> {
     tx.run(

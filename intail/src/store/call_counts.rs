@@ -110,7 +110,12 @@ pub async fn sums(tx: &mut Tx, grant: &GrantId) -> Result<CallSums, StoreError> 
     Ok(sums.unwrap_or_default())
 }
 
-/// Deletes a grant's counts of the days before `day`.
-pub async fn forget(tx: &mut Tx, grant: &GrantId, day: &str) -> Result<u64, StoreError> {
-    tx.run("DELETE FROM call_counts WHERE grant_id = $1 AND day < $2", args![grant, day]).await
+/// Deletes counts of the days before `day`, whosever they are, `limit` at most. Answers how many.
+pub async fn sweep(tx: &mut Tx, day: &str, limit: i64) -> Result<u64, StoreError> {
+    tx.run(
+        "DELETE FROM call_counts WHERE (grant_id, day, call, outcome) IN
+             (SELECT grant_id, day, call, outcome FROM call_counts WHERE day < $1 LIMIT $2)",
+        args![day, limit],
+    )
+    .await
 }

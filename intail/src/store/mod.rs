@@ -79,6 +79,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (22, "ahead", include_str!("../../migrations/0022_ahead.sql")),
     (23, "failing", include_str!("../../migrations/0023_failing.sql")),
     (24, "listings", include_str!("../../migrations/0024_listings.sql")),
+    (25, "once", include_str!("../../migrations/0025_once.sql")),
 ];
 
 fn migrator() -> Migrator {

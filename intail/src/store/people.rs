@@ -227,12 +227,17 @@ pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person
     tx.all("SELECT * FROM people WHERE LOWER(email) = $1 ORDER BY id LIMIT $2", args![email, limit], person).await
 }
 
-/// How a person's connection stands, in a word for lists: suspended by the directory, else the grant's state if
-/// somebody has to act, else what holds the mailbox up, else its state. Only what is whole and told of changes is
-/// `live`. `now` is the statement's place for the instant.
+/// Since when somebody is being let go, while their rows aren't all erased.
+const LEAVING_SINCE: &str = "(SELECT MIN(l.begun_at) FROM leavings l
+    WHERE l.person_id = p.id AND l.step IN ('stop', 'revoke', 'erase'))";
+
+/// How a person's connection stands, in a word for lists: being let go, suspended by the directory, else the grant's
+/// state if somebody has to act, else what holds the mailbox up, else its state. Only what is whole and told of changes
+/// is `live`. `now` is the statement's place for the instant.
 fn standing(now: &str) -> String {
     format!(
-        "CASE WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
+        "CASE WHEN {LEAVING_SINCE} IS NOT NULL THEN 'leaving'
+             WHEN g.state IS NULL OR g.state = 'left' THEN 'not_connected'
              WHEN g.suspended_at IS NOT NULL THEN 'suspended'
              WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
              WHEN s.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail'
@@ -249,7 +254,8 @@ fn standing(now: &str) -> String {
 /// statement's place for the instant.
 fn since(now: &str) -> String {
     format!(
-        "CASE WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
+        "CASE WHEN {LEAVING_SINCE} IS NOT NULL THEN {LEAVING_SINCE}
+             WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
              WHEN g.state IN ('active', 'partial') AND g.scopes LIKE '%/auth/gmail.metadata%' THEN
                  CASE WHEN {} AND NOT COALESCE(s.paused_until > {now}, FALSE) AND s.failed_since > g.state_since
                           THEN s.failed_since
@@ -271,8 +277,8 @@ pub struct Listed {
     pub created_at: Timestamp,
     /// When they signed in last.
     pub signed_in_at: Option<Timestamp>,
-    /// How the connection stands: `not_connected`, `suspended`, `no_mail`, `paused`, `failing`, `lapsed`, a state of
-    /// the grant or of the mailbox.
+    /// How the connection stands: `not_connected`, `leaving`, `suspended`, `no_mail`, `paused`, `failing`, `lapsed`, a
+    /// state of the grant or of the mailbox.
     pub standing: String,
     /// Since when it stands so.
     pub since: Option<Timestamp>,

@@ -16,7 +16,7 @@ use crate::id::{OrganizationId, PersonId, StreamId};
 use crate::org::audit::{Actor, Entry, Origin};
 use crate::store::changes::NewChange;
 use crate::store::directory_people::DirectoryPerson;
-use crate::store::grants::{self, Grant, GrantState};
+use crate::store::grants::{self, Grant};
 use crate::store::mailboxes;
 use crate::store::people::{self, Person};
 use crate::store::{StoreError, Tx};
@@ -109,20 +109,13 @@ async fn suspend(
     if is_suspended == grant.suspended_at.is_some() {
         return Ok(());
     }
-    // Streams are taken before their grant (see `leases`).
-    if !is_suspended {
-        grants::wake(tx, &grant.id, now).await?;
+    if is_suspended {
+        grants::set_suspended(tx, &grant.id, Some(now), now).await?;
+    } else {
+        access::unsuspend(tx, grant, now).await?;
         life.wakes = true;
     }
-    grants::set_suspended(tx, &grant.id, is_suspended.then_some(now), now).await?;
     let mailbox = mailboxes::by_person(tx, &grant.person_id).await?;
-    if !is_suspended {
-        // Google ends tokens when it suspends, mostly for good: whether it did shows at the next call, and nowhere
-        // else.
-        if grant.state == GrantState::NeedsPerson {
-            access::try_again(tx, grant, now).await?;
-        }
-    }
     let action = if is_suspended { "person.suspended_at_google" } else { "person.unsuspended_at_google" };
     life.deeds.push(Deed { action, person: grant.person_id.clone(), detail: json!({}) });
     if let Some(mailbox) = mailbox {

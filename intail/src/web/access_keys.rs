@@ -28,6 +28,8 @@ const FINGERPRINT_SHOWN: usize = 12;
 struct KeysPage {
     shell: Shell,
     fresh: Option<Fresh>,
+    /// Whether the form was sent a second time, by a reload or a double click: its key was made, and isn't shown again.
+    again: bool,
     keys: Vec<Listed>,
     public_url: String,
     name_max: usize,
@@ -49,16 +51,17 @@ struct Listed {
 
 /// `GET /settings/keys`
 pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
-    show(&web, &caller, None).await
+    show(&web, &caller, None, false).await
 }
 
-async fn show(web: &Web, caller: &Caller, fresh: Option<Fresh>) -> Result<Response, Trouble> {
+async fn show(web: &Web, caller: &Caller, fresh: Option<Fresh>, again: bool) -> Result<Response, Trouble> {
     let mut tx = web.app.store.read().await?;
     let keys = access_keys::of_person(&mut tx, &caller.person.id, KEYS_MAX).await?;
     drop(tx);
     html(&KeysPage {
         shell: Shell::new(web, Some(caller), "keys", "Access keys"),
         fresh,
+        again,
         full: i64::try_from(keys.len()).unwrap_or(i64::MAX) >= KEYS_MAX,
         keys: keys.into_iter().map(listed).collect(),
         public_url: web.app.config.server.public_url.as_str().to_owned(),
@@ -80,9 +83,13 @@ fn listed(key: AccessKey) -> Listed {
 pub(super) struct Wanted {
     #[serde(default)]
     name: String,
+    /// The session's token as this page showed it: different on every page, so that it also says which form it was.
+    #[serde(default)]
+    form_token: String,
 }
 
-/// `POST /settings/keys`
+/// `POST /settings/keys`: a form makes one key, however often it is sent. What it answers is shown once, so it can't be
+/// an address to go to.
 pub(super) async fn create(
     State(web): State<Web>,
     caller: Caller,
@@ -94,16 +101,21 @@ pub(super) async fn create(
         name => name,
     };
     let key = format!("{KEY_PREFIX}{}", web.app.random.token());
+    let form_hash = hash_token(&format!("{} {name}", wanted.form_token));
     let mut tx = web.app.store.write().await?;
     let held = access_keys::of_person(&mut tx, &caller.person.id, KEYS_MAX).await?.len();
+    let (key_hash, now) = (hash_token(&key), web.app.clock.now());
+    let added = access_keys::create(&mut tx, &key_hash, &caller.person.id, &name, Some(&form_hash), now).await?;
+    if !added {
+        drop(tx);
+        return show(&web, &caller, None, true).await;
+    }
     if i64::try_from(held).unwrap_or(i64::MAX) >= KEYS_MAX {
         return Err(trouble::too_many("You have as many access keys as one person can have."));
     }
-    let (key_hash, now) = (hash_token(&key), web.app.clock.now());
-    access_keys::create(&mut tx, &key_hash, &caller.person.id, &name, now).await?;
     audit::record(&mut tx, entry(&caller, "access_key.made", &key_hash, origin), now).await?;
     tx.commit().await?;
-    show(&web, &caller, Some(Fresh { name, key })).await
+    show(&web, &caller, Some(Fresh { name, key }), false).await
 }
 
 /// What the audit log says of a key: whose it is, and the beginning of its fingerprint.

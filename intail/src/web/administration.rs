@@ -199,6 +199,7 @@ pub(super) fn push(connection: &Connection) -> &'static str {
 /// The words for how a connection stands, from the word that lists have.
 pub(super) fn standing(word: &str) -> Standing {
     let (tone, text) = match word {
+        "leaving" => ("busy", "Leaving"),
         "needs_person" => ("act", "Needs the person"),
         "needs_administrator" => ("act", "Needs an administrator"),
         "suspended" => ("act", "Suspended at Google"),

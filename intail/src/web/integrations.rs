@@ -63,10 +63,13 @@ struct IntegrationsPage {
     settling_every_s: u8,
 }
 
-/// What a person is told right after they connected.
+/// What a person is told right after Google let Intail in. "Connected" is said of what has been read once: right after
+/// the callback nothing has.
 struct Confirmation {
     email: String,
     missing: Vec<Permission>,
+    /// Whether what is granted has been read to its end once.
+    has_advanced: bool,
 }
 
 /// How the connection stands, in a word, with its colour.
@@ -208,18 +211,20 @@ pub(super) async fn page(
     let just_connected = opened.done.as_deref() == Some("connected");
     let shell =
         Shell::new(&web, Some(&caller), "integrations", "Integrations").following(last_seq, connection.is_some());
+    let confirmation = connection.as_ref().filter(|it| just_connected && is_fresh(it, now)).map(|it| Confirmation {
+        email: it.grant.email.clone(),
+        missing: it.missing.clone(),
+        has_advanced: it.has_advanced(),
+    });
     let settles = match &connection {
-        Some(connection) => is_settling(connection, now),
+        Some(connection) => is_settling(connection, now) || confirmation.as_ref().is_some_and(|it| !it.has_advanced),
         None if leaving.is_some() => true,
         None => newest.as_ref().is_some_and(|it| is_awaited(it, now)),
     };
     let kept_out = newest.filter(|it| connection.is_none() && is_kept_out(it, approval));
     html(&IntegrationsPage {
         shell,
-        confirmation: connection
-            .as_ref()
-            .filter(|it| just_connected && is_fresh(it, now))
-            .map(|it| Confirmation { email: it.grant.email.clone(), missing: it.missing.clone() }),
+        confirmation,
         status: match &leaving {
             Some(leaving) => {
                 Status { tone: "busy", text: "Being disconnected", since: Some(When::full(leaving.begun_at)) }

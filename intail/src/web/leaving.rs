@@ -22,7 +22,7 @@ use crate::org::audit::{Actor, Origin};
 use crate::signing;
 use crate::store::Tx;
 use crate::store::leaving_receipts::{self, LeavingReceipt};
-use crate::store::leavings::{self, Revocation};
+use crate::store::leavings::Revocation;
 use crate::store::people::{self, Person};
 
 /// Receipts on a page.
@@ -206,12 +206,11 @@ pub(super) async fn disconnect_page(
     let person = colleague(&web, &caller, &id).await?;
     let mut tx = web.app.store.read().await?;
     let listed = people::one(&mut tx, &person.organization_id, &person.id, web.app.clock.now()).await?;
-    let leaving = leavings::unfinished_of_person(&mut tx, &person.id).await?;
     drop(tx);
     let standing = listed.as_ref().map_or("", |it| it.standing.as_str());
     html(&DisconnectPage {
-        state: if leaving.is_some() { "Being disconnected" } else { administration::standing(standing).text },
-        connected: standing != administration::NOT_CONNECTED || leaving.is_some(),
+        state: administration::standing(standing).text,
+        connected: standing != administration::NOT_CONNECTED,
         ..disconnect_of(&web, &caller, &person)
     })
 }

@@ -11,6 +11,7 @@ mod assets;
 mod floods;
 mod origin;
 mod routes;
+mod serving;
 mod session;
 mod trouble;
 mod words;
@@ -44,7 +45,6 @@ pub mod api;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,7 +53,6 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::IntoResponse as _;
-use axum::serve::ListenerExt as _;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +63,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use crate::app::App;
 
 pub use routes::{Method, ROUTES, Route, Who};
+pub use serving::{HEADER_TIME_MAX, IDLE_TIME_MAX};
 
 /// The largest request body: forms have a few hundred bytes, a pushed notice a few thousand.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -142,27 +142,16 @@ fn router_until(app: App, ending: CancellationToken) -> Router {
 /// Serves until `shutdown`: then no new connection is taken, live streams end, and what is under way may finish.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
     let clock = app.clock.clone();
-    let router = router_until(app, shutdown.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let ending = shutdown.clone();
-    // An event is small and follows another at once: the system must not hold it back until the one before is
-    // acknowledged, which takes up to 40 ms.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection delays small packets");
-        }
-    });
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { ending.cancelled().await });
+    let serving = serving::serve(router_until(app, shutdown.clone()), listener, clock.clone(), shutdown.clone());
     let too_long = async {
         shutdown.cancelled().await;
         clock.sleep(ENDING_TIME_MAX).await;
     };
     tokio::select! {
-        ended = serving.into_future() => ended,
-        () = too_long => {
-            tracing::warn!("requests that were under way took too long and were cut off");
-            Ok(())
-        }
+        () = serving => {}
+        () = too_long => tracing::warn!("requests that were under way took too long and were cut off"),
     }
+    Ok(())
 }
 
 /// A header's name and value from text of this source code.

@@ -1,9 +1,12 @@
 //! Promise 10, nobody sees another's data: every address of the table is asked by everyone, and each answers as the
 //! table says. A new route is walked without anybody remembering to.
 
+use std::collections::BTreeSet;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use intail::app::App;
+use intail::connect;
 use intail::id::{OrganizationId, PersonId};
 use intail::org::audit::Origin;
 use intail::org::invitations::{self as inviting, Invited};
@@ -11,7 +14,7 @@ use intail::org::roles::By;
 use intail::seal::hash_token;
 use intail::store::invitations::{self, Invitation};
 use intail::store::people::{self, Person, Role};
-use intail::store::{access_keys, organizations, sessions};
+use intail::store::{access_keys, events, leaving_receipts, organizations, sessions};
 use intail::web::{self, Method, ROUTES, Route, Who};
 use tower::ServiceExt as _;
 
@@ -44,7 +47,7 @@ pub(crate) async fn session(app: &App, person: &Person) -> Proof {
 pub(crate) async fn access_key(app: &App, person: &Person) -> Proof {
     let key = format!("intail_{}", app.random.token());
     let mut tx = app.store.write().await.expect("a transaction");
-    access_keys::create(&mut tx, &hash_token(&key), &person.id, "test", app.clock.now()).await.expect("made");
+    access_keys::create(&mut tx, &hash_token(&key), &person.id, "test", None, app.clock.now()).await.expect("made");
     tx.commit().await.expect("committed");
     Proof::Key(key)
 }
@@ -186,6 +189,103 @@ async fn an_administrator_of_one_organization_can_do_nothing_to_another() {
     assert_eq!(them.role, Role::Administrator);
     let waiting = invitations::of_organization(&mut tx, &theirs.organization_id, app.clock.now(), 9).await;
     assert_eq!(waiting.expect("read"), [invitation]);
+}
+
+#[tokio::test]
+async fn an_administrator_of_one_organization_reaches_nothing_of_another_by_any_route() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let left = running.connected("kofi@example.com").await;
+    connect::leave(app, &left, Origin::Unknown).await.expect("left");
+    let owner = running.connected("ines@example.com").await;
+    running.settle_calendars(&owner).await;
+    set_role(app, &owner, Role::Administrator).await;
+    let (stranger, _) = another_organization(app).await;
+    let key = access_key(app, &owner).await;
+    let message = running.stored(&owner).await.into_values().next().expect("mail");
+    let mailbox = running.mailbox(&owner).await.id.to_string();
+    let mut tx = app.store.write().await.expect("a transaction");
+    let by = By::person(&owner, Origin::Unknown);
+    let invited = inviting::invite(
+        &mut tx,
+        &owner.organization_id,
+        "guest@firm.example",
+        Role::Member,
+        by,
+        &app.random,
+        app.clock.now(),
+    )
+    .await;
+    let Ok(Invited::Invitation(invitation)) = invited else { panic!("{invited:?}") };
+    tx.commit().await.expect("committed");
+    let mut tx = app.store.read().await.expect("a transaction");
+    let receipt = leaving_receipts::of_person(&mut tx, &left.id, 1).await.expect("read").remove(0).id.to_string();
+    let agenda = running.agenda(&owner).await.id;
+    let event = events::after(&mut tx, &agenda, ("", ""), 1).await.expect("read").remove(0);
+    let (calendar, event) = (event.calendar_id, event.id);
+    drop(tx);
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let ids = [
+        owner.id.to_string(),
+        left.id.to_string(),
+        owner.subject.clone(),
+        mailbox,
+        message.thread_id.clone(),
+        encoded(&calendar),
+        receipt,
+        invitation.id.to_string(),
+    ];
+    let mut walked: Vec<(&Route, String)> = Vec::new();
+    for route in ROUTES.iter().filter(|it| it.path.contains('{') && it.who != Who::Anyone) {
+        let path = route.path.replace("{message_id}", &message.id).replace("{event_id}", &encoded(&event));
+        walked.extend(ids.iter().map(|id| (route, path.replace("{id}", id))));
+    }
+    let reading: Vec<&(&Route, String)> = walked.iter().filter(|(route, _)| route.method == Method::Get).collect();
+    // Those whose it is open each of them: the ids are right.
+    let theirs = [session(app, &owner).await, session(app, &left).await];
+    let mut opened = BTreeSet::new();
+    for (route, path) in &reading {
+        for proof in &theirs {
+            if ask(app, "GET", path, proof, None).await.status() == StatusCode::OK {
+                opened.insert(route.path);
+            }
+        }
+    }
+    assert_eq!(opened, reading.iter().map(|(route, _)| route.path).collect::<BTreeSet<_>>(), "each is somebody's");
+
+    let browser = session(app, &stranger).await;
+    let token = form_token(app, &browser).await;
+    let Proof::Key(secret) = &key else { panic!("a key") };
+    let fields = format!(
+        "form_token={token}&role=member&keys=yes&remove=yes&choice=left&calendar={}&key={}",
+        encoded(&calendar),
+        hash_token(secret)
+    );
+    let program = access_key(app, &stranger).await;
+    for (route, path) in &walked {
+        let (method, form) = match route.method {
+            Method::Get => ("GET", None),
+            Method::Post => ("POST", Some(fields.as_str())),
+        };
+        for proof in [&browser, &program] {
+            let answer = ask(app, method, path, proof, form).await;
+            let status = answer.status();
+            // A program's key opens the API alone, and sends no forms.
+            let is_refused = status == StatusCode::NOT_FOUND
+                || matches!(proof, Proof::Key(_)) && (is_turned_away(&answer) || status == StatusCode::FORBIDDEN);
+            assert!(is_refused, "{method} {path}: {status}");
+            let told = text(answer).await;
+            assert!(!told.contains("ines@example.com") && !told.contains(&owner.name), "{method} {path}: {told}");
+        }
+    }
+    let chosen = ask(app, "POST", "/calendar/choose", &browser, Some(&fields)).await;
+    assert!(chosen.status().is_client_error(), "{}", chosen.status());
+    ask(app, "POST", "/settings/keys/delete", &browser, Some(&fields)).await;
+    assert_eq!(ask(app, "GET", "/api/v1/me", &key, None).await.status(), StatusCode::OK, "not theirs to delete");
+    assert_eq!(ask(app, "GET", "/admin", &theirs[0], None).await.status(), StatusCode::OK, "signed in, and in office");
+    running.assert_nothing_is_lost(&owner).await;
+    running.assert_no_appointment_is_lost(&owner).await;
 }
 
 /// Another organization on the same Intail: its administrator, and an invitation that waits.

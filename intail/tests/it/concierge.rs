@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use intail::connect::{self, ConnectError, Options, Permission};
 use intail::store::approval_waits;
 use intail::store::attempts::{self, Attempt, Purpose};
+use intail::store::audit;
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::organizations::{self, Approval, Organization};
 use intail::store::people::{self, Person, Role};
@@ -624,6 +625,12 @@ async fn a_flood_from_one_organization_is_refused_and_another_s_isn_t() {
     tx.commit().await.expect("committed");
     let refused = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect_err("a flood");
     assert!(matches!(refused, ConnectError::OrganizationBusy), "{refused:?}");
+    connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect_err("still");
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let filter = audit::Filter { action: "connection.refused".into(), who: person.organization_id.to_string() };
+    let told = audit::list(&mut tx, &person.organization_id, &filter, i64::MAX, 9).await.expect("read");
+    assert_eq!(told.iter().map(|it| it.detail.as_str()).collect::<Vec<_>>(), ["{\"outcome\":\"organization_busy\"}"]);
+    drop(tx);
 
     let mut tx = running.app.store.write().await.expect("a transaction");
     let other = intail::id::OrganizationId::new(&running.app.random);

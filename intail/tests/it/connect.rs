@@ -15,7 +15,8 @@ use intail_sandbox::access::AccessLevel;
 use intail_sandbox::accounts::PersonSwitch;
 use intail_sandbox::faults::Rule;
 
-use crate::harness::running::{ADMIN, BROWSER, Running, Ticks};
+use crate::harness::postgres;
+use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks};
 
 async fn approval(running: &Running, person: &intail::store::people::Person) -> Approval {
     let mut tx = running.app.store.read().await.expect("a transaction");
@@ -173,18 +174,77 @@ async fn a_callback_works_once_in_its_own_browser_for_its_own_person() {
     running.pass(Duration::from_secs(31 * 60));
     let late = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
     assert!(matches!(late, Err(ConnectError::Expired)), "{late:?}");
-    let late = connect::finish(app, Some(&person), BROWSER, callback(&state, "4/x")).await;
-    assert!(matches!(late, Err(ConnectError::Expired)), "{late:?}");
-    let mut tx = app.store.read().await.expect("a transaction");
-    let log = intail::store::audit::after(&mut tx, &person.organization_id, 0, 100).await.expect("read");
-    let refused = |outcome: &str| {
-        let fits = |it: &&intail::store::audit::AuditEntry| {
-            it.action == "connection.refused" && it.about == person.id.as_str() && it.detail.contains(outcome)
+}
+
+/// How often the audit log says that connecting was refused with this outcome, about whom or what.
+async fn refusals(running: &Running, about: &str, outcome: &str) -> usize {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let organization = organizations::list(&mut tx, 1).await.expect("read").remove(0).id;
+    let log = intail::store::audit::after(&mut tx, &organization, 0, 1_000).await.expect("read");
+    let outcome = format!("\"outcome\":\"{outcome}\"");
+    log.iter()
+        .filter(|it| it.action == "connection.refused" && it.about == about && it.detail.contains(&outcome))
+        .count()
+}
+
+#[tokio::test]
+async fn what_is_refused_again_and_again_is_in_the_audit_log_once_an_hour() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        running.approve();
+        let (one, two) = running.employees();
+        let (person, other) = (running.sign_in(&one).await, running.sign_in(&two).await);
+        let (app, id) = (&running.app, person.id.as_str());
+        let callback = |state: &str| Callback { state: Some(state.to_owned().into()), ..Callback::default() };
+        let begin = async || {
+            let url = connect::begin(app, &person, BROWSER, Options::default()).await.expect("it begins");
+            url.query_pairs().find(|(key, _)| key == "state").expect("a state").1.into_owned()
         };
-        log.iter().filter(fits).count()
-    };
-    let counts = (refused("foreign_state"), refused("foreign_issuer"), refused("expired"));
-    assert_eq!(counts, (1, 1, 1), "once for each attempt");
+        for (hour, told) in [1, 1, 2].into_iter().enumerate() {
+            let (used, open) = (begin().await, begin().await);
+            let denied = Callback { error: Some("access_denied".into()), ..callback(&used) };
+            connect::finish(app, Some(&person), BROWSER, denied).await.expect_err("denied");
+            for _ in 0..5 {
+                connect::finish(app, Some(&person), BROWSER, callback(&used)).await.expect_err("replayed");
+                connect::finish(app, Some(&person), BROWSER, callback("forged")).await.expect_err("forged");
+                connect::finish(app, None, BROWSER, callback("forged")).await.expect_err("by nobody known");
+                connect::finish(app, Some(&person), BROWSER, Callback::default()).await.expect_err("no state");
+                connect::finish(app, Some(&other), BROWSER, callback(&open)).await.expect_err("another person");
+                connect::finish(app, None, BROWSER, callback(&open)).await.expect_err("nobody is signed in");
+                connect::finish(app, Some(&person), "another", callback(&open)).await.expect_err("another browser");
+            }
+            for outcome in ["replayed", "unknown_state", "incomplete"] {
+                assert_eq!(refusals(&running, id, outcome).await, told, "{outcome} in part {hour}");
+            }
+            let foreign = refusals(&running, id, "foreign_state").await;
+            assert_eq!(foreign, 2 * told, "once by somebody of the organization and once by nobody, in part {hour}");
+            assert_eq!(refusals(&running, other.id.as_str(), "foreign_state").await, 0, "it concerns whose it is");
+            running.pass(Duration::from_secs(if hour == 0 { 31 * 60 } else { 3_600 }));
+            connect::finish(app, Some(&person), BROWSER, callback(&open)).await.expect_err("too late");
+        }
+        assert_eq!(refusals(&running, id, "denied").await, 3, "each answer of Google's is written");
+        assert!(refusals(&running, id, "expired").await >= 1);
+        let mut tx = app.store.read().await.expect("a transaction");
+        let log = intail::store::audit::after(&mut tx, &person.organization_id, 0, 1_000).await.expect("read");
+        assert!(log.iter().any(|it| it.detail.contains(other.id.as_str())), "who did it is known");
+        assert!(log.iter().all(|it| !it.detail.contains('@')), "by id alone");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_attempts_is_in_the_audit_log_and_doesn_t_flood_it() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        let person = running.sign_in(&running.employee()).await;
+        let begin = || connect::begin(&running.app, &person, BROWSER, Options::default());
+        for _ in 0..20 {
+            begin().await.expect("it begins");
+        }
+        assert_eq!(refusals(&running, person.id.as_str(), "too_many").await, 0);
+        let at_once = futures::future::join_all((0..10).map(|_| begin())).await;
+        assert!(at_once.iter().all(|it| matches!(it, Err(ConnectError::TooMany))), "{at_once:?}");
+        assert_eq!(refusals(&running, person.id.as_str(), "too_many").await, 1);
+    }
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ use intail_sandbox::profile::DirectoryAction;
 use crate::access::{Proof, access_key, ask, form_token, session, text};
 use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
-use crate::harness::running::{ADMIN, Running, Ticks};
-use crate::harness::truth;
+use crate::harness::running::{ADMIN, Running, Setup, Ticks};
+use crate::harness::{postgres, truth};
 use crate::tour::{connect, quiet, sign_in};
 
 /// An employee of the demo's world.
@@ -286,6 +286,43 @@ async fn whoever_is_suspended_pauses_within_an_hour_and_goes_on_by_itself() {
     let told = running.feed(&person).await;
     let states = told.iter().filter(|it| it.kind == "mailbox.state").filter_map(|it| it.data["state"].as_str());
     assert!(states.collect::<Vec<&str>>().windows(2).any(|it| it == ["suspended", "live"]));
+}
+
+#[tokio::test]
+async fn whoever_signs_in_with_google_isn_t_suspended_any_more_whatever_the_directory_said_last() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        running.approve();
+        let email = running.employee();
+        running.connected(ADMIN).await;
+        let person = running.connected(&email).await;
+        let suspended = |suspended: bool| {
+            running.world(|world| world.identity.people.get_mut(&person.subject).expect("there").suspended = suspended);
+        };
+        suspended(true);
+        running.pass(HOUR);
+        running.work().await;
+        assert!(grant_of(&running, &person).await.suspended_at.is_some());
+        running.act(&email, intail_sandbox::action::MailAction::sample());
+        let other = running.sign_in(ADMIN).await;
+        assert!(grant_of(&running, &person).await.suspended_at.is_some(), "somebody else's sign-in says nothing");
+
+        suspended(false);
+        running.sign_in(&email).await;
+        assert_eq!(grant_of(&running, &person).await.suspended_at, None, "at once");
+        running.work().await;
+        running.assert_nothing_is_lost(&person).await;
+        running.sign_in(&email).await;
+        let done = actions(&running, &other.organization_id).await;
+        let restored = done.iter().filter(|it| it.0 == "person.unsuspended_at_google").map(|it| it.1.as_str());
+        assert_eq!(restored.collect::<Vec<_>>(), ["google"], "once, and by whom");
+        let told = running.feed(&person).await;
+        let states = told.iter().filter(|it| it.kind == "mailbox.state").filter_map(|it| it.data["state"].as_str());
+        assert!(states.collect::<Vec<&str>>().windows(2).any(|it| it == ["suspended", "live"]));
+        running.pass(HOUR);
+        running.settle().await;
+        assert_eq!(grant_of(&running, &person).await.suspended_at, None, "the directory says the same");
+    }
 }
 
 #[tokio::test]

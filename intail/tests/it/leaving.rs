@@ -175,10 +175,21 @@ async fn nobody_connects_while_the_old_rows_go_and_a_late_revocation_spares_what
     let (_, page) = get(&running, &proof, "/settings/integrations").await;
     assert!(page.contains("id=\"leaving\"") && page.contains("Being disconnected"), "{page}");
     assert!(!page.contains("action=\"/connect/google\""), "what would be refused isn't offered: {page}");
+    let admin = as_administrator(&running, ADMIN).await;
+    let desk = session(&running.app, &admin).await;
+    for path in ["/admin", "/admin/people?state=leaving", &format!("/admin/people/{}", person.id)] {
+        let (_, page) = get(&running, &desk, path).await;
+        let line = page.split("Leaving</span>").next().unwrap_or_default();
+        assert!(line.contains(email.as_str()) && page.contains("Leaving"), "{path}: {page}");
+    }
+    let (_, waiting) = get(&running, &desk, "/admin/people?state=not_connected").await;
+    assert!(!waiting.contains(email.as_str()), "nobody who leaves is asked to connect");
     resume(&running).await;
     assert!(is_gone(&running, &person).await);
     let (_, page) = get(&running, &proof, "/settings/integrations").await;
     assert!(!page.contains("id=\"leaving\"") && page.contains("action=\"/connect/google\""), "{page}");
+    let (_, page) = get(&running, &desk, "/admin/people?state=not_connected").await;
+    assert!(page.contains(email.as_str()) && !page.contains("Leaving"), "{page}");
 
     let again = running.connected(&email).await;
     resume(&running).await;

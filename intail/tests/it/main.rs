@@ -28,6 +28,7 @@ mod pages;
 mod price;
 mod privacy;
 mod recurrence;
+mod serving;
 mod simulation;
 mod store;
 mod tidy;

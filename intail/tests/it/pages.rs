@@ -146,7 +146,25 @@ async fn connecting_ends_with_a_confirmation_that_names_the_account() {
     let (back, answer) = browser.connect(&running, "ines@example.com", Ticks::All).await;
     assert_eq!(location(&answer).as_deref(), Some("/settings/integrations?done=connected"));
     let page = browser.page("/settings/integrations?done=connected").await;
-    assert!(page.contains("ines@example.com is connected."));
+    let told = between(&page, "id=\"confirmation\"", "</div>").expect("a confirmation");
+    assert!(told.contains("Google said yes.") && told.contains("ines@example.com is connected as soon as"), "{told}");
+    assert!(page.contains("data-again-every"), "the page looks by itself until then");
+    // Promise 11: it is said of what every stream has proved.
+    running.work().await;
+    for _ in 0..100 {
+        let page = browser.page("/settings/integrations?done=connected").await;
+        let Some(told) = between(&page, "id=\"confirmation\"", "</div>") else { break };
+        let is_connected = page.contains("Connected and live") || page.contains("Copying your mail");
+        assert!(!told.contains("is connected.") || is_connected, "{told}");
+        if told.contains("ines@example.com is connected.") {
+            assert!(!page.contains("Being copied"), "every part is there: {page}");
+            break;
+        }
+        running.pass(std::time::Duration::from_secs(2));
+        running.work().await;
+    }
+    let page = browser.page("/settings/integrations?done=connected").await;
+    assert!(page.contains("<strong>ines@example.com is connected.</strong>"), "{page}");
     running.settle().await;
     let page = browser.page("/settings/integrations").await;
     assert!(!page.contains("id=\"confirmation\""));
@@ -168,6 +186,12 @@ async fn a_missing_permission_is_named_with_a_button_to_add_it() {
     browser.connect(&running, "ines@example.com", Ticks::Only(&mail)).await;
     let page = browser.page("/settings/integrations").await;
     assert!(page.contains("Add what is missing") && page.contains("Without it Intail has no calendar for you"));
+    let told = browser.page("/settings/integrations?done=connected").await;
+    let told = between(&told, "id=\"confirmation\"", "</div>").expect("a confirmation").to_owned();
+    assert!(told.contains("yes, in part") && told.contains("Left out: Calendar events, Directory"), "{told}");
+    running.work().await;
+    let told = browser.page("/settings/integrations?done=connected").await;
+    assert!(told.contains("<strong>ines@example.com is connected in part.</strong>"), "{told}");
 }
 
 #[tokio::test]
@@ -406,8 +430,19 @@ async fn an_access_key_is_shown_once_and_opens_the_api_until_it_is_deleted() {
     let made = text(browser.press(&page, "/settings/keys", "name=%3Cb%3Edash").await).await;
     let key = between(&made, "id=\"key\">", "<").expect("the key").to_owned();
     assert!(key.starts_with("intail_") && !made.contains("<b>dash"));
+    let again = browser.press(&page, "/settings/keys", "name=%3Cb%3Edash").await;
+    assert_eq!(again.status(), StatusCode::OK);
+    let again = text(again).await;
+    assert!(again.contains("id=\"made-already\"") && !again.contains("intail_"), "a reload makes no second key");
+    assert_eq!(again.matches("name=\"key\" value=\"").count(), 1);
     let page = browser.page("/settings/keys").await;
     assert!(!page.contains(&key), "it is shown once");
+    let second = text(browser.press(&page, "/settings/keys", "name=%3Cb%3Edash").await).await;
+    assert!(second.contains("id=\"key\">"), "another form makes another key, also of the same name");
+    let newest = between(&second, "name=\"key\" value=\"", "\"").expect("a key").to_owned();
+    let old = second.rsplit_once("name=\"key\" value=\"").expect("another").1.split('"').next().expect("a key");
+    let extra = if page.contains(&newest) { old.to_owned() } else { newest };
+    browser.press(&second, "/settings/keys/delete", &format!("key={extra}")).await;
     let proof = Proof::Key(key);
     assert_eq!(ask(&running.app, "GET", "/api/v1/me", &proof, None).await.status(), StatusCode::OK);
     let hash = between(&page, "name=\"key\" value=\"", "\"").expect("a key to delete").to_owned();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use intail::clock::from_us;
 use intail::id::{GrantId, HistoryId, InvitationId, MailboxId, OrganizationId, PersonId, StreamId};
-use intail::org::audit::{Actor, Entry, Origin, Verified, record, remove_old, verify};
+use intail::org::audit::{Actor, Entry, Origin, Verified, record, record_once, remove_old, verify};
 use intail::org::roles::{self, By, RoleChange};
 use intail::random::Random;
 use intail::store::access_keys;
@@ -104,6 +104,7 @@ on_both_databases!(
     calls_are_summed_by_day,
     operator_faults_keep_their_since,
     an_audit_log_has_no_gap_whoever_writes,
+    what_repeats_itself_is_in_an_audit_log_once_an_hour,
     what_was_done_to_an_audit_log_shows,
     old_audit_entries_go_and_the_rest_still_verifies,
     one_process_looks_after_the_heartbeat,
@@ -1059,7 +1060,9 @@ async fn calls_are_summed_by_day(scene: Scene) {
     let sums = call_counts::sums(&mut tx, &scene.grant.id).await.expect("read");
     assert_eq!((sums.calls, sums.units, sums.bytes), (6, 120, 300));
     assert_eq!((sums.first_day.as_deref(), sums.last_day.as_deref()), (Some("2026-11-21"), Some("2026-11-22")));
-    assert_eq!(call_counts::forget(&mut tx, &scene.grant.id, "2026-11-22").await.expect("forgotten"), 1);
+    assert_eq!(call_counts::sweep(&mut tx, "2026-11-23", 1).await.expect("forgotten"), 1, "so many at once");
+    assert_eq!(call_counts::sweep(&mut tx, "2026-11-22", 9).await.expect("forgotten"), 0, "only what is older");
+    assert_eq!(call_counts::of_grant(&mut tx, &scene.grant.id, 9).await.expect("read").len(), 1);
 }
 
 /// Writes so many entries, one second apart, each in a transaction of its own.
@@ -1111,6 +1114,40 @@ async fn an_audit_log_has_no_gap_whoever_writes(scene: Scene) {
     let whole = verify(&scene.store, &scene.organization).await.expect("walked");
     let last_hash = chain_of(&scene).await.last_hash;
     assert_eq!(whole, Verified::Whole { entries: 61, last_seq: 61, last_hash });
+}
+
+async fn what_repeats_itself_is_in_an_audit_log_once_an_hour(scene: Scene) {
+    let refused = async |second: i64, outcome: &str| {
+        let mut tx = scene.store.write().await.expect("a transaction");
+        let entry = Entry {
+            organization: &scene.organization,
+            actor: Actor::Intail,
+            action: "connection.refused",
+            about: scene.person.id.as_str(),
+            origin: Origin::Unknown,
+            detail: json!({"outcome": outcome}),
+        };
+        let written = record_once(&mut tx, entry, at(second)).await.expect("recorded");
+        tx.commit().await.expect("committed");
+        written
+    };
+    let at_once = futures::join!(refused(0, "replayed"), refused(0, "replayed"), refused(0, "replayed"));
+    assert_eq!([at_once.0, at_once.1, at_once.2].into_iter().filter(|it| *it).count(), 1, "however many come at once");
+    assert!(refused(1, "too_many").await, "another reason is another entry");
+    assert!(!refused(3_599, "replayed").await && refused(3_600, "replayed").await, "it goes on");
+    audited(&scene, 3_601..3_611).await;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    audit::hold(&mut tx, &scene.organization).await.expect("held");
+    let detail = "{\"outcome\":\"replayed\"}";
+    let of = audit::Repeated { action: "connection.refused", about: scene.person.id.as_str(), detail, since: at(0) };
+    let is_there = async |tx: &mut intail::store::Tx, of, limit| {
+        audit::is_repeated(tx, &scene.organization, of, limit).await.expect("read")
+    };
+    assert!(is_there(&mut tx, of, 11).await && !is_there(&mut tx, of, 10).await, "only so many are looked through");
+    assert!(!is_there(&mut tx, audit::Repeated { since: at(3_600), ..of }, 99).await);
+    assert!(!is_there(&mut tx, audit::Repeated { about: "somebody else", ..of }, 99).await);
+    drop(tx);
+    assert!(matches!(verify(&scene.store, &scene.organization).await.expect("walked"), Verified::Whole { .. }));
 }
 
 async fn what_was_done_to_an_audit_log_shows(scene: Scene) {
@@ -1218,7 +1255,14 @@ async fn access_keys_belong_to_their_person(scene: Scene) {
     let stranger = person(&scene.random, &scene.organization, "2");
     let mut tx = scene.store.write().await.expect("a transaction");
     people::create(&mut tx, &stranger, at(0)).await.expect("created");
-    access_keys::create(&mut tx, "h", &scene.person.id, "laptop", at(1)).await.expect("created");
+    let (ours, theirs) = (&scene.person.id, &stranger.id);
+    let mut make = async |hash: &str, whose: &PersonId, form| {
+        access_keys::create(&mut tx, hash, whose, "laptop", form, at(1)).await.expect("created")
+    };
+    assert!(make("h", ours, Some("form")).await);
+    assert!(!make("i", ours, Some("form")).await, "a form makes one");
+    assert!(make("j", theirs, Some("form")).await, "another's form is another");
+    assert!(make("k", theirs, None).await && make("l", theirs, None).await);
     access_keys::used(&mut tx, "h", at(2)).await.expect("written");
     let whose = access_keys::person_of(&mut tx, "h").await.expect("read").map(|it| it.id);
     assert_eq!(whose.as_ref(), Some(&scene.person.id));

@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("feed", &["app", "clock", "id", "store"]),
     ("access", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("connect", &["access", "app", "clock", "config", "id", "org", "random", "seal", "signing", "store"]),
-    ("signin", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
+    ("signin", &["access", "app", "clock", "config", "id", "org", "random", "seal", "store"]),
     // A channel's token is compared by its hash.
     ("notices", &["app", "clock", "config", "id", "org", "random", "seal", "store"]),
     ("sync", &["access", "app", "clock", "config", "feed", "id", "org", "random", "seal", "store"]),

@@ -350,7 +350,7 @@ async fn wrong_turns_in_a_browser_say_what_happened_and_lead_back() {
     browser.click_css(MAIL_BOX).await;
     let callback = answer_of_consent(&browser, &live).await;
     browser.open(&callback).await;
-    browser.see(&format!("{EMPLOYEE} is connected.")).await;
+    browser.see(&format!("{EMPLOYEE} is connected in part.")).await;
     browser.see("Left out: Calendar events, Directory of your organization").await;
     browser.screenshot("wrong-4-partial").await;
     browser.open(&callback).await;
@@ -691,7 +691,7 @@ pub(crate) async fn connect(browser: &Browser) {
     browser.click_text("Connect").await;
     browser.click_css("#select-all").await;
     browser.click_css("#allow").await;
-    browser.see("is connected.").await;
+    browser.see("is connected").await;
 }
 
 /// The card of a connection that is copied and live.

@@ -12,7 +12,7 @@ use intail::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revoc
 use intail::store::people::Role;
 use intail::store::receipts::{self as logs, START};
 use intail::store::signing_keys::{self, SigningKey};
-use intail::store::{Store, StoreError, access_keys, erasure, organizations, people, sessions};
+use intail::store::{Store, StoreError, Tx, access_keys, call_counts, erasure, organizations, people, sessions};
 use intail_google::{CallHook as _, CallRecord};
 use jiff::Timestamp;
 
@@ -165,6 +165,11 @@ async fn old_calls_leave_a_checkpoint(scene: Scene) {
     assert_eq!(old, [(id.clone(), scene.organization.clone())]);
     drop(tx);
     receipts::sweep(&scene.store, at(150 * day)).await.expect("swept");
+    let sums = async || {
+        let mut tx = scene.store.read().await.expect("a transaction");
+        call_counts::of_grant(&mut tx, id, 99).await.expect("read").len()
+    };
+    assert_eq!(sums().await, 3, "sums are kept for longer");
     let chain = walked(&scene.store, id).await;
     assert_eq!((chain.batches, chain.checkpoint_batch, chain.broken_at), (1, 2, None));
     receipts::sweep(&scene.store, at(300 * day)).await.expect("swept");
@@ -179,6 +184,9 @@ async fn old_calls_leave_a_checkpoint(scene: Scene) {
     receipts::sweep(&scene.store, at(400 * day)).await.expect("swept");
     let chain = walked(&scene.store, id).await;
     assert_eq!((chain.batches, chain.last_batch, chain.checkpoint_batch, chain.broken_at), (0, 123, 123, None));
+
+    receipts::sweep(&scene.store, at(500 * day)).await.expect("swept");
+    assert_eq!(sums().await, 2, "also of a grant for which nothing is written any more, and of which no call is left");
 
     // By size: the oldest go, and what is left takes up no more than it may.
     for second in 0..60_i64 {
@@ -254,6 +262,13 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
         ..other
     };
     assert!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read").is_some());
+    let listed = async |tx: &mut Tx| {
+        people::one(tx, &scene.organization, &scene.person.id, at(30)).await.expect("read").expect("there")
+    };
+    let now = listed(&mut tx).await;
+    assert_eq!((now.standing.as_str(), now.since), ("leaving", Some(at(1))), "lists say so, and since when");
+    let counts = people::count_by_standing(&mut tx, &scene.organization, at(30)).await.expect("counted");
+    assert_eq!(counts, [("leaving".to_owned(), 1)]);
     let waiting = leavings::without_receipt(&mut tx, &scene.organization, 9).await.expect("read");
     assert_eq!(waiting, std::slice::from_ref(&begun.id));
     assert_eq!(leavings::revocations_open(&mut tx, &scene.organization).await.expect("counted"), 0);
@@ -262,6 +277,7 @@ async fn a_leaving_is_taken_up_by_one_at_a_time(scene: Scene) {
     let read = leavings::by_id(&mut tx, &begun.id).await.expect("read");
     assert_eq!(read, Some(Leaving { removes_person: true, ..done.clone() }), "what others wrote meanwhile stays");
     assert_eq!(leavings::unfinished_of_person(&mut tx, &scene.person.id).await.expect("read"), None);
+    assert_ne!(listed(&mut tx).await.standing, "leaving", "only a token is still to be given back");
     assert_eq!(leavings::of_organization(&mut tx, &scene.organization).await.expect("read"), None);
     let whole = Leaving {
         id: ReceiptId::new(&scene.random),
@@ -322,7 +338,7 @@ async fn whoever_is_being_removed_comes_in_no_more_and_is_no_administrator_who_s
     let mut tx = scene.store.write().await.expect("a transaction");
     people::set_role(&mut tx, person, Role::Administrator).await.expect("written");
     sessions::open(&mut tx, "s", person, "f", at(0), at(99)).await.expect("opened");
-    access_keys::create(&mut tx, "k", person, "key", at(0)).await.expect("created");
+    access_keys::create(&mut tx, "k", person, "key", None, at(0)).await.expect("created");
     let begun = leaving(&scene, at(10));
     leavings::create(&mut tx, &begun).await.expect("created");
     assert_eq!(people::administrators(&mut tx, organization).await.expect("counted"), 1, "only disconnected");
@@ -344,7 +360,7 @@ async fn a_person_and_an_organization_go_with_everything_of_theirs(scene: Scene)
     grants::put(&mut tx, &grant(&scene.random, &other, "g2")).await.expect("put");
     organizations::add_domain(&mut tx, &scene.organization, "example.com").await.expect("added");
     sessions::open(&mut tx, "s", &scene.person.id, "f", at(0), at(99)).await.expect("opened");
-    access_keys::create(&mut tx, "k", &scene.person.id, "key", at(0)).await.expect("created");
+    access_keys::create(&mut tx, "k", &scene.person.id, "key", None, at(0)).await.expect("created");
     erasure::mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
     let of_grant: BTreeMap<_, _> =
         erasure::grant(&mut tx, &scene.grant.id).await.expect("erased").into_iter().collect();
