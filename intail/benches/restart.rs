@@ -129,7 +129,9 @@ async fn caught_up(app: &App, people: &[PersonId], begun: Instant) -> Result<Dur
             }
             if begun.elapsed() > WAIT_MAX {
                 let mut tx = app.store.read().await?;
-                return Err(format!("not everybody caught up: {:?}", gauges::read(&mut tx).await?).into());
+                return Err(
+                    format!("not everybody caught up: {:?}", gauges::read(&mut tx, app.clock.now()).await?).into()
+                );
             }
             app.clock.sleep(Duration::from_millis(5)).await;
         }
