@@ -181,9 +181,9 @@ async fn what_was_backed_up_goes_on(from: Option<String>, to: Option<String>) {
         None => Database::Sqlite(scene.at("new.db")),
     };
     scene.go_on_with(database).await;
-    let watches = scene.running.calls("gmail.watch");
+    let watches = scene.running.calls("gmail.users.watch");
     scene.running.settle().await;
-    assert!(scene.running.calls("gmail.watch") > watches, "the watch is renewed");
+    assert!(scene.running.calls("gmail.users.watch") > watches, "the watch is renewed");
     scene.running.assert_nothing_is_lost(&person).await;
     let now = last_seq(&scene, &organization).await;
     assert!(now > seen, "numbers go on: {now} after {seen}");

@@ -485,7 +485,6 @@ async fn what_stands_in_the_way_is_told() {
     let error = run("intail keys list --config intail.toml").await.expect_err("it is a folder");
     insta::assert_snapshot!(shown(&error, directory.path()));
     std::fs::remove_dir(directory.path().join("intail.key")).expect("removed");
-    // A name that leads to where no file can be put beside it: the folder of a running process.
     std::fs::write(directory.path().join("intail.key"), key).expect("written");
     run("intail keys rotate --config intail.toml").await.expect("it works again");
 }
