@@ -1253,7 +1253,7 @@ async fn a_sealed_text_is_swapped_only_while_it_is_the_same(scene: Scene) {
     let found = sealed::not_under(&mut tx, refresh, "k2", "", 9).await.expect("read");
     let id = scene.grant.id.to_string();
     let old = Sealed { key: id.clone(), row: format!("grants/{id}/refresh"), text: "k1.sealed".into() };
-    assert_eq!(found, [old.clone()]);
+    assert_eq!(found, std::slice::from_ref(&old));
     assert_eq!(sealed::not_under(&mut tx, refresh, "k2", &id, 9).await.expect("read"), []);
     assert!(sealed::swap(&mut tx, refresh, &old, "k2.sealed").await.expect("swapped"));
     assert!(!sealed::swap(&mut tx, refresh, &old, "k2.late").await.expect("not any more"));
@@ -1360,9 +1360,9 @@ fn every_sealed_column_is_sealed_again_when_the_key_changes() {
     for file in files {
         for line in std::fs::read_to_string(file).expect("text").lines() {
             let mut words = line.split_whitespace();
-            match (words.next(), words.next(), words.next()) {
-                (Some("CREATE" | "ALTER"), Some("TABLE"), Some(name)) => name.clone_into(&mut table),
-                _ => {}
+            let beginning = (words.next(), words.next(), words.next());
+            if let (Some("CREATE" | "ALTER"), Some("TABLE"), Some(name)) = beginning {
+                name.clone_into(&mut table);
             }
             let names = line.split(|it: char| !it.is_alphanumeric() && it != '_');
             let is_declared = line.contains(" TEXT");
