@@ -56,7 +56,7 @@ pub(super) fn database_url(database: &Database) -> SecretString {
 }
 
 /// A path as an address: the two characters that mean something in one are written as such.
-fn sqlite_url(path: &Path) -> String {
+pub(super) fn sqlite_url(path: &Path) -> String {
     format!("sqlite:{}", path.display().to_string().replace('%', "%25").replace('?', "%3F"))
 }
 

@@ -4,13 +4,18 @@
 //! for the log only.
 
 mod assemble;
+mod backup;
 mod calls;
 pub mod config;
+mod copying;
 mod doctor;
+mod keys;
 mod lifecycle;
 mod migrate;
+mod move_database;
 mod org;
 mod people;
+mod presence;
 mod serve;
 mod table;
 
@@ -20,14 +25,14 @@ pub mod demo;
 mod simulate;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::BoxStream;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Database};
 use crate::random::Random;
 use crate::seal::SealError;
 use crate::store::{Store, StoreError};
@@ -62,6 +67,14 @@ enum Command {
     Org(org::OrgArguments),
     /// Lists people, or changes what they may do
     People(people::PeopleArguments),
+    /// Writes everything that Intail keeps, as of this moment, into a file; Intail may run meanwhile
+    Backup(backup::BackupArguments),
+    /// Fills an empty database from a backup, whichever database that was made of
+    Restore(backup::RestoreArguments),
+    /// Copies everything from SQLite to PostgreSQL, while Intail doesn't run
+    Move(move_database::MoveArguments),
+    /// Lists the keys that seal secrets, or changes them while Intail runs
+    Keys(keys::KeysArguments),
     /// Prints everything that this program can ask Google
     Calls(calls::CallsArguments),
 }
@@ -223,6 +236,24 @@ async fn open_store(config: &Config) -> Result<Store, CliError> {
     Ok(Store::open(assemble::database_url(&config.database).expose_secret()).await?)
 }
 
+/// Opens the configured database, which has to be there: a command that works on what is kept makes no empty one.
+async fn open_existing(config: &Config) -> Result<Store, CliError> {
+    if let Database::Sqlite(path) = &config.database {
+        refuse_missing(path)?;
+    }
+    open_store(config).await
+}
+
+/// Refuses a SQLite database that isn't there, which opening it would make.
+fn refuse_missing(path: &Path) -> Result<(), CliError> {
+    if path.exists() {
+        return Ok(());
+    }
+    Err(CliError::misused(format!("There is no database {}.", path.display())).hint(
+        "database.url in the configuration says which one; a relative path starts at the configuration's folder.",
+    ))
+}
+
 /// The log filter of a command when RUST_LOG says nothing: a server tells what it does, everything else only what is
 /// wrong.
 pub fn default_log(arguments: &Arguments) -> &'static str {
@@ -254,6 +285,10 @@ async fn run_command(arguments: Arguments, mut surroundings: Surroundings) -> Re
         Command::Migrate(arguments) => migrate::run(arguments, surroundings).await,
         Command::Org(arguments) => org::run(arguments, surroundings).await,
         Command::People(arguments) => people::run(arguments, surroundings).await,
+        Command::Backup(arguments) => backup::backup(arguments, surroundings).await,
+        Command::Restore(arguments) => backup::restore(arguments, surroundings).await,
+        Command::Move(arguments) => move_database::run(arguments, surroundings).await,
+        Command::Keys(arguments) => keys::run(arguments, surroundings).await,
         Command::Calls(arguments) => calls::run(&arguments, &mut surroundings.output),
     }
 }

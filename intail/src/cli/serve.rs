@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::lifecycle::{self, Part};
-use super::{CliError, ConfigFile, Outcome, Surroundings, assemble};
+use super::{CliError, ConfigFile, Outcome, Surroundings, assemble, presence};
 use crate::app::App;
 use crate::config::{Config, PubSubMode};
 use crate::org::audit;
@@ -84,6 +84,11 @@ pub(super) fn parts(
             web::serve(app, listener, shutdown).await.map_err(failed)
         }));
     }
+    let (present, ending, name) = (app.clone(), shutdown.clone(), name(app, roles));
+    parts.push(Part::new("presence", async move {
+        presence::run(&present, &name, ending).await;
+        Ok(())
+    }));
     let (tidying, ending) = (app.clone(), shutdown.clone());
     parts.push(Part::new("retention", async move {
         remove_old(&tidying, ending).await;
@@ -126,6 +131,16 @@ pub(super) fn parts(
         }));
     }
     Ok(parts)
+}
+
+/// By what the operator knows a process: what it does, and where it listens if it does.
+fn name(app: &App, roles: &[Role]) -> String {
+    let words = [(Role::Web, "web"), (Role::Sync, "sync"), (Role::Notices, "notices")];
+    let words: Vec<&str> = words.iter().filter(|(role, _)| roles.contains(role)).map(|(_, word)| *word).collect();
+    match roles.contains(&Role::Web) {
+        true => format!("{} on {}", words.join(","), app.config.server.listen),
+        false => words.join(","),
+    }
 }
 
 /// How often is looked for what is kept no longer.

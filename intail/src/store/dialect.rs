@@ -1,14 +1,16 @@
 //! Where SQLite and PostgreSQL differ: opening, the kind of a transaction, and what one of them needs to be told.
 
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, PgPool, Row as _, SqliteConnection, SqlitePool};
 
+use super::StoreError;
 use super::sql::On;
-use super::{StoreError, migrator};
 
 /// Readers beside SQLite's one writer. More gain nothing on machines of the size that SQLite is for.
 const SQLITE_READERS_MAX: u32 = 4;
@@ -73,11 +75,18 @@ impl Db {
         Ok(Self::Sqlite { writer, reader })
     }
 
+    /// Opens a SQLite file that nobody writes to. No lock is taken, and nothing is put beside it.
+    pub(super) async fn open_unchanged(file: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().filename(file).immutable(true).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(StoreError::Open)?;
+        Ok(Self::Sqlite { writer: pool.clone(), reader: pool })
+    }
+
     /// Brings the schema up to date.
-    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
+    pub(super) async fn migrate(&self, migrator: &Migrator) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite { writer, .. } => migrator().run(writer).await,
-            Self::Postgres(pool) => migrator().run(pool).await,
+            Self::Sqlite { writer, .. } => migrator.run(writer).await,
+            Self::Postgres(pool) => migrator.run(pool).await,
         }
         .map_err(StoreError::Migrate)
     }

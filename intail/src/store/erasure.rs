@@ -148,6 +148,7 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
     ("privacy settings", "DELETE FROM privacy_floors WHERE organization_id = $1"),
     ("keys of hidden subjects", "DELETE FROM privacy_keys WHERE organization_id = $1"),
     ("directories", "DELETE FROM directories WHERE organization_id = $1"),
+    ("gaps of the feed", "DELETE FROM feed_gaps WHERE organization_id = $1"),
     ("domains", "DELETE FROM organization_domains WHERE organization_id = $1"),
     ("organizations", "DELETE FROM organizations WHERE id = $1"),
 ];

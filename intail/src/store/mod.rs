@@ -20,6 +20,7 @@ pub mod erasure;
 pub mod events;
 pub mod exclusions;
 pub mod failing;
+pub mod feed_gaps;
 pub mod fills;
 pub mod gate;
 pub mod gauges;
@@ -37,16 +38,20 @@ pub mod operator_faults;
 pub mod organizations;
 pub mod people;
 pub mod privacy;
+pub mod processes;
 pub mod quota;
 pub mod receipts;
+pub mod sealed;
 pub mod sessions;
 pub mod sightings;
 pub mod sign_in_links;
 pub mod signing_keys;
 pub(crate) mod sql;
 pub mod turns;
+pub mod whole;
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use dialect::Db;
@@ -80,10 +85,17 @@ const STEPS: &[(i64, &str, &str)] = &[
     (23, "failing", include_str!("../../migrations/0023_failing.sql")),
     (24, "listings", include_str!("../../migrations/0024_listings.sql")),
     (25, "once", include_str!("../../migrations/0025_once.sql")),
+    (26, "keys", include_str!("../../migrations/0026_keys.sql")),
 ];
 
-fn migrator() -> Migrator {
-    let steps = STEPS.iter().map(|(version, name, text)| {
+/// The schema as this Intail has it: its last step.
+pub fn newest_version() -> i64 {
+    STEPS.last().map_or(0, |(version, ..)| *version)
+}
+
+/// The steps up to this one.
+fn migrator(upto: i64) -> Migrator {
+    let steps = STEPS.iter().filter(|(version, ..)| *version <= upto).map(|(version, name, text)| {
         Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, text.into_sql_str(), false)
     });
     Migrator::with_migrations(steps.collect())
@@ -99,9 +111,24 @@ pub struct Store {
 impl Store {
     /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`) and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let db = Db::open(url).await?;
-        db.migrate().await?;
-        Ok(Self { db, gate: None })
+        let store = Self::connect(url).await?;
+        store.migrate(newest_version()).await?;
+        Ok(store)
+    }
+
+    /// Opens the database as it is. Who writes to it brings its schema up to date first.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::open(url).await?, gate: None })
+    }
+
+    /// Opens a SQLite file that nobody writes to, to read it: it may lie where nothing can be written.
+    pub async fn open_unchanged(file: &Path) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::open_unchanged(file).await?, gate: None })
+    }
+
+    /// Brings the schema up to date, as it was with this step.
+    pub async fn migrate(&self, upto: i64) -> Result<(), StoreError> {
+        self.db.migrate(&migrator(upto)).await
     }
 
     /// The same store, behind a gate.
@@ -170,6 +197,14 @@ impl StoreError {
     /// Whether a value that must be unique was already there.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+
+    /// Whether a table that was asked for isn't there: PostgreSQL has a code for it, SQLite words.
+    pub fn is_missing_table(&self) -> bool {
+        let says_so = |error: &dyn sqlx::error::DatabaseError| {
+            error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
+        };
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if says_so(error.as_ref()))
     }
 }
 

@@ -228,6 +228,16 @@ impl Tx {
         self.rows(AssertSqlSafe(sql).into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
     }
 
+    /// Every row of a query whose text was put together from parts of this source code and names of its schema.
+    pub(super) async fn all_read<T>(
+        &mut self,
+        sql: String,
+        values: Vec<Value>,
+        read: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.rows(AssertSqlSafe(sql).into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
+    }
+
     /// The first row of a query, if there is one.
     pub async fn one<T>(
         &mut self,

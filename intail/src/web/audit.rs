@@ -243,6 +243,11 @@ fn action(word: &str) -> &str {
         "organization.domain_added" => "Domain added",
         "organization.domain_removed" => "Domain removed",
         "organization.renamed" => "Organization renamed",
+        "key.put_in_use" => "Secrets are sealed under a new key",
+        "key.rotated" => "All secrets are sealed under the new key",
+        "key.retired" => "An old key was retired",
+        "database.restored" => "Everything was restored from a backup",
+        "database.moved" => "Everything was moved to another database",
         "audit.exported" => "Audit log exported",
         word => word,
     }

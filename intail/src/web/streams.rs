@@ -24,6 +24,7 @@ use crate::id::PersonId;
 use crate::store::StoreError;
 use crate::store::approval_waits::{self, Standing};
 use crate::store::changes::{self, Change};
+use crate::store::feed_gaps;
 use crate::store::grants::GrantState;
 
 /// Live readers of one person: some tabs and some programs.
@@ -104,6 +105,8 @@ pub(super) struct From {
              connection is gone."
         ),
         (status = 404, content_type = "application/problem+json", body = Problem),
+        (status = 410, content_type = "application/problem+json", body = Problem,
+            description = "Intail was restored from a backup from before this number: read the changes anew."),
         (status = 429, content_type = "application/problem+json", body = Problem),
     )
 )]
@@ -122,6 +125,9 @@ pub(super) async fn stream(
         Some(after) => after,
         None => changes::last_seq(&mut tx, &caller.person.organization_id).await?,
     };
+    if feed_gaps::holds(&mut tx, &caller.person.organization_id, after).await? {
+        return Err(trouble::feed_restored());
+    }
     drop(tx);
     let seat = web
         .seats

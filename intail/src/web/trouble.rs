@@ -211,6 +211,11 @@ pub(super) fn link_over() -> Trouble {
     Trouble::told(StatusCode::GONE, "sign_in", "link_over", &[]).button(SIGN_IN)
 }
 
+/// A place in the feed that was given out after the backup that everything was restored from.
+pub(super) fn feed_restored() -> Trouble {
+    page(StatusCode::GONE, "feed_restored")
+}
+
 /// Too much of something at once.
 pub(super) fn too_many(what: &str) -> Trouble {
     Trouble::told(StatusCode::TOO_MANY_REQUESTS, "page", "too_many", &[("what", what)])

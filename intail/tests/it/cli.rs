@@ -21,13 +21,13 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Output that a test can read while the command runs.
 #[derive(Clone, Default)]
-struct Output {
+pub(crate) struct Output {
     text: Arc<Mutex<Vec<u8>>>,
     flushed: Option<mpsc::UnboundedSender<()>>,
 }
 
 impl Output {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.text.lock().expect("unpoisoned").clone()).expect("text")
     }
 }
@@ -48,7 +48,7 @@ impl Write for Output {
 /// Each command has its own randomness: what one makes differs from what the next makes.
 static SEED: AtomicU64 = AtomicU64::new(1);
 
-fn surroundings(directory: &Path, output: &Output) -> Surroundings {
+pub(crate) fn surroundings(directory: &Path, output: &Output) -> Surroundings {
     Surroundings {
         environment: Vec::new(),
         working_directory: directory.to_owned(),
@@ -60,7 +60,7 @@ fn surroundings(directory: &Path, output: &Output) -> Surroundings {
 }
 
 /// Runs a command to its end; `line` is split at spaces.
-async fn run(directory: &Path, line: &str) -> Result<(Outcome, String), CliError> {
+pub(crate) async fn run(directory: &Path, line: &str) -> Result<(Outcome, String), CliError> {
     let output = Output::default();
     let arguments = Arguments::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
     let outcome = cli::run(arguments, surroundings(directory, &output)).await?;
@@ -68,7 +68,7 @@ async fn run(directory: &Path, line: &str) -> Result<(Outcome, String), CliError
 }
 
 /// An error as people see it, without the folder of the test.
-fn shown(error: &CliError, directory: &Path) -> String {
+pub(crate) fn shown(error: &CliError, directory: &Path) -> String {
     let hints = error.hints().iter().map(|hint| format!("\nhint: {hint}"));
     let text = format!("error: {error}{}", hints.collect::<String>());
     text.replace(&directory.display().to_string(), "DIR")

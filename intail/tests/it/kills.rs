@@ -54,18 +54,18 @@ const BROWSER: &str = "a-browser";
 const ADMINISTRATOR: &str = "ada.admin@example.com";
 
 /// What an administrator and two others have at Google, and a database that outlives every process.
-struct Scene {
-    sandbox: Sandbox,
+pub(crate) struct Scene {
+    pub(crate) sandbox: Sandbox,
     /// Never runs anything: it connects people, and reads what the processes wrote.
-    app: App,
-    people: Vec<Person>,
-    configuration: PathBuf,
+    pub(crate) app: App,
+    pub(crate) people: Vec<Person>,
+    pub(crate) configuration: PathBuf,
     random: Random,
     _directory: TempDir,
 }
 
 impl Scene {
-    async fn start(postgres: Option<String>) -> Self {
+    pub(crate) async fn start(postgres: Option<String>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let text = include_str!("simulation/company.toml").replace("mail_per_person = 1", "mail_per_person = 250");
         let options = intail_sandbox::Options {
@@ -116,7 +116,7 @@ impl Scene {
     }
 
     /// A process of Intail, running.
-    fn process(&self) -> Program {
+    pub(crate) fn process(&self) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_intail"));
         command.arg("serve").arg("--config").arg(&self.configuration).args(["--roles", "sync,notices"]);
         Program::start(&mut command, |line| line.contains("Intail runs").then_some(())).0
@@ -127,7 +127,7 @@ impl Scene {
     }
 
     /// Somebody does something, by chance.
-    fn act(&self) {
+    pub(crate) fn act(&self) {
         let email = &self.people[self.below(self.people.len())].email;
         match self.below(12) {
             0..6 => self.act_in_mail(email),
@@ -271,7 +271,7 @@ impl Scene {
     }
 
     /// The processes are outside, on the machine's clock: between two looks at them, time passes.
-    async fn a_moment(&self) {
+    pub(crate) async fn a_moment(&self) {
         self.app.clock.sleep_until(self.app.clock.now() + MOMENT).await;
     }
 
@@ -290,7 +290,7 @@ impl Scene {
         self.leases_run_out().await;
     }
 
-    async fn catch_up(&self) {
+    pub(crate) async fn catch_up(&self) {
         self.sandbox.clock().advance(REDELIVERED_AFTER);
         for person in &self.people {
             let done = self.sandbox.world(|world| world.act(&person.email, &MailAction::sample()));

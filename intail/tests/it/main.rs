@@ -4,6 +4,7 @@ mod harness;
 
 mod access;
 mod agenda;
+mod backups;
 mod calendar;
 mod calendar_gone;
 mod calendar_notices;
@@ -18,6 +19,7 @@ mod failing;
 mod heartbeat;
 mod hindered;
 mod hostile;
+mod keys;
 mod kills;
 mod leaving;
 mod mail;

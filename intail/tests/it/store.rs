@@ -1,7 +1,7 @@
 //! The store's contract: every function of `store/`, the same tests on SQLite and on PostgreSQL. There is no
 //! compile-time check of SQL with two databases, so this suite is it; the tidy test sees that no function is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use intail::clock::from_us;
 use intail::id::{GrantId, HistoryId, InvitationId, MailboxId, OrganizationId, PersonId, StreamId};
@@ -21,7 +21,7 @@ use intail::store::fills::{self, Fill, Left};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::heartbeat::{self, Heartbeat};
 use intail::store::invitations::{self, Invitation};
-use intail::store::key_proofs;
+use intail::store::key_proofs::{self, KeyProof};
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Wanted};
 use intail::store::mailboxes::{self, Mailbox, MailboxState, Noticed};
@@ -30,9 +30,11 @@ use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
 use intail::store::people::{self, Person, Role, Search};
 use intail::store::privacy::{self, Looser, Policy, Settings, Work};
+use intail::store::processes::{self, Process};
 use intail::store::quota::{self, Others};
+use intail::store::sealed::{self, PLACES, Sealed};
 use intail::store::sign_in_links::{self, SignInLink};
-use intail::store::{Store, StoreError, approval_waits, sessions, sightings, turns};
+use intail::store::{Store, StoreError, approval_waits, feed_gaps, newest_version, sessions, sightings, turns, whole};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -111,6 +113,9 @@ on_both_databases!(
     what_nobody_told_of_is_counted_until_somebody_tells,
     access_keys_belong_to_their_person,
     key_proofs_are_kept,
+    processes_are_known_while_they_say_so,
+    everything_is_copied_as_it_is,
+    a_sealed_text_is_swapped_only_while_it_is_the_same,
     erasing_leaves_nothing_of_a_mailbox,
     history_ids_up_to_the_last_are_kept,
 );
@@ -1275,9 +1280,174 @@ async fn access_keys_belong_to_their_person(scene: Scene) {
 
 async fn key_proofs_are_kept(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    key_proofs::add(&mut tx, "k1", "first", at(1)).await.expect("added");
-    key_proofs::add(&mut tx, "k1", "second", at(2)).await.expect("the first stays");
-    assert_eq!(key_proofs::list(&mut tx).await.expect("read"), [("k1".to_owned(), "first".to_owned())]);
+    assert!(key_proofs::add(&mut tx, "k1", "first", at(2)).await.expect("added"));
+    assert!(!key_proofs::add(&mut tx, "k1", "second", at(3)).await.expect("the first stays"));
+    assert!(key_proofs::add(&mut tx, "k2", "newer", at(1)).await.expect("added"));
+    key_proofs::hold(&mut tx).await.expect("held");
+    let proof = |key_id: &str, sealed: &str, second, resealed_at| KeyProof {
+        key_id: key_id.into(),
+        sealed: sealed.into(),
+        created_at: at(second),
+        resealed_at,
+    };
+    let (first, newer) = (proof("k1", "first", 2, None), proof("k2", "newer", 1, None));
+    assert_eq!(key_proofs::list(&mut tx).await.expect("read"), [first, newer], "as they were added, whatever the time");
+    assert!(key_proofs::resealed(&mut tx, "k2", at(5)).await.expect("written"));
+    assert!(!key_proofs::resealed(&mut tx, "k2", at(6)).await.expect("known"));
+    assert!(key_proofs::remove(&mut tx, "k1").await.expect("removed"));
+    assert!(!key_proofs::remove(&mut tx, "k1").await.expect("gone"));
+    assert_eq!(key_proofs::list(&mut tx).await.expect("read"), [proof("k2", "newer", 1, Some(at(5)))]);
+}
+
+async fn processes_are_known_while_they_say_so(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
+    processes::say(&mut tx, &process("a", "k1"), at(1)).await.expect("said");
+    processes::say(&mut tx, &process("b", "k1"), at(2)).await.expect("said");
+    processes::say(&mut tx, &process("a", "k2"), at(5)).await.expect("said again");
+    let running = processes::running(&mut tx, at(1), 9).await.expect("read");
+    assert_eq!(running, [process("a", "k2"), process("b", "k1")]);
+    assert_eq!(processes::running(&mut tx, at(2), 9).await.expect("read"), [process("a", "k2")]);
+    processes::forget(&mut tx, at(2)).await.expect("forgotten");
+    assert_eq!(processes::running(&mut tx, at(0), 9).await.expect("read"), [process("a", "k2")]);
+    processes::leave(&mut tx, "a").await.expect("left");
+    assert_eq!(processes::running(&mut tx, at(0), 9).await.expect("read"), []);
+}
+
+async fn a_sealed_text_is_swapped_only_while_it_is_the_same(scene: Scene) {
+    let of = |column: &str| {
+        let found = PLACES.into_iter().find(|it| (it.table, it.column) == ("grants", column));
+        found.expect("it is listed")
+    };
+    let (refresh, access) = (of("refresh_sealed"), of("access_sealed"));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(sealed::count(&mut tx, "k1").await.expect("counted"), 1);
+    assert_eq!(sealed::count(&mut tx, "k").await.expect("counted"), 0, "another key, however it begins");
+    assert_eq!(sealed::not_under(&mut tx, refresh, "k1", "", 9).await.expect("read"), []);
+    assert_eq!(sealed::not_under(&mut tx, access, "k2", "", 9).await.expect("read"), [], "there is none");
+    let found = sealed::not_under(&mut tx, refresh, "k2", "", 9).await.expect("read");
+    let id = scene.grant.id.to_string();
+    let old = Sealed { key: id.clone(), row: format!("grants/{id}/refresh"), text: "k1.sealed".into() };
+    assert_eq!(found, std::slice::from_ref(&old));
+    assert_eq!(sealed::not_under(&mut tx, refresh, "k2", &id, 9).await.expect("read"), []);
+    assert!(sealed::swap(&mut tx, refresh, &old, "k2.sealed").await.expect("swapped"));
+    assert!(!sealed::swap(&mut tx, refresh, &old, "k2.late").await.expect("not any more"));
+    assert_eq!(sealed::count(&mut tx, "k2").await.expect("counted"), 1);
+    for place in PLACES {
+        sealed::not_under(&mut tx, place, "k9", "", 9).await.expect("each can be read");
+    }
+}
+
+/// What a backup and its restoring do, on this database and a SQLite file.
+async fn everything_is_copied_as_it_is(scene: Scene) {
+    put(&scene, &[message("a", 10, &["INBOX"]), message("b", 20, &[])]).await;
+    let change = NewChange { kind: "message.added", subject_id: "a".into(), data: json!({"labels": ["Ä"]}) };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    changes::append(&mut tx, scene.of(), &[change], at(1)).await.expect("appended");
+    leases::claim(&mut tx, "w", at(0), at(90), Wanted::Due, 9).await.expect("claimed");
+    assert_eq!(whole::leased(&mut tx, at(89)).await.expect("counted"), 1);
+    assert_eq!(whole::leased(&mut tx, at(90)).await.expect("counted"), 0);
+    processes::say(&mut tx, &process("a", "k1"), at(1)).await.expect("said");
+    tx.commit().await.expect("committed");
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("copy");
+    let copy = Store::connect(&format!("sqlite:{}", file.display())).await.expect("a file");
+    assert_eq!(whole::version(&copy).await.expect("asked"), None, "Intail never was there");
+    copy.migrate(newest_version()).await.expect("migrated");
+    assert_eq!(whole::version(&copy).await.expect("asked"), Some(newest_version()));
+    let (mut from, mut to) = (scene.store.read().await.expect("read"), copy.write().await.expect("write"));
+    let tables = whole::tables(&mut to).await.expect("the schema");
+    assert!(tables.len() > 40, "{}", tables.len());
+    assert_eq!(whole::used(&mut to, &tables).await.expect("counted"), None);
+    assert!(whole::used_of_those_there(&scene.store, &tables).await.expect("counted").is_some());
+    let none = Store::connect(&format!("sqlite:{}", directory.path().join("none").display())).await.expect("a file");
+    assert_eq!(whole::used_of_those_there(&none, &tables).await.expect("counted"), None, "no table is there");
+    none.close().await;
+    assert!(whole::used(&mut from, &tables).await.expect("counted").is_some());
+    whole::clear_seeds(&mut to).await.expect("cleared");
+    let mut parts = Vec::new();
+    for table in &tables {
+        let page = whole::page(&mut from, table, None).await.expect("read");
+        let beyond = whole::page(&mut from, table, page.last()).await.expect("read");
+        assert_eq!(beyond.len(), 0, "{}", table.name);
+        if page.len() > 1 {
+            let rest = whole::page(&mut from, table, page.first()).await.expect("read");
+            assert_eq!(rest.len(), page.len() - 1, "{}", table.name);
+        }
+        let rows = i64::try_from(page.len()).expect("few");
+        whole::insert(&mut to, table, page).await.expect("added");
+        assert_eq!(whole::count(&mut to, table).await.expect("counted"), rows, "{}", table.name);
+        parts.push(whole::part(&mut to, table).await.expect("read"));
+    }
+    parts.sort_by(|left, right| left.name.cmp(&right.name));
+    assert_eq!(whole::marked(&mut to).await.expect("read"), None, "not whole yet");
+    whole::mark(&mut to, at(7), "intail", &parts).await.expect("marked");
+    to.commit().await.expect("committed");
+    copy.close().await;
+
+    let read = Store::open_unchanged(&file).await.expect("it opens");
+    let mut tx = read.read().await.expect("a transaction");
+    let mark = whole::marked(&mut tx).await.expect("read").expect("whole");
+    assert_eq!((mark.made_at, mark.made_by.as_str(), &mark.parts), (at(7), "intail", &parts));
+    for table in &tables {
+        let part = whole::part(&mut tx, table).await.expect("read");
+        assert!(parts.contains(&part), "{part:?}");
+    }
+    drop(tx);
+    read.close().await;
+
+    // As if it had been restored here.
+    let mut tx = scene.store.write().await.expect("a transaction");
+    whole::moved(&mut tx).await.expect("moved");
+    assert_eq!(processes::running(&mut tx, at(0), 9).await.expect("read"), []);
+    sessions::open(&mut tx, "s", &scene.person.id, "f", at(0), at(99)).await.expect("opened");
+    whole::restored(&mut tx, at(50)).await.expect("restored");
+    assert_eq!(whole::leased(&mut tx, at(0)).await.expect("counted"), 0);
+    let mailbox = mailboxes::by_person(&mut tx, &scene.person.id).await.expect("read").expect("there");
+    assert_eq!((mailbox.due_at, mailbox.watch_due_at), (Some(at(50)), at(50)));
+    let lease = leases::claim(&mut tx, "w", at(50), at(90), Wanted::Noticed, 9).await.expect("claimed").remove(0);
+    assert!(lease.after_a_break, "the log of calls has a gap");
+    assert!(sessions::by_token(&mut tx, "s", at(1)).await.expect("read").is_none(), "everybody signs in again");
+    let last = changes::last_seq(&mut tx, &scene.organization).await.expect("read");
+    assert!(last > 1_000_000_000, "{last}");
+    for (seq, is_lost) in [(0, false), (1, false), (2, true), (last, true), (last + 1, false)] {
+        let holds = feed_gaps::holds(&mut tx, &scene.organization, seq).await.expect("asked");
+        assert_eq!(holds, is_lost, "{seq}");
+    }
+}
+
+fn process(id: &str, seals_under: &str) -> Process {
+    Process {
+        id: id.into(),
+        name: "sync".into(),
+        holds: vec!["k1".into(), "k2".into()],
+        seals_under: seals_under.into(),
+    }
+}
+
+#[test]
+fn every_sealed_column_is_sealed_again_when_the_key_changes() {
+    let folder = harness::root().join("intail/migrations");
+    let (mut columns, mut table) = (BTreeSet::new(), String::new());
+    let mut files: Vec<_> = folder.read_dir().expect("migrations").flatten().map(|it| it.path()).collect();
+    files.sort();
+    for file in files {
+        for line in std::fs::read_to_string(file).expect("text").lines() {
+            let mut words = line.split_whitespace();
+            let beginning = (words.next(), words.next(), words.next());
+            if let (Some("CREATE" | "ALTER"), Some("TABLE"), Some(name)) = beginning {
+                name.clone_into(&mut table);
+            }
+            let names = line.split(|it: char| !it.is_alphanumeric() && it != '_');
+            let is_declared = line.contains(" TEXT");
+            columns.extend(
+                names.filter(|it| is_declared && it.ends_with("_sealed")).map(|it| (table.clone(), it.to_owned())),
+            );
+        }
+    }
+    assert!(columns.remove(&("key_proofs".to_owned(), "proof_sealed".to_owned())), "a key's proof is its own");
+    let listed = PLACES.map(|it| (it.table.to_owned(), it.column.to_owned()));
+    assert_eq!(columns, BTreeSet::from(listed));
 }
 
 async fn erasing_leaves_nothing_of_a_mailbox(scene: Scene) {

@@ -20,7 +20,7 @@ use super::mail::{after_page, read_place};
 use super::privacy::Standing;
 use super::trouble::{self, Problem, Trouble};
 use crate::connect::{self, Connection};
-use crate::store::{StoreError, Tx, changes, directory_people, labels, messages};
+use crate::store::{StoreError, Tx, changes, directory_people, feed_gaps, labels, messages};
 use crate::sync::{self, Outlook};
 
 pub(super) use calendars::{calendars, coverage as calendar_coverage};
@@ -352,6 +352,8 @@ pub(super) struct Since {
         (status = 200, body = ChangesShape),
         (status = 400, content_type = "application/problem+json", body = Problem),
         (status = 401, content_type = "application/problem+json", body = Problem),
+        (status = 410, content_type = "application/problem+json", body = Problem,
+            description = "Intail was restored from a backup from before `after`: begin anew, without `after`."),
     ))]
 pub(super) async fn changes(
     State(web): State<Web>,
@@ -360,6 +362,9 @@ pub(super) async fn changes(
 ) -> Result<Json<ChangesShape>, Trouble> {
     let (after, limit) = (since.after.unwrap_or(0), page(since.limit));
     let mut tx = web.app.store.read().await?;
+    if feed_gaps::holds(&mut tx, &caller.person.organization_id, after).await? {
+        return Err(trouble::feed_restored());
+    }
     let mut listed = changes::of_person(&mut tx, &caller.person.id, after, limit + 1).await?;
     let shown = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = listed.len() > shown;
