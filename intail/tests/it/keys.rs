@@ -423,13 +423,21 @@ async fn promise_9_keys_are_rotated_while_processes_work_and_die(postgres: Optio
         command.args(["keys", "rotate", "--config"]).arg(&scene.configuration);
         command
     };
+    let mut tx = app.store.read().await.expect("a transaction");
+    let grants = sealed::not_under(&mut tx, PLACES[1], "none", "", 9).await.expect("read");
+    drop(tx);
+    assert!(grants.len() > 1, "rows that could be taken in two orders");
     let work = async |ends: &mut dyn FnMut() -> bool| {
         while !ends() {
             scene.a_moment().await;
             scene.act();
-            let mut tx = app.store.write().await.expect("a transaction");
-            tx.run("UPDATE grants SET access_expires_at = 1", Vec::new()).await.expect("ran");
-            tx.commit().await.expect("committed");
+            // One row a transaction: several at once would be taken in the table's order, and a rotation goes by ids.
+            for grant in &grants {
+                let mut tx = app.store.write().await.expect("a transaction");
+                let sql = "UPDATE grants SET access_expires_at = 1 WHERE id = $1";
+                tx.run(sql, vec![grant.key.clone().into()]).await.expect("ran");
+                tx.commit().await.expect("committed");
+            }
         }
     };
     let process = scene.process();

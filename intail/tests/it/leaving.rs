@@ -288,6 +288,44 @@ async fn what_is_permitted_while_the_old_rows_go_is_given_back() {
 }
 
 #[tokio::test]
+async fn whoever_connects_and_leaves_in_the_same_moment_is_one_or_the_other() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        running.approve();
+        let email = running.employee();
+        let person = running.connected(&email).await;
+        for round in 0..4 {
+            let again = Options { ask_again: true, ..Options::default() };
+            let url = connect::begin(&running.app, &person, BROWSER, again).await.expect("it begins");
+            let answer = running.visit(&email, url, Ticks::All).await.expect("Google sends the person back");
+            let (finish, leave) = futures::join!(
+                connect::finish(&running.app, Some(&person), BROWSER, read(&answer)),
+                connect::leave(&running.app, &person, Origin::Unknown),
+            );
+            assert!(matches!(finish, Ok(_) | Err(ConnectError::StillLeaving)), "round {round}: {finish:?}");
+            leave.unwrap_or_else(|error| panic!("round {round}: {error}"));
+            resume(&running).await;
+            let mut tx = running.app.store.read().await.expect("a transaction");
+            let grant = grants::by_person(&mut tx, &person.id).await.expect("read");
+            drop(tx);
+            match grant {
+                None => assert!(is_gone(&running, &person).await, "round {round}: nothing is half there"),
+                Some(grant) => {
+                    assert!(finish.is_ok() && grant.state.works(), "round {round}: connected after all: {grant:?}");
+                    running.settle().await;
+                }
+            }
+            if !is_gone(&running, &person).await {
+                running.assert_nothing_is_lost(&person).await;
+            }
+            running.connect(&person, Ticks::All).await.expect("connected again");
+            running.settle().await;
+            running.assert_nothing_is_lost(&person).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_late_revocation_spares_an_account_that_is_connected_again_as_somebody_new() {
     let running = Running::start().await;
     running.approve();
