@@ -26,6 +26,9 @@ use crate::store::mailboxes::{self, Mailbox};
 use crate::store::people::{self, Person};
 use crate::store::{StoreError, Tx, organizations};
 
+/// People with one address, of all organizations, who are looked at.
+const NAMESAKES_MAX: i64 = 100;
+
 /// What the callback's address carries. Everything else in it is ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Callback {
@@ -89,7 +92,10 @@ pub async fn finish(
             None => approval::refused(&mut tx, person, now).await?,
         }
     }
-    if let Err(error) = &result {
+    // With the organization its log went, too.
+    if let Err(error) = &result
+        && organizations::by_id(&mut tx, &person.organization_id).await?.is_some()
+    {
         let entry = Entry {
             organization: &person.organization_id,
             actor: refused_by(error, person),
@@ -283,7 +289,19 @@ async fn belongs_to_another(
     let signs_in = people::by_subject(tx, &provider.issuer, &claims.sub).await?.filter(|it| it.id != person.id);
     let secondary = organizations::by_id(tx, &person.organization_id).await?.is_some_and(|it| it.secondary_accounts);
     // Without secondary accounts it is simply the wrong account, whoever's it is.
-    match signs_in.filter(|_| secondary) {
+    if !secondary {
+        return Ok(());
+    }
+    // Who signs in elsewhere than at Google, or came by an operator's link, is known by the address that Google vouches
+    // for.
+    let signs_in = match signs_in {
+        None if claims.email_verified && !came.eq_ignore_ascii_case(&person.email) => {
+            let known = people::by_email(tx, &came.to_lowercase(), NAMESAKES_MAX).await?;
+            known.into_iter().find(|it| it.issuer != provider.issuer && it.organization_id == person.organization_id)
+        }
+        found => found,
+    };
+    match signs_in {
         Some(other) if other.organization_id == person.organization_id => Err(ConnectError::AccountOfAnother { came }),
         Some(_) => Err(ConnectError::WrongOrganization { came }),
         None => Ok(()),
@@ -328,6 +346,9 @@ async fn keep(
     };
     let mut tx = app.store.write().await?;
     access::hold_unless_approved(&mut tx, &person.organization_id).await?;
+    if people::by_id(&mut tx, &person.id).await?.is_none() {
+        return Err(ConnectError::Removed);
+    }
     // What the engine may be working on is taken before the grant, as the engine itself does (see `leases`): an error
     // here would reach the person after their code was used.
     let mailbox = match missing.contains(&Permission::Mail) {
@@ -349,10 +370,13 @@ async fn keep(
     if !missing.contains(&Permission::Directory) {
         directories::wake(&mut tx, &DirectoryId::new(&app.random), &person.organization_id, now).await?;
     }
-    grants::put(&mut tx, &grant).await.map_err(|error| match error.is_unique_violation() {
+    grants::put(&mut tx, &grant).await.map_err(|error| {
         // Somebody else was quicker: to the same account, or the same person in another window.
-        true => ConnectError::AccountTaken { came: grant.email.clone() },
-        false => ConnectError::Store(error),
+        if error.is_unique_violation() {
+            return ConnectError::AccountTaken { came: grant.email.clone() };
+        }
+        // On PostgreSQL they may have been removed since they were looked for.
+        if error.is_foreign_key_violation() { ConnectError::Removed } else { ConnectError::Store(error) }
     })?;
     // Asked once the grant's row is held: a leaving that begins now finds this grant, and one that began is seen.
     if leave::is_leaving(&mut tx, &person.id).await? {
@@ -418,6 +442,7 @@ async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> R
             | ConnectError::WiderScope(_)
             | ConnectError::NothingGranted
             | ConnectError::StillLeaving
+            | ConnectError::Removed
     );
     let mut tx = app.store.read().await?;
     let held = grants::by_google_subject(&mut tx, &claims.sub).await?;

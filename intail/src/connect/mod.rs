@@ -102,6 +102,9 @@ pub enum ConnectError {
     /// What was copied before is still being erased.
     #[error("the erasure that was begun isn't finished")]
     StillLeaving,
+    /// The person was removed while they were at Google.
+    #[error("the person was removed from the organization meanwhile")]
+    Removed,
     /// Too many attempts of one organization in a short time.
     #[error("too many attempts of one organization in a short time")]
     OrganizationBusy,
@@ -151,6 +154,7 @@ impl ConnectError {
             Self::NoRefreshToken => "no_refresh_token",
             Self::TooMany => "too_many",
             Self::StillLeaving => "still_leaving",
+            Self::Removed => "removed",
             Self::OrganizationBusy => "organization_busy",
             Self::LastAdministrator => "last_administrator",
             Self::NotConnected => "not_connected",

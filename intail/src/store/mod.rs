@@ -199,6 +199,11 @@ impl StoreError {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
     }
 
+    /// Whether a row belongs to one that isn't there, or isn't any more.
+    pub fn is_foreign_key_violation(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+    }
+
     /// Whether a table that was asked for isn't there: PostgreSQL has a code for it, SQLite words.
     pub fn is_missing_table(&self) -> bool {
         let says_so = |error: &dyn sqlx::error::DatabaseError| {

@@ -57,6 +57,8 @@ struct IntegrationsPage {
     message: String,
     is_administrator: bool,
     waits_since: Option<When>,
+    /// Whether another account than the one that the person signs in with may be connected.
+    may_choose: bool,
     abandoned: Option<When>,
     /// When Google said that the administrator's settings keep this person out, although it lets others in.
     kept_out: Option<When>,
@@ -238,6 +240,7 @@ pub(super) async fn page(
         way,
         is_administrator: person.role == Role::Administrator,
         waits_since: waits.map(When::full),
+        may_choose: organization.secondary_accounts,
         card: connection.map(|it| card(&it, outlook.as_ref(), now)),
         settling_every_s: if settles { SETTLING_EVERY_S } else { 0 },
     })

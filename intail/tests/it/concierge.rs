@@ -15,7 +15,7 @@ use intail_google::CALLS;
 use intail_sandbox::access::AccessLevel;
 use intail_sandbox::faults::{Mischief, Rule};
 
-use crate::access::{Proof, ask, session, text};
+use crate::access::{Proof, ask, location, session, text};
 use crate::harness::running::{ADMIN, BROWSER, Running, Ticks, read};
 use crate::pages::{Browser, between, told};
 
@@ -582,8 +582,29 @@ async fn secondary_accounts_are_for_the_administrator_to_allow() {
     let url = connect::begin(&running.app, &person, BROWSER, other).await.expect("it begins");
     assert!(url.query_pairs().any(|(name, value)| name == "hd" && value == "*"), "{url}");
 
+    // Nor one of somebody who doesn't sign in at Google: they are known by the address that Google vouches for.
+    let hidden = "bjorn@example.com";
+    let (mut tx, now) = (running.app.store.write().await.expect("a transaction"), running.app.clock.now());
+    let (issuer, subject) = ("https://sign-in.example".to_owned(), "elsewhere".to_owned());
+    let colleague = Person { id: running_id(&running), issuer, subject, email: hidden.to_owned(), ..person.clone() };
+    people::create(&mut tx, &colleague, now).await.expect("created");
+    tx.commit().await.expect("committed");
+    let refused = running.connect_as(&person, hidden, Ticks::All, other).await.expect_err("it is a colleague's");
+    assert!(matches!(refused, ConnectError::AccountOfAnother { .. }), "{refused:?}");
+
+    // The page offers it.
+    let mut browser = Browser::new(&running.app);
+    browser.sign_in(&running, INES).await;
+    let shown = browser.page("/settings/integrations").await;
+    assert!(shown.contains("Connect another account of yours"), "{shown}");
+    let sent = browser.press(&shown, "/connect/google", "choose_account=1").await;
+    let to = location(&sent).expect("to Google");
+    assert!(to.contains("hd=*") && !to.contains("login_hint"), "{to}");
+
     let connected = running.connect_as(&person, MEI, Ticks::All, other).await.expect("allowed");
     assert_eq!(connected.email, MEI);
+    let shown = browser.page("/settings/integrations").await;
+    assert!(!shown.contains("Connect another account of yours"), "each person connects one: {shown}");
     running.settle().await;
     let taken = running.sign_in(MEI).await;
     let refused = running.connect(&taken, Ticks::All).await.expect_err("it is connected by Ines");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt as _};
+use futures::future::{BoxFuture, Either, FutureExt as _};
 use intail::app::{App, Parts};
 use intail::connect::{self, ConnectError, Options};
 use intail::id::OrganizationId;
@@ -322,6 +322,112 @@ async fn whoever_connects_and_leaves_in_the_same_moment_is_one_or_the_other() {
             running.settle().await;
             running.assert_nothing_is_lost(&person).await;
         }
+    }
+}
+
+/// Holds up whoever begins a certain transaction that writes, until they may go on.
+#[derive(Debug)]
+struct Hold {
+    at: usize,
+    seen: AtomicUsize,
+    reached: Notify,
+    goes_on: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Holding(Arc<Hold>);
+
+impl Gate for Holding {
+    fn before(&self, act: Act) -> BoxFuture<'static, Result<Underway, StoreError>> {
+        let hold = self.0.clone();
+        async move {
+            if act == Act::BeginWrite && hold.seen.fetch_add(1, Ordering::SeqCst) == hold.at {
+                hold.reached.notify_one();
+                hold.goes_on.notified().await;
+            }
+            let nothing: Underway = Box::new(());
+            Ok(nothing)
+        }
+        .boxed()
+    }
+
+    fn after(&self, _: Act) -> BoxFuture<'static, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn ended(&self, _: bool) {}
+}
+
+#[tokio::test]
+async fn whoever_is_removed_while_they_come_back_from_google_leaves_no_permission_behind() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        running.approve();
+        let admin = as_administrator(&running, ADMIN).await;
+        let mut was_kept = 0;
+        // The callback is taken by the first transaction; from the second on, the tokens are there.
+        for at in 1..5 {
+            let person = running.sign_in(&running.employee()).await;
+            let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+            let answer = running.visit(&person.email, url, Ticks::All).await.expect("Google sends the person back");
+            let revoked = running.calls("oauth.revoke");
+            let (reached, goes_on) = (Notify::new(), Notify::new());
+            let hold = Arc::new(Hold { at, seen: AtomicUsize::new(0), reached, goes_on });
+            let app = behind(&running.app, Arc::new(Holding(hold.clone())));
+            let remove = async {
+                hold.reached.notified().await;
+                connect::let_go(&running.app, &person, &removed_by(&admin)).await.expect("removed");
+                hold.goes_on.notify_one();
+            };
+            let finish = connect::finish(&app, Some(&person), BROWSER, read(&answer));
+            let finish = std::pin::pin!(finish);
+            let finished = match futures::future::select(finish, std::pin::pin!(remove)).await {
+                Either::Left((finished, _)) => {
+                    assert!(at > 2 && finished.is_ok(), "{at}: {finished:?}");
+                    connect::let_go(&running.app, &person, &removed_by(&admin)).await.expect("removed");
+                    finished
+                }
+                Either::Right(((), finish)) => finish.await,
+            };
+            assert!(matches!(finished, Ok(_) | Err(ConnectError::Removed)), "{at}: {finished:?}");
+            was_kept += usize::from(finished.is_ok());
+            assert_eq!(running.calls("oauth.revoke"), revoked + 1, "{at}: what they permitted is given back");
+            assert!(is_gone(&running, &person).await, "{at}");
+            let mut tx = running.app.store.read().await.expect("a transaction");
+            assert!(people::by_id(&mut tx, &person.id).await.expect("read").is_none(), "{at}");
+            let log = intail::store::audit::after(&mut tx, &person.organization_id, 0, 1000).await.expect("read");
+            let said = log.iter().filter(|it| it.about == person.id.as_str() && it.detail.contains("removed\"}"));
+            assert_eq!(said.count(), usize::from(finished.is_err()), "{at}: {log:?}");
+        }
+        assert!((1..4).contains(&was_kept), "both are played: {was_kept}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_removed_and_comes_back_in_the_same_moment_is_not_half_there() {
+    let running = Running::start_with(Setup { postgres: Some(postgres::database().await), ..Setup::default() }).await;
+    running.approve();
+    let admin = as_administrator(&running, ADMIN).await;
+    for round in 0..12 {
+        let person = running.sign_in(&running.employee()).await;
+        let url = connect::begin(&running.app, &person, BROWSER, Options::default()).await.expect("it begins");
+        let answer = running.visit(&person.email, url, Ticks::All).await.expect("Google sends the person back");
+        let revoked = running.calls("oauth.revoke");
+        let exchanged = running.calls("oauth.token");
+        let wish = removed_by(&admin);
+        let (finish, left) = futures::join!(
+            connect::finish(&running.app, Some(&person), BROWSER, read(&answer)),
+            connect::let_go(&running.app, &person, &wish),
+        );
+        left.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let known =
+            [ConnectError::Removed.word(), ConnectError::StillLeaving.word(), ConnectError::UnknownState.word()];
+        let word = finish.as_ref().map_or_else(ConnectError::word, |_| known[0]);
+        assert!(known.contains(&word), "round {round}: {finish:?}");
+        // Whoever was removed before they were back is a stranger: their code is never exchanged.
+        let gave = running.calls("oauth.token") - exchanged;
+        assert_eq!(running.calls("oauth.revoke"), revoked + gave, "round {round}: {finish:?}");
+        assert!(is_gone(&running, &person).await, "round {round}: {finish:?}");
     }
 }
 
