@@ -29,6 +29,7 @@ const ORGANIZATIONS_MAX: i64 = 10_000;
 /// After how long a refusal that repeats itself is written again: an entry an hour shows that it goes on, and a flood
 /// of a year still fits.
 const REPEATED_AFTER: SignedDuration = SignedDuration::from_hours(1);
+const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 /// How many of the newest entries about somebody are looked through for a repetition: more than come together in that
 /// time by everything that isn't a flood.
 const LOOKED_BACK: i64 = 200;
@@ -124,9 +125,23 @@ pub async fn record(tx: &mut Tx, entry: Entry<'_>, now: Timestamp) -> Result<(),
 /// The same for what somebody can repeat as often as they like, such as a refused request: once in
 /// [`REPEATED_AFTER`] for the same action, about the same, with the same detail. Answers whether it was written.
 pub async fn record_once(tx: &mut Tx, entry: Entry<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    record_once_in(tx, entry, REPEATED_AFTER, now).await
+}
+
+/// The same for what has to be known each time that it is done by hand, and not each time that a program does it.
+pub async fn record_once_a_minute(tx: &mut Tx, entry: Entry<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    record_once_in(tx, entry, MINUTE, now).await
+}
+
+async fn record_once_in(
+    tx: &mut Tx,
+    entry: Entry<'_>,
+    repeated_after: SignedDuration,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     // Held before it is looked, so that two who are refused at once aren't both the first.
     audit::hold(tx, entry.organization).await?;
-    let since = now.checked_sub(REPEATED_AFTER).unwrap_or(Timestamp::MIN);
+    let since = now.checked_sub(repeated_after).unwrap_or(Timestamp::MIN);
     let detail = entry.detail.to_string();
     let repeated = audit::Repeated { action: entry.action, about: entry.about, detail: &detail, since };
     if audit::is_repeated(tx, entry.organization, repeated, LOOKED_BACK).await? {
@@ -202,6 +217,12 @@ pub async fn verify(store: &Store, organization: &OrganizationId) -> Result<Veri
         if page.last().is_some_and(|it| it.seq > chain.last_seq) && walk.seq < chain.last_seq {
             return Ok(Verified::Broken { seq: walk.seq + 1, why: "an entry is missing" });
         }
+    }
+    // Whoever takes the chain's end away, or sets it back, leaves entries that nothing holds together.
+    let mut tx = store.read().await?;
+    let end = audit::chain(&mut tx, organization).await?;
+    if let Some(beyond) = audit::after(&mut tx, organization, end.last_seq, 1).await?.first() {
+        return Ok(Verified::Broken { seq: beyond.seq, why: "an entry stands behind the chain's end" });
     }
     Ok(walk.ended(&chain))
 }

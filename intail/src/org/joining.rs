@@ -7,6 +7,7 @@ use serde_json::json;
 use super::audit::{self, Actor, Entry, Origin};
 use crate::id::{OrganizationId, PersonId};
 use crate::random::Random;
+use crate::seal::hash_token;
 use crate::store::invitations::{self, Invitation};
 use crate::store::organizations::Organization;
 use crate::store::people::{Person, Role};
@@ -138,9 +139,10 @@ async fn of_domain(
         action: "person.refused",
         about: owner.id.as_str(),
         origin,
-        detail: json!({"why": "not_invited"}),
+        // Whoever it is may try as often as they like; two of them are told apart, and none is named.
+        detail: json!({"why": "not_invited", "who": hash_token(&format!("{} {}", who.issuer, who.subject))[..12]}),
     };
-    audit::record(tx, refused, now).await?;
+    audit::record_once(tx, refused, now).await?;
     Ok(Err(Joined::NotInvited))
 }
 

@@ -486,9 +486,15 @@ pub struct Chain {
     pub broken_at: Option<i64>,
 }
 
-/// Walks a grant's chain from its checkpoint to its end. None if nothing was written yet.
+/// Walks a grant's chain from its checkpoint to its end. None if nothing was written yet. A chain that was taken away
+/// whole, or begun anew, doesn't hold what the sums by day say.
 pub async fn verify(tx: &mut Tx, grant: &GrantId) -> Result<Option<Chain>, StoreError> {
-    let Some(head) = receipts::head_of(tx, grant).await? else { return Ok(None) };
+    let counted = call_counts::calls_but(tx, grant, SUMMED).await?;
+    let head = match receipts::head_of(tx, grant).await? {
+        Some(head) => head,
+        None if counted == 0 => return Ok(None),
+        None => Head::start(),
+    };
     let mut chain = Chain {
         checkpoint_batch: head.checkpoint_batch,
         checkpoint_hash: head.checkpoint_hash.clone(),
@@ -522,6 +528,8 @@ pub async fn verify(tx: &mut Tx, grant: &GrantId) -> Result<Option<Chain>, Store
     }
     if (at, &before) != (head.batch, &head.hash) {
         chain.broken_at = Some(at + 1);
+    } else if head.checkpoint_batch == 0 && counted > chain.calls {
+        chain.broken_at = Some(1);
     }
     Ok(Some(chain))
 }

@@ -23,7 +23,7 @@ use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::grants::{self, Grant};
 use crate::store::mailboxes;
-use crate::store::people::Person;
+use crate::store::people::{self, Person};
 use crate::store::{StoreError, Tx};
 
 /// How long a person may take at the issuer.
@@ -237,6 +237,7 @@ async fn finish_taken(app: &App, attempt: &Attempt, callback: &Callback) -> Resu
     let mut restored = None;
     if let Joined::Person(person) = &joined {
         if provider.issuer == app.google.endpoints().issuer {
+            people::let_in(&mut tx, &person.id).await?;
             restored = restored_at_google(&mut tx, person, now).await?;
         }
         let entry = Entry {

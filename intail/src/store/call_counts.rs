@@ -110,6 +110,14 @@ pub async fn sums(tx: &mut Tx, grant: &GrantId) -> Result<CallSums, StoreError> 
     Ok(sums.unwrap_or_default())
 }
 
+/// How many of a grant's calls were counted with an outcome of their own. `uncounted` is the outcome of those of which
+/// only the number is known.
+pub async fn calls_but(tx: &mut Tx, grant: &GrantId, uncounted: &str) -> Result<i64, StoreError> {
+    let sql = "SELECT CAST(COALESCE(SUM(calls), 0) AS BIGINT) AS calls FROM call_counts
+               WHERE grant_id = $1 AND outcome <> $2";
+    Ok(tx.one(sql, args![grant, uncounted], |row| row.int("calls")).await?.unwrap_or(0))
+}
+
 /// Deletes counts of the days before `day`, whosever they are, `limit` at most. Answers how many.
 pub async fn sweep(tx: &mut Tx, day: &str, limit: i64) -> Result<u64, StoreError> {
     tx.run(

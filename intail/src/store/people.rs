@@ -157,6 +157,27 @@ pub async fn signed_in(tx: &mut Tx, id: &PersonId, email: &str, name: &str, now:
     Ok(())
 }
 
+/// Shuts somebody out, because their account was suspended or deleted at Google, as was known at `since`. Whoever has
+/// signed in after that is newer.
+pub async fn shut_out(tx: &mut Tx, id: &PersonId, since: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE people SET shut_out_at = $2
+               WHERE id = $1 AND shut_out_at IS NULL AND (signed_in_at IS NULL OR signed_in_at <= $2)";
+    tx.run(sql, args![id, since]).await?;
+    Ok(())
+}
+
+/// Lets somebody in again who was shut out.
+pub async fn let_in(tx: &mut Tx, id: &PersonId) -> Result<(), StoreError> {
+    tx.run("UPDATE people SET shut_out_at = NULL WHERE id = $1 AND shut_out_at IS NOT NULL", args![id]).await?;
+    Ok(())
+}
+
+/// Since when somebody is shut out, if they are.
+pub async fn shut_out_since(tx: &mut Tx, id: &PersonId) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT shut_out_at FROM people WHERE id = $1 AND shut_out_at IS NOT NULL";
+    tx.one(sql, args![id], |row| row.at("shut_out_at")).await
+}
+
 /// Whether anybody of an organization signed in by this issuer after an instant.
 pub async fn somebody_signed_in_since(
     tx: &mut Tx,

@@ -30,6 +30,20 @@ pub struct Head {
     pub checkpoint_hash: String,
 }
 
+impl Head {
+    /// The end of a chain that holds nothing.
+    pub fn start() -> Self {
+        Self {
+            batch: 0,
+            hash: START.to_owned(),
+            kept_bytes: 0,
+            oldest_at: None,
+            checkpoint_batch: 0,
+            checkpoint_hash: START.to_owned(),
+        }
+    }
+}
+
 /// Some calls that were written down together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {

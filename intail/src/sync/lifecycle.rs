@@ -1,6 +1,7 @@
 //! What follows from the directory for people who are here: who is suspended at Google pauses until they aren't, whose
-//! account was deleted has their days counted, and whose address changed keeps everything under the new one. Somebody
-//! of the directory and somebody here are the same when Google's id of the account is.
+//! account was deleted has their days counted, both are shown nothing meanwhile, and whose address changed keeps
+//! everything under the new one. Somebody of the directory and somebody here are the same when Google's id of the
+//! account is.
 //!
 //! What a reader must not break: everything here is decided from what the directory says now, so that doing it twice
 //! changes nothing; and only what an administrator's view said suspends anybody.
@@ -20,6 +21,9 @@ use crate::store::grants::{self, Grant};
 use crate::store::mailboxes;
 use crate::store::people::{self, Person};
 use crate::store::{StoreError, Tx};
+
+const SUSPENDED: &str = "person.suspended_at_google";
+const UNSUSPENDED: &str = "person.unsuspended_at_google";
 
 /// What is to be committed beside the directory itself.
 #[derive(Debug, Default)]
@@ -83,6 +87,23 @@ pub(super) async fn follow(
             (Some(_), None) => life.deeds.push(deed("person.back_at_google", json!({}))),
             _ => {}
         }
+        if before.is_some_and(is_out) != is_out(person) {
+            let own = match (&signs_in, &grant) {
+                (Some(own), _) => Some(own.id.clone()),
+                (None, Some(grant)) => signs_in_elsewhere(tx, grant, issuer, &person.address).await?,
+                (None, None) => None,
+            };
+            if let Some(own) = own {
+                match is_out(person) {
+                    true => people::shut_out(tx, &own, now).await?,
+                    false => people::let_in(tx, &own).await?,
+                }
+            }
+            if grant.is_none() && person.deleted_at.is_none() && before.is_none_or(|it| it.deleted_at.is_none()) {
+                let action = if is_out(person) { SUSPENDED } else { UNSUSPENDED };
+                life.deeds.push(deed(action, json!({})));
+            }
+        }
         if let Some(grant) = grant.as_ref().filter(|it| it.connected_at <= now) {
             suspend(tx, grant, person, &mut life, now).await?;
         }
@@ -91,6 +112,23 @@ pub(super) async fn follow(
         }
     }
     Ok(life)
+}
+
+/// Whether Google lets nobody sign in with the account. Whoever is no longer seen stays what they were.
+fn is_out(person: &DirectoryPerson) -> bool {
+    person.deleted_at.is_some() || person.suspended == Some(true)
+}
+
+/// Whoever connected this account, if they sign in with another issuer and by the account's address: it is their own,
+/// and not a second one.
+async fn signs_in_elsewhere(
+    tx: &mut Tx,
+    grant: &Grant,
+    issuer: &str,
+    address: &str,
+) -> Result<Option<PersonId>, StoreError> {
+    let person = people::by_id(tx, &grant.person_id).await?;
+    Ok(person.filter(|it| it.issuer != issuer && it.email.eq_ignore_ascii_case(address)).map(|it| it.id))
 }
 
 /// Pauses a grant whose account is suspended, and lets it go on once it isn't.
@@ -116,7 +154,7 @@ async fn suspend(
         life.wakes = true;
     }
     let mailbox = mailboxes::by_person(tx, &grant.person_id).await?;
-    let action = if is_suspended { "person.suspended_at_google" } else { "person.unsuspended_at_google" };
+    let action = if is_suspended { SUSPENDED } else { UNSUSPENDED };
     life.deeds.push(Deed { action, person: grant.person_id.clone(), detail: json!({}) });
     if let Some(mailbox) = mailbox {
         let state = if is_suspended { "suspended" } else { mailbox.state.word() };

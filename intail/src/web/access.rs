@@ -18,7 +18,7 @@ use super::trouble::{self, Trouble};
 use super::{Web, session};
 use crate::seal::hash_token;
 use crate::store::approval_waits::{self, Standing};
-use crate::store::people::{Person, Role};
+use crate::store::people::{self, Person, Role};
 use crate::store::{StoreError, access_keys, sessions};
 
 /// The largest form: two hundred addresses of the longest kind, with what their encoding adds.
@@ -41,6 +41,8 @@ pub(super) struct Caller {
     pub(super) via: Via,
     /// How they stand, for what every page tells; programs aren't told.
     pub(super) standing: Option<Standing>,
+    /// Whether their account is suspended or deleted at Google: then little is theirs to see.
+    is_shut_out: bool,
 }
 
 /// How a caller proved who they are.
@@ -64,6 +66,9 @@ impl Caller {
     /// Whether the session or key still stands.
     pub(super) async fn still_stands(&self, web: &Web) -> Result<bool, StoreError> {
         let mut tx = web.app.store.read().await?;
+        if people::shut_out_since(&mut tx, &self.person.id).await?.is_some() {
+            return Ok(false);
+        }
         Ok(match &self.via {
             Via::Session { token_hash, .. } => {
                 sessions::by_token(&mut tx, token_hash, web.app.clock.now()).await?.is_some()
@@ -128,7 +133,9 @@ async fn admit(web: &Web, who: Who, request: Request) -> Result<(Request, Option
     }
     let caller = match who {
         Who::Anyone => return Ok((request, None)),
-        Who::SignedIn | Who::Overseer | Who::Administrator => by_session(web, request.headers()).await?,
+        Who::EvenSuspended | Who::SignedIn | Who::Overseer | Who::Administrator => {
+            by_session(web, request.headers()).await?
+        }
         Who::Key => match bearer(request.headers()) {
             Some(key) => Some(by_key(web, key).await?.ok_or_else(trouble::unknown_key)?),
             None => by_session(web, request.headers()).await?,
@@ -141,10 +148,13 @@ async fn admit(web: &Web, who: Who, request: Request) -> Result<(Request, Option
             _ => Refused::SignInFirst("/".to_owned()),
         });
     };
+    if caller.is_shut_out && who != Who::EvenSuspended {
+        return Err(trouble::shut_out().into());
+    }
     let may = match who {
         Who::Administrator => caller.person.role == Role::Administrator,
         Who::Overseer => caller.person.oversees(),
-        Who::Anyone | Who::SignedIn | Who::Key => true,
+        Who::Anyone | Who::EvenSuspended | Who::SignedIn | Who::Key => true,
     };
     if !may {
         return Err(trouble::administrators_only().into());
@@ -166,8 +176,9 @@ async fn by_session(web: &Web, headers: &HeaderMap) -> Result<Option<Caller>, St
         return Ok(None);
     };
     let standing = approval_waits::standing_of(&mut tx, &session.person.id).await?;
+    let is_shut_out = people::shut_out_since(&mut tx, &session.person.id).await?.is_some();
     let via = Via::Session { token_hash, form_token: session.form_token };
-    Ok(Some(Caller { person: session.person, via, standing }))
+    Ok(Some(Caller { person: session.person, via, standing, is_shut_out }))
 }
 
 async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
@@ -179,6 +190,7 @@ async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
     let Some(person) = access_keys::person_of(&mut tx, &key_hash).await? else {
         return Ok(None);
     };
+    let is_shut_out = people::shut_out_since(&mut tx, &person.id).await?.is_some();
     drop(tx);
     let now = web.app.clock.now();
     if is_news(web, &key_hash, now) {
@@ -186,7 +198,7 @@ async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
         access_keys::used(&mut tx, &key_hash, now).await?;
         tx.commit().await?;
     }
-    Ok(Some(Caller { person, via: Via::AccessKey { key_hash }, standing: None }))
+    Ok(Some(Caller { person, via: Via::AccessKey { key_hash }, standing: None, is_shut_out }))
 }
 
 fn is_news(web: &Web, key_hash: &str, now: Timestamp) -> bool {

@@ -35,6 +35,9 @@ pub enum Method {
 pub enum Who {
     /// Everyone. What only some may do here carries its own proof, such as a token that Google signed.
     Anyone,
+    /// A person who is signed in, also while their account is suspended at Google: how their own connection stands, and
+    /// the ways out.
+    EvenSuspended,
     /// A person who is signed in.
     SignedIn,
     /// An administrator or auditor who is signed in: reads, and changes nothing.
@@ -59,7 +62,7 @@ const fn route(method: Method, path: &'static str, who: Who, handler: fn() -> Me
 }
 
 use Method::{Get, Post};
-use Who::{Administrator, Anyone, Key, Overseer, SignedIn};
+use Who::{Administrator, Anyone, EvenSuspended, Key, Overseer, SignedIn};
 
 /// All addresses.
 pub const ROUTES: &[Route] = &[
@@ -73,14 +76,14 @@ pub const ROUTES: &[Route] = &[
     // The link carries its own proof: Intail signed it for one organization, and it runs out.
     route(Get, "/approve/{token}", Anyone, || get(approval::guide)),
     route(Get, "/what-intail-can-do", Anyone, || get(abilities::page)),
-    route(Post, "/signout", SignedIn, || post(home::sign_out)),
-    route(Get, "/settings/integrations", SignedIn, || get(integrations::page)),
-    route(Get, "/settings/integrations/disconnect", SignedIn, || get(integrations::leave_page)),
-    route(Post, "/connect/google", SignedIn, || post(integrations::connect)),
+    route(Post, "/signout", EvenSuspended, || post(home::sign_out)),
+    route(Get, "/settings/integrations", EvenSuspended, || get(integrations::page)),
+    route(Get, "/settings/integrations/disconnect", EvenSuspended, || get(integrations::leave_page)),
+    route(Post, "/connect/google", EvenSuspended, || post(integrations::connect)),
     route(Post, "/connect/google/wait", SignedIn, || post(integrations::wait)),
     // The person may have signed out meanwhile: that has its own page, so the callback itself asks who they are.
     route(Get, "/connect/google/callback", Anyone, || get(integrations::connected)),
-    route(Post, "/disconnect/google", SignedIn, || post(integrations::leave)),
+    route(Post, "/disconnect/google", EvenSuspended, || post(integrations::leave)),
     route(Get, "/mail", SignedIn, || get(mail::page)),
     route(Get, "/mail/thread/{id}", SignedIn, || get(mail::thread)),
     route(Get, "/activity", SignedIn, || get(activity::page)),

@@ -156,6 +156,11 @@ pub(super) fn administrators_only() -> Trouble {
     page(StatusCode::FORBIDDEN, "administrators_only")
 }
 
+/// The account that the caller signs in with is suspended or deleted at Google.
+pub(super) fn shut_out() -> Trouble {
+    page(StatusCode::FORBIDDEN, "shut_out").button(INTEGRATIONS)
+}
+
 /// A form that no page of Intail's sent.
 pub(super) fn foreign_form() -> Trouble {
     page(StatusCode::FORBIDDEN, "foreign_form")
@@ -486,7 +491,14 @@ mod tests {
         told.extend([nothing_to_disconnect(), changed_meanwhile()]);
         told.extend([wrong_field("Wrong."), last_administrator(), sign_in_flood(), link_over()]);
         told.extend([unknown_approval_link(), expired_approval_link()]);
-        told.extend([stale_form(), form_too_large(), administrators_only(), not_there("label"), too_many("Many.")]);
+        told.extend([
+            shut_out(),
+            stale_form(),
+            form_too_large(),
+            administrators_only(),
+            not_there("label"),
+            too_many("Many."),
+        ]);
         let internal = STORIES.get("page/internal").copied().unwrap_or_default()[0];
         for Trouble(facts) in told {
             let text = format!("{} {} {}", facts.title, facts.detail, facts.to_do);

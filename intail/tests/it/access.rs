@@ -117,7 +117,7 @@ async fn every_route_answers_each_as_the_table_says() {
                 (route.who, *name),
                 (Who::Anyone, _)
                     | (Who::Key, "a member's key" | "a member" | "an auditor" | "an administrator")
-                    | (Who::SignedIn, "a member" | "an auditor" | "an administrator")
+                    | (Who::EvenSuspended | Who::SignedIn, "a member" | "an auditor" | "an administrator")
                     | (Who::Overseer, "an auditor" | "an administrator")
                     | (Who::Administrator, "an administrator")
             );

@@ -17,6 +17,7 @@ use intail_sandbox::accounts::{Person as Account, PersonSwitch, UserType};
 use intail_sandbox::calls::Call;
 use intail_sandbox::faults::Rule;
 use intail_sandbox::profile::DirectoryAction;
+use serde_json::Value as Json;
 
 use crate::access::{Proof, access_key, ask, form_token, session, text};
 use crate::harness::browser::{Browser, Viewport};
@@ -291,6 +292,68 @@ async fn whoever_is_suspended_pauses_within_an_hour_and_goes_on_by_itself() {
     let told = running.feed(&person).await;
     let states = told.iter().filter(|it| it.kind == "mailbox.state").filter_map(|it| it.data["state"].as_str());
     assert!(states.collect::<Vec<&str>>().windows(2).any(|it| it == ["suspended", "live"]));
+}
+
+#[tokio::test]
+async fn whoever_is_suspended_or_deleted_is_shown_nothing_and_decides_nothing() {
+    for url in [None, Some(postgres::database().await)] {
+        let running = Running::start_with(Setup { postgres: url, ..Setup::default() }).await;
+        running.approve();
+        let app = &running.app;
+        let (email, colleague) = running.employees();
+        running.connected(ADMIN).await;
+        let person = running.connected(&email).await;
+        // Somebody who isn't connected, and an administrator here.
+        let other = running.sign_in(&colleague).await;
+        set_administrator(&running, &other).await;
+        let (proof, key) = (session(app, &person).await, access_key(app, &person).await);
+        let (desk, desk_key) = (session(app, &other).await, access_key(app, &other).await);
+        let status = async |path: &str, proof: &Proof| ask(app, "GET", path, proof, None).await.status();
+        let form = format!("form_token={}&role=administrator", form_token(app, &desk).await);
+        let messages = format!("/api/v1/mailboxes/{}/messages", running.mailbox(&person).await.id);
+        let set = |person: &Person, suspended: bool| {
+            running.world(|world| world.identity.people.get_mut(&person.subject).expect("there").suspended = suspended);
+        };
+        for it in [&person, &other] {
+            set(it, true);
+        }
+        running.pass(HOUR);
+        running.work().await;
+        for path in ["/mail", "/activity", "/calendar", "/directory", "/settings/keys", "/settings/privacy", "/receipt"]
+        {
+            assert_eq!(status(path, &proof).await, StatusCode::FORBIDDEN, "{path}");
+        }
+        let told = ask(app, "GET", &messages, &key, None).await;
+        assert_eq!(told.status(), StatusCode::FORBIDDEN);
+        let told: Json = serde_json::from_str(&text(told).await).expect("JSON");
+        assert_eq!(told["code"], "shut_out");
+        assert_eq!(status("/api/v1/me", &desk_key).await, StatusCode::FORBIDDEN);
+        assert_eq!(status("/admin", &desk).await, StatusCode::FORBIDDEN);
+        let refused = ask(app, "POST", &format!("/admin/people/{}/role", person.id), &desk, Some(&form)).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        let page = text(ask(app, "GET", "/settings/integrations", &proof, None).await).await;
+        assert!(page.contains("Suspended at Google"), "how their connection stands is shown: {page}");
+        let done = actions(&running, &person.organization_id).await;
+        let suspended = done.iter().filter(|it| it.0 == "person.suspended_at_google").count();
+        assert_eq!(suspended, 2, "with and without a connection: {done:?}");
+
+        // Once it is over everything is as before: by the directory, or at once by a sign-in with Google.
+        for it in [&person, &other] {
+            set(it, false);
+        }
+        running.sign_in(&other.email).await;
+        assert_eq!(status("/admin", &desk).await, StatusCode::OK);
+        assert_eq!(status("/mail", &proof).await, StatusCode::FORBIDDEN, "somebody else's sign-in says nothing");
+        running.pass(HOUR);
+        running.settle().await;
+        assert_eq!((status("/mail", &proof).await, status(&messages, &key).await), (StatusCode::OK, StatusCode::OK));
+
+        switch(&running, &email, PersonSwitch::Delete);
+        running.pass(HOUR);
+        running.work().await;
+        assert_eq!(status("/mail", &proof).await, StatusCode::FORBIDDEN);
+        assert_eq!(status(&messages, &key).await, StatusCode::FORBIDDEN);
+    }
 }
 
 #[tokio::test]

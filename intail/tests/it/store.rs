@@ -279,6 +279,14 @@ async fn people_are_found_by_their_subject(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     people::signed_in(&mut tx, &scene.person.id, "new@example.com", "New", at(1)).await.expect("written");
     people::set_role(&mut tx, &scene.person.id, Role::Administrator).await.expect("written");
+    for (shut_out, expected) in [(Some(0), None), (Some(1), Some(at(1))), (Some(7), Some(at(1))), (None, None)] {
+        match shut_out {
+            Some(since) => people::shut_out(&mut tx, &scene.person.id, at(since)).await.expect("written"),
+            None => people::let_in(&mut tx, &scene.person.id).await.expect("written"),
+        }
+        let since = people::shut_out_since(&mut tx, &scene.person.id).await.expect("read");
+        assert_eq!(since, expected, "a sign-in after {shut_out:?} counts for more");
+    }
     let found = people::by_subject(&mut tx, "https://issuer.example", "1").await.expect("read").expect("there");
     assert_eq!((found.email.as_str(), found.role), ("new@example.com", Role::Administrator));
     assert_eq!(people::by_subject(&mut tx, "https://other.example", "1").await.expect("read"), None);
@@ -1079,6 +1087,12 @@ async fn calls_are_summed_by_day(scene: Scene) {
         all.iter().map(|it| (it.day.as_str(), it.calls, it.units, it.bytes)).collect::<Vec<_>>(),
         [("2026-11-22", 5, 100, 200), ("2026-11-21", 1, 20, 100)]
     );
+    let mut by_outcome = BTreeMap::new();
+    all.iter().for_each(|it| *by_outcome.entry(it.outcome.as_str()).or_insert(0) += it.calls);
+    for (outcome, calls) in &by_outcome {
+        let others: i64 = by_outcome.values().sum::<i64>() - calls;
+        assert_eq!(call_counts::calls_but(&mut tx, &scene.grant.id, outcome).await.expect("read"), others, "{outcome}");
+    }
     let sums = call_counts::sums(&mut tx, &scene.grant.id).await.expect("read");
     assert_eq!((sums.calls, sums.units, sums.bytes), (6, 120, 300));
     assert_eq!((sums.first_day.as_deref(), sums.last_day.as_deref()), (Some("2026-11-21"), Some("2026-11-22")));
@@ -1200,6 +1214,12 @@ async fn what_was_done_to_an_audit_log_shows(scene: Scene) {
     tx.commit().await.expect("committed");
     let broken = verify(&scene.store, &other).await.expect("walked");
     assert_eq!(broken, Verified::Broken { seq: 1, why: "entries at the new end are missing" });
+    // The chain's end taken away, and what it held together left.
+    let mut tx = scene.store.write().await.expect("a transaction");
+    tx.run("DELETE FROM audit_chains", Vec::new()).await.expect("ran");
+    tx.commit().await.expect("committed");
+    let broken = verify(&scene.store, &scene.organization).await.expect("walked");
+    assert_eq!(broken, Verified::Broken { seq: 1, why: "an entry stands behind the chain's end" });
 }
 
 async fn old_audit_entries_go_and_the_rest_still_verifies(scene: Scene) {
