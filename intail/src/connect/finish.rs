@@ -153,6 +153,8 @@ async fn take<'a>(
             tx.commit().await?;
             return Ok(Ok((state_hash, attempt, whose)));
         }
+        // Whoever is removed in this moment takes their attempts along.
+        Some(_) if attempts::by_state(&mut tx, &state_hash).await?.is_none() => ConnectError::UnknownState,
         Some(_) => ConnectError::Replayed,
     };
     Ok(Err(Refused { error, attempt: Some(Box::new(attempt)) }))
