@@ -75,6 +75,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (19, "named administrators", include_str!("../../migrations/0019_named_administrators.sql")),
     (20, "indexes", include_str!("../../migrations/0020_indexes.sql")),
     (21, "pages", include_str!("../../migrations/0021_pages.sql")),
+    (28, "parts", include_str!("../../migrations/0028_parts.sql")),
 ];
 
 fn migrator() -> Migrator {

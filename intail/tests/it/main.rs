@@ -26,6 +26,7 @@ mod organization;
 mod pages;
 mod price;
 mod privacy;
+mod quota;
 mod recurrence;
 mod simulation;
 mod store;
