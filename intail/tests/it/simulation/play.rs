@@ -39,7 +39,7 @@ use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::agenda::{CalendarAction, EventEntry, Role};
 use intail_sandbox::compose::{CANARY, Compose};
 use intail_sandbox::faults::Rule;
-use intail_sandbox::quota::{Counted, Limits};
+use intail_sandbox::quota::Limits;
 use intail_sandbox::signing::LentKeys;
 use intail_sandbox::{Sandbox, WorldFile, WorldSource};
 use jiff::{SignedDuration, Timestamp};
@@ -62,8 +62,6 @@ const TIGHT_EVERY: u64 = 3;
 /// What Google gives in those: one person's minute is less than a mailbox of the play costs, the project's is less than
 /// the three people's together. A step asks for 1,000 units at most.
 const TIGHT: Limits = Limits { person_minute: 1_100, project_minute: 2_500, project_day: 100_000 };
-/// The calendar's requests in those.
-const TIGHT_REQUESTS: Limits = Limits { person_minute: 40, project_minute: 90, project_day: 100_000 };
 /// Longer than any calendar waits between two looks while Google tells nothing: 30 minutes and a quarter.
 const LOOKED_AT: SignedDuration = SignedDuration::from_mins(45);
 /// When every play begins.
@@ -222,7 +220,6 @@ impl Play {
             world.mail.values_mut().for_each(|it| it.skip_history_to(history));
             if is_tight(seed) {
                 world.quota.limits = Some(TIGHT);
-                world.quota.request_limits = [(Counted::Calendar, TIGHT_REQUESTS)].into();
             }
             for client in world.identity.clients.keys() {
                 // With boxes to tick, other than for what is trusted with everything.
@@ -236,7 +233,6 @@ impl Play {
         let mut config = demo::configuration(&sandbox, directory.path(), REACHABLE).expect("a configuration");
         if is_tight(seed) {
             config.quota.limits = believed(TIGHT);
-            config.quota.calendar = believed(TIGHT_REQUESTS);
         }
         let setup = demo::product(&sandbox, config.clone(), clock.clone(), Random::seeded(seed ^ 1)).await;
         let setup = setup.expect("the product starts");
