@@ -239,6 +239,34 @@ pub async fn wake_stranded(tx: &mut Tx, permissions: [&str; 2], now: Timestamp) 
     Ok(woken)
 }
 
+/// Ends the leases of a process that has died, before they run out; answers how many. What each stream cost within the
+/// last minute is `spent`.
+pub async fn end_all(tx: &mut Tx, owner: &str, spent: i64, now: Timestamp) -> Result<u64, StoreError> {
+    let mut ended = 0;
+    // A directory's is not: what its pages cost is counted nowhere, so the lease has to outlast Google's minute.
+    for stream in [Stream::Mail, Stream::Calendar] {
+        let sql = format!(
+            "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent_units = $2, spent_at = $3
+             WHERE lease_owner = $1",
+            stream.table()
+        );
+        ended += tx.run_built(sql, args![owner, spent, now]).await?;
+    }
+    Ok(ended)
+}
+
+/// Whatever waits until `until` or longer, at the word of Google or of the budget, is due now. What was due then for
+/// another reason only looks early.
+pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    let sql = format!(
+        "UPDATE {} SET due_at = $2, paused_until = NULL, paused_why = NULL
+         WHERE due_at >= $1 AND lease_owner IS NULL",
+        stream.table()
+    );
+    tx.run_built(sql, args![until, now]).await?;
+    Ok(())
+}
+
 /// When the next stream of any kind is due, so that the engine knows how long to rest.
 pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
     let all = Stream::ALL.map(soonest).join(" UNION ALL ");

@@ -77,6 +77,12 @@ pub struct Mailbox {
     pub filled_units: i64,
     /// See [`Mailbox::filled_units`].
     pub filling_since: Option<Timestamp>,
+    /// When that was counted last, and for how many seconds it stood still in between: paused, held, or out of quota.
+    pub filled_at: Option<Timestamp>,
+    /// See [`Mailbox::filled_at`].
+    pub filling_stood_s: i64,
+    /// When everything had been copied for the first time.
+    pub copied_at: Option<Timestamp>,
     /// What was received before this isn't copied, by the organization's policy when the mailbox was first read
     /// (milliseconds since 1970); none where everything is.
     pub copied_from_ms: Option<i64>,
@@ -170,6 +176,9 @@ impl Mailbox {
             spent_units: 0,
             spent_at: None,
             filled_units: 0,
+            filled_at: None,
+            filling_stood_s: 0,
+            copied_at: None,
             filling_since: None,
             copied_from_ms: None,
             relist_at: None,
@@ -233,6 +242,9 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         spent_units: row.int("spent_units")?,
         spent_at: row.at_or_null("spent_at")?,
         filled_units: row.int("filled_units")?,
+        filled_at: row.at_or_null("filled_at")?,
+        filling_stood_s: row.int("filling_stood_s")?,
+        copied_at: row.at_or_null("copied_at")?,
         filling_since: row.at_or_null("filling_since")?,
         copied_from_ms: row.int_or_null("copied_from_ms")?,
         relist_at: row.at_or_null("relist_at")?,
@@ -406,10 +418,11 @@ pub async fn due_of_organization(
     tx.run_built(sql, args![organization, now]).await
 }
 
-/// How many mailboxes are being backfilled or compared.
+/// How many mailboxes are being backfilled or compared: those whose grant works.
 pub async fn filling(tx: &mut Tx) -> Result<i64, StoreError> {
-    let count =
-        tx.one("SELECT COUNT(*) AS n FROM mailboxes WHERE state <> 'live'", args![], |row| row.int("n")).await?;
+    let sql = "SELECT COUNT(*) AS n FROM mailboxes WHERE state <> 'live'
+               AND grant_id IN (SELECT id FROM grants WHERE state IN ('active', 'partial'))";
+    let count = tx.one(sql, args![], |row| row.int("n")).await?;
     Ok(count.unwrap_or(0))
 }
 
@@ -454,7 +467,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
                  watch_set_at = $22, notices_read = $23, listing_label = $24,
                  filled_units = $25, filling_since = $26, copied_from_ms = $27,
-                 relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32
+                 relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32,
+                 filled_at = $33, filling_stood_s = $34, copied_at = $35
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -488,7 +502,10 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.ahead,
                 mailbox.ahead_at,
                 mailbox.listing_pages,
-                mailbox.listing_at
+                mailbox.listing_at,
+                mailbox.filled_at,
+                mailbox.filling_stood_s,
+                mailbox.copied_at
             ],
         )
         .await?;
