@@ -16,8 +16,8 @@ use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
 /// by, and two are left to mend it.
 pub const WATCH_ALERT: SignedDuration = SignedDuration::from_hours(48);
 
-/// How long after connecting it is the same if there never was a watch: setting one takes seconds, and several tries have
-/// failed by then.
+/// How long after connecting it is the same if there never was a watch: setting one takes seconds, and several tries
+/// have failed by then.
 pub const FIRST_WATCH_ALERT: SignedDuration = SignedDuration::from_hours(1);
 
 /// One person's copied mailbox.

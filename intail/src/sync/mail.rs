@@ -332,8 +332,8 @@ impl Run<'_> {
         Ok(Done::Step)
     }
 
-    /// How far the history was read, when its last page told of `told` and Google's present id is `current`. That id may
-    /// count what can't be read yet, so the cursor goes there once it is known for long enough.
+    /// How far the history was read, when its last page told of `told` and Google's present id is `current`. That id
+    /// may count what can't be read yet, so the cursor goes there once it is known for long enough.
     fn reach(&mut self, told: HistoryId, current: HistoryId) -> HistoryId {
         let known = self.mailbox.ahead.zip(self.mailbox.ahead_at);
         let is_readable = |at: Timestamp| at.saturating_add(VISIBLE_AFTER).is_ok_and(|it| it <= self.now);

@@ -151,8 +151,8 @@ impl Run<'_> {
         Ok(Done::Step)
     }
 
-    /// What stands in the way of this watch keeps Google from telling anybody: the first who finds out lets everybody be
-    /// looked at. In a transaction of its own and before the fault is written down: after a crash it is news again.
+    /// What stands in the way of this watch keeps Google from telling anybody: the first who finds out lets everybody
+    /// be looked at. In a transaction of its own and before the fault is written down: after a crash it is news again.
     async fn look_at_everybody(&self, kind: &str) -> Result<(), StoreError> {
         let mut tx = self.app.store.write().await?;
         if operator_faults::list(&mut tx).await?.iter().any(|it| it.kind == kind) {
@@ -164,8 +164,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether Google tells of changes now, as far as is known: the registration stands, its last renewal succeeded, and
-    /// nothing is wrong with the way for everybody.
+    /// Whether Google tells of changes now, as far as is known: the registration stands, its last renewal succeeded,
+    /// and nothing is wrong with the way for everybody.
     pub(super) async fn is_told(&self, tx: &mut Tx) -> Result<bool, StoreError> {
         if !self.push_is_live() || self.mailbox.watch_problem.is_some() {
             return Ok(false);

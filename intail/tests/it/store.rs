@@ -82,6 +82,7 @@ on_both_databases!(
     a_mailbox_is_written_whole_under_its_lease,
     promise_2_the_cursor_never_moves_back,
     promise_3_a_notice_during_a_run_leaves_a_dirty_mark,
+    whose_watch_failed_tries_again_within_the_time_that_is_given,
     promise_4_a_worker_that_lost_its_lease_cannot_write,
     one_mailbox_is_claimed_by_one_worker,
     a_failing_watch_counts_while_its_grant_works,
@@ -745,6 +746,22 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let woken = mailboxes::wake_all(&mut tx, at(5)).await.expect("woken");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read");
     assert_eq!((woken, there.and_then(|it| it.due_at)), (1, Some(at(5))));
+}
+
+async fn whose_watch_failed_tries_again_within_the_time_that_is_given(scene: Scene) {
+    let (mut mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
+    mailbox.watch_due_at = at(90_000);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
+    assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("none"), 0, "its watch is good");
+    mailbox.watch_problem = Some("the topic is missing".into());
+    mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
+    leases::release(&mut tx, &lease, Some(at(80_000)), 0, at(9)).await.expect("released");
+    assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("it tries"), 1);
+    let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
+    assert!((at(10)..at(3_610)).contains(&there.watch_due_at), "{:?}", there.watch_due_at);
+    assert_eq!(there.due_at, Some(there.watch_due_at));
+    assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("once"), 0, "it is as early already");
 }
 
 async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
