@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
+use super::spending::Spending;
 use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use super::{StoreError, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
@@ -69,10 +70,8 @@ pub struct Mailbox {
     pub listing_pages: i64,
     /// When the listing may go on: Google's pages went in a circle, or it took a page's token back.
     pub listing_at: Option<Timestamp>,
-    /// What it cost in the minute before it was given back, in quota units, and when that was.
-    pub spent_units: i64,
-    /// See [`Mailbox::spent_units`].
-    pub spent_at: Option<Timestamp>,
+    /// What it cost in the minute before it was given back, in quota units.
+    pub spent: Spending,
     /// What its present backfill or comparison has cost so far, in quota units, and since when it runs.
     pub filled_units: i64,
     /// See [`Mailbox::filled_units`].
@@ -173,8 +172,7 @@ impl Mailbox {
             listing_label: None,
             listing_pages: 0,
             listing_at: None,
-            spent_units: 0,
-            spent_at: None,
+            spent: Spending::default(),
             filled_units: 0,
             filled_at: None,
             filling_stood_s: 0,
@@ -239,8 +237,7 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         listing_label: row.text_or_null("listing_label")?,
         listing_pages: row.int("listing_pages")?,
         listing_at: row.at_or_null("listing_at")?,
-        spent_units: row.int("spent_units")?,
-        spent_at: row.at_or_null("spent_at")?,
+        spent: row.parsed("spent")?,
         filled_units: row.int("filled_units")?,
         filled_at: row.at_or_null("filled_at")?,
         filling_stood_s: row.int("filling_stood_s")?,

@@ -46,6 +46,7 @@ pub mod sessions;
 pub mod sightings;
 pub mod sign_in_links;
 pub mod signing_keys;
+pub mod spending;
 pub(crate) mod sql;
 pub mod turns;
 pub mod whole;

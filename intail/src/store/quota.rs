@@ -5,11 +5,12 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::leases::{self, Stream};
+use super::spending::Spending;
 use super::sql::{Columns, Tx, args};
 use crate::id::OrganizationId;
 
 /// What a mailbox, a calendar or a directory may have cost that a dead process worked on: nobody knows, so all of it.
-pub const UNKNOWN_SPENT: i64 = 1_000_000_000_000;
+pub const UNKNOWN_SPENT: u64 = 1_000_000_000_000;
 
 /// A process that spends the project's quota, or has ended or died lately.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub async fn succeed(tx: &mut Tx, id: &str, place: &str, now: Timestamp) -> Resu
     let before: Vec<String> = tx.all(sql, args![place, id, now], |row| row.text("id")).await?;
     let mut freed = 0;
     for dead in &before {
-        freed += leases::end_all(tx, dead, UNKNOWN_SPENT, now).await?;
+        freed += leases::end_all(tx, dead, &Spending::once(now, UNKNOWN_SPENT)).await?;
     }
     Ok(freed)
 }

@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Quota;
+use crate::store::spending::Spending;
 
 /// Google's minute.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -335,25 +336,34 @@ impl Budget {
     }
 
     /// What a person's mailbox cost within the last minute, for whoever works on it next.
-    pub(super) fn spent_on(&self, subject: &str) -> u64 {
+    pub(super) fn spent_on(&self, subject: &str) -> Spending {
         let now = self.clock.now();
-        self.lock().people.get_mut(subject).map_or(0, |it| it.account.held(now))
+        let mut spent = self.lock();
+        let mut spending = Spending::default();
+        if let Some(Person { account, .. }) = spent.people.get_mut(subject) {
+            account.held(now);
+            account.done.iter().for_each(|(at, units)| spending.add(*at, *units));
+            spending.add(now, account.underway);
+        }
+        spending
     }
 
-    /// What another process spent on a person's mailbox, at `at` at the latest. What is known here already counts. If
-    /// it isn't known (more than there is, [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair
+    /// What others spent on a person's mailbox, this process included. What is known here already counts; and who knows
+    /// something of it knows what came before that, so it is the latest that may be unknown. If nobody knows it (more than there is, [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair
     /// leaves to live changes is free: together with the most that the other may have spent, that is no more than the
     /// whole.
-    pub(super) fn remember(&self, subject: &str, units: u64, at: Timestamp) {
+    pub(super) fn remember(&self, subject: &str, spending: &Spending) {
         let now = self.clock.now();
         let mut spent = self.lock();
         let most = spent.limits.person_minute;
         let account = &mut spent.people.entry(subject.to_owned()).or_default().account;
+        let counting = || spending.each().filter(|(at, _)| now.duration_since(*at) < WINDOW);
+        let units = counting().fold(0u64, |sum, (_, units)| sum.saturating_add(units));
         let units = if units > most { most * REPAIR_MAX / 1_000 } else { units };
-        let unknown = units.saturating_sub(account.held(now));
-        if unknown > 0 && now.duration_since(at) < WINDOW {
-            account.done.push_front((at.min(now), unknown));
-            account.sum += unknown;
+        let mut unknown = units.saturating_sub(account.held(now));
+        for (at, units) in counting().rev() {
+            account.insert(at.min(now), units.min(unknown));
+            unknown -= units.min(unknown);
         }
     }
 
@@ -591,6 +601,15 @@ impl Account {
         Err(now.checked_add(SignedDuration::from_secs(1)).unwrap_or(now))
     }
 
+    /// Adds what was spent before now where it belongs: what stands first leaves the minute first.
+    fn insert(&mut self, at: Timestamp, units: u64) {
+        if units > 0 {
+            let place = self.done.partition_point(|(before, _)| *before <= at);
+            self.done.insert(place, (at, units));
+            self.sum += units;
+        }
+    }
+
     fn settle(&mut self, reserved: u64, used: u64, now: Timestamp) {
         self.underway = self.underway.saturating_sub(reserved);
         if used > 0 {
@@ -615,6 +634,7 @@ mod tests {
 
     use super::*;
     use crate::clock::from_us;
+    use crate::store::quota::UNKNOWN_SPENT;
 
     const LIMITS: Limits =
         Limits { person_minute: 1_000, project_minute: 10_000, project_day: 50_000, concurrent_per_mailbox: 5 };
@@ -688,7 +708,7 @@ mod tests {
         let mut permit = budget.reserve("1", 900, Class::Live).expect("room");
         permit.used(100);
         drop(permit);
-        assert_eq!(budget.spent_on("1"), 100);
+        assert_eq!(budget.spent_on("1"), Spending::once(at(0), 100));
         assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Backfill).expect("room").units(), 885);
     }
 
@@ -723,7 +743,7 @@ mod tests {
     #[test]
     fn of_what_a_dead_process_may_have_spent_on_a_mailbox_only_the_least_is_left() {
         let (budget, clock) = budget(LIMITS);
-        budget.remember("1", u64::MAX, at(0));
+        budget.remember("1", &Spending::once(at(0), UNKNOWN_SPENT));
         drop(budget.reserve("1", 5, Class::Live).expect("a live change has room"));
         assert_eq!(until(budget.reserve("1", 1, Class::Live)), at(60));
         pass(&clock, 60);
@@ -884,11 +904,39 @@ mod tests {
     fn what_another_process_spent_on_a_mailbox_is_remembered() {
         let (budget, clock) = budget(LIMITS);
         pass(&clock, 30);
-        budget.remember("1", 900, at(10));
-        budget.remember("1", 900, at(20));
-        assert_eq!(budget.spent_on("1"), 900);
+        budget.remember("1", &Spending::once(at(10), 900));
+        budget.remember("1", &Spending::once(at(20), 900));
+        assert_eq!(budget.spent_on("1"), Spending::once(at(10), 900));
         assert_eq!(until(budget.reserve("1", 200, Class::Live)), at(70));
-        budget.remember("2", 900, at(-60));
-        assert_eq!(budget.spent_on("2"), 0);
+        budget.remember("2", &Spending::once(at(-30), 900));
+        assert_eq!(budget.spent_on("2"), Spending::default());
+    }
+
+    #[test]
+    fn what_is_handed_to_and_fro_leaves_the_minute_as_if_one_had_spent_it_all() {
+        let clock = Clock::owned(at(0));
+        let two = [Budget::new(LIMITS, clock.clone()), Budget::new(LIMITS, clock.clone())];
+        drop(two[0].reserve("1", 900, Class::Live).expect("room"));
+        for turn in 1..=60 {
+            two[turn % 2].remember("1", &two[(turn + 1) % 2].spent_on("1"));
+            pass(&clock, 1);
+            let all = if turn < 60 { 900 + turn } else { 60 };
+            drop(two[turn % 2].reserve("1", 1, Class::Live).expect("room"));
+            let sum: u64 = two[turn % 2].spent_on("1").each().map(|(_, units)| units).sum();
+            assert_eq!(sum, u64::try_from(all).expect("small"), "after {turn} s");
+        }
+    }
+
+    #[test]
+    fn whoever_is_told_to_wait_is_told_a_time_that_lies_ahead() {
+        let (budget, clock) = budget(LIMITS);
+        drop(budget.reserve("1", 500, Class::Live).expect("room"));
+        pass(&clock, 40);
+        let mut told = Spending::once(at(0), 500);
+        told.add(at(30), 490);
+        budget.remember("1", &told);
+        assert_eq!(until(budget.reserve("1", 400, Class::Live)), at(60));
+        pass(&clock, 20);
+        drop(budget.reserve("1", 400, Class::Live).expect("what was spent first left first"));
     }
 }

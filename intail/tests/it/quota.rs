@@ -64,6 +64,27 @@ async fn who_comes_in_a_dead_process_s_place_goes_on_at_once_and_exceeds_no_quot
 }
 
 #[tokio::test]
+async fn a_mailbox_that_two_engines_take_turns_at_is_copied_as_fast_as_by_one() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(1_000));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    let engines = [running.another_worker(), running.another_worker()];
+    // A notice every ten seconds: what was spent is handed over far more often than it leaves Google's minute.
+    for turn in 0..48 {
+        running.act(&email, receive(1));
+        running.pass(Duration::from_secs(10));
+        running.take_notices().await;
+        engines[turn % 2].tick().await.expect("the engine runs");
+    }
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live, "20,000 units at 6,000 a minute");
+    let refused = running.world(|world| world.quota.refused.clone());
+    assert!(refused.is_empty(), "promise 8: {refused:#?}");
+}
+
+#[tokio::test]
 async fn the_rest_of_a_first_copy_waits_for_the_day_although_the_cursor_was_lost() {
     let running = Running::start_with(Setup { gmail_day: Some(5_000), ..Setup::default() }).await;
     running.approve();

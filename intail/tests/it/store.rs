@@ -34,6 +34,7 @@ use intail::store::processes::{self, Process};
 use intail::store::quota::{self, Engine, UNKNOWN_SPENT};
 use intail::store::sealed::{self, PLACES, Sealed};
 use intail::store::sign_in_links::{self, SignInLink};
+use intail::store::spending::Spending;
 use intail::store::{Store, StoreError, approval_waits, feed_gaps, newest_version, sessions, sightings, turns, whole};
 use jiff::Timestamp;
 use serde_json::json;
@@ -732,14 +733,14 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     let noticed = mailboxes::notice(&mut tx, &["person1@example.com", "stranger@example.com"], at(2)).await;
     assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, unknown: 1 });
-    leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
     assert_eq!((there.due_at, there.noticed_at), (Some(at(3)), Some(at(2))), "due at once, not at 500");
 
     let (_, lease) = claim(&scene, "w", at(4), at(60)).await.pop().expect("it is due again");
     let mut tx = scene.store.write().await.expect("a transaction");
-    leases::release(&mut tx, &lease, Some(at(500)), 0, at(5)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(5)).await.expect("released");
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
     mailboxes::wake(&mut tx, &mailbox.id, at(6)).await.expect("woken");
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(6)));
@@ -756,7 +757,7 @@ async fn whose_watch_failed_tries_again_within_the_time_that_is_given(scene: Sce
     assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("none"), 0, "its watch is good");
     mailbox.watch_problem = Some("the topic is missing".into());
     mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
-    leases::release(&mut tx, &lease, Some(at(80_000)), 0, at(9)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(80_000)), &Spending::default(), at(9)).await.expect("released");
     assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("it tries"), 1);
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     assert!((at(10)..at(3_610)).contains(&there.watch_due_at), "{:?}", there.watch_due_at);
@@ -773,10 +774,10 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     assert!(matches!(saved, Err(StoreError::LeaseLost)), "{saved:?}");
     let held = leases::hold(&mut tx, &slow, at(200)).await;
     assert!(matches!(held, Err(StoreError::LeaseLost)));
-    let released = leases::release(&mut tx, &slow, None, 0, at(62)).await;
+    let released = leases::release(&mut tx, &slow, None, &Spending::default(), at(62)).await;
     assert!(matches!(released, Err(StoreError::LeaseLost)));
     leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
-    leases::release(&mut tx, &quick, None, 0, at(63)).await.expect("and is given back");
+    leases::release(&mut tx, &quick, None, &Spending::default(), at(63)).await.expect("and is given back");
     let again = leases::hold(&mut tx, &quick, at(300)).await;
     assert!(matches!(again, Err(StoreError::LeaseLost)), "a lease that was given back is gone");
 }
@@ -934,11 +935,15 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     assert_eq!(quota::succeed(&mut tx, "four", "there", at(120)).await.expect("ended"), 0, "nobody is there");
     let claimed = leases::claim(&mut tx, "two", at(115), at(200), Wanted::Due, 10).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
-    assert_eq!(leases::end_all(&mut tx, "one", 5, at(120)).await.expect("ended"), 0, "that isn't theirs");
+    assert_eq!(
+        leases::end_all(&mut tx, "one", &Spending::once(at(120), 5)).await.expect("ended"),
+        0,
+        "that isn't theirs"
+    );
     assert_eq!(quota::succeed(&mut tx, "four", "here", at(120)).await.expect("ended"), 1);
     assert!(leases::hold(&mut tx, &claimed[0], at(210)).await.is_err(), "the lease has ended");
     let free = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
-    assert_eq!((free.spent_units, free.spent_at), (UNKNOWN_SPENT, Some(at(120))), "nobody knows what it cost");
+    assert_eq!(free.spent, Spending::once(at(120), UNKNOWN_SPENT), "nobody knows what it cost");
     let again = leases::claim(&mut tx, "four", at(120), at(200), Wanted::Due, 10).await.expect("claimed");
     assert!(again.len() == 1 && again[0].after_a_break, "{again:?}");
     let two = engine("two", 120, 300, 0, true);
@@ -953,7 +958,7 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     quota::hold(&mut tx, "gmail", at(400)).await.expect("held");
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), Some(at(500)));
     assert_eq!(quota::held_until(&mut tx, "calendar").await.expect("read"), None);
-    leases::release(&mut tx, &again[0], Some(at(505)), 0, at(130)).await.expect("released");
+    leases::release(&mut tx, &again[0], Some(at(505)), &Spending::default(), at(130)).await.expect("released");
     leases::hasten(&mut tx, Stream::Mail, at(506), at(140)).await.expect("nobody waits so long");
     assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(505)));
     quota::lift(&mut tx, quota::SERVICES[0], at(140)).await.expect("lifted");
