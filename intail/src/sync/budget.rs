@@ -138,7 +138,10 @@ struct Part {
 
 #[derive(Default)]
 struct Person {
+    /// What everybody spent on them, as far as it is known here: Google's limit of a person is about that.
     account: Account,
+    /// Of that, what this process spent: the fair part of this process's part of the project's minute is about that.
+    here: Account,
     /// Calls at once; none while Google hasn't complained.
     calls: Option<Calls>,
     backfills_at: Option<Timestamp>,
@@ -223,8 +226,9 @@ impl Permit {
         let back = self.reserved.saturating_sub(units);
         let mut spent = self.budget.lock();
         spent.project.underway = spent.project.underway.saturating_sub(back);
-        if let Some(person) = spent.people.get_mut(&self.subject) {
-            person.account.underway = person.account.underway.saturating_sub(back);
+        if let Some(Person { account, here, .. }) = spent.people.get_mut(&self.subject) {
+            account.underway = account.underway.saturating_sub(back);
+            here.underway = here.underway.saturating_sub(back);
         }
         drop(spent);
         self.reserved -= back;
@@ -247,6 +251,9 @@ impl Drop for Permit {
         spent.project.settle(self.reserved, self.used, now);
         let person = spent.people.entry(std::mem::take(&mut self.subject)).or_default();
         person.account.settle(self.reserved, self.used, now);
+        person.here.settle(self.reserved, self.used, now);
+        // Backfill alone asks for it, so what is over has to be forgotten here.
+        person.here.held(now);
     }
 }
 
@@ -459,13 +466,13 @@ impl Spent {
         };
         self.forget(now);
         let project_most = self.units(self.part.most) * of_part / 1_000;
-        let own_most = self.limits.person_minute * most / 1_000;
-        let mut person_most = own_most;
+        let person_most = self.limits.person_minute * most / 1_000;
+        let mut fair = u64::MAX;
         if class == Class::Backfill {
             let before = self.people.entry(subject.to_owned()).or_default().backfills_at.replace(now);
             self.backfilling += u64::from(before.is_none());
             // Everybody the same part, when all of them together want more than there is.
-            person_most = person_most.min(project_most / self.backfilling.max(1));
+            fair = project_most / self.backfilling.max(1);
         }
         let person = self.people.entry(subject.to_owned()).or_default();
         if class == Class::Backfill
@@ -484,7 +491,13 @@ impl Spent {
         let next_at = self.part.next_at.filter(|_| self.part.most < NEARLY_WHOLE).map(|at| at.max(soon));
         let sooner = |until: Timestamp| next_at.map_or(until, |at| at.min(until));
         let mine = person.account.room(least, person_most, now);
-        let mine = if person_most < own_most { mine.map_err(sooner) } else { mine };
+        let mine = match class {
+            Class::Backfill => mine.and_then(|mine| {
+                let fair = person.here.room(least, fair, now);
+                fair.map(|fair| fair.min(mine)).map_err(sooner)
+            }),
+            Class::Repair | Class::Live => mine,
+        };
         if all.is_err() && mine.is_ok() {
             self.lacked = self.lacked.max(least);
         }
@@ -496,6 +509,7 @@ impl Spent {
                 }
                 let units = wanted.min(room).max(least);
                 person.account.underway += units;
+                person.here.underway += units;
                 self.project.underway += units;
                 Ok(units)
             }

@@ -74,6 +74,8 @@ pub(crate) struct Setup {
     pub(crate) reachable: bool,
     /// What Gmail gives the project on a day, if that isn't Google's own.
     pub(crate) gmail_day: Option<u64>,
+    /// What it gives the project in a minute, as Intail believes.
+    pub(crate) gmail_minute: Option<u64>,
 }
 
 impl Running {
@@ -107,6 +109,9 @@ impl Running {
         }
         if let Some(units) = setup.gmail_day {
             config.quota.limits.project_day = units;
+        }
+        if let Some(units) = setup.gmail_minute {
+            config.quota.limits.project_minute = units;
         }
         if let Some(mode) = setup.mode {
             config.pubsub.mode = mode;
