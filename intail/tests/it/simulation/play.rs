@@ -4,7 +4,7 @@
 //!
 //! A reader must not break: every choice comes from the seed's dice, and from nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::agenda::{CalendarAction, EventEntry, Role};
 use intail_sandbox::compose::{CANARY, Compose};
 use intail_sandbox::faults::Rule;
-use intail_sandbox::quota::Limits;
+use intail_sandbox::quota::{Counted, Limits};
 use intail_sandbox::signing::LentKeys;
 use intail_sandbox::{Sandbox, WorldFile, WorldSource};
 use jiff::{SignedDuration, Timestamp};
@@ -63,6 +63,8 @@ const TIGHT_EVERY: u64 = 3;
 /// What Google gives in those: one person's minute is less than a mailbox of the play costs, the project's is less than
 /// the three people's together. A step asks for 1,000 units at most.
 const TIGHT: Limits = Limits { person_minute: 1_100, project_minute: 2_500, project_day: 100_000 };
+/// The calendar's requests in those.
+const TIGHT_REQUESTS: Limits = Limits { person_minute: 40, project_minute: 90, project_day: 100_000 };
 /// Longer than any calendar waits between two looks while Google tells nothing: 30 minutes and a quarter.
 const LOOKED_AT: SignedDuration = SignedDuration::from_mins(45);
 /// When every play begins.
@@ -231,6 +233,7 @@ impl Play {
             world.mail.values_mut().for_each(|it| it.skip_history_to(history));
             if is_tight(seed) {
                 world.quota.limits = Some(TIGHT);
+                world.quota.request_limits = [(Counted::Calendar, TIGHT_REQUESTS)].into();
             }
             for client in world.identity.clients.keys() {
                 // With boxes to tick, other than for what is trusted with everything.
@@ -244,6 +247,7 @@ impl Play {
         let mut config = demo::configuration(&sandbox, directory.path(), REACHABLE).expect("a configuration");
         if is_tight(seed) {
             config.quota.limits = believed(TIGHT);
+            config.quota.calendar = believed(TIGHT_REQUESTS);
         }
         let setup = demo::product(&sandbox, config.clone(), clock.clone(), Random::seeded(seed ^ 1)).await;
         let setup = setup.expect("the product starts");
@@ -944,15 +948,31 @@ impl Play {
         }
     }
 
-    /// How many changes were told. Google's history doesn't tell what labels are called: that is found once a day, by a
-    /// sweep.
+    /// How many changes were told of what somebody did. Google's history doesn't tell what labels are called: that is
+    /// found once a day, by a sweep. And a calendar of which only free and busy times can be seen comes as occurrences
+    /// up to a horizon that moves: a pass each week adds what came over it since.
     async fn feed_length(&self) -> usize {
         let mut length = 0;
         for person in &self.people {
+            let with_horizon = self.calendars_with_horizon(person).await;
             let feed = self.feed(person).await.expect("read");
-            length += feed.iter().filter(|it| !it.kind.starts_with("label.")).count();
+            let comes_by_itself = |it: &&changes::Change| match it.kind.as_str() {
+                "event.added" => it.data["calendar_id"].as_str().is_some_and(|id| with_horizon.contains(id)),
+                "calendar.changed" => with_horizon.contains(&it.subject_id),
+                kind => kind.starts_with("label."),
+            };
+            length += feed.iter().filter(|it| !comes_by_itself(it)).count();
         }
         length
+    }
+
+    async fn calendars_with_horizon(&self, person: &Person) -> BTreeSet<String> {
+        let mut tx = self.store.read().await.expect("a transaction");
+        let Some(agenda) = agendas::by_person(&mut tx, &person.id).await.expect("read") else {
+            return BTreeSet::new();
+        };
+        let all = store::calendars::of_agenda(&mut tx, &agenda.id, i64::MAX).await.expect("read");
+        all.into_iter().filter(|it| it.entry.access_role == "freeBusyReader").map(|it| it.id).collect()
     }
 
     async fn feed(&self, person: &Person) -> Result<Vec<changes::Change>, StoreError> {
