@@ -927,6 +927,14 @@ mod tests {
     }
 
     #[test]
+    fn a_fair_part_is_about_what_this_process_spent_and_not_about_what_others_did() {
+        let (budget, _) = budget(Limits { project_minute: 1_000, ..LIMITS });
+        budget.take_part(400_000, at(12), at(5));
+        budget.remember("1", &Spending::once(at(0), 398));
+        assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Backfill).expect("room").units(), 398);
+    }
+
+    #[test]
     fn what_is_handed_to_and_fro_leaves_the_minute_as_if_one_had_spent_it_all() {
         let clock = Clock::owned(at(0));
         let two = [Budget::new(LIMITS, clock.clone()), Budget::new(LIMITS, clock.clone())];
