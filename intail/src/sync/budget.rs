@@ -356,9 +356,9 @@ impl Budget {
     }
 
     /// What others spent on a person's mailbox, this process included. What is known here already counts; and who knows
-    /// something of it knows what came before that, so it is the latest that may be unknown. If nobody knows it (more than there is, [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair
-    /// leaves to live changes is free: together with the most that the other may have spent, that is no more than the
-    /// whole.
+    /// something of it knows what came before that, so it is the latest that may be unknown. If nobody knows it (more
+    /// than there is, [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair leaves to live changes
+    /// is free: together with the most that the other may have spent, that is no more than the whole.
     pub(super) fn remember(&self, subject: &str, spending: &Spending) {
         let now = self.clock.now();
         let mut spent = self.lock();

@@ -63,6 +63,8 @@ const TIGHT_EVERY: u64 = 3;
 /// What Google gives in those: one person's minute is less than a mailbox of the play costs, the project's is less than
 /// the three people's together. A step asks for 1,000 units at most.
 const TIGHT: Limits = Limits { person_minute: 1_100, project_minute: 2_500, project_day: 100_000 };
+/// The fewest messages of each person in those: to fetch them takes most of the person's minute.
+const TIGHT_MAIL: u64 = 40;
 /// The calendar's requests in those.
 const TIGHT_REQUESTS: Limits = Limits { person_minute: 40, project_minute: 90, project_day: 100_000 };
 /// Longer than any calendar waits between two looks while Google tells nothing: 30 minutes and a quarter.
@@ -198,7 +200,7 @@ impl Play {
         let start: Timestamp = START.parse().expect("a time");
         let random = Random::seeded(seed);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let mail = 2 + random.below(40);
+        let mail = random.below(40) + if is_tight(seed) { TIGHT_MAIL } else { 2 };
         let text = include_str!("company.toml").replace("mail_per_person = 1", &format!("mail_per_person = {mail}"));
         let options = intail_sandbox::Options {
             clock: intail_sandbox::Clock::manual(start),
