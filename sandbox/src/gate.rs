@@ -59,7 +59,7 @@ pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
     let fault = mischief.as_ref().map(Mischief::word);
     let counted = known.sub.as_deref().filter(|_| name.call.starts_with("gmail."));
     let response = match counted.map(|sub| AtOnce::begin(&shared, sub)).transpose() {
-        Err(error) => error.into_response(),
+        Err(error) => shared.with_world(|world| world.quota.refuse(error)).into_response(),
         Ok(_running) => {
             wait(&shared, latency_ms).await;
             match mischief {

@@ -141,7 +141,7 @@ struct QuotaBody {
 async fn read_quota(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(shared.look(|world| {
         let quota = &world.quota;
-        json!({"table": quota.table, "limits": quota.limits, "refusal": quota.refusal})
+        json!({"table": quota.table, "limits": quota.limits, "refusal": quota.refusal, "refused": quota.refused})
     }))
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,6 @@ use crate::api_error::ApiError;
 
 /// Requests that may run at once for one mailbox. Google's number is not published; reports put it near ten.
 pub(crate) const CONCURRENT_MAX: u32 = 10;
-/// The day of a project's limit begins at midnight in this offset (Pacific standard time).
-const DAY_OFFSET_H: i64 = 8;
 const MINUTE_MS: i64 = 60_000;
 
 /// Which of Gmail's price lists holds.
@@ -78,6 +77,28 @@ impl Table {
             Table::Unlimited => return None,
         };
         Some(Limits { person_minute, project_minute: 1_200_000, project_day: 80_000_000 })
+    }
+}
+
+/// The number of a project's day: each begins at midnight in California (source: the quota page of the Google Play
+/// Developer API, the only one that says it).
+fn day_of(now: Timestamp) -> i64 {
+    (now.as_second().div_euclid(3_600) - hours_behind(now)).div_euclid(24)
+}
+
+/// How many hours California's clock is behind UTC: seven from the Sunday on or after 8 March to the one on or after
+/// 1 November, from two in the morning by the clock that ends then; else eight.
+fn hours_behind(now: Timestamp) -> i64 {
+    let year = now.to_zoned(TimeZone::UTC).year();
+    let change = |month: i8, day: i8, hour: i8| {
+        let first = jiff::civil::date(year, month, day);
+        let days = (7 - i64::from(first.weekday().to_sunday_zero_offset())) % 7;
+        let sunday = first.saturating_add(jiff::Span::new().days(days));
+        sunday.at(hour, 0, 0, 0).to_zoned(TimeZone::UTC).map(|it| it.timestamp())
+    };
+    match (change(3, 8, 10), change(11, 1, 9)) {
+        (Ok(from), Ok(to)) if from <= now && now < to => 7,
+        _ => 8,
     }
 }
 
@@ -157,6 +178,10 @@ pub struct Quota {
     /// Limits of requests that replace a service's own.
     #[serde(default)]
     pub request_limits: BTreeMap<Counted, Limits>,
+    /// How often a call was refused, by the reason in the answer. Injected faults aren't among them: whoever never
+    /// exceeds a quota finds this empty, however many calls were made.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
     people: BTreeMap<String, Minute>,
     projects: BTreeMap<String, Minute>,
     days: BTreeMap<String, (i64, u64)>,
@@ -165,10 +190,29 @@ pub struct Quota {
 impl Quota {
     /// Charges a call to its caller, or refuses it.
     pub(crate) fn charge(&mut self, caller: &Caller, call: &str, now: Timestamp) -> Result<u32, ApiError> {
+        let charged = self.try_to_charge(caller, call, now);
+        charged.map_err(|refusal| self.refuse(refusal))
+    }
+
+    /// Counts a request to a service that prices nothing, or refuses it.
+    pub(crate) fn count(&mut self, caller: &Caller, service: Counted, now: Timestamp) -> Result<(), ApiError> {
+        let counted = self.try_to_count(caller, service, now);
+        counted.map_err(|refusal| self.refuse(refusal))
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn refuse(&mut self, refusal: ApiError) -> ApiError {
+        // Without the instant in it, which is another one each time.
+        let sentence = refusal.message.split("  Retry after").next().unwrap_or_default();
+        *self.refused.entry(format!("{} {}: {sentence}", refusal.code, refusal.reason)).or_default() += 1;
+        refusal
+    }
+
+    fn try_to_charge(&mut self, caller: &Caller, call: &str, now: Timestamp) -> Result<u32, ApiError> {
         let units = self.table.units(call);
         let price = u64::from(units);
         let now_ms = now.as_millisecond();
-        let day = (now_ms / 3_600_000 - DAY_OFFSET_H).div_euclid(24);
+        let day = day_of(now);
         let person = self.people.entry(format!("{}/{}", caller.project, caller.sub)).or_default();
         let project = self.projects.entry(caller.project.clone()).or_default();
         let today = self.days.entry(caller.project.clone()).or_default();
@@ -194,12 +238,11 @@ impl Quota {
         Ok(units)
     }
 
-    /// Counts a request to a service that prices nothing, or refuses it.
-    pub(crate) fn count(&mut self, caller: &Caller, service: Counted, now: Timestamp) -> Result<(), ApiError> {
+    fn try_to_count(&mut self, caller: &Caller, service: Counted, now: Timestamp) -> Result<(), ApiError> {
         let Limits { person_minute, project_minute, project_day } =
             self.request_limits.get(&service).copied().unwrap_or_else(|| service.limits());
         let now_ms = now.as_millisecond();
-        let day = (now_ms / 3_600_000 - DAY_OFFSET_H).div_euclid(24);
+        let day = day_of(now);
         let name = service.service();
         let person = self.people.entry(format!("{name}/{}/{}", caller.project, caller.sub)).or_default();
         let project = self.projects.entry(format!("{name}/{}", caller.project)).or_default();
@@ -289,6 +332,9 @@ mod tests {
         assert_eq!((refused.code, refused.reason), (403, "rateLimitExceeded"));
         assert!(refused.message.contains("'Queries per minute per user'"));
         assert!(refused.message.contains("project_number:1234567890"));
+        let counted: Vec<_> =
+            quota.refused.iter().map(|(reason, count)| (reason.contains("per user"), *count)).collect();
+        assert_eq!(counted, [(true, 1)]);
         quota.charge(&caller(), GET, at(60_000)).unwrap();
         assert!(quota.charge(&caller(), GET, at(60_000)).is_err());
         let other = Caller { sub: "other".into(), ..caller() };
@@ -316,6 +362,19 @@ mod tests {
         assert_eq!(quota.charge(&caller(), GET, at(120_000)).unwrap_err().reason, "dailyLimitExceeded");
         quota.charge(&caller(), GET, at(86_400_000)).unwrap();
         assert_eq!(quota.spent_by("intail-demo", &caller().sub, at(86_400_000)), 20);
+    }
+
+    #[test]
+    fn the_day_begins_at_midnight_in_california() {
+        let is_turn = |text: &str| {
+            let at: Timestamp = text.parse().unwrap();
+            day_of(at - SignedDuration::from_millis(1)) + 1 == day_of(at)
+        };
+        for turn in ["2026-01-15T08:00:00Z", "2026-03-08T08:00:00Z", "2026-03-09T07:00:00Z", "2026-07-15T07:00:00Z"] {
+            assert!(is_turn(turn), "{turn}");
+        }
+        assert!(is_turn("2026-11-01T07:00:00Z") && is_turn("2026-11-02T08:00:00Z"));
+        assert!(!is_turn("2026-07-15T08:00:00Z") && !is_turn("2026-11-02T07:00:00Z"));
     }
 
     #[test]

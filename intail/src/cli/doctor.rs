@@ -1,7 +1,7 @@
 //! `intail doctor`: looks at everything that Intail needs outside itself, and for each problem names one thing to do.
 //! It changes nothing at Google unless `--fix` is given, and then only makes what is missing of topic, right and
-//! subscription. Each check is one function that answers with a [`Finding`]; a check that can't be made because an
-//! earlier one failed says so instead of failing too.
+//! subscription; here it lifts a wait that Google asked for. Each check is one function that answers with a
+//! [`Finding`]; a check that can't be made because an earlier one failed says so instead of failing too.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,6 +12,7 @@ use futures::future::join_all;
 use intail_google::oauth::{OAuthClient, Provider};
 use intail_google::pubsub::{Created, PubSub};
 use intail_google::{Client, Error, ErrorKind, Refusal};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ use crate::notices;
 use crate::notices::provision::{self, GMAIL_PUBLISHER, ProvisionError, Publisher};
 use crate::org::receipts::Receipts;
 use crate::seal::Keyring;
-use crate::store::Store;
+use crate::store::{Store, StoreError, quota};
 
 /// How long connecting to an address may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -115,7 +116,7 @@ async fn examine(
 ) -> Result<Vec<Finding>, CliError> {
     let again = format!("intail doctor{} --fix", arguments.config.option());
     let mut findings = vec![Finding::good("configuration", "It is complete.")];
-    findings.extend(database_and_key(config, surroundings).await);
+    findings.extend(database_and_key(config, surroundings, arguments.fix, &again).await);
     findings.push(reachable(config, &surroundings.clock).await);
     let google = assemble::google(config, &surroundings.clock, Receipts::default())?;
     findings.push(discovery(config, &google).await);
@@ -124,7 +125,7 @@ async fn examine(
     Ok(findings)
 }
 
-async fn database_and_key(config: &Config, surroundings: &Surroundings) -> Vec<Finding> {
+async fn database_and_key(config: &Config, surroundings: &Surroundings, fix: bool, again: &str) -> Vec<Finding> {
     if let Database::Sqlite(path) = &config.database
         && !path.exists()
     {
@@ -133,13 +134,44 @@ async fn database_and_key(config: &Config, surroundings: &Surroundings) -> Vec<F
     match open_store(config).await {
         Ok(store) => {
             let key = key(config, &store, surroundings).await;
+            let held = held(&store, surroundings.clock.now(), fix, again).await;
             store.close().await;
-            vec![Finding::good("database", format!("It is there and up to date ({}).", config.database)), key]
+            let database = Finding::good("database", format!("It is there and up to date ({}).", config.database));
+            [database, key].into_iter().chain(held).collect()
         }
         Err(error) => {
             let remedy = error.hints().first().cloned().unwrap_or_else(|| "Correct database.url.".to_owned());
             vec![Finding::problem("database", error.to_string(), remedy), Finding::skipped("key file", "the database")]
         }
+    }
+}
+
+/// Services that nobody asks now, because Google said so. It is said only where that is so.
+async fn held(store: &Store, now: Timestamp, fix: bool, again: &str) -> Vec<Finding> {
+    let look = async {
+        let mut tx = store.write().await?;
+        let mut findings = Vec::new();
+        for service in quota::SERVICES {
+            let Some(until) = quota::held_until(&mut tx, service.0).await?.filter(|it| *it > now) else { continue };
+            if fix {
+                quota::lift(&mut tx, service, now).await?;
+            }
+            findings.push((service.0, until));
+        }
+        tx.commit().await?;
+        Ok::<_, StoreError>(findings)
+    };
+    let finding = |(service, until): (&str, Timestamp)| match fix {
+        true => Finding::new("quota", State::Fixed, format!("Google may be asked again ({service}).")),
+        false => Finding::problem(
+            "quota",
+            format!("Google refused the whole project: nothing is asked until {until} ({service})."),
+            format!("Look at the project's quotas at Google; then {again}"),
+        ),
+    };
+    match look.await {
+        Ok(findings) => findings.into_iter().map(finding).collect(),
+        Err(error) => vec![Finding::problem("quota", super::sentence(&error), "See what the database says.")],
     }
 }
 

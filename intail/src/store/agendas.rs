@@ -7,6 +7,7 @@ use super::StoreError;
 use super::failing::{Failed, failed};
 use super::grants::Grant;
 use super::leases::{self, Lease};
+use super::spending::Spending;
 use super::sql::{Columns, Tx, args};
 use crate::id::{AgendaId, GrantId, OrganizationId, PersonId};
 
@@ -49,10 +50,8 @@ pub struct Agenda {
     pub failed: Option<Failed>,
     /// When it is due.
     pub due_at: Option<Timestamp>,
-    /// What it cost in the minute before it was given back, in requests, and when that was.
-    pub spent_units: i64,
-    /// See [`Agenda::spent_units`].
-    pub spent_at: Option<Timestamp>,
+    /// What it cost in the minute before it was given back, in requests.
+    pub spent: Spending,
     /// When the person first permitted calendars.
     pub created_at: Timestamp,
 }
@@ -79,8 +78,7 @@ impl Agenda {
             failures: 0,
             failed: None,
             due_at: Some(now),
-            spent_units: 0,
-            spent_at: None,
+            spent: Spending::default(),
             created_at: now,
         }
     }
@@ -106,8 +104,7 @@ fn agenda(row: &dyn Columns) -> Result<Agenda, StoreError> {
         failures: row.int("failures")?,
         failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,
-        spent_units: row.int("spent_units")?,
-        spent_at: row.at_or_null("spent_at")?,
+        spent: row.parsed("spent")?,
         created_at: row.at("created_at")?,
     })
 }
@@ -116,8 +113,8 @@ fn agenda(row: &dyn Columns) -> Result<Agenda, StoreError> {
 pub async fn create(tx: &mut Tx, agenda: &Agenda) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO agendas (id, organization_id, person_id, grant_id, list_pass, list_due_at, busy_only, failures,
-             due_at, dirty, lease_number, released_number, spent_units, created_at)
-         VALUES ($1, $2, $3, $4, 1, $5, $6, 0, $7, FALSE, 0, 0, 0, $8)",
+             due_at, dirty, lease_number, released_number, created_at)
+         VALUES ($1, $2, $3, $4, 1, $5, $6, 0, $7, FALSE, 0, 0, $8)",
         args![
             &agenda.id,
             &agenda.organization_id,

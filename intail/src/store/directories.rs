@@ -137,8 +137,8 @@ pub async fn wake(
 ) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO directories (id, organization_id, failures, due_at, dirty, lease_number, released_number,
-             spent_units, created_at)
-         VALUES ($1, $2, 0, $3, TRUE, 0, 0, 0, $3)
+             created_at)
+         VALUES ($1, $2, 0, $3, TRUE, 0, 0, $3)
          ON CONFLICT (organization_id) DO UPDATE SET dirty = TRUE, due_at = excluded.due_at",
         args![id, organization, now],
     )

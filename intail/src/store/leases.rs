@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::failing::{Failed, failed};
+use super::spending::Spending;
 use super::sql::{Columns, Tx, Value, args, listed};
 use crate::id::{GrantId, OrganizationId, StreamId};
 
@@ -156,22 +157,22 @@ pub(super) async fn hold_row<T>(
 }
 
 /// Gives the stream back and says when it is due next. If a notice came meanwhile, it is due at once. `spent` is what
-/// it cost within the last minute, in quota units.
+/// it cost within the last minute.
 pub async fn release(
     tx: &mut Tx,
     lease: &Lease,
     next: Option<Timestamp>,
-    spent: i64,
+    spent: &Spending,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = format!(
-        "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent_units = $5, spent_at = $4,
+        "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent = $5,
              released_number = lease_number,
              due_at = CASE WHEN dirty THEN $4 ELSE $3 END
          WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
         table_of(lease)
     );
-    let released = tx.run_built(sql, args![&lease.stream, lease.number, next, now, spent]).await?;
+    let released = tx.run_built(sql, args![&lease.stream, lease.number, next, now, spent.to_string()]).await?;
     if released == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 
@@ -237,6 +238,33 @@ pub async fn wake_stranded(tx: &mut Tx, permissions: [&str; 2], now: Timestamp) 
         woken += tx.run_built(sql, args![now, format!("% {permission} %")]).await?;
     }
     Ok(woken)
+}
+
+/// Ends the leases of a process that has died, before they run out; answers how many. What each stream cost within the
+/// last minute is `spent`.
+pub async fn end_all(tx: &mut Tx, owner: &str, spent: &Spending) -> Result<u64, StoreError> {
+    let mut ended = 0;
+    // A directory's is not: what its pages cost is counted nowhere, so the lease has to outlast Google's minute.
+    for stream in [Stream::Mail, Stream::Calendar] {
+        let sql = format!(
+            "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent = $2 WHERE lease_owner = $1",
+            stream.table()
+        );
+        ended += tx.run_built(sql, args![owner, spent.to_string()]).await?;
+    }
+    Ok(ended)
+}
+
+/// Whatever waits until `until` or longer, at the word of Google or of the budget, is due now. What was due then for
+/// another reason only looks early.
+pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    let sql = format!(
+        "UPDATE {} SET due_at = $2, paused_until = NULL, paused_why = NULL
+         WHERE due_at >= $1 AND lease_owner IS NULL",
+        stream.table()
+    );
+    tx.run_built(sql, args![until, now]).await?;
+    Ok(())
 }
 
 /// When the next stream of any kind is due, so that the engine knows how long to rest.

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
+use super::spending::Spending;
 use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
 use super::{StoreError, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
@@ -69,14 +70,18 @@ pub struct Mailbox {
     pub listing_pages: i64,
     /// When the listing may go on: Google's pages went in a circle, or it took a page's token back.
     pub listing_at: Option<Timestamp>,
-    /// What it cost in the minute before it was given back, in quota units, and when that was.
-    pub spent_units: i64,
-    /// See [`Mailbox::spent_units`].
-    pub spent_at: Option<Timestamp>,
+    /// What it cost in the minute before it was given back, in quota units.
+    pub spent: Spending,
     /// What its present backfill or comparison has cost so far, in quota units, and since when it runs.
     pub filled_units: i64,
     /// See [`Mailbox::filled_units`].
     pub filling_since: Option<Timestamp>,
+    /// When that was counted last, and for how many seconds it stood still in between: paused, held, or out of quota.
+    pub filled_at: Option<Timestamp>,
+    /// See [`Mailbox::filled_at`].
+    pub filling_stood_s: i64,
+    /// When everything had been copied for the first time.
+    pub copied_at: Option<Timestamp>,
     /// What was received before this isn't copied, by the organization's policy when the mailbox was first read
     /// (milliseconds since 1970); none where everything is.
     pub copied_from_ms: Option<i64>,
@@ -167,9 +172,11 @@ impl Mailbox {
             listing_label: None,
             listing_pages: 0,
             listing_at: None,
-            spent_units: 0,
-            spent_at: None,
+            spent: Spending::default(),
             filled_units: 0,
+            filled_at: None,
+            filling_stood_s: 0,
+            copied_at: None,
             filling_since: None,
             copied_from_ms: None,
             relist_at: None,
@@ -230,9 +237,11 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         listing_label: row.text_or_null("listing_label")?,
         listing_pages: row.int("listing_pages")?,
         listing_at: row.at_or_null("listing_at")?,
-        spent_units: row.int("spent_units")?,
-        spent_at: row.at_or_null("spent_at")?,
+        spent: row.parsed("spent")?,
         filled_units: row.int("filled_units")?,
+        filled_at: row.at_or_null("filled_at")?,
+        filling_stood_s: row.int("filling_stood_s")?,
+        copied_at: row.at_or_null("copied_at")?,
         filling_since: row.at_or_null("filling_since")?,
         copied_from_ms: row.int_or_null("copied_from_ms")?,
         relist_at: row.at_or_null("relist_at")?,
@@ -406,10 +415,11 @@ pub async fn due_of_organization(
     tx.run_built(sql, args![organization, now]).await
 }
 
-/// How many mailboxes are being backfilled or compared.
+/// How many mailboxes are being backfilled or compared: those whose grant works.
 pub async fn filling(tx: &mut Tx) -> Result<i64, StoreError> {
-    let count =
-        tx.one("SELECT COUNT(*) AS n FROM mailboxes WHERE state <> 'live'", args![], |row| row.int("n")).await?;
+    let sql = "SELECT COUNT(*) AS n FROM mailboxes WHERE state <> 'live'
+               AND grant_id IN (SELECT id FROM grants WHERE state IN ('active', 'partial'))";
+    let count = tx.one(sql, args![], |row| row.int("n")).await?;
     Ok(count.unwrap_or(0))
 }
 
@@ -454,7 +464,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
                  watch_set_at = $22, notices_read = $23, listing_label = $24,
                  filled_units = $25, filling_since = $26, copied_from_ms = $27,
-                 relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32
+                 relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32,
+                 filled_at = $33, filling_stood_s = $34, copied_at = $35
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -488,7 +499,10 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.ahead,
                 mailbox.ahead_at,
                 mailbox.listing_pages,
-                mailbox.listing_at
+                mailbox.listing_at,
+                mailbox.filled_at,
+                mailbox.filling_stood_s,
+                mailbox.copied_at
             ],
         )
         .await?;

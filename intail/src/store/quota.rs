@@ -4,53 +4,89 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Tx, args};
+use super::leases::{self, Stream};
+use super::spending::Spending;
+use super::sql::{Columns, Tx, args};
 use crate::id::OrganizationId;
 
-/// Who else spends the project's quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Others {
-    /// Processes that run, as far as is known.
-    pub running: i64,
-    /// What processes that ended in good order had spent in their last minute, in thousandths of the project's minute.
-    pub left_thousandths: i64,
+/// What a mailbox, a calendar or a directory may have cost that a dead process worked on: nobody knows, so all of it.
+pub const UNKNOWN_SPENT: u64 = 1_000_000_000_000;
+
+/// A process that spends the project's quota, or has ended or died lately.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Its id.
+    pub id: String,
+    /// When it was heard of last.
+    pub seen_at: Timestamp,
+    /// The most that it has spent, and may still spend, within a minute: millionths of the project's minute.
+    pub most: i64,
+    /// What it would like to spend.
+    pub wish: i64,
+    /// Whether it ended in good order, or its successor ended it.
+    pub has_ended: bool,
 }
 
-/// Says that a process takes part, and answers since when it does without a gap. One that wasn't seen since `gone`
-/// begins anew.
-pub async fn attend(tx: &mut Tx, id: &str, now: Timestamp, gone: Timestamp) -> Result<Timestamp, StoreError> {
-    let since = tx
-        .one(
-            "INSERT INTO engines (id, since, seen_at, left_thousandths) VALUES ($1, $2, $2, NULL)
-             ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, left_thousandths = NULL,
-                 since = CASE WHEN engines.seen_at <= $3 THEN excluded.since ELSE engines.since END
-             RETURNING since",
-            args![id, now, gone],
-            |row| row.at("since"),
-        )
-        .await?;
-    Ok(since.unwrap_or(now))
+fn engine(row: &dyn Columns) -> Result<Engine, StoreError> {
+    Ok(Engine {
+        id: row.text("id")?,
+        seen_at: row.at("seen_at")?,
+        most: row.int("most")?,
+        wish: row.int("wish")?,
+        has_ended: row.boolean("has_ended")?,
+    })
 }
 
-/// Says that a process ends, and what it spent in its last minute, in thousandths of the project's minute.
-pub async fn leave(tx: &mut Tx, id: &str, spent: i64, now: Timestamp) -> Result<(), StoreError> {
-    tx.run("UPDATE engines SET left_thousandths = $2, seen_at = $3 WHERE id = $1", args![id, spent, now]).await?;
+/// All others, after those who weren't seen since `gone` are forgotten, and those who ended before `ended`.
+pub async fn others(tx: &mut Tx, id: &str, gone: Timestamp, ended: Timestamp) -> Result<Vec<Engine>, StoreError> {
+    tx.run(
+        "DELETE FROM engines WHERE id <> $1 AND (seen_at <= $2 OR (has_ended AND seen_at <= $3))",
+        args![id, gone, ended],
+    )
+    .await?;
+    tx.all("SELECT * FROM engines WHERE id <> $1 ORDER BY id", args![id], engine).await
+}
+
+/// Says that a process takes part, what it may spend at most and what it would like to. `place` is what its successor
+/// will be called, too.
+pub async fn attend(
+    tx: &mut Tx,
+    id: &str,
+    place: Option<&str>,
+    (most, wish): (i64, i64),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.run(
+        "INSERT INTO engines (id, seen_at, most, wish, has_ended, place) VALUES ($1, $2, $3, $4, FALSE, $5)
+         ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, most = excluded.most, wish = excluded.wish,
+             has_ended = FALSE",
+        args![id, now, most, wish, place],
+    )
+    .await?;
     Ok(())
 }
 
-/// The others, after those who weren't seen since `gone` are forgotten.
-pub async fn others(tx: &mut Tx, id: &str, gone: Timestamp) -> Result<Others, StoreError> {
-    tx.run("DELETE FROM engines WHERE seen_at <= $1 AND id <> $2", args![gone, id]).await?;
-    let others = tx
-        .one(
-            "SELECT COUNT(*) - COUNT(left_thousandths) AS running,
-                 CAST(COALESCE(SUM(left_thousandths), 0) AS BIGINT) AS left_thousandths
-             FROM engines WHERE id <> $1",
-            args![id],
-            |row| Ok(Others { running: row.int("running")?, left_thousandths: row.int("left_thousandths")? }),
-        )
-        .await?;
-    Ok(others.unwrap_or(Others { running: 0, left_thousandths: 0 }))
+/// Says that a process ends, and what it spent in its last minute.
+pub async fn leave(tx: &mut Tx, id: &str, spent: i64, now: Timestamp) -> Result<(), StoreError> {
+    tx.run(
+        "UPDATE engines SET has_ended = TRUE, wish = 0, most = $2, seen_at = $3 WHERE id = $1",
+        args![id, spent, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends whoever had this process's place before it and didn't leave: what that worked on is free at once, and counts
+/// as if it had cost all that was allowed, because nobody knows. Answers how many streams that were.
+pub async fn succeed(tx: &mut Tx, id: &str, place: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let sql = "UPDATE engines SET has_ended = TRUE, wish = 0, seen_at = $3
+               WHERE place = $1 AND id <> $2 AND NOT has_ended RETURNING id";
+    let before: Vec<String> = tx.all(sql, args![place, id, now], |row| row.text("id")).await?;
+    let mut freed = 0;
+    for dead in &before {
+        freed += leases::end_all(tx, dead, &Spending::once(now, UNKNOWN_SPENT)).await?;
+    }
+    Ok(freed)
 }
 
 /// Adds to what was spent at a service on a day; answers the day's sum.
@@ -88,6 +124,18 @@ pub async fn hold(tx: &mut Tx, service: &str, until: Timestamp) -> Result<(), St
 /// Until when nobody asks a service, if that was said.
 pub async fn held_until(tx: &mut Tx, service: &str) -> Result<Option<Timestamp>, StoreError> {
     tx.one("SELECT until_at FROM quota_holds WHERE service = $1", args![service], |row| row.at("until_at")).await
+}
+
+/// The services whose use is counted, by the word for each, and what is read from it.
+pub const SERVICES: [(&str, Stream); 3] =
+    [("gmail", Stream::Mail), ("calendar", Stream::Calendar), ("directory", Stream::Directory)];
+
+/// Everybody may ask a service again: the operator says that what held it is mended. Whoever waits for its end is due
+/// at once.
+pub async fn lift(tx: &mut Tx, (service, stream): (&str, Stream), now: Timestamp) -> Result<(), StoreError> {
+    let Some(until) = held_until(tx, service).await? else { return Ok(()) };
+    tx.run("DELETE FROM quota_holds WHERE service = $1", args![service]).await?;
+    leases::hasten(tx, stream, until, now).await
 }
 
 /// How much of the project's day an organization leaves to backfill, in percent.

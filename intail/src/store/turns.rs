@@ -8,3 +8,9 @@ pub async fn hold_founding(tx: &mut Tx) -> Result<(), StoreError> {
     tx.run("UPDATE turns SET name = name WHERE name = 'founding'", args![]).await?;
     Ok(())
 }
+
+/// Takes the turn to share out the project's minute: two processes that start at once do so one after the other.
+pub async fn hold_parts(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.run("UPDATE turns SET name = name WHERE name = 'parts'", args![]).await?;
+    Ok(())
+}

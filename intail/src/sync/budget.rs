@@ -4,6 +4,8 @@
 //! Units are reserved before a step and counted from its end: Google counted them earlier, so they leave Google's
 //! minute before they leave ours, however long an answer took. A reader must not break that: stamping units when they
 //! are reserved would let a slow answer count twice in one of Google's minutes.
+//!
+//! What this process may use of the project's minute it hears from `shares`, for a few seconds at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,17 +13,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use intail_google::SlowScope;
 use intail_google::calls::Api;
 use intail_google::price::Limits;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Quota;
+use crate::store::spending::Spending;
 
 /// Google's minute.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
-/// Thousandths of Google's limit that each class may use. What lies between them is kept free for the one above.
+/// Thousandths of a person's limit that each class may use. What lies between them is kept free for the one above.
 const LIVE_MAX: u64 = 995;
 const REPAIR_MAX: u64 = 990;
 pub(super) const BACKFILL_MAX: u64 = 985;
+/// Millionths of the project's minute: all of it.
+pub(super) const WHOLE: u64 = 1_000_000;
+/// A part that doesn't grow any more.
+const NEARLY_WHOLE: u64 = 980_000;
+/// How much less than a process may use of the project's minute repair and backfill leave, in thousandths of that.
+const REPAIR_OF_PART: u64 = 998;
+const BACKFILL_OF_PART: u64 = 995;
+/// How much of the project's day all but live changes may use, in percent: what is left is for them.
+const DAY_MAX_PERCENT: u64 = 95;
 /// How much less is spent, in thousandths, each time Google refuses earlier than we counted, at most how much less, and
 /// for how long: other programs may use the same project.
 const TRIM_STEP: u64 = 100;
@@ -35,8 +49,12 @@ const PROJECT_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 const FORGET_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// How long a live change that found no room keeps backfill of the same mailbox away.
 const LIVE_FIRST_FOR: SignedDuration = SignedDuration::from_secs(2);
-/// The day of a project's limit begins at midnight, Pacific standard time (the day of Google's other daily quotas).
-const DAY_OFFSET: SignedDuration = SignedDuration::from_hours(-8);
+/// Nobody comes back later than this after everybody may: all at once, they would find the minute used up again.
+const SPREAD_MAX: SignedDuration = SignedDuration::from_mins(5);
+/// How much of a wait that is, at most: one part of so many.
+const SPREAD_PART: i32 = 10;
+/// A hold that lasts longer is the operator's business.
+pub(super) const HELD_LONG: SignedDuration = SignedDuration::from_mins(10);
 
 /// Who is asking, by who comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,22 +108,40 @@ pub(super) struct Budget {
 
 struct Spent {
     limits: Limits,
-    /// What this process may use of the project's minute, in thousandths.
-    share: u64,
+    /// What this process may use of the project's minute.
+    part: Part,
+    /// The most that one step wanted of it and didn't get since it was last asked, in units.
+    lacked: u64,
     /// By the Google account's unchanging id: to Google, a person who left and came back is the same person.
     people: BTreeMap<String, Person>,
     /// How many of them are backfilled.
     backfilling: u64,
     forgotten_at: Option<Timestamp>,
     project: Account,
-    /// Google wants nothing from anybody until then.
+    /// Google wants nothing from anybody until then, as all processes know.
     held_until: Option<Timestamp>,
+    /// The same, as this one heard since it told the others last.
+    refused_until: Option<Timestamp>,
     day: Day,
+}
+
+/// A process's part of the project's minute.
+#[derive(Clone, Copy)]
+struct Part {
+    /// In millionths.
+    most: u64,
+    /// How long that holds: who heard nothing since may spend nothing. None while nobody shares it out.
+    until: Option<Timestamp>,
+    /// When it may become more.
+    next_at: Option<Timestamp>,
 }
 
 #[derive(Default)]
 struct Person {
+    /// What everybody spent on them, as far as it is known here: Google's limit of a person is about that.
     account: Account,
+    /// Of that, what this process spent: the fair part of this process's part of the project's minute is about that.
+    here: Account,
     /// Calls at once; none while Google hasn't complained.
     calls: Option<Calls>,
     backfills_at: Option<Timestamp>,
@@ -138,12 +174,37 @@ pub(super) struct Day {
     pub(super) unwritten: u64,
 }
 
-/// The number of the project's day at an instant, and when the next one begins.
+/// The number of the project's day at an instant, and when the next one begins: at midnight in California, by the clock
+/// there (source: the page on quotas of the Google Play Developer API, which says so with both offsets; Gmail's pages
+/// don't say when its day begins).
 pub(super) fn day(now: Timestamp) -> (i64, Timestamp) {
     const DAY_S: i64 = 24 * 3600;
-    let offset_s = DAY_OFFSET.as_secs();
-    let number = (now.as_second() + offset_s).div_euclid(DAY_S);
-    (number, Timestamp::from_second((number + 1) * DAY_S - offset_s).unwrap_or(Timestamp::MAX))
+    let number = (now.as_second() + california_offset_s(now)).div_euclid(DAY_S);
+    let midnight = |offset_s: i64| Timestamp::from_second((number + 1) * DAY_S - offset_s).unwrap_or(Timestamp::MAX);
+    // Clocks change at two in the morning, so midnight has the offset that holds an hour before by either clock.
+    let turns_at = midnight(WINTER_S);
+    let before = turns_at.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(turns_at);
+    (number, midnight(california_offset_s(before)))
+}
+
+/// California's clock, by standard time and by daylight saving time, in seconds after UTC.
+const WINTER_S: i64 = -8 * 3600;
+const SUMMER_S: i64 = -7 * 3600;
+
+/// The offset of California's clock: daylight saving time from the second Sunday of March to the first Sunday of
+/// November, both at two in the morning (source: the Energy Policy Act of 2005, section 110). Written here because a
+/// machine needs no time zone files to run Intail.
+fn california_offset_s(at: Timestamp) -> i64 {
+    let year = at.to_zoned(TimeZone::UTC).year();
+    let sunday_s = |month: i8, nth: i8, hour_utc: i64| {
+        let date = Date::new(year, month, 1).and_then(|it| it.nth_weekday_of_month(nth, Weekday::Sunday));
+        let midnight = date.and_then(|it| it.to_zoned(TimeZone::UTC)).map(|it| it.timestamp().as_second());
+        midnight.map(|it| it + hour_utc * 3600)
+    };
+    match (sunday_s(3, 2, 10), sunday_s(11, 1, 9)) {
+        (Ok(from), Ok(to)) if (from..to).contains(&at.as_second()) => SUMMER_S,
+        _ => WINTER_S,
+    }
 }
 
 /// Units that were reserved. When this goes, what was used of them is counted from that moment.
@@ -165,8 +226,9 @@ impl Permit {
         let back = self.reserved.saturating_sub(units);
         let mut spent = self.budget.lock();
         spent.project.underway = spent.project.underway.saturating_sub(back);
-        if let Some(person) = spent.people.get_mut(&self.subject) {
-            person.account.underway = person.account.underway.saturating_sub(back);
+        if let Some(Person { account, here, .. }) = spent.people.get_mut(&self.subject) {
+            account.underway = account.underway.saturating_sub(back);
+            here.underway = here.underway.saturating_sub(back);
         }
         drop(spent);
         self.reserved -= back;
@@ -189,6 +251,9 @@ impl Drop for Permit {
         spent.project.settle(self.reserved, self.used, now);
         let person = spent.people.entry(std::mem::take(&mut self.subject)).or_default();
         person.account.settle(self.reserved, self.used, now);
+        person.here.settle(self.reserved, self.used, now);
+        // Backfill alone asks for it, so what is over has to be forgotten here.
+        person.here.held(now);
     }
 }
 
@@ -197,12 +262,14 @@ impl Budget {
     pub(super) fn new(limits: Limits, clock: Clock) -> Self {
         let spent = Spent {
             limits,
-            share: 1_000,
+            part: Part { most: WHOLE, until: None, next_at: None },
+            lacked: 0,
             people: BTreeMap::new(),
             backfilling: 0,
             forgotten_at: None,
             project: Account::default(),
             held_until: None,
+            refused_until: None,
             day: Day::default(),
         };
         Self { spent: Arc::new(Mutex::new(spent)), clock }
@@ -245,21 +312,28 @@ impl Budget {
             SlowScope::Person => spent.people.entry(subject.to_owned()).or_default().account.trim(now),
             SlowScope::Project => {
                 spent.project.trim(now);
-                spent.hold(until.unwrap_or_else(|| now.checked_add(PROJECT_PAUSE).unwrap_or(now)));
+                let until = until.unwrap_or_else(|| now.checked_add(PROJECT_PAUSE).unwrap_or(now));
+                spent.refused_until = spent.refused_until.max(Some(until));
             }
-            SlowScope::Day => spent.hold(until.unwrap_or(now).max(day(now).1)),
+            SlowScope::Day => {
+                let until = until.unwrap_or(now).max(day(now).1);
+                spent.refused_until = spent.refused_until.max(Some(until));
+            }
         }
     }
 
-    /// Until when nobody asks Google anything, if that lies ahead.
-    pub(super) fn held_until(&self) -> Option<Timestamp> {
-        let now = self.clock.now();
-        self.lock().held_until.filter(|until| *until > now)
+    /// Until when Google wants nothing from anybody, if the other processes don't know that yet.
+    pub(super) fn refused_until(&self) -> Option<Timestamp> {
+        self.lock().refused_until
     }
 
-    /// Another process was told to hold off.
-    pub(super) fn hold(&self, until: Timestamp) {
-        self.lock().hold(until);
+    /// The others know of `told` now, and together they know that nobody asks until then, or that somebody lifted that.
+    pub(super) fn hold(&self, told: Option<Timestamp>, until: Option<Timestamp>) {
+        let mut spent = self.lock();
+        spent.held_until = until;
+        if spent.refused_until == told {
+            spent.refused_until = None;
+        }
     }
 
     /// How many calls may be made at once for a person's mailbox.
@@ -269,29 +343,50 @@ impl Budget {
     }
 
     /// What a person's mailbox cost within the last minute, for whoever works on it next.
-    pub(super) fn spent_on(&self, subject: &str) -> u64 {
-        let now = self.clock.now();
-        self.lock().people.get_mut(subject).map_or(0, |it| it.account.held(now))
-    }
-
-    /// What another process spent on a person's mailbox, at `at` at the latest. What is known here already counts.
-    pub(super) fn remember(&self, subject: &str, units: u64, at: Timestamp) {
+    pub(super) fn spent_on(&self, subject: &str) -> Spending {
         let now = self.clock.now();
         let mut spent = self.lock();
+        let mut spending = Spending::default();
+        if let Some(Person { account, .. }) = spent.people.get_mut(subject) {
+            account.held(now);
+            account.done.iter().for_each(|(at, units)| spending.add(*at, *units));
+            spending.add(now, account.underway);
+        }
+        spending
+    }
+
+    /// What others spent on a person's mailbox, this process included. What is known here already counts; and who knows
+    /// something of it knows what came before that, so it is the latest that may be unknown. If nobody knows it (more
+    /// than there is, [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair leaves to live changes
+    /// is free: together with the most that the other may have spent, that is no more than the whole.
+    pub(super) fn remember(&self, subject: &str, spending: &Spending) {
+        let now = self.clock.now();
+        let mut spent = self.lock();
+        let most = spent.limits.person_minute;
         let account = &mut spent.people.entry(subject.to_owned()).or_default().account;
-        let unknown = units.saturating_sub(account.held(now));
-        if unknown > 0 && now.duration_since(at) < WINDOW {
-            account.done.push_front((at.min(now), unknown));
-            account.sum += unknown;
+        let counting = || spending.each().filter(|(at, _)| now.duration_since(*at) < WINDOW);
+        let units = counting().fold(0u64, |sum, (_, units)| sum.saturating_add(units));
+        let units = if units > most { most * REPAIR_MAX / 1_000 } else { units };
+        let mut unknown = units.saturating_sub(account.held(now));
+        for (at, units) in counting().rev() {
+            account.insert(at.min(now), units.min(unknown));
+            unknown -= units.min(unknown);
         }
     }
 
-    /// What was spent in the last minute by this process, in thousandths of the project's minute, rounded up.
+    /// What was spent in the last minute by this process, in millionths of the project's minute, rounded up.
     pub(super) fn spent_in_minute(&self) -> u64 {
         let now = self.clock.now();
         let mut spent = self.lock();
-        let limit = spent.limits.project_minute.max(1);
-        (spent.project.held(now) * 1_000).div_ceil(limit)
+        let held = spent.project.held(now);
+        spent.millionths(held)
+    }
+
+    /// The most that a step wanted of the project's minute and didn't get since this was last asked, in millionths.
+    pub(super) fn lacked(&self) -> u64 {
+        let mut spent = self.lock();
+        let lacked = std::mem::take(&mut spent.lacked);
+        spent.millionths(lacked)
     }
 
     /// What was spent today that isn't written down yet.
@@ -302,12 +397,21 @@ impl Budget {
         spent.day
     }
 
-    /// `written` of the day were written down, and everybody together spent `total`; this process may use `share`
-    /// thousandths of the project's minute from now on.
-    pub(super) fn share(&self, share: u64, written: Day, total: u64) {
+    /// No more than this many millionths of the project's minute are used from now on, whatever was said before.
+    pub(super) fn use_at_most(&self, most: u64) {
+        let mut spent = self.lock();
+        spent.part.most = spent.part.most.min(most);
+    }
+
+    /// This process may use so many millionths of the project's minute until then; it may be more at `next_at`.
+    pub(super) fn take_part(&self, most: u64, until: Timestamp, next_at: Timestamp) {
+        self.lock().part = Part { most: most.min(WHOLE), until: Some(until), next_at: Some(next_at) };
+    }
+
+    /// `written` of the day were written down, and everybody together spent `total`.
+    pub(super) fn book(&self, written: Day, total: u64) {
         let now = self.clock.now();
         let mut spent = self.lock();
-        spent.share = share.min(1_000);
         spent.day.turn(now);
         if spent.day.number == written.number {
             spent.day.unwritten = spent.day.unwritten.saturating_sub(written.unwritten);
@@ -318,10 +422,12 @@ impl Budget {
     /// When backfill may go on, if `percent` of the project's day are used up.
     pub(super) fn day_is_used(&self, percent: u64) -> Option<Timestamp> {
         let now = self.clock.now();
-        let mut spent = self.lock();
-        spent.day.turn(now);
-        let most = spent.limits.project_day / 100 * percent.min(100);
-        (spent.day.units >= most).then(|| day(now).1)
+        self.lock().day_is_used(percent, now)
+    }
+
+    /// Whether so much of the project's day is used up that only live changes go on.
+    pub(super) fn day_is_nearly_used(&self) -> bool {
+        self.day_is_used(DAY_MAX_PERCENT).is_some()
     }
 }
 
@@ -343,22 +449,30 @@ impl Spent {
         class: Class,
         now: Timestamp,
     ) -> Result<u64, Timestamp> {
-        if let Some(until) = self.held_until.filter(|until| *until > now) {
-            return Err(until);
+        if let Some(until) = self.held_until.max(self.refused_until).filter(|until| *until > now) {
+            return Err(spread(subject, now, until));
         }
-        let most = match class {
-            Class::Live => LIVE_MAX,
-            Class::Repair => REPAIR_MAX,
-            Class::Backfill => BACKFILL_MAX,
+        if let Some(turns_at) = self.day_is_used(DAY_MAX_PERCENT, now).filter(|_| class != Class::Live) {
+            return Err(spread(subject, now, turns_at));
+        }
+        let soon = now.saturating_add(FORGET_EVERY).unwrap_or(now);
+        if self.part.until.is_some_and(|until| until <= now) {
+            return Err(soon);
+        }
+        let (most, of_part) = match class {
+            Class::Live => (LIVE_MAX, 1_000),
+            Class::Repair => (REPAIR_MAX, REPAIR_OF_PART),
+            Class::Backfill => (BACKFILL_MAX, BACKFILL_OF_PART),
         };
         self.forget(now);
-        let project_most = self.limits.project_minute * self.share / 1_000 * most / 1_000;
-        let mut person_most = self.limits.person_minute * most / 1_000;
+        let project_most = self.units(self.part.most) * of_part / 1_000;
+        let person_most = self.limits.person_minute * most / 1_000;
+        let mut fair = u64::MAX;
         if class == Class::Backfill {
             let before = self.people.entry(subject.to_owned()).or_default().backfills_at.replace(now);
             self.backfilling += u64::from(before.is_none());
             // Everybody the same part, when all of them together want more than there is.
-            person_most = person_most.min(project_most / self.backfilling.max(1));
+            fair = project_most / self.backfilling.max(1);
         }
         let person = self.people.entry(subject.to_owned()).or_default();
         if class == Class::Backfill
@@ -367,10 +481,27 @@ impl Spent {
             return Err(until);
         }
         let least = least.min(wanted);
-        let room = person
-            .account
-            .room(least, person_most, now)
-            .and_then(|mine| self.project.room(least, project_most, now).map(|all| mine.min(all)));
+        // Others use the rest of the project's minute: what is dearer than this part of it waits until that grows.
+        let is_too_dear = least > project_most && least <= self.limits.project_minute;
+        let all = match self.project.room(least, project_most, now) {
+            Ok(_) if is_too_dear => Err(soon),
+            all => all,
+        };
+        // A part that is told anew soon may be larger then, unless it is nearly everything.
+        let next_at = self.part.next_at.filter(|_| self.part.most < NEARLY_WHOLE).map(|at| at.max(soon));
+        let sooner = |until: Timestamp| next_at.map_or(until, |at| at.min(until));
+        let mine = person.account.room(least, person_most, now);
+        let mine = match class {
+            Class::Backfill => mine.and_then(|mine| {
+                let fair = person.here.room(least, fair, now);
+                fair.map(|fair| fair.min(mine)).map_err(sooner)
+            }),
+            Class::Repair | Class::Live => mine,
+        };
+        if all.is_err() && mine.is_ok() {
+            self.lacked = self.lacked.max(least);
+        }
+        let room = mine.and_then(|mine| all.map(|all| mine.min(all)).map_err(sooner));
         match room {
             Ok(room) => {
                 if class == Class::Live {
@@ -378,6 +509,7 @@ impl Spent {
                 }
                 let units = wanted.min(room).max(least);
                 person.account.underway += units;
+                person.here.underway += units;
                 self.project.underway += units;
                 Ok(units)
             }
@@ -390,13 +522,33 @@ impl Spent {
         }
     }
 
+    fn day_is_used(&mut self, percent: u64, now: Timestamp) -> Option<Timestamp> {
+        self.day.turn(now);
+        let most = self.limits.project_day / 100 * percent.min(100);
+        (self.day.units >= most).then(|| day(now).1)
+    }
+
+    /// Millionths of the project's minute, rounded up.
+    fn millionths(&self, units: u64) -> u64 {
+        let limit = u128::from(self.limits.project_minute.max(1));
+        u64::try_from((u128::from(units) * u128::from(WHOLE)).div_ceil(limit)).unwrap_or(u64::MAX)
+    }
+
+    /// Units of the project's minute, rounded down.
+    fn units(&self, millionths: u64) -> u64 {
+        let units = u128::from(self.limits.project_minute) * u128::from(millionths) / u128::from(WHOLE);
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
     fn forget(&mut self, now: Timestamp) {
-        if self.forgotten_at.is_some_and(|at| now.duration_since(at) < FORGET_EVERY) {
+        // A clock that was set back doesn't stop it.
+        if self.forgotten_at.is_some_and(|at| at <= now && now.duration_since(at) < FORGET_EVERY) {
             return;
         }
         self.forgotten_at = Some(now);
         self.people.retain(|_, person| {
-            person.backfills_at = person.backfills_at.filter(|at| now.duration_since(*at) < WINDOW);
+            person.backfills_at =
+                person.backfills_at.map(|at| at.min(now)).filter(|at| now.duration_since(*at) < WINDOW);
             person.account.held(now) > 0
                 || person.backfills_at.is_some()
                 || person.calls.is_some()
@@ -404,10 +556,6 @@ impl Spent {
         });
         let backfilling = self.people.values().filter(|it| it.backfills_at.is_some()).count();
         self.backfilling = u64::try_from(backfilling).unwrap_or(u64::MAX);
-    }
-
-    fn hold(&mut self, until: Timestamp) {
-        self.held_until = self.held_until.max(Some(until));
     }
 
     fn at_once(&mut self, subject: &str, now: Timestamp) -> u32 {
@@ -423,9 +571,21 @@ impl Spent {
     }
 }
 
+/// When somebody comes back of all who wait until then: each person at another time, and always at the same.
+fn spread(subject: &str, now: Timestamp, until: Timestamp) -> Timestamp {
+    let most = (until.duration_since(now) / SPREAD_PART).min(SPREAD_MAX);
+    let sum = subject.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let ms = i64::from(sum).rem_euclid(i64::try_from(most.as_millis()).unwrap_or(0).max(1));
+    until.saturating_add(SignedDuration::from_millis(ms)).unwrap_or(until)
+}
+
 impl Account {
     /// What counts within the minute up to now, with what is under way.
     fn held(&mut self, now: Timestamp) -> u64 {
+        // The clock was set back: what was spent counts for a minute from now, and not until the clock has caught up.
+        if self.done.back().is_some_and(|(at, _)| *at > now) {
+            self.done.iter_mut().for_each(|(at, _)| *at = (*at).min(now));
+        }
         while let Some((at, units)) = self.done.front().copied()
             && now.duration_since(at) >= WINDOW
         {
@@ -455,6 +615,15 @@ impl Account {
         Err(now.checked_add(SignedDuration::from_secs(1)).unwrap_or(now))
     }
 
+    /// Adds what was spent before now where it belongs: what stands first leaves the minute first.
+    fn insert(&mut self, at: Timestamp, units: u64) {
+        if units > 0 {
+            let place = self.done.partition_point(|(before, _)| *before <= at);
+            self.done.insert(place, (at, units));
+            self.sum += units;
+        }
+    }
+
     fn settle(&mut self, reserved: u64, used: u64, now: Timestamp) {
         self.underway = self.underway.saturating_sub(reserved);
         if used > 0 {
@@ -479,6 +648,7 @@ mod tests {
 
     use super::*;
     use crate::clock::from_us;
+    use crate::store::quota::UNKNOWN_SPENT;
 
     const LIMITS: Limits =
         Limits { person_minute: 1_000, project_minute: 10_000, project_day: 50_000, concurrent_per_mailbox: 5 };
@@ -552,7 +722,7 @@ mod tests {
         let mut permit = budget.reserve("1", 900, Class::Live).expect("room");
         permit.used(100);
         drop(permit);
-        assert_eq!(budget.spent_on("1"), 100);
+        assert_eq!(budget.spent_on("1"), Spending::once(at(0), 100));
         assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Backfill).expect("room").units(), 885);
     }
 
@@ -561,9 +731,74 @@ mod tests {
         let (budget, _) = budget(Limits { project_minute: 1_000, ..LIMITS });
         drop(budget.reserve("1", 900, Class::Live).expect("room"));
         assert_eq!(until(budget.reserve("2", 900, Class::Live)), at(60));
-        let (budget, _) = self::budget(LIMITS);
-        budget.share(50, Day::default(), 0);
-        assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Live).expect("room").units(), 497);
+        let (budget, clock) = self::budget(LIMITS);
+        budget.take_part(50_000, at(12), at(5));
+        assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Live).expect("room").units(), 500);
+        assert_eq!((budget.spent_in_minute(), budget.lacked()), (50_000, 0));
+        assert_eq!(until(budget.reserve("2", 600, Class::Live)), at(5), "dearer than the part: it may grow");
+        assert_eq!((budget.lacked(), budget.lacked()), (60_000, 0), "asked once");
+        budget.use_at_most(90_000);
+        budget.take_part(90_000, at(12), at(5));
+        budget.use_at_most(20_000);
+        assert_eq!(until(budget.reserve("2", 20, Class::Live)), at(5));
+        budget.take_part(WHOLE, at(12), at(5));
+        pass(&clock, 12);
+        assert_eq!(until(budget.reserve("2", 20, Class::Live)), at(13), "nobody said for how long it goes on");
+    }
+
+    #[test]
+    fn a_process_that_waits_for_its_part_never_exceeds_it() {
+        let (budget, _) = budget(LIMITS);
+        budget.take_part(2_000, at(12), at(5));
+        assert!(budget.reserve("1", 250, Class::Live).is_err(), "although nothing was spent yet");
+        drop(budget.reserve("1", 20, Class::Live).expect("room"));
+    }
+
+    #[test]
+    fn of_what_a_dead_process_may_have_spent_on_a_mailbox_only_the_least_is_left() {
+        let (budget, clock) = budget(LIMITS);
+        budget.remember("1", &Spending::once(at(0), UNKNOWN_SPENT));
+        drop(budget.reserve("1", 5, Class::Live).expect("a live change has room"));
+        assert_eq!(until(budget.reserve("1", 1, Class::Live)), at(60));
+        pass(&clock, 60);
+        drop(budget.reserve("1", 900, Class::Backfill).expect("room"));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stops_nobody_for_longer_than_a_minute() {
+        let clock = Clock::owned(at(10_000));
+        let budget = Budget::new(LIMITS, clock.clone());
+        drop(budget.reserve("1", 990, Class::Live).expect("room"));
+        let back = Budget { clock: Clock::owned(at(0)), ..budget };
+        assert_eq!(until(back.reserve("1", 900, Class::Backfill)), at(60));
+        back.clock.advance(Duration::from_secs(61));
+        drop(back.reserve("1", 900, Class::Backfill).expect("room"));
+    }
+
+    #[test]
+    fn repair_and_backfill_leave_the_end_of_the_day_to_live_changes() {
+        let (budget, _) = budget(Limits { person_minute: 60_000, project_minute: 60_000, ..LIMITS });
+        drop(budget.reserve("1", 47_000, Class::Live).expect("room"));
+        assert!(!budget.day_is_nearly_used());
+        drop(budget.reserve("1", 500, Class::Repair).expect("room"));
+        assert!(budget.day_is_nearly_used());
+        let turns = day(at(0)).1;
+        for class in [Class::Repair, Class::Backfill] {
+            let until = until(budget.reserve("1", 1, class));
+            assert!(until >= turns && until <= turns + SPREAD_MAX, "{until}");
+        }
+        drop(budget.reserve("1", 2_000, Class::Live).expect("room"));
+    }
+
+    #[test]
+    fn after_a_wait_for_everybody_each_comes_back_at_a_time_of_their_own() {
+        let (budget, _) = budget(LIMITS);
+        budget.refused("1", SlowScope::Day, None);
+        let people = 0..100u32;
+        let back: std::collections::BTreeSet<Timestamp> =
+            people.map(|it| until(budget.reserve(&format!("1152{it}"), 1, Class::Live))).collect();
+        let turns = day(at(0)).1;
+        assert!(back.len() > 90 && back.iter().all(|it| *it >= turns && *it <= turns + SPREAD_MAX), "{back:?}");
     }
 
     #[test]
@@ -612,11 +847,18 @@ mod tests {
     fn a_project_that_is_told_to_wait_waits_for_everybody() {
         let (budget, clock) = budget(LIMITS);
         budget.refused("1", SlowScope::Project, Some(at(30)));
-        assert_eq!(until(budget.reserve("2", 1, Class::Live)), at(30));
+        let back = until(budget.reserve("2", 1, Class::Live));
+        assert!(back >= at(30) && back < at(33), "{back}");
         pass(&clock, 30);
         assert!(budget.reserve("2", 1, Class::Live).is_ok());
         budget.refused("1", SlowScope::Day, None);
-        assert_eq!(until(budget.reserve("2", 1, Class::Live)), day(at(30)).1);
+        let turns = day(at(30)).1;
+        assert!(until(budget.reserve("2", 1, Class::Live)) >= turns);
+        budget.hold(budget.refused_until(), Some(turns));
+        assert_eq!(budget.refused_until(), None, "the others know");
+        assert!(until(budget.reserve("2", 1, Class::Live)) >= turns);
+        budget.hold(None, None);
+        assert!(budget.reserve("2", 1, Class::Live).is_ok(), "somebody lifted it");
     }
 
     #[test]
@@ -644,7 +886,7 @@ mod tests {
         drop(budget.reserve("1", 30_000, Class::Live).expect("room"));
         let unwritten = budget.unwritten();
         assert_eq!(unwritten.unwritten, 30_000);
-        budget.share(1_000, unwritten, 40_000);
+        budget.book(unwritten, 40_000);
         assert_eq!(budget.day_is_used(80), Some(turns), "others spent 10,000");
         assert_eq!(budget.day_is_used(100), None);
         pass(&clock, 8 * 3600);
@@ -652,14 +894,71 @@ mod tests {
     }
 
     #[test]
+    fn the_day_turns_at_midnight_by_california_s_clock_in_summer_and_winter() {
+        let turns = |now: &str| day(now.parse().expect("a time")).1.to_string();
+        assert_eq!(turns("2026-01-15T12:00:00Z"), "2026-01-16T08:00:00Z");
+        assert_eq!(turns("2026-07-15T12:00:00Z"), "2026-07-16T07:00:00Z");
+        // The second Sunday of March has 23 hours: it begins by the clock of winter and ends by that of summer.
+        assert_eq!(turns("2026-03-07T09:00:00Z"), "2026-03-08T08:00:00Z");
+        assert_eq!(turns("2026-03-08T08:00:00Z"), "2026-03-09T07:00:00Z");
+        assert_eq!(turns("2026-03-09T06:59:59Z"), "2026-03-09T07:00:00Z");
+        // The first Sunday of November has 25.
+        assert_eq!(turns("2026-11-01T06:59:59Z"), "2026-11-01T07:00:00Z");
+        assert_eq!(turns("2026-11-01T07:00:00Z"), "2026-11-02T08:00:00Z");
+        assert_eq!(turns("2026-11-02T07:59:59Z"), "2026-11-02T08:00:00Z");
+        for (before, after) in
+            [("2026-07-15T06:59:59Z", "2026-07-15T07:00:00Z"), ("2026-01-15T07:59:59Z", "2026-01-15T08:00:00Z")]
+        {
+            let number = |now: &str| day(now.parse().expect("a time")).0;
+            assert_eq!(number(before) + 1, number(after));
+        }
+    }
+
+    #[test]
     fn what_another_process_spent_on_a_mailbox_is_remembered() {
         let (budget, clock) = budget(LIMITS);
         pass(&clock, 30);
-        budget.remember("1", 900, at(10));
-        budget.remember("1", 900, at(20));
-        assert_eq!(budget.spent_on("1"), 900);
+        budget.remember("1", &Spending::once(at(10), 900));
+        budget.remember("1", &Spending::once(at(20), 900));
+        assert_eq!(budget.spent_on("1"), Spending::once(at(10), 900));
         assert_eq!(until(budget.reserve("1", 200, Class::Live)), at(70));
-        budget.remember("2", 900, at(-60));
-        assert_eq!(budget.spent_on("2"), 0);
+        budget.remember("2", &Spending::once(at(-30), 900));
+        assert_eq!(budget.spent_on("2"), Spending::default());
+    }
+
+    #[test]
+    fn a_fair_part_is_about_what_this_process_spent_and_not_about_what_others_did() {
+        let (budget, _) = budget(Limits { project_minute: 1_000, ..LIMITS });
+        budget.take_part(400_000, at(12), at(5));
+        budget.remember("1", &Spending::once(at(0), 398));
+        assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Backfill).expect("room").units(), 398);
+    }
+
+    #[test]
+    fn what_is_handed_to_and_fro_leaves_the_minute_as_if_one_had_spent_it_all() {
+        let clock = Clock::owned(at(0));
+        let two = [Budget::new(LIMITS, clock.clone()), Budget::new(LIMITS, clock.clone())];
+        drop(two[0].reserve("1", 900, Class::Live).expect("room"));
+        for turn in 1..=60 {
+            two[turn % 2].remember("1", &two[(turn + 1) % 2].spent_on("1"));
+            pass(&clock, 1);
+            let all = if turn < 60 { 900 + turn } else { 60 };
+            drop(two[turn % 2].reserve("1", 1, Class::Live).expect("room"));
+            let sum: u64 = two[turn % 2].spent_on("1").each().map(|(_, units)| units).sum();
+            assert_eq!(sum, u64::try_from(all).expect("small"), "after {turn} s");
+        }
+    }
+
+    #[test]
+    fn whoever_is_told_to_wait_is_told_a_time_that_lies_ahead() {
+        let (budget, clock) = budget(LIMITS);
+        drop(budget.reserve("1", 500, Class::Live).expect("room"));
+        pass(&clock, 40);
+        let mut told = Spending::once(at(0), 500);
+        told.add(at(30), 490);
+        budget.remember("1", &told);
+        assert_eq!(until(budget.reserve("1", 400, Class::Live)), at(60));
+        pass(&clock, 20);
+        drop(budget.reserve("1", 400, Class::Live).expect("what was spent first left first"));
     }
 }

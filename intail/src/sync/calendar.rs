@@ -260,9 +260,8 @@ impl AgendaRun<'_> {
         };
         let calendar = &mut self.calendars[at];
         let is_news = calendar.entry != entry || calendar.is_gone;
-        if calendar.entry.access_role != entry.access_role && calendar.state == CalendarState::Live {
-            // What may be seen is different now: Google ends the token, and everything is compared.
-            begin_pass(calendar, CalendarState::Reconciling, self.now);
+        if calendar.entry.access_role != entry.access_role {
+            begin_anew(calendar, self.now);
         }
         calendar.entry = entry;
         calendar.is_gone = false;
@@ -414,13 +413,17 @@ impl AgendaRun<'_> {
                 self.calendars[at].look_at = Some(trailing.unwrap_or_else(|| self.spread(look)));
             }
         }
-        let compares = std::mem::take(&mut self.compares) || role.is_some();
+        let compares = std::mem::take(&mut self.compares);
         let calendar = &mut self.calendars[at];
-        if let Some(role) = role {
-            calendar.entry.access_role = role;
-        }
         if compares && calendar.state == CalendarState::Live {
             begin_pass(calendar, CalendarState::Reconciling, now);
+        }
+        if let Some(role) = role {
+            calendar.entry.access_role = role;
+            // A first page was read as who the person is now; what it goes on with isn't mixed.
+            if was.page_token.is_some() || was.sync_token.is_some() {
+                begin_anew(calendar, now);
+            }
         }
         self.commit(tx, Some(at), &changes).await?;
         Ok(())
@@ -661,6 +664,17 @@ pub(super) fn begin_pass(calendar: &mut Calendar, state: CalendarState, now: Tim
     calendar.sync_token = None;
     calendar.page_token = None;
     calendar.look_at = None;
+}
+
+/// What may be seen of a calendar is different now: Google ends the token, what was read before is compared with
+/// everything, and what is being read, too: its first pages show what the person saw then, and nothing would tell of
+/// that again.
+fn begin_anew(calendar: &mut Calendar, now: Timestamp) {
+    match calendar.state {
+        CalendarState::Live | CalendarState::Reconciling => begin_pass(calendar, CalendarState::Reconciling, now),
+        CalendarState::Backfilling => begin_pass(calendar, CalendarState::Backfilling, now),
+        CalendarState::Idle | CalendarState::Dropping => {}
+    }
 }
 
 /// Each event of a page once: what is said of it last counts. Told twice, it would be added twice, and PostgreSQL

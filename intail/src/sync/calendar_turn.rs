@@ -28,9 +28,8 @@ impl Worker {
         let mut tx = self.app.store.write().await?;
         let mut agenda = agendas::hold(&mut tx, lease, lease_end(now)).await?;
         let grant = grants::by_id(&mut tx, &agenda.grant_id).await?.ok_or(StoreError::LeaseLost)?;
-        if let Some(at) = agenda.spent_at.filter(|_| known.is_none() && !self.worked_last(lease)) {
-            let units = u64::try_from(agenda.spent_units).unwrap_or(0);
-            self.budgets.of(Api::Calendar).remember(&grant.google_subject, units, at);
+        if known.is_none() && !self.worked_last(lease) {
+            self.budgets.of(Api::Calendar).remember(&grant.google_subject, &agenda.spent);
         }
         *known = Some(grant.clone());
         let mut calendars = calendars::of_agenda(&mut tx, &agenda.id, CALENDARS_MAX).await?;

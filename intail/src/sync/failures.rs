@@ -116,7 +116,8 @@ impl Worker {
         let backoff = self.backoff(failures, now);
         let until = match kind {
             Some(ErrorKind::SlowDown { until, scope }) => {
-                if let Some(grant) = known {
+                // The sign-in's own limit says nothing about what the service still gives.
+                if let Some(grant) = known.filter(|_| matches!(error, StepError::Google(_))) {
                     self.budgets.of(api_of(stream)).refused(&grant.google_subject, scope, until);
                 }
                 // A time that is past already, by a clock that is ahead of Google's, is no permission to go on at once.

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::budget::{Budget, Class, Permit};
 use super::coverage::AUDIT_AFTER;
 use super::headers::stored;
+use super::outlook::stood_still_s;
 use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_AFTER, is_noticed};
 use super::privacy::{Admitted, Rules, is_resubjected, resubjected};
 use super::worker::{Done, StepError, lease_end};
@@ -143,9 +144,9 @@ impl Run<'_> {
     }
 
     /// As whom a listing and what it named are read: a comparison comes before a backfill, and doesn't wait for the
-    /// day to turn.
+    /// day to turn, unless most of the mailbox was never copied.
     fn bulk(&self) -> Result<Class, Timestamp> {
-        if self.mailbox.state == MailboxState::Reconciling {
+        if self.mailbox.state == MailboxState::Reconciling && self.mailbox.copied_at.is_some() {
             return Ok(Class::Repair);
         }
         self.budget.day_is_used(self.day_percent).map_or(Ok(Class::Backfill), Err)
@@ -490,6 +491,8 @@ impl Run<'_> {
         self.mailbox.pinned = self.mailbox.cursor;
         self.mailbox.filled_units = 0;
         self.mailbox.filling_since = None;
+        self.mailbox.filled_at = None;
+        self.mailbox.filling_stood_s = 0;
         self.mailbox.listing_pass += 1;
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
@@ -725,6 +728,8 @@ impl Run<'_> {
     /// Counts what the present pass costs, to know how fast it goes.
     fn count_filling(&mut self, units: u64) {
         self.mailbox.filling_since.get_or_insert(self.now);
+        self.mailbox.filling_stood_s += stood_still_s(&self.mailbox, self.now);
+        self.mailbox.filled_at = Some(self.now);
         self.mailbox.filled_units = self.mailbox.filled_units.saturating_add(i64::try_from(units).unwrap_or(i64::MAX));
     }
 
@@ -759,6 +764,7 @@ impl Run<'_> {
             let begun = self.mailbox.filling_since.unwrap_or(self.now);
             let relist_at = begun.saturating_add(VISIBLE_AFTER).unwrap_or(self.now).max(self.now);
             self.mailbox.relist_at = Some(relist_at);
+            self.mailbox.copied_at.get_or_insert(self.now);
             let mut tx = self.write().await?;
             exclusions::forget_unseen(&mut tx, &self.mailbox.id, self.mailbox.listing_pass).await?;
             coverage::want(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, relist_at).await?;
@@ -768,7 +774,7 @@ impl Run<'_> {
         let wanted: Vec<Fill> =
             unseen.iter().map(|it| Fill { message_id: it.id.clone(), thread_id: it.thread_id.clone() }).collect();
         let units = self.price("gmail.messages.get") * u64::try_from(wanted.len()).unwrap_or(u64::MAX);
-        if let Err(until) = self.take(units, Class::Backfill) {
+        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
             return Ok(Done::Wait(until));
         }
         let fetched = self.fetch_plan(wanted.into_iter().map(Ask::One).collect(), None).await;

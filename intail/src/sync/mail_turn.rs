@@ -38,9 +38,8 @@ impl Worker {
         let mut tx = self.app.store.write().await?;
         let mailbox = mailboxes::hold(&mut tx, lease, lease_end(now)).await?;
         let grant = grants::by_id(&mut tx, &mailbox.grant_id).await?.ok_or(StoreError::LeaseLost)?;
-        if let Some(at) = mailbox.spent_at.filter(|_| known.is_none() && !self.worked_last(lease)) {
-            let units = u64::try_from(mailbox.spent_units).unwrap_or(0);
-            self.budgets.of(Api::Gmail).remember(&grant.google_subject, units, at);
+        if known.is_none() && !self.worked_last(lease) {
+            self.budgets.of(Api::Gmail).remember(&grant.google_subject, &mailbox.spent);
         }
         *known = Some(grant.clone());
         // What may not be kept goes before anything else, and needs nobody's permission.

@@ -11,6 +11,9 @@ use crate::store::{StoreError, Tx, fills, quota};
 
 /// How long a pass must have run before its own speed is believed more than the model's.
 const MEASURED_AFTER: SignedDuration = SignedDuration::from_mins(3);
+/// What is longer than this between two steps of a pass is no slowness: it was paused, held, out of quota, or nobody
+/// worked. Waiting for Google's minute, and for others who copy, too, takes less.
+const STANDS_STILL_AFTER: SignedDuration = SignedDuration::from_mins(3);
 /// Messages that the listing gives at once, for its price.
 const LISTED_AT_ONCE: u64 = 500;
 /// Whose day and whose wishes count for mail.
@@ -122,12 +125,19 @@ pub async fn outlook(
 /// How fast the present pass has gone, in units a minute, once it has run for a while.
 fn measured(mailbox: &Mailbox, now: Timestamp) -> Option<u64> {
     let since = mailbox.filling_since?;
-    let ran = now.duration_since(since);
+    let stood_s = mailbox.filling_stood_s.saturating_add(stood_still_s(mailbox, now));
+    let ran = now.duration_since(since) - SignedDuration::from_secs(stood_s);
     if ran < MEASURED_AFTER {
         return None;
     }
     let units = u64::try_from(mailbox.filled_units).ok()?;
     Some(units.saturating_mul(60) / u64::try_from(ran.as_secs()).ok()?.max(1))
+}
+
+/// For how many seconds a pass has stood still until now, since it did something last.
+pub(super) fn stood_still_s(mailbox: &Mailbox, now: Timestamp) -> i64 {
+    let since = mailbox.filled_at.map(|at| now.duration_since(at));
+    since.filter(|it| *it > STANDS_STILL_AFTER).map_or(0, |it| it.as_secs())
 }
 
 /// What a mailbox may still cost on the project's day, what on a whole one, and when the next begins.
@@ -158,9 +168,35 @@ fn done_at(units: u64, units_minute: u64, day: Day, begins_at: Timestamp) -> Tim
 mod tests {
     use super::*;
     use crate::clock::from_us;
+    use crate::id::{GrantId, MailboxId, PersonId};
+    use crate::random::Random;
+    use crate::store::grants::{Grant, GrantState};
 
     fn at(second: i64) -> Timestamp {
         from_us(second * 1_000_000)
+    }
+
+    fn filling(since: Timestamp) -> Mailbox {
+        let random = Random::seeded(1);
+        let grant = Grant {
+            id: GrantId::new(&random),
+            organization_id: OrganizationId::new(&random),
+            person_id: PersonId::new(&random),
+            google_subject: "1".into(),
+            email: "someone@example.com".into(),
+            hosted_domain: None,
+            client_id: "client".into(),
+            scopes: Vec::new(),
+            state: GrantState::Active,
+            reason: String::new(),
+            state_since: since,
+            refresh_sealed: None,
+            access_sealed: None,
+            access_expires_at: None,
+            connected_at: since,
+            suspended_at: None,
+        };
+        Mailbox { filling_since: Some(since), ..Mailbox::new(MailboxId::new(&random), &grant, since) }
     }
 
     fn days(units: u64, left: u64, whole: u64) -> i64 {
@@ -172,6 +208,21 @@ mod tests {
     fn a_backfill_is_done_when_its_units_are_spent() {
         assert_eq!(days(60_000, 1_000_000, 1_000_000), 600);
         assert_eq!(days(0, 1_000_000, 1_000_000), 0);
+    }
+
+    #[test]
+    fn what_stood_still_is_not_taken_for_slow() {
+        let (mailbox, hour) = (filling(at(0)), 3_600);
+        let ran = |filled_at: i64, filling_stood_s: i64| Mailbox {
+            filled_units: 360_000,
+            filled_at: Some(at(filled_at)),
+            filling_stood_s,
+            ..mailbox.clone()
+        };
+        assert_eq!(measured(&ran(hour, 0), at(hour)), Some(6_000));
+        assert_eq!(measured(&ran(hour, 0), at(24 * hour)), Some(6_000), "it stands still for 23 hours");
+        assert_eq!(measured(&ran(24 * hour, 23 * hour), at(24 * hour)), Some(6_000), "and goes on");
+        assert_eq!(measured(&ran(hour, 0), at(hour + 60)), Some(5_901), "waiting for the minute to pass is slowness");
     }
 
     #[test]

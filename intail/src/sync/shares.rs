@@ -1,57 +1,93 @@
-//! Sharing the project's quota between processes, without a request per call: each says now and then that it takes
-//! part, and uses its part of the minute until it hears otherwise. What was spent today is added up at the same time.
+//! Sharing the project's quota between processes, without a request per call: each says every few seconds what it
+//! spends and would like to, and takes a part of the minute until it says so again. What was spent today is added up at
+//! the same time.
 //!
-//! A reader must not break: a process that is new to the others uses little until they have noticed it, and one that
-//! may still spend keeps its part. So the parts never add up to more than the whole.
+//! A reader must not break: the parts, of the living and of those who ended or died within a minute, never add up to
+//! more than the whole. One process at a time takes its part, and none takes more than the others left; who says
+//! nothing any more spends nothing any more. So a process that comes new takes what is free at once, and its fair part
+//! as the others' last minute passes; and one that died holds no more than it may have spent.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::budget::Budgets;
+use super::budget::{Budget, Budgets, HELD_LONG, WHOLE, day};
 use crate::app::App;
-use crate::store::{StoreError, quota};
+use crate::config::{Config, Database};
+use crate::store::quota::Engine;
+use crate::store::{StoreError, Tx, operator_faults, quota, turns};
 
 /// How often a process that works says so, and hears of the others.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
-/// After how long a process that said nothing spends nothing any more: it says so before it spends, and then its last
-/// minute has to pass.
-const GONE_AFTER: Duration = Duration::from_secs(70);
-/// How long a process is new: the others hear of it within [`EVERY`], and what they spent before that counts for a
-/// minute.
-const NEW_FOR: Duration = Duration::from_secs(70);
-/// What a new process may use beside others, in thousandths: less than what the others' classes leave over.
-const NEW_SHARE: u64 = 10;
+/// How long a part holds: once missed is no harm.
+const HOLDS_FOR: Duration = Duration::from_secs(12);
+/// How long others leave room for what a process wishes that said nothing since.
+const WISHES_FOR: Duration = Duration::from_secs(30);
+/// After how long a process that said nothing has spent nothing for a minute: its part ended, then the calls that it
+/// had begun, and then Google's minute passed. The rest is for clocks that differ.
+const GONE_AFTER: Duration = Duration::from_secs(100);
+/// The same for one that said what it spent when it ended.
+const ENDED_FOR: Duration = Duration::from_secs(70);
+/// How much more than it spends a process takes, in millionths of the whole, divided among all: three times what its
+/// fair part is for so long. The less this is, the more is free after a death.
+const GROWTH: u64 = 250_000;
+/// What is left for those who come new until the others have heard of them, in millionths. The first takes half of it,
+/// the next half of what is left then.
+const FREE: u64 = 10_000;
 
-/// Says that this process takes part, and sets its share.
-pub(super) async fn attend(app: &App, owner: &str, budgets: &Budgets) -> Result<(), StoreError> {
+/// The operator's faults that are found here.
+const DAY_USED: &str = "quota.day_used";
+const HELD: &str = "quota.held";
+
+/// Says that this process takes part, and takes its part. The first time it ends whoever had its place before.
+pub(super) async fn attend(
+    app: &App,
+    (owner, place): (&str, Option<&str>),
+    is_first: bool,
+    budgets: &Budgets,
+) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let gone = now.checked_sub(GONE_AFTER).unwrap_or(now);
+    let ago = |it: Duration| now.saturating_sub(it).unwrap_or(now);
     let mut tx = app.store.write().await?;
-    let since = quota::attend(&mut tx, owner, now, gone).await?;
-    let others = quota::others(&mut tx, owner, gone).await?;
+    turns::hold_parts(&mut tx).await?;
+    let freed = match place.filter(|_| is_first) {
+        Some(place) => quota::succeed(&mut tx, owner, place, now).await?,
+        None => 0,
+    };
+    let others = quota::others(&mut tx, owner, ago(GONE_AFTER), ago(ENDED_FOR)).await?;
+    let wish = most_of(budgets, Budget::spent_in_minute);
+    let wish = wish.saturating_add(most_of(budgets, Budget::lacked).max(GROWTH / running(&others, ago(WISHES_FOR))));
+    let most = part(wish, &others, ago(WISHES_FOR));
+    // Whatever was allowed before: what is written down must not be less than what is spent meanwhile.
+    budgets.each().for_each(|(_, budget)| budget.use_at_most(most));
+    let bound = most.max(most_of(budgets, Budget::spent_in_minute));
+    quota::attend(&mut tx, owner, place, (whole(bound), whole(wish)), now).await?;
     let mut heard = Vec::new();
+    let mut faults = Vec::new();
     for (service, budget) in budgets.each() {
         let written = budget.unwritten();
-        let units = i64::try_from(written.unwritten).unwrap_or(i64::MAX);
-        let total = quota::spend(&mut tx, service, written.number, units).await?;
-        let held_until = match budget.held_until() {
-            Some(until) => {
-                quota::hold(&mut tx, service, until).await?;
-                Some(until)
-            }
-            None => quota::held_until(&mut tx, service).await?,
-        };
-        heard.push((budget, written, u64::try_from(total).unwrap_or(0), held_until));
+        let total = quota::spend(&mut tx, service, written.number, whole(written.unwritten)).await?;
+        let refused_until = budget.refused_until();
+        if let Some(until) = refused_until {
+            quota::hold(&mut tx, service, until).await?;
+        }
+        let held_until = quota::held_until(&mut tx, service).await?;
+        let held = held_until.filter(|until| *until > now.saturating_add(HELD_LONG).unwrap_or(now));
+        faults.push((service, fault(budget, held, now), held));
+        heard.push((budget, written, count(total), (refused_until, held_until)));
+    }
+    for kind in [DAY_USED, HELD] {
+        tell(&mut tx, kind, &faults, now).await?;
     }
     tx.commit().await?;
-    let left = u64::try_from(others.left_thousandths).unwrap_or(0);
-    let is_new = now < since.checked_add(NEW_FOR).unwrap_or(now);
-    for (budget, written, total, held_until) in heard {
-        budget.share(share(others.running, is_new, left), written, total);
-        if let Some(until) = held_until {
-            budget.hold(until);
-        }
+    if freed > 0 {
+        tracing::info!(freed, "streams were freed that a process before this one worked on");
+    }
+    let (until, next_at) = (now.saturating_add(HOLDS_FOR).unwrap_or(now), now.saturating_add(EVERY).unwrap_or(now));
+    for (budget, written, total, (told, held_until)) in heard {
+        budget.take_part(most, until, next_at);
+        budget.book(written, total);
+        budget.hold(told, held_until);
     }
     Ok(())
 }
@@ -59,10 +95,9 @@ pub(super) async fn attend(app: &App, owner: &str, budgets: &Budgets) -> Result<
 /// Says that this process ends.
 pub(super) async fn leave(app: &App, owner: &str, budgets: &Budgets) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let whole = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
-    let spent = budgets.each().map(|(_, budget)| budget.spent_in_minute()).max().unwrap_or(0);
+    budgets.each().for_each(|(_, budget)| budget.use_at_most(0));
     let mut tx = app.store.write().await?;
-    quota::leave(&mut tx, owner, whole(spent), now).await?;
+    quota::leave(&mut tx, owner, whole(most_of(budgets, Budget::spent_in_minute)), now).await?;
     for (service, budget) in budgets.each() {
         let written = budget.unwritten();
         quota::spend(&mut tx, service, written.number, whole(written.unwritten)).await?;
@@ -70,14 +105,16 @@ pub(super) async fn leave(app: &App, owner: &str, budgets: &Budgets) -> Result<(
     tx.commit().await
 }
 
-/// The part of the project's minute beside so many others, in thousandths; `left` of it was spent by processes that
-/// ended.
-fn share(others: i64, is_new: bool, left: u64) -> u64 {
-    let whole = 1_000u64.saturating_sub(left);
-    match u64::try_from(others).unwrap_or(0) {
-        0 => whole,
-        _ if is_new => NEW_SHARE.min(whole),
-        others => whole / (others + 1),
+/// What a process is called that comes in this one's place: on SQLite there is one engine; on PostgreSQL it is whoever
+/// listens on the same address of the same machine. If two of that name live after all, the elder loses what it works
+/// on once, and both go on.
+pub(super) fn place(config: &Config) -> Option<String> {
+    match &config.database {
+        Database::Sqlite(_) => Some("the only one".to_owned()),
+        Database::Postgres(_) => {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+            Some(format!("{} {}", host.trim(), config.server.listen))
+        }
     }
 }
 
@@ -86,19 +123,164 @@ pub(super) fn is_due(last: Option<Timestamp>, now: Timestamp) -> bool {
     last.is_none_or(|last| now.duration_since(last).unsigned_abs() >= EVERY)
 }
 
+fn most_of(budgets: &Budgets, of: fn(&Budget) -> u64) -> u64 {
+    budgets.each().map(|(_, budget)| of(budget)).max().unwrap_or(0)
+}
+
+fn whole(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+fn count(units: i64) -> u64 {
+    u64::try_from(units).unwrap_or(0)
+}
+
+/// How many processes run, this one included.
+fn running(others: &[Engine], heard_since: Timestamp) -> u64 {
+    let others = others.iter().filter(|it| !it.has_ended && it.seen_at > heard_since).count();
+    u64::try_from(others).unwrap_or(0) + 1
+}
+
+/// The part of a process that wishes so much: all of it if there is enough for everybody's wishes, else as much as
+/// everybody gets who wishes more than that; and never more than the others left.
+fn part(wish: u64, others: &[Engine], heard_since: Timestamp) -> u64 {
+    let living = others.iter().filter(|it| !it.has_ended && it.seen_at > heard_since);
+    let mut wishes: Vec<u64> = living.map(|it| count(it.wish)).chain([wish]).collect();
+    wishes.sort_unstable();
+    let (mut left, mut fair) = (WHOLE - FREE, 0);
+    for (number, wish) in wishes.iter().enumerate() {
+        fair = left / u64::try_from(wishes.len() - number).unwrap_or(1).max(1);
+        left -= fair.min(*wish);
+    }
+    let taken: u64 = others.iter().map(|it| count(it.most)).sum();
+    let there = WHOLE.saturating_sub(taken);
+    let there = if there > 2 * FREE { there - FREE } else { there / 2 };
+    wish.min(fair).min(there)
+}
+
+/// What the operator has to know of a service's quota. `held` is a hold that lasts for long.
+fn fault(budget: &Budget, held: Option<Timestamp>, now: Timestamp) -> Option<&'static str> {
+    let is_till_tomorrow = held.is_some_and(|until| until >= day(now).1);
+    if is_till_tomorrow || budget.day_is_nearly_used() { Some(DAY_USED) } else { held.map(|_| HELD) }
+}
+
+/// Raises a fault for the services that have it, or strikes it off.
+async fn tell(
+    tx: &mut Tx,
+    kind: &'static str,
+    faults: &[(&'static str, Option<&'static str>, Option<Timestamp>)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let of_kind: Vec<_> = faults.iter().filter(|(_, fault, _)| *fault == Some(kind)).collect();
+    if of_kind.is_empty() {
+        operator_faults::clear(tx, kind).await?;
+        return Ok(());
+    }
+    let services: Vec<&str> = of_kind.iter().map(|(service, ..)| *service).collect();
+    let services = services.join(" and ");
+    let detail = match (kind, of_kind.iter().filter_map(|(_, _, held)| *held).max()) {
+        (DAY_USED, None) => format!(
+            "Nearly all that Google gives this project for today is used up ({services}). Only new changes are read \
+             until midnight in California."
+        ),
+        (_, None) => format!("Google wants no more questions for now ({services})."),
+        (_, Some(until)) => format!(
+            "Google refuses every question of this project until {until} ({services}): nothing is read until then. \
+             Look at its quotas in the Google Cloud console: somebody may have set a lower limit, or another program \
+             uses the same project. Once that is mended, `intail doctor --fix` lifts it."
+        ),
+    };
+    operator_faults::raise(tx, kind, &detail, now).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::from_us;
+
+    /// A few processes that attend in turn, each spending what it may of what it wants.
+    struct Company(Vec<(Engine, u64)>);
+
+    impl Company {
+        fn starts(&mut self, wants: u64) {
+            let id = self.0.len().to_string();
+            self.0.push((Engine { id, seen_at: from_us(0), most: 0, wish: 0, has_ended: false }, wants));
+        }
+
+        fn attends(&mut self, number: usize, spent: u64) {
+            let mut others: Vec<Engine> = self.0.iter().map(|(engine, _)| engine.clone()).collect();
+            others.remove(number);
+            let wish = (spent + GROWTH / running(&others, from_us(-1))).min(self.0[number].1);
+            let most = part(wish, &others, from_us(-1)).max(spent);
+            let engine = &mut self.0[number].0;
+            (engine.most, engine.wish) = (whole(most), whole(wish));
+        }
+
+        fn most(&self, number: usize) -> u64 {
+            count(self.0[number].0.most)
+        }
+
+        /// Everybody attends some times, and spends all that it may.
+        fn go_on(&mut self, times: usize) {
+            for _ in 0..times {
+                for number in 0..self.0.len() {
+                    // What was spent in the minute falls only as that passes: by a twelfth each time.
+                    let (before, wants) = (self.most(number), self.0[number].1);
+                    self.attends(number, before.min(wants) * 11 / 12);
+                    self.holds();
+                }
+            }
+        }
+
+        fn holds(&self) {
+            let sum: u64 = (0..self.0.len()).map(|it| self.most(it)).sum();
+            assert!(sum <= WHOLE, "the parts add up to {sum}: {:?}", self.0);
+        }
+    }
 
     #[test]
-    fn the_parts_never_add_up_to_more_than_the_whole() {
-        assert_eq!(share(0, true, 0), 1_000, "alone, there is nobody to wait for");
-        assert_eq!(share(0, false, 300), 700, "somebody ended a moment ago");
-        for others in 1..50 {
-            let old = share(others, false, 0);
-            assert!(old * u64::try_from(others + 1).expect("small") <= 1_000);
-            // Those who haven't heard of the new one share the whole among themselves, within their classes' bound.
-            assert!(share(others, true, 0) <= NEW_SHARE);
+    fn promise_8_the_parts_never_add_up_to_more_than_the_whole() {
+        let mut company = Company(Vec::new());
+        company.starts(WHOLE);
+        company.go_on(12);
+        assert_eq!(company.most(0), WHOLE - FREE, "alone, one may use nearly everything");
+        for _ in 0..5 {
+            company.starts(WHOLE);
+            let newest = company.0.len() - 1;
+            company.attends(newest, 0);
+            company.holds();
+            assert!(company.most(newest) > 0, "there is something for everybody who comes new");
         }
+        company.go_on(60);
+        for number in 0..6 {
+            let part = company.most(number);
+            assert!((140_000..=170_000).contains(&part), "six that want all get the same: {part}");
+        }
+    }
+
+    #[test]
+    fn who_is_idle_leaves_its_part_to_the_others_and_gets_it_back() {
+        let mut company = Company(Vec::new());
+        for wants in [WHOLE, 5_000, 5_000] {
+            company.starts(wants);
+        }
+        company.go_on(60);
+        assert!(company.most(0) >= 900_000, "{:?}", company.0);
+        company.0[1].1 = WHOLE;
+        company.go_on(60);
+        assert!((450_000..=500_000).contains(&company.most(1)), "{:?}", company.0);
+    }
+
+    #[test]
+    fn a_process_that_died_holds_what_it_may_have_spent_and_no_more() {
+        let mut company = Company(Vec::new());
+        company.starts(WHOLE);
+        // It spent a hundredth, and dies.
+        company.attends(0, 10_000);
+        company.0[0].0.has_ended = true;
+        company.starts(WHOLE);
+        company.attends(1, 600_000);
+        company.holds();
+        assert_eq!(company.most(1), WHOLE - FREE - 10_000 - GROWTH, "its successor waits for nothing else");
     }
 }

@@ -29,6 +29,8 @@ const STREAMS_AT_ONCE_MAX: usize = 48;
 /// How many of them may be worked on without a notice: the rest of the places is for changes that just happened, which
 /// never wait behind anybody's backfill.
 const UNNOTICED_AT_ONCE_MAX: usize = 32;
+/// How many of them may be worked on because of a notice: however many come, what nobody gave notice of goes on.
+const NOTICED_AT_ONCE_MAX: usize = 40;
 /// Steps for one stream before others get their turn.
 const STEPS_MAX: usize = 8;
 /// How long a lease holds without being prolonged, and how often it is: a step with many slow calls may take minutes, a
@@ -69,15 +71,55 @@ pub(super) enum Done {
 /// What is to be worked on.
 enum Claimed {
     /// These streams.
-    Streams(Vec<Lease>),
+    Streams(Vec<(Lease, Place)>),
     /// None now. When the next one was due when it was asked.
     Nothing(Option<Timestamp>),
+}
+
+/// One of the places for streams that are worked on; free again when this goes.
+struct Place(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+/// The places that are taken, by why: each is one more owner of these.
+#[derive(Default)]
+struct Places {
+    noticed: Arc<()>,
+    due: Arc<()>,
+}
+
+impl Places {
+    fn of(&self, wanted: Wanted) -> &Arc<()> {
+        match wanted {
+            Wanted::Noticed => &self.noticed,
+            Wanted::Due => &self.due,
+        }
+    }
+
+    fn taken(&self, wanted: Wanted) -> usize {
+        Arc::strong_count(self.of(wanted)).saturating_sub(1)
+    }
+
+    fn take(&self, wanted: Wanted) -> Place {
+        Place(self.of(wanted).clone())
+    }
+
+    /// How many may be claimed that are wanted so.
+    fn free(&self, wanted: Wanted) -> usize {
+        let (noticed, due) = (self.taken(Wanted::Noticed), self.taken(Wanted::Due));
+        let of_kind = match wanted {
+            Wanted::Noticed => NOTICED_AT_ONCE_MAX.saturating_sub(noticed),
+            Wanted::Due => UNNOTICED_AT_ONCE_MAX.saturating_sub(due),
+        };
+        of_kind.min(STREAMS_AT_ONCE_MAX.saturating_sub(noticed + due))
+    }
 }
 
 /// One process's engine.
 pub struct Worker {
     pub(super) app: App,
     owner: String,
+    /// What its successor will be called, too, if that is known.
+    place: Option<String>,
+    places: Places,
     pub(super) budgets: Budgets,
     /// When this process last said that it takes part in the project's quota.
     attended_at: Mutex<Option<Timestamp>>,
@@ -91,7 +133,7 @@ pub struct Worker {
 /// Each stream is a task of its own: a stream that waits for the database while this loop waits for it too must not
 /// depend on this loop to go on.
 pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreError> {
-    let worker = Arc::new(Worker::new(app));
+    let worker = Arc::new(Worker { place: shares::place(&app.config), ..Worker::new(app) });
     let mut running = JoinSet::new();
     let mut reopening_due = app.clock.now();
     loop {
@@ -103,11 +145,14 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "grants can't be tried again"),
             }
         }
-        match worker.claim(running.len()).await {
+        match worker.claim().await {
             Ok(Claimed::Streams(claimed)) => {
-                for lease in claimed {
+                for (lease, place) in claimed {
                     let worker = Arc::clone(&worker);
-                    running.spawn(async move { worker.work(lease).await });
+                    running.spawn(async move {
+                        worker.work(lease).await;
+                        drop(place);
+                    });
                 }
             }
             Ok(Claimed::Nothing(_)) => {}
@@ -140,20 +185,31 @@ impl Worker {
         Self {
             app: app.clone(),
             owner: app.random.token(),
+            place: None,
+            places: Places::default(),
             budgets: Budgets::new(&app.config.quota, &app.clock),
             attended_at: Mutex::new(None),
             worked: Mutex::default(),
         }
     }
 
+    /// An engine that comes in the place of an earlier one, which has died or ended: no other that lives has it.
+    pub fn in_place(app: &App, place: &str) -> Self {
+        Self { place: Some(place.to_owned()), ..Self::new(app) }
+    }
+
     /// Works on everything that is due now, until nothing is; answers when the next stream is due.
     pub async fn tick(&self) -> Result<Option<Timestamp>, StoreError> {
         let next = loop {
-            let claimed = match self.claim(0).await? {
+            let claimed = match self.claim().await? {
                 Claimed::Nothing(next) => break next,
                 Claimed::Streams(claimed) => claimed,
             };
-            let mut running: FuturesUnordered<_> = claimed.into_iter().map(|lease| self.work(lease)).collect();
+            let work = |(lease, place)| async move {
+                self.work(lease).await;
+                drop::<Place>(place);
+            };
+            let mut running: FuturesUnordered<_> = claimed.into_iter().map(work).collect();
             while running.next().await.is_some() {}
         };
         self.app.receipts.write(&self.app.store, self.app.clock.now()).await?;
@@ -181,38 +237,53 @@ impl Worker {
         Ok(())
     }
 
-    /// Claims what is due, beside so many that are worked on already.
-    async fn claim(&self, running: usize) -> Result<Claimed, StoreError> {
-        let places = STREAMS_AT_ONCE_MAX.saturating_sub(running);
+    /// Claims what is due, beside what is worked on already.
+    async fn claim(&self) -> Result<Claimed, StoreError> {
         let now = self.app.clock.now();
+        let kinds = [Wanted::Noticed, Wanted::Due];
+        let is_full = kinds.iter().all(|kind| self.places.free(*kind) == 0);
+        // What the one before worked on is due only once that is ended; who still works goes on taking part; and what
+        // Google refused to everybody, the others have to hear.
+        let is_at_work = kinds.iter().any(|kind| self.places.taken(*kind) > 0);
+        if self.is_new() || is_at_work || self.budgets.each().any(|(_, it)| it.refused_until().is_some()) {
+            self.attend(now).await?;
+        }
         let mut tx = self.app.store.read().await?;
         let next = leases::next_due(&mut tx).await?;
-        if places == 0 || next.is_none_or(|due| due > now) {
+        if is_full || next.is_none_or(|due| due > now) {
             return Ok(Claimed::Nothing(next));
         }
         drop(tx);
         self.attend(now).await?;
         let mut tx = self.app.store.write().await?;
         let mut claimed = Vec::new();
-        for (wanted, most) in [(Wanted::Noticed, STREAMS_AT_ONCE_MAX), (Wanted::Due, UNNOTICED_AT_ONCE_MAX)] {
-            let limit = i64::try_from(most.saturating_sub(running + claimed.len())).unwrap_or(i64::MAX);
+        for wanted in kinds {
+            let limit = i64::try_from(self.places.free(wanted)).unwrap_or(i64::MAX);
             if limit > 0 {
-                claimed.extend(leases::claim(&mut tx, &self.owner, now, lease_end(now), wanted, limit).await?);
+                let leases = leases::claim(&mut tx, &self.owner, now, lease_end(now), wanted, limit).await?;
+                claimed.extend(leases.into_iter().map(|it| (it, self.places.take(wanted))));
             }
         }
         tx.commit().await?;
-        for grant in claimed.iter().filter(|it| it.after_a_break).filter_map(|it| it.grant_id.as_ref()) {
+        let broken = claimed.iter().map(|(lease, _)| lease).filter(|it| it.after_a_break);
+        for grant in broken.filter_map(|it| it.grant_id.as_ref()) {
             self.app.receipts.broke_off(grant, now);
         }
         // Another process may have been faster: nothing is left then that is due now.
         Ok(if claimed.is_empty() { Claimed::Nothing(next) } else { Claimed::Streams(claimed) })
     }
 
+    /// Whether it comes in somebody's place and hasn't ended that one yet.
+    fn is_new(&self) -> bool {
+        self.place.is_some() && self.attended_at.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Takes part in the project's quota, before anything is spent.
     async fn attend(&self, now: Timestamp) -> Result<(), StoreError> {
         let last = *self.attended_at.lock().unwrap_or_else(PoisonError::into_inner);
         if shares::is_due(last, now) {
-            shares::attend(&self.app, &self.owner, &self.budgets).await?;
+            let who = (self.owner.as_str(), self.place.as_deref());
+            shares::attend(&self.app, who, last.is_none(), &self.budgets).await?;
             *self.attended_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         }
         Ok(())
@@ -303,9 +374,9 @@ impl Worker {
     async fn release(&self, lease: &Lease, next: Option<Timestamp>, grant: Option<&Grant>) -> Result<(), StoreError> {
         let now = self.app.clock.now();
         let api = api_of(Stream::of(&lease.stream));
-        let spent = grant.map_or(0, |it| self.budgets.of(api).spent_on(&it.google_subject));
+        let spent = grant.map(|it| self.budgets.of(api).spent_on(&it.google_subject)).unwrap_or_default();
         let mut tx = self.app.store.write().await?;
-        leases::release(&mut tx, lease, next, i64::try_from(spent).unwrap_or(i64::MAX), now).await?;
+        leases::release(&mut tx, lease, next, &spent, now).await?;
         let taken = grant.map(|it| self.app.receipts.take(&it.id));
         if let Some((taken, grant)) = taken.as_ref().zip(grant) {
             taken.put(&mut tx, &grant.organization_id, now).await?;
@@ -331,5 +402,23 @@ pub(super) fn api_of(stream: Stream) -> Api {
         Stream::Mail => Api::Gmail,
         Stream::Calendar => Api::Calendar,
         Stream::Directory => Api::Directory,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_notices_come_what_nobody_gave_notice_of_has_places() {
+        let places = Places::default();
+        let noticed: Vec<Place> = (0..places.free(Wanted::Noticed)).map(|_| places.take(Wanted::Noticed)).collect();
+        assert_eq!((noticed.len(), places.free(Wanted::Noticed), places.free(Wanted::Due)), (40, 0, 8));
+        let due: Vec<Place> = (0..8).map(|_| places.take(Wanted::Due)).collect();
+        assert_eq!(places.free(Wanted::Due), 0);
+        drop(noticed);
+        assert_eq!((places.free(Wanted::Noticed), places.free(Wanted::Due)), (40, 24), "a backfill leaves sixteen");
+        drop(due);
+        assert_eq!(places.free(Wanted::Due), 32);
     }
 }

@@ -13,6 +13,7 @@ use intail::store::events::{self, Event};
 use intail::store::people::Person;
 use intail::store::privacy::Policy;
 use intail_google::oauth::scope;
+use intail_sandbox::quota::{Counted, Limits};
 use serde_json::json;
 
 use crate::access::{access_key, ask, session, text};
@@ -224,6 +225,33 @@ async fn what_a_person_may_not_see_any_more_is_erased() {
     running.pass(Duration::from_secs(3 * 3600));
     running.settle_calendars(&person).await;
     assert!(of_other().await.is_none_or(|it| it.state == CalendarState::Idle), "{:?}", of_other().await);
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn who_sees_more_in_the_middle_of_a_reading_is_shown_all_of_it() {
+    let (running, person) = connected().await;
+    let (_, other) = running.employees();
+    // An occurrence a page, and a few requests a minute: the reading takes long.
+    let few = Limits { person_minute: 20, project_minute: 10_000, project_day: 1_000_000 };
+    running.world(|world| {
+        world.settings.page_max = 1;
+        world.quota.request_limits = [(Counted::Calendar, few)].into();
+    });
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "freeBusyReader"}));
+    running.plan(&person.email, json!({"action": "list", "calendar": other}));
+    running.pass(Duration::from_secs(3 * 3600));
+    running.work().await;
+    let of_other = async || running.calendars(&person).await.into_iter().find(|it| it.id == other).expect("listed");
+    assert!(of_other().await.page_token.is_some(), "{:?}", of_other().await);
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "reader"}));
+    running.world(|world| {
+        world.settings.page_max = 0;
+        world.quota.request_limits.clear();
+    });
+    running.pass(Duration::from_secs(3 * 3600));
+    running.settle_calendars(&person).await;
+    assert_eq!(of_other().await.entry.access_role, "reader");
     running.assert_no_appointment_is_lost(&person).await;
 }
 

@@ -29,6 +29,7 @@ mod organization;
 mod pages;
 mod price;
 mod privacy;
+mod quota;
 mod recurrence;
 mod serving;
 mod simulation;

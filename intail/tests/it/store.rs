@@ -23,7 +23,7 @@ use intail::store::heartbeat::{self, Heartbeat};
 use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs::{self, KeyProof};
 use intail::store::labels::{self, Label, LabelKind};
-use intail::store::leases::{self, Wanted};
+use intail::store::leases::{self, Stream, Wanted};
 use intail::store::mailboxes::{self, Mailbox, MailboxState, Noticed};
 use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
@@ -31,9 +31,10 @@ use intail::store::organizations::{self, Approval};
 use intail::store::people::{self, Person, Role, Search};
 use intail::store::privacy::{self, Looser, Policy, Settings, Work};
 use intail::store::processes::{self, Process};
-use intail::store::quota::{self, Others};
+use intail::store::quota::{self, Engine, UNKNOWN_SPENT};
 use intail::store::sealed::{self, PLACES, Sealed};
 use intail::store::sign_in_links::{self, SignInLink};
+use intail::store::spending::Spending;
 use intail::store::{Store, StoreError, approval_waits, feed_gaps, newest_version, sessions, sightings, turns, whole};
 use jiff::Timestamp;
 use serde_json::json;
@@ -708,6 +709,9 @@ async fn a_mailbox_is_written_whole_under_its_lease(scene: Scene) {
     mailbox.paused_why = Some("person".into());
     mailbox.failures = 2;
     mailbox.notices_read = 4;
+    mailbox.filled_at = Some(at(15));
+    mailbox.filling_stood_s = 16;
+    mailbox.copied_at = Some(at(17));
     let mut tx = scene.store.write().await.expect("a transaction");
     mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
     mailboxes::set_email(&mut tx, &mailbox.id, "Renamed@example.com").await.expect("written");
@@ -737,14 +741,14 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
     let noticed = mailboxes::notice(&mut tx, &["person1@example.com", "stranger@example.com"], at(2)).await;
     assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, unknown: 1 });
-    leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
     assert_eq!((there.due_at, there.noticed_at), (Some(at(3)), Some(at(2))), "due at once, not at 500");
 
     let (_, lease) = claim(&scene, "w", at(4), at(60)).await.pop().expect("it is due again");
     let mut tx = scene.store.write().await.expect("a transaction");
-    leases::release(&mut tx, &lease, Some(at(500)), 0, at(5)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(5)).await.expect("released");
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
     mailboxes::wake(&mut tx, &mailbox.id, at(6)).await.expect("woken");
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(6)));
@@ -761,7 +765,7 @@ async fn whose_watch_failed_tries_again_within_the_time_that_is_given(scene: Sce
     assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("none"), 0, "its watch is good");
     mailbox.watch_problem = Some("the topic is missing".into());
     mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
-    leases::release(&mut tx, &lease, Some(at(80_000)), 0, at(9)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(80_000)), &Spending::default(), at(9)).await.expect("released");
     assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("it tries"), 1);
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     assert!((at(10)..at(3_610)).contains(&there.watch_due_at), "{:?}", there.watch_due_at);
@@ -778,10 +782,10 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     assert!(matches!(saved, Err(StoreError::LeaseLost)), "{saved:?}");
     let held = leases::hold(&mut tx, &slow, at(200)).await;
     assert!(matches!(held, Err(StoreError::LeaseLost)));
-    let released = leases::release(&mut tx, &slow, None, 0, at(62)).await;
+    let released = leases::release(&mut tx, &slow, None, &Spending::default(), at(62)).await;
     assert!(matches!(released, Err(StoreError::LeaseLost)));
     leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
-    leases::release(&mut tx, &quick, None, 0, at(63)).await.expect("and is given back");
+    leases::release(&mut tx, &quick, None, &Spending::default(), at(63)).await.expect("and is given back");
     let again = leases::hold(&mut tx, &quick, at(300)).await;
     assert!(matches!(again, Err(StoreError::LeaseLost)), "a lease that was given back is gone");
 }
@@ -919,23 +923,55 @@ async fn a_thread_s_fills_come_together(scene: Scene) {
 
 async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     let mut tx = scene.store.write().await.expect("a transaction");
-    assert_eq!(quota::attend(&mut tx, "one", at(100), at(30)).await.expect("attended"), at(100));
-    assert_eq!(quota::others(&mut tx, "one", at(30)).await.expect("read"), Others { running: 0, left_thousandths: 0 });
-    quota::attend(&mut tx, "two", at(110), at(40)).await.expect("attended");
-    quota::attend(&mut tx, "three", at(110), at(40)).await.expect("attended");
-    quota::leave(&mut tx, "three", 700, at(112)).await.expect("left");
+    turns::hold_parts(&mut tx).await.expect("held");
+    let engine = |id: &str, seen_s: i64, most: i64, wish: i64, has_ended: bool| Engine {
+        id: id.into(),
+        seen_at: at(seen_s),
+        most,
+        wish,
+        has_ended,
+    };
+    quota::attend(&mut tx, "one", None, (500, 600), at(100)).await.expect("attended");
+    assert_eq!(quota::others(&mut tx, "one", at(0), at(30)).await.expect("read"), []);
+    quota::attend(&mut tx, "two", Some("here"), (1, 2), at(110)).await.expect("attended");
+    quota::attend(&mut tx, "two", Some("here"), (300, 400), at(111)).await.expect("attended");
+    quota::attend(&mut tx, "three", Some("there"), (70, 80), at(110)).await.expect("attended");
+    quota::leave(&mut tx, "three", 60, at(112)).await.expect("left");
+    let (two, three) = (engine("two", 111, 300, 400, false), engine("three", 112, 60, 0, true));
+    assert_eq!(quota::others(&mut tx, "one", at(12), at(42)).await.expect("read"), [three, two.clone()]);
+    assert_eq!(quota::others(&mut tx, "one", at(90), at(112)).await.expect("read"), [two], "it ended a minute ago");
+    assert_eq!(quota::succeed(&mut tx, "four", "there", at(120)).await.expect("ended"), 0, "nobody is there");
+    let claimed = leases::claim(&mut tx, "two", at(115), at(200), Wanted::Due, 10).await.expect("claimed");
+    assert_eq!(claimed.len(), 1);
     assert_eq!(
-        quota::others(&mut tx, "one", at(45)).await.expect("read"),
-        Others { running: 1, left_thousandths: 700 }
+        leases::end_all(&mut tx, "one", &Spending::once(at(120), 5)).await.expect("ended"),
+        0,
+        "that isn't theirs"
     );
-    assert_eq!(quota::attend(&mut tx, "one", at(160), at(90)).await.expect("attended"), at(100), "without a gap");
-    assert_eq!(quota::attend(&mut tx, "one", at(300), at(230)).await.expect("attended"), at(300), "anew after one");
-    assert_eq!(quota::others(&mut tx, "one", at(230)).await.expect("read"), Others { running: 0, left_thousandths: 0 });
+    assert_eq!(quota::succeed(&mut tx, "four", "here", at(120)).await.expect("ended"), 1);
+    assert!(leases::hold(&mut tx, &claimed[0], at(210)).await.is_err(), "the lease has ended");
+    let free = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
+    assert_eq!(free.spent, Spending::once(at(120), UNKNOWN_SPENT), "nobody knows what it cost");
+    let again = leases::claim(&mut tx, "four", at(120), at(200), Wanted::Due, 10).await.expect("claimed");
+    assert!(again.len() == 1 && again[0].after_a_break, "{again:?}");
+    let two = engine("two", 120, 300, 0, true);
+    assert_eq!(
+        quota::others(&mut tx, "one", at(90), at(112)).await.expect("read"),
+        [two],
+        "what it spent still counts"
+    );
+    assert_eq!(quota::others(&mut tx, "one", at(120), at(112)).await.expect("read"), []);
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), None);
     quota::hold(&mut tx, "gmail", at(500)).await.expect("held");
     quota::hold(&mut tx, "gmail", at(400)).await.expect("held");
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), Some(at(500)));
     assert_eq!(quota::held_until(&mut tx, "calendar").await.expect("read"), None);
+    leases::release(&mut tx, &again[0], Some(at(505)), &Spending::default(), at(130)).await.expect("released");
+    leases::hasten(&mut tx, Stream::Mail, at(506), at(140)).await.expect("nobody waits so long");
+    assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(505)));
+    quota::lift(&mut tx, quota::SERVICES[0], at(140)).await.expect("lifted");
+    assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), None);
+    assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(140)), "it is due at once");
 }
 
 async fn a_day_s_units_add_up(scene: Scene) {

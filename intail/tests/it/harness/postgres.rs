@@ -6,6 +6,10 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::variable;
 
+/// Looks at the database's locks before a test gives up: each is a round trip, and a statement that is under way waits
+/// within a few.
+const LOOKS_MAX: usize = 20_000;
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Makes an empty database and returns its URL. It goes with the cluster.
@@ -19,6 +23,22 @@ pub(crate) async fn database() -> String {
     connection.close().await.expect("the connection closes");
     let (server, _) = cluster.rsplit_once('/').expect("the cluster's URL names a database");
     format!("{server}/{name}")
+}
+
+/// Returns once so many transactions of this database wait for rows that others hold.
+pub(crate) async fn until_so_many_wait(watching: &mut PgConnection, many: i64) {
+    for _ in 0..LOOKS_MAX {
+        let (waiting,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut *watching)
+        .await
+        .expect("read");
+        if waiting >= many {
+            return;
+        }
+    }
+    panic!("nobody waits");
 }
 
 #[tokio::test]

@@ -72,6 +72,10 @@ pub(crate) struct Setup {
     pub(crate) outside_pubsub: Option<String>,
     /// An address that Google can reach with notices of calendars.
     pub(crate) reachable: bool,
+    /// What Gmail gives the project on a day, if that isn't Google's own.
+    pub(crate) gmail_day: Option<u64>,
+    /// What it gives the project in a minute, as Intail believes.
+    pub(crate) gmail_minute: Option<u64>,
 }
 
 impl Running {
@@ -102,6 +106,12 @@ impl Running {
         let mut config = demo::configuration(&sandbox, directory.path(), product).expect("a configuration");
         if let Some(url) = &setup.postgres {
             config.database = Database::Postgres(SecretString::from(url.as_str()));
+        }
+        if let Some(units) = setup.gmail_day {
+            config.quota.limits.project_day = units;
+        }
+        if let Some(units) = setup.gmail_minute {
+            config.quota.limits.project_minute = units;
         }
         if let Some(mode) = setup.mode {
             config.pubsub.mode = mode;

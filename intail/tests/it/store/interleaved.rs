@@ -5,37 +5,19 @@ use intail::id::{GrantId, MailboxId, OrganizationId};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::leases::{self, Wanted};
 use intail::store::mailboxes::{self, Mailbox};
+use intail::store::spending::Spending;
 use intail::store::{Store, people};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{Scene, at, grant, person};
 use crate::harness;
-
-/// Looks at the database's locks before a test gives up: each is a round trip, and a statement that is under way waits
-/// within a few.
-const LOOKS_MAX: usize = 20_000;
+use crate::harness::postgres::until_so_many_wait;
 
 /// A scene on PostgreSQL, and a connection beside the store's that sees who waits.
 async fn on_postgres() -> (Scene, PgConnection) {
     let url = harness::postgres::database().await;
     let watching = PgConnection::connect(&url).await.expect("the cluster of cargo xtask answers");
     (Scene::new(&url).await, watching)
-}
-
-/// Returns once somebody waits for a row that another transaction of this database holds.
-async fn until_somebody_waits(watching: &mut PgConnection) {
-    for _ in 0..LOOKS_MAX {
-        let (waiting,): (i64,) = sqlx::query_as(
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .fetch_one(&mut *watching)
-        .await
-        .expect("read");
-        if waiting > 0 {
-            return;
-        }
-    }
-    panic!("nobody waits");
 }
 
 /// A colleague with a grant and a mailbox, at this address.
@@ -73,14 +55,14 @@ async fn a_grant_that_is_closed_while_others_are_reopened_is_woken_or_stays_clos
     let mut tx = scene.store.write().await.expect("a transaction");
     let claimed = leases::claim(&mut tx, "w", at(1), at(60), Wanted::Due, 9).await.expect("claimed");
     for lease in &claimed {
-        leases::release(&mut tx, lease, None, 0, at(2)).await.expect("released");
+        leases::release(&mut tx, lease, None, &Spending::default(), at(2)).await.expect("released");
     }
     tx.commit().await.expect("committed");
 
     let mut holding = scene.store.write().await.expect("a transaction");
     mailboxes::due_of_person(&mut holding, &scene.person.id, at(3)).await.expect("held");
     let closing = async {
-        until_somebody_waits(&mut watching).await;
+        until_so_many_wait(&mut watching, 1).await;
         set_state(&scene.store, &late.id, GrantState::NeedsOperator).await;
         holding.commit().await.expect("committed");
     };
@@ -147,7 +129,7 @@ async fn mailboxes_are_marked_in_one_order() {
             marked.expect("marked")
         };
         let go_on = async {
-            until_somebody_waits(&mut watching).await;
+            until_so_many_wait(&mut watching, 1).await;
             for id in &ids[1..] {
                 mailboxes::wake(&mut holding, id, at(5)).await.expect("nobody holds it who waits for the first");
             }

@@ -12,6 +12,7 @@ use intail::store::grants::{self, GrantState};
 use intail::store::leases::{self, Stream, Wanted};
 use intail::store::people;
 use intail::store::privacy::{self, Policy};
+use intail::store::spending::Spending;
 use intail::store::{StoreError, Tx, directories, erasure, gauges};
 use jiff::Timestamp;
 use serde_json::json;
@@ -81,7 +82,7 @@ async fn streams_of_every_kind_are_claimed_longest_due_first(scene: Scene) {
     assert_eq!(streams(&rest), [StreamId::from(&scene.mailbox.id)]);
     for (lease, next) in noticed.iter().chain(&rest).zip([50, 40, 30]) {
         leases::hold(&mut tx, lease, at(90)).await.expect("held");
-        leases::release(&mut tx, lease, Some(at(next)), 7, at(10)).await.expect("released");
+        leases::release(&mut tx, lease, Some(at(next)), &Spending::once(at(9), 7), at(10)).await.expect("released");
     }
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(30)));
     assert_eq!(leases::next_due_of(&mut tx, Stream::Calendar).await.expect("read"), Some(at(50)));
@@ -146,7 +147,7 @@ async fn a_stream_that_is_due_at_no_time_wakes_while_its_grant_works(scene: Scen
     let agenda = with_agenda(&scene).await;
     let mut tx = scene.store.write().await.expect("a transaction");
     for lease in leases::claim(&mut tx, "a", at(9), at(60), Wanted::Due, 10).await.expect("claimed") {
-        leases::release(&mut tx, &lease, None, 0, at(10)).await.expect("released");
+        leases::release(&mut tx, &lease, None, &Spending::default(), at(10)).await.expect("released");
     }
     for (state, suspended_at, permissions, woken) in [
         (GrantState::NeedsOperator, None, ["a", "b"], 0),
@@ -190,7 +191,7 @@ async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
     assert_eq!(there, Some(written.clone()));
     let late = leases::Lease { number: lease.number - 1, ..lease.clone() };
     assert!(matches!(agendas::save(&mut tx, &written, &late).await, Err(StoreError::LeaseLost)));
-    leases::release(&mut tx, &lease, None, 0, at(20)).await.expect("released");
+    leases::release(&mut tx, &lease, None, &Spending::default(), at(20)).await.expect("released");
     assert_eq!(agendas::wake_organization(&mut tx, &scene.organization, at(21)).await.expect("woken"), 1);
     let due = agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there").due_at;
     assert_eq!(due, Some(at(21)));

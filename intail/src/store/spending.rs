@@ -1,0 +1,110 @@
+//! What a stream cost within the last minute, as whoever works on it next has to know: each time with its units, so
+//! that every unit leaves Google's minute when it is over, however often a stream changes hands meanwhile. One sum with
+//! the time of the last hand-over would count what is long over anew with each.
+
+use std::fmt::{self, Display};
+use std::num::ParseIntError;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::from_us;
+
+/// What was spent within this is told as one, at the latest of its times: a row holds thirteen of them at most. It
+/// begins at the same instants for everybody, so that telling it again changes nothing.
+const GRAIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// When how many quota units were spent, earliest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spending(Vec<(Timestamp, u64)>);
+
+impl Spending {
+    /// All of it at one time.
+    pub fn once(at: Timestamp, units: u64) -> Self {
+        Self(vec![(at, units)])
+    }
+
+    /// What is added must not be earlier than what is there.
+    pub fn add(&mut self, at: Timestamp, units: u64) {
+        let grain = |at: Timestamp| at.as_second().div_euclid(GRAIN.as_secs());
+        match self.0.last_mut() {
+            Some((last, sum)) if grain(*last) == grain(at) => {
+                *last = at;
+                *sum = sum.saturating_add(units);
+            }
+            _ if units > 0 => self.0.push((at, units)),
+            _ => {}
+        }
+    }
+
+    /// Each time with its units, earliest first.
+    pub fn each(&self) -> impl DoubleEndedIterator<Item = (Timestamp, u64)> {
+        self.0.iter().copied()
+    }
+}
+
+/// As a column holds it: `microseconds:units`, one after the other.
+impl Display for Spending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (at, units)) in self.0.iter().enumerate() {
+            let space = if number == 0 { "" } else { " " };
+            write!(f, "{space}{}:{units}", at.as_microsecond())?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a column holds no spending.
+#[derive(Debug, thiserror::Error)]
+#[error("it must be times and units, each as microseconds:units")]
+pub struct NoSpending;
+
+impl From<ParseIntError> for NoSpending {
+    fn from(_: ParseIntError) -> Self {
+        Self
+    }
+}
+
+impl FromStr for Spending {
+    type Err = NoSpending;
+
+    fn from_str(text: &str) -> Result<Self, NoSpending> {
+        let each = text.split_ascii_whitespace().map(|it| {
+            let (at, units) = it.split_once(':').ok_or(NoSpending)?;
+            Ok((from_us(at.parse()?), units.parse()?))
+        });
+        each.collect::<Result<_, NoSpending>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        from_us(ms * 1_000)
+    }
+
+    #[test]
+    fn what_was_spent_is_read_as_it_was_written() {
+        let mut spending = Spending::default();
+        assert_eq!(spending.to_string(), "");
+        for (ms, units) in [(1_000, 7), (4_999, 2), (5_000, 3), (61_000, 0)] {
+            spending.add(at(ms), units);
+        }
+        assert_eq!(spending.to_string(), "4999000:9 5000000:3");
+        for it in [spending, Spending::default()] {
+            assert_eq!(it.to_string().parse::<Spending>().expect("read"), it);
+        }
+        for wrong in ["7", "x:7", "7:x", "7:-1"] {
+            assert!(wrong.parse::<Spending>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_minute_of_it_is_short() {
+        let mut spending = Spending::default();
+        (0..6_000).for_each(|it| spending.add(at(2_490 + it * 10), 1));
+        assert_eq!((spending.each().count(), spending.each().map(|(_, units)| units).sum::<u64>()), (13, 6_000));
+    }
+}

@@ -1,0 +1,232 @@
+//! Google's quota across deaths, days and refusals: what the simulation can't name.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use intail::store::mailboxes::MailboxState;
+use intail::store::quota::Engine;
+use intail::store::{operator_faults, quota, turns};
+use intail::sync::Worker;
+use intail_sandbox::action::MailAction;
+use intail_sandbox::quota::Limits;
+use jiff::Timestamp;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::harness::postgres::{database, until_so_many_wait};
+use crate::harness::running::{Running, Setup, Ticks};
+
+/// The project's minute, as parts of it are counted.
+const WHOLE: i64 = 1_000_000;
+
+/// The parts of the project's minute that were taken, each with the process that took it.
+async fn parts(running: &Running) -> Vec<Engine> {
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    // Not committed: whoever is forgotten here isn't forgotten.
+    quota::others(&mut tx, "nobody", Timestamp::MIN, Timestamp::MIN).await.expect("read")
+}
+
+fn receive(count: u32) -> MailAction {
+    match MailAction::sample() {
+        MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, .. } => {
+            MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, count }
+        }
+        other => other,
+    }
+}
+
+/// Lets an engine work until it has asked for so many messages, and then it dies: nothing of it goes on.
+async fn dies_after(running: &Running, engine: Worker, messages: usize) {
+    let enough = async {
+        while running.calls("gmail.users.messages.get") < messages {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = enough => {}
+        ended = engine.tick() => panic!("it was to die in the middle: {ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_comes_in_a_dead_process_s_place_goes_on_at_once_and_exceeds_no_quota() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(600));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    dies_after(&running, Worker::in_place(&running.app, "here"), 20).await;
+    running.act(&email, receive(1));
+    let newest =
+        running.world(|world| world.mailbox(&email).expect("there").newest_first().next().expect("new").id.clone());
+    running.pass(Duration::from_secs(2));
+    running.take_notices().await;
+    let elsewhere = running.another_worker();
+    elsewhere.tick().await.expect("the engine runs");
+    assert!(!running.stored(&person).await.contains_key(&newest), "a process elsewhere has to wait for the lease");
+    let successor = Worker::in_place(&running.app, "here");
+    successor.tick().await.expect("the engine runs");
+    assert!(running.stored(&person).await.contains_key(&newest), "its successor doesn't");
+    for _ in 0..40 {
+        running.pass(Duration::from_secs(20));
+        successor.tick().await.expect("the engine runs");
+    }
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
+    let refused = running.world(|world| world.quota.refused.clone());
+    assert!(refused.is_empty(), "promise 8: {refused:#?}");
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_mailbox_that_two_engines_take_turns_at_is_copied_as_fast_as_by_one() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(1_000));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    let engines = [running.another_worker(), running.another_worker()];
+    // A notice every ten seconds: what was spent is handed over far more often than it leaves Google's minute.
+    for turn in 0..48 {
+        running.act(&email, receive(1));
+        running.pass(Duration::from_secs(10));
+        running.take_notices().await;
+        engines[turn % 2].tick().await.expect("the engine runs");
+    }
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live, "20,000 units at 6,000 a minute");
+    let refused = running.world(|world| world.quota.refused.clone());
+    assert!(refused.is_empty(), "promise 8: {refused:#?}");
+}
+
+#[tokio::test]
+async fn the_rest_of_a_first_copy_waits_for_the_day_although_the_cursor_was_lost() {
+    let running = Running::start_with(Setup { gmail_day: Some(5_000), ..Setup::default() }).await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(500));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    let (state, stored) = (running.mailbox(&person).await.state, running.stored(&person).await.len());
+    assert!(state == MailboxState::Backfilling && (100..400).contains(&stored), "{state:?} {stored}");
+    running.act(&email, MailAction::ForgetHistory);
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.settle().await;
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Reconciling);
+    let day = running.world(|world| world.calls.iter().map(|it| u64::from(it.units)).sum::<u64>());
+    assert!(day < 6_500, "the rest waits: {day} units were spent");
+    for _ in 0..8 {
+        running.pass(Duration::from_secs(24 * 3600));
+        running.settle().await;
+    }
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn promise_8_two_processes_that_start_in_the_same_instant_share_one_minute() {
+    let url = database().await;
+    let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
+    let mut watching = PgConnection::connect(&url).await.expect("the cluster of cargo xtask answers");
+    let (one, other) = (Worker::in_place(&running.app, "one"), Worker::in_place(&running.app, "other"));
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    turns::hold_parts(&mut tx).await.expect("held");
+    let both_wait = async {
+        until_so_many_wait(&mut watching, 2).await;
+        tx.commit().await.expect("committed");
+    };
+    let (first, second, ()) = tokio::join!(one.tick(), other.tick(), both_wait);
+    first.and(second).expect("the engines run");
+    let parts = parts(&running).await;
+    let (most, sum) = (parts.iter().map(|it| it.most).max(), parts.iter().map(|it| it.most).sum::<i64>());
+    assert_eq!(parts.len(), 2);
+    assert!(sum <= WHOLE && most > Some(WHOLE / 5), "each took its part without the other: {parts:?}");
+    let least = parts.iter().map(|it| it.most).min();
+    assert!(least > Some(0), "there is something for both: {parts:?}");
+}
+
+#[tokio::test]
+async fn promise_8_engines_that_come_work_and_die_take_no_more_than_the_whole_minute() {
+    for url in [None, Some(database().await)] {
+        share_the_minute(Setup { postgres: url, gmail_minute: Some(9_000), ..Setup::default() }).await;
+    }
+}
+
+/// Two people's mail wants more than the project's minute has, and more and more engines copy it.
+async fn share_the_minute(setup: Setup) {
+    let running = Running::start_with(setup).await;
+    running.approve();
+    let limits = Limits { person_minute: 6_000, project_minute: 9_000, project_day: 80_000_000 };
+    running.world(|world| world.quota.limits = Some(limits));
+    let (one, other) = running.employees();
+    let mut people = Vec::new();
+    for email in [&one, &other] {
+        let person = running.sign_in(email).await;
+        running.act(email, receive(700));
+        running.connect(&person, Ticks::All).await.expect("connected");
+        people.push(person);
+    }
+    let mut engines = Vec::new();
+    let mut most = BTreeMap::<String, i64>::new();
+    let mut most_of_all = 0;
+    for round in 0..84 {
+        match round {
+            0 | 1 | 8 | 30 => engines.push(running.another_worker()),
+            // It says nothing any more.
+            20 => drop(engines.remove(0)),
+            _ => {}
+        }
+        for tick in join_all(engines.iter().map(Worker::tick)).await {
+            tick.expect("the engine runs");
+        }
+        let parts = parts(&running).await;
+        let sum: i64 = parts.iter().map(|it| it.most).sum();
+        assert!(sum <= WHOLE, "the parts add up to {sum}: {parts:?}");
+        most_of_all = most_of_all.max(sum);
+        for it in parts {
+            let before = most.entry(it.id).or_default();
+            *before = it.most.max(*before);
+        }
+        running.pass(Duration::from_secs(5));
+    }
+    assert!(most_of_all > WHOLE / 2, "nearly all of it is used when all want more: {most_of_all}");
+    assert_eq!(most.values().filter(|it| **it > WHOLE / 20).count(), 4, "everybody had a part: {most:?}");
+    let refused = running.world(|world| world.quota.refused.clone());
+    assert!(refused.is_empty(), "promise 8: {refused:#?}");
+    for person in &people {
+        assert_eq!(running.mailbox(person).await.state, MailboxState::Live);
+        running.assert_nothing_is_lost(person).await;
+    }
+}
+
+#[tokio::test]
+async fn the_operator_hears_that_google_s_day_is_used_up() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    // Somebody set a lower limit in Google's console than Intail believes.
+    let lower = Limits { person_minute: 6_000, project_minute: 1_200_000, project_day: 300 };
+    running.world(|world| world.quota.limits = Some(lower));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.work().await;
+    running.pass(Duration::from_secs(20));
+    running.work().await;
+    let faults = async || {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let all = operator_faults::list(&mut tx).await.expect("read");
+        (all, quota::held_until(&mut tx, "gmail").await.expect("read"))
+    };
+    let (told, until) = faults().await;
+    let kinds: Vec<&str> = told.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(kinds, ["quota.day_used"], "{told:?}");
+    let until = until.expect("everything is held");
+    assert!(told[0].detail.contains(&until.to_string()) && told[0].detail.contains("gmail"), "{told:?}");
+    running.world(|world| world.quota.limits = None);
+    running.pass(Duration::from_secs(25 * 3600));
+    running.settle().await;
+    assert_eq!(faults().await.0, [], "it is over by itself");
+    running.assert_nothing_is_lost(&person).await;
+}
