@@ -87,6 +87,12 @@ pub struct Mailbox {
     pub ahead: Option<HistoryId>,
     /// Since when that id is known.
     pub ahead_at: Option<Timestamp>,
+    /// Entries of Google's lists and history, since the last comparison began, of which nothing could be read.
+    pub unreadable: i64,
+    /// When everything is compared because of them.
+    pub compare_at: Option<Timestamp>,
+    /// When everything was last begun to be compared.
+    pub compared_at: Option<Timestamp>,
     /// Whether every page of the present pass was listed.
     pub listing_done: bool,
     /// The number of the present pass over the whole mailbox: 1 is the backfill, each reconcile is one more.
@@ -175,6 +181,9 @@ impl Mailbox {
             relist_at: None,
             ahead: None,
             ahead_at: None,
+            unreadable: 0,
+            compare_at: None,
+            compared_at: None,
             listing_done: false,
             listing_pass: 1,
             pinned: None,
@@ -238,6 +247,9 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         relist_at: row.at_or_null("relist_at")?,
         ahead: row.parsed_or_null("ahead")?,
         ahead_at: row.at_or_null("ahead_at")?,
+        unreadable: row.int("unreadable")?,
+        compare_at: row.at_or_null("compare_at")?,
+        compared_at: row.at_or_null("compared_at")?,
         listing_done: row.boolean("listing_done")?,
         listing_pass: row.int("listing_pass")?,
         pinned: row.parsed_or_null("pinned")?,
@@ -454,7 +466,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  total_messages = $17, oldest_ms = $18, paused_until = $19, paused_why = $20, failures = $21,
                  watch_set_at = $22, notices_read = $23, listing_label = $24,
                  filled_units = $25, filling_since = $26, copied_from_ms = $27,
-                 relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32
+                 relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32,
+                 unreadable = $33, compare_at = $34, compared_at = $35
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -488,7 +501,10 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.ahead,
                 mailbox.ahead_at,
                 mailbox.listing_pages,
-                mailbox.listing_at
+                mailbox.listing_at,
+                mailbox.unreadable,
+                mailbox.compare_at,
+                mailbox.compared_at
             ],
         )
         .await?;

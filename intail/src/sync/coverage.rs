@@ -115,7 +115,7 @@ impl Run<'_> {
             let (verdict, found) = judge(&known, &Counts { counted, held, aside }, self.now);
             if verdict == Verdict::Hole {
                 tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole: everything is compared");
-                changes.push(self.compare_everything());
+                changes.push(self.list_everything());
             }
             let history_id =
                 if verdict == Verdict::Agrees { Some(HistoryId(after.history_id)) } else { known.history_id };

@@ -442,6 +442,11 @@ pub(in crate::web) struct CoverageShape {
     messages_waiting: i64,
     /// Messages that failed and are retried.
     debts: DebtsShape,
+    /// Entries of Google's lists and history of which nothing can be read, since everything was last compared.
+    entries_unreadable: i64,
+    /// When everything is compared because of these; null while nothing is unreadable.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    unreadable_retry_at: Option<Timestamp>,
     /// The last comparison with Google's own count.
     audit: AuditShape,
 }
@@ -488,6 +493,8 @@ impl CoverageShape {
             history_id: mailbox.cursor.map(|it| it.to_string()),
             messages_waiting: connection.waiting,
             debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
+            entries_unreadable: mailbox.unreadable,
+            unreadable_retry_at: mailbox.compare_at,
             audit: AuditShape {
                 agreed_at: proved.audited_at,
                 history_id: proved.history_id.map(|it| it.to_string()),
