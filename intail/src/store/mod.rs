@@ -87,6 +87,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (25, "once", include_str!("../../migrations/0025_once.sql")),
     (26, "keys", include_str!("../../migrations/0026_keys.sql")),
     (29, "unreadable", include_str!("../../migrations/0029_unreadable.sql")),
+    (30, "labels at", include_str!("../../migrations/0030_labels_at.sql")),
 ];
 
 /// The schema as this Intail has it: its last step.

@@ -300,6 +300,7 @@ impl Run<'_> {
                 data: json!({ "name": label.name, "kind": label.kind.word() }),
             });
         }
+        self.mailbox.labels_at = Some(self.now);
         self.commit(tx, &changes).await?;
         Ok(())
     }

@@ -29,6 +29,9 @@ const RETRY_MAX: Duration = Duration::from_secs(3600);
 const RETRY_OPERATOR_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Within how many seconds those others try: of 20,000, some 330 a minute.
 const RENEW_ALL_WITHIN_S: i64 = 3600;
+/// How often the labels' names are asked for where nothing else happens: the history doesn't tell that one was renamed,
+/// and privacy settings go by names.
+const LABELS_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What a watch and a stop cost, for the budget.
 const WATCH_UNITS: u64 = 100;
 
@@ -107,7 +110,12 @@ impl Run<'_> {
             mailboxes::renew_failed(&mut tx, self.now, RENEW_ALL_WITHIN_S).await?;
             tx.commit().await?;
         }
-        self.labels().await?;
+        let since = self.mailbox.labels_at;
+        let is_old = since.is_none_or(|at| at.saturating_add(LABELS_EVERY).is_ok_and(|it| it <= self.now));
+        // Who does nothing else renames nothing, mostly.
+        if is_old || self.mailbox.cursor_at > since {
+            self.labels().await?;
+        }
         Ok(Done::Step)
     }
 

@@ -727,8 +727,8 @@ async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
 async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
     let mut tx = scene.store.write().await.expect("a transaction");
-    let noticed = mailboxes::notice(&mut tx, &["person1@example.com", "stranger@example.com"], at(2)).await;
-    assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, unknown: 1 });
+    let noticed = mailboxes::notice(&mut tx, &[("person1@example.com", None), ("stranger@example.com", None)], at(2)).await;
+    assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, known: 0, unknown: 1 });
     leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
@@ -891,7 +891,7 @@ async fn a_noticed_mailbox_is_claimed_before_those_that_are_only_due(scene: Scen
     let mut tx = scene.store.write().await.expect("a transaction");
     let due = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert!(due.is_empty(), "it is due, and nobody gave notice");
-    mailboxes::notice(&mut tx, &[&scene.mailbox.email], at(10)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[(&scene.mailbox.email, None)], at(10)).await.expect("noticed");
     let noticed = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert_eq!(noticed.len(), 1);
 }
@@ -1259,8 +1259,39 @@ async fn what_nobody_told_of_is_counted_until_somebody_tells(scene: Scene) {
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2);
     mailboxes::wake(&mut tx, &mailbox.id, at(31)).await.expect("woken");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2, "that wasn't Google");
-    mailboxes::notice(&mut tx, &[&mailbox.email], at(32)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[(&mailbox.email, None)], at(32)).await.expect("noticed");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0);
+}
+
+async fn promise_7_a_notice_of_what_is_stored_already_makes_nothing_due(scene: Scene) {
+    let (mut mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let email = mailbox.email.clone();
+    let told = |id| [(email.as_str(), Some(HistoryId(id)))];
+    let before = mailboxes::notice(&mut tx, &told(1), at(2)).await.expect("noticed");
+    assert_eq!((before.mailboxes, before.known), (1, 0), "nothing is known before the first reading");
+    mailbox.cursor = Some(HistoryId(10));
+    mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
+    leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
+    let (again, lease) = {
+        tx.commit().await.expect("committed");
+        claim(&scene, "w", at(4), at(60)).await.pop().expect("it was noticed during its run")
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    leases::release(&mut tx, &lease, Some(at(500)), 0, at(5)).await.expect("released");
+    mailboxes::find_untold(&mut tx, &mailbox.id, at(6)).await.expect("found");
+    // As numbers 9 < 10; as text it would be the other way round.
+    for id in [9, 10] {
+        let noticed = mailboxes::notice(&mut tx, &told(id), at(7)).await.expect("noticed");
+        assert_eq!(noticed, Noticed { mailboxes: 0, known: 1, unknown: 0 });
+    }
+    let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
+    assert_eq!((there.due_at, there.notices, there.noticed_at), (Some(at(500)), again.notices, again.noticed_at));
+    assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0, "Google was heard");
+    let noticed = mailboxes::notice(&mut tx, &told(11), at(8)).await.expect("noticed");
+    assert_eq!((noticed.mailboxes, noticed.known), (1, 0));
+    let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
+    assert_eq!((there.due_at, there.notices), (Some(at(8)), again.notices + 1));
 }
 
 async fn operator_faults_keep_their_since(scene: Scene) {

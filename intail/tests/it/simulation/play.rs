@@ -669,6 +669,10 @@ impl Play {
             (_, Some(one)) => MailAction::Delete(one),
         };
         self.act(&email, &action);
+        if matches!(action, MailAction::CreateLabel { .. } | MailAction::RenameLabel { .. } | MailAction::DeleteLabel(_)) {
+            // Google doesn't tell of names. They are asked for daily where anything else happens.
+            self.act(&email, &MailAction::sample());
+        }
     }
 
     /// One of the labels that a person made.
