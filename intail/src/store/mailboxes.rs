@@ -326,18 +326,13 @@ pub struct Noticed {
 /// way is followed by another. Each address is named once, with the newest history id that its notices told of, if
 /// they all did. One that the cursor has reached makes nothing due: a reading would begin behind it. It proves all the
 /// same that Google tells. Rows are taken in the order in which everybody takes them (see `leases`).
-pub async fn notice(
-    tx: &mut Tx,
-    told: &[(&str, Option<HistoryId>)],
-    now: Timestamp,
-) -> Result<Noticed, StoreError> {
+pub async fn notice(tx: &mut Tx, told: &[(&str, Option<HistoryId>)], now: Timestamp) -> Result<Noticed, StoreError> {
     let mut found = Vec::new();
     for told in told.chunks(ROWS_MAX) {
         let sql = format!("SELECT id, email, cursor FROM mailboxes WHERE email IN ({})", listed(told.len(), 1));
         let values = told.iter().map(|(email, _)| Value::from(*email)).collect();
-        let read = |row: &dyn Columns| {
-            Ok((row.text("id")?, row.text("email")?, row.parsed_or_null::<HistoryId>("cursor")?))
-        };
+        let read =
+            |row: &dyn Columns| Ok((row.text("id")?, row.text("email")?, row.parsed_or_null::<HistoryId>("cursor")?));
         found.extend(tx.all_built(sql, values, read).await?);
     }
     let told: BTreeMap<&str, Option<HistoryId>> = told.iter().copied().collect();

@@ -88,6 +88,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (26, "keys", include_str!("../../migrations/0026_keys.sql")),
     (29, "unreadable", include_str!("../../migrations/0029_unreadable.sql")),
     (30, "labels at", include_str!("../../migrations/0030_labels_at.sql")),
+    (31, "label counts", include_str!("../../migrations/0031_label_counts.sql")),
 ];
 
 /// The schema as this Intail has it: its last step.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::budget::{Budget, Class, Permit};
-use super::coverage::AUDIT_AFTER;
+use super::coverage::{AUDIT_AFTER, differing};
 use super::headers::stored;
 use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_AFTER, is_noticed};
 use super::privacy::{Admitted, Rules, is_resubjected, resubjected};
@@ -70,6 +70,8 @@ const COMPARE_EVERY: Duration = Duration::from_secs(3600);
 const LISTED_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// In the place of a label: which labels there are is still to be asked. No label's id is empty.
 const ALL_LABELS: &str = "";
+/// Pages of drafts that are listed beside each page of the mailbox: nobody keeps ten thousand.
+const DRAFT_PAGES_MAX: usize = 20;
 /// Gmail's label for drafts. Drafts aren't copied: each keystroke's autosave destroys one and makes another.
 pub(super) const DRAFT: &str = "DRAFT";
 
@@ -470,7 +472,8 @@ impl Run<'_> {
         tracing::warn!(mailbox = %self.mailbox.id, unreadable, "entries that can't be read: everything is compared");
         let more = i64::try_from(unreadable).unwrap_or(i64::MAX);
         self.mailbox.unreadable = self.mailbox.unreadable.saturating_add(more);
-        let at = self.mailbox.compared_at.and_then(|it| it.saturating_add(every).ok()).unwrap_or(self.now).max(self.now);
+        let allowed_at = self.mailbox.compared_at.and_then(|it| it.saturating_add(every).ok());
+        let at = allowed_at.unwrap_or(self.now).max(self.now);
         self.mailbox.compare_at = Some(self.mailbox.compare_at.map_or(at, |it| it.min(at)));
     }
 
@@ -554,13 +557,18 @@ impl Run<'_> {
 
     /// Begins a pass over the whole mailbox, from the cursor as it is now.
     pub(super) fn list_everything(&mut self) -> NewChange {
+        self.mailbox.listing_pass += 1;
+        self.list_from(ALL_LABELS)
+    }
+
+    /// Begins a comparison at this label. Without another pass number, nothing counts as unseen.
+    pub(super) fn list_from(&mut self, label: &str) -> NewChange {
         self.mailbox.pinned = self.mailbox.cursor;
         self.mailbox.filled_units = 0;
         self.mailbox.filling_since = None;
-        self.mailbox.listing_pass += 1;
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
-        self.mailbox.listing_label = Some(ALL_LABELS.to_owned());
+        self.mailbox.listing_label = Some(label.to_owned());
         self.mailbox.listing_pages = 0;
         self.mailbox.listing_at = None;
         self.mailbox.relist_at = None;
@@ -597,13 +605,11 @@ impl Run<'_> {
             }
             page => page?,
         };
-        let drafts = gmail.messages(None, &[DRAFT], true).await?;
+        let drafts = self.drafts().await?;
         if self.mailbox.listing_page.is_none() {
-            let count = drafts.unreadable.saturating_add(drafts.refs.len().try_into().unwrap_or(0));
-            let count = i64::try_from(count).unwrap_or(0);
+            let count = i64::try_from(drafts.len()).unwrap_or(0);
             self.mailbox.total_messages = self.mailbox.total_messages.map(|total| (total - count).max(0));
         }
-        let drafts: BTreeSet<String> = drafts.refs.into_iter().map(|it| it.id).collect();
         let listed: Vec<Fill> = page
             .refs
             .into_iter()
@@ -640,6 +646,29 @@ impl Run<'_> {
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// Which messages are drafts. The first page is paid for beside the listing; where the budget has no room for
+    /// another, what is on it is fetched and not kept.
+    async fn drafts(&self) -> Result<BTreeSet<String>, StepError> {
+        let gmail = self.app.google.gmail(&self.caller);
+        let (mut drafts, mut page_token) = (BTreeSet::new(), None);
+        for number in 0..DRAFT_PAGES_MAX {
+            let units = self.price("gmail.messages.list");
+            if number > 0 && self.bulk().and_then(|class| self.take(units, class)).is_err() {
+                break;
+            }
+            let page = match gmail.messages(page_token.as_deref(), &[DRAFT], true).await {
+                Err(error) if number > 0 && is_refused(&error) => break,
+                page => page?,
+            };
+            drafts.extend(page.refs.into_iter().map(|it| it.id));
+            page_token = page.next_page_token;
+            if page_token.is_none() {
+                break;
+            }
+        }
+        Ok(drafts)
     }
 
     /// Puts listed messages on the list of fills. What is fetched in its thread must say which one that is: the others
@@ -763,7 +792,9 @@ impl Run<'_> {
     /// message's labels from reading it, and a repair knows them from the history: neither lists labels.
     async fn next_label(&mut self, tx: &mut Tx, label: Option<&str>) -> Result<(), StoreError> {
         let proved = coverage::of_mailbox(tx, &self.mailbox.id).await?;
-        let next = if self.mailbox.listing_pass == 1 || self.is_repair(&proved) {
+        let next = if self.is_label_repair(&proved) {
+            differing(&proved).into_iter().find(|it| label.is_none_or(|label| it.as_str() > label))
+        } else if self.mailbox.listing_pass == 1 || self.is_repair(&proved) {
             None
         } else {
             let mut all: BTreeSet<String> = sightings::labels(tx, &self.mailbox.id).await?.into_iter().collect();
@@ -891,8 +922,8 @@ impl Run<'_> {
             }
             let gmail = self.app.google.gmail(&self.caller);
             let page = gmail.messages(page_token.as_deref(), &[], true).await?;
-            let drafts = gmail.messages(None, &[DRAFT], true).await?.refs;
-            let listed = page.refs.into_iter().filter(|it| drafts.iter().all(|draft| draft.id != it.id));
+            let drafts = self.drafts().await?;
+            let listed = page.refs.into_iter().filter(|it| !drafts.contains(&it.id));
             let listed: Vec<Fill> = listed.map(|it| Fill { message_id: it.id, thread_id: it.thread_id }).collect();
             let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
             let mut tx = self.app.store.read().await?;

@@ -113,8 +113,8 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if reached(mailbox.relist_at) {
         return Step::Relist;
     }
-    // While something is owed, the counts can't agree.
-    let audit_at = around.audit_at.filter(|_| around.next_debt_at.is_none());
+    // While something is owed or is to be compared, the counts can't agree.
+    let audit_at = around.audit_at.filter(|_| around.next_debt_at.is_none() && mailbox.compare_at.is_none());
     if reached(audit_at) {
         return Step::Audit;
     }
@@ -264,6 +264,9 @@ mod tests {
         assert_eq!(next(&strange), Step::Compare);
         assert_eq!(next(&Mailbox { notices: 1, ..strange.clone() }), Step::History);
         assert_eq!(next(&Mailbox { compare_at: Some(at(101)), ..live() }), Step::Rest(Some(at(101))));
+        let around = Surroundings { audit_at: Some(at(50)), connected_at: Some(at(0)), ..Surroundings::default() };
+        let later = Mailbox { compare_at: Some(at(101)), ..live() };
+        assert_eq!(plan(&later, around, at(100)), Step::Rest(Some(at(101))), "nothing is counted before");
         let growing = Mailbox { state: MailboxState::Backfilling, listing_done: false, ..strange };
         assert_eq!(next(&growing), Step::List);
     }

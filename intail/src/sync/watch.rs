@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::budget::Class;
 use super::mail::Run;
-use super::plan::{PROBE_WITHOUT_PUSH, is_noticed};
+use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, TRAILING_LOOK, is_noticed};
 use super::worker::{Done, StepError};
 use crate::id::HistoryId;
 use crate::store::changes::NewChange;
@@ -81,6 +81,10 @@ impl Run<'_> {
         let first = !gapless || old || self.mailbox.watch_since.is_none();
         if first {
             self.mailbox.watch_since = Some(self.now);
+            // Google tells of one change a second, and its first notice is of the registration itself.
+            let after = |wait| self.now.saturating_add(wait).ok();
+            self.mailbox.look_at = [self.mailbox.look_at, after(TRAILING_LOOK)].into_iter().flatten().min();
+            self.mailbox.probe_at = [self.mailbox.probe_at, after(PROBE_AFTER)].into_iter().flatten().min();
         }
         let spread = Duration::from_secs(self.app.random.below(RENEW_SPREAD_S));
         self.mailbox.watch_set_at = Some(self.now);

@@ -149,6 +149,7 @@ struct Copying {
     day_turns_at: Option<When>,
     project_waits_until: Option<When>,
     listing_waits_until: Option<When>,
+    labels_differ: bool,
     unreadable: Option<Unreadable>,
 }
 
@@ -457,6 +458,7 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
         unread_since: connection.unread_since.filter(|_| connection.mail_standstill.is_none()).map(When::full),
         agreed_at: connection.coverage.audited_at.map(When::full),
         is_explained: connection.coverage.explained.is_some(),
+        labels_differ: connection.coverage.misses == 0 && !connection.coverage.agrees(),
         differs: connection.coverage.google_count.filter(|_| connection.coverage.misses > 0).map(grouped),
         unreadable: (mailbox.unreadable > 0).then(|| Unreadable {
             entries: counted(mailbox.unreadable, "entry", "entries"),

@@ -82,6 +82,7 @@ on_both_databases!(
     a_mailbox_is_written_whole_under_its_lease,
     promise_2_the_cursor_never_moves_back,
     promise_3_a_notice_during_a_run_leaves_a_dirty_mark,
+    promise_7_a_notice_of_what_is_stored_already_makes_nothing_due,
     whose_watch_failed_tries_again_within_the_time_that_is_given,
     promise_4_a_worker_that_lost_its_lease_cannot_write,
     one_mailbox_is_claimed_by_one_worker,
@@ -727,7 +728,8 @@ async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
 async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
     let mut tx = scene.store.write().await.expect("a transaction");
-    let noticed = mailboxes::notice(&mut tx, &[("person1@example.com", None), ("stranger@example.com", None)], at(2)).await;
+    let told = [("person1@example.com", None), ("stranger@example.com", None)];
+    let noticed = mailboxes::notice(&mut tx, &told, at(2)).await;
     assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, known: 0, unknown: 1 });
     leases::release(&mut tx, &lease, Some(at(500)), 0, at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
@@ -1014,6 +1016,11 @@ async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {
         repaired_at: Some(at(55)),
         due_at: None,
         explained: Some(-2),
+        explained_at: Some(at(56)),
+        labels_differ: Some("INBOX+1 UNREAD-2".into()),
+        labels_explained: Some("INBOX+1".into()),
+        labels_explained_at: Some(at(57)),
+        labels_repaired_at: Some(at(58)),
     };
     coverage::put(&mut tx, organization, mailbox, &found).await.expect("kept");
     assert_eq!(coverage::of_mailbox(&mut tx, mailbox).await.expect("read"), found);
@@ -1027,6 +1034,10 @@ async fn labelled_messages_are_counted_once(scene: Scene) {
     let mut tx = scene.store.read().await.expect("a transaction");
     let counted = messages::count_labelled(&mut tx, &scene.mailbox.id, &["SPAM", "TRASH"]).await.expect("read");
     assert_eq!(counted, 2);
+    let both = async |tx: &mut intail::store::Tx, label| {
+        messages::count_labelled_both(tx, &scene.mailbox.id, label, &["SPAM", "TRASH"]).await.expect("read")
+    };
+    assert_eq!((both(&mut tx, "SPAM").await, both(&mut tx, "TRASH").await, both(&mut tx, "INBOX").await), (1, 2, 0));
 }
 
 async fn the_feed_is_numbered_without_gaps(scene: Scene) {

@@ -472,6 +472,11 @@ pub(in crate::web) struct AuditShape {
     /// When a repair was last begun.
     #[schema(value_type = Option<String>, format = DateTime)]
     repaired_at: Option<Timestamp>,
+    /// By how much Google's counts of INBOX, STARRED and UNREAD differ from what is held, such as `INBOX+1 UNREAD-2`;
+    /// null ordinarily. The same difference twice makes Intail compare these labels.
+    labels_differ: Option<String>,
+    /// Whether comparing those labels left that as it is: Google counts otherwise than it lists.
+    labels_explained: bool,
     /// When the next audit is due; null while nothing has happened since the last one.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_at: Option<Timestamp>,
@@ -502,7 +507,9 @@ impl CoverageShape {
                 held: proved.held_count,
                 differences: proved.misses,
                 explained: proved.explained,
-                repaired_at: proved.repaired_at,
+                repaired_at: proved.repaired_at.max(proved.labels_repaired_at),
+                labels_differ: proved.labels_differ.clone(),
+                labels_explained: proved.labels_differ.is_some() && proved.labels_differ == proved.labels_explained,
                 next_at: proved.due_at,
             },
         })

@@ -138,7 +138,8 @@ async fn mailboxes_are_marked_in_one_order() {
                 true => mailboxes::wake_all(&mut tx, at(6)).await,
                 false => {
                     let emails = ["a@example.com", "b@example.com", "c@example.com", "d@example.com"];
-                    let noticed = mailboxes::notice(&mut tx, &emails.map(|it| (it, None)), at(6)).await.expect("noticed");
+                    let told = emails.map(|it| (it, None));
+                    let noticed = mailboxes::notice(&mut tx, &told, at(6)).await.expect("noticed");
                     assert_eq!(noticed.unknown, 1);
                     Ok(noticed.mailboxes)
                 }
