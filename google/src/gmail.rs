@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::{
     calls::{self, Call},
@@ -36,6 +37,9 @@ const PAGE_SIZE: &str = "500";
 
 /// The longest page token that is sent back. Gmail's have about 20 characters, but it does not promise that.
 const PAGE_TOKEN_LENGTH_MAX: usize = 2048;
+
+/// The longest id of a label. Gmail's have about a dozen characters, but it does not promise that.
+const LABEL_ID_LENGTH_MAX: usize = 256;
 
 /// Gmail for one person.
 #[derive(Clone, Copy, Debug)]
@@ -118,39 +122,35 @@ pub struct LabelCounts {
     pub threads_unread: u64,
 }
 
-/// A page of what changed. A page may be empty and still have a next one.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A page of what changed. A page may be empty and still have a next one. Each of its entries is read by itself: one
+/// that can't be read doesn't take the page, and with it the cursor, along.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "HistoryWire")]
 pub struct HistoryPage {
     /// In order; ids rise, with gaps.
-    #[serde(rename = "history", default, deserialize_with = "wire::or_default")]
     pub records: Vec<HistoryRecord>,
+    /// Messages of which something is told that can't be read: what became of them is to be asked.
+    pub unclear: Vec<MessageId2>,
+    /// Entries of which not even the message can be read.
+    pub unreadable: u64,
     /// How to ask for the next page.
-    #[serde(default, deserialize_with = "wire::maybe_text")]
     pub next_page_token: Option<String>,
     /// Where the mailbox is now. A cursor only after the last page was applied.
-    #[serde(default, deserialize_with = "wire::maybe_whole")]
     pub history_id: Option<u64>,
 }
 
 /// One change of a mailbox.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryRecord {
     /// Its place in the history.
-    #[serde(deserialize_with = "wire::whole")]
     pub id: u64,
     /// New messages; they may be gone again already.
-    #[serde(rename = "messagesAdded", default, deserialize_with = "unwrapped")]
     pub added: Vec<MessageRef>,
     /// Messages that are gone for good; the trash is a label instead.
-    #[serde(rename = "messagesDeleted", default, deserialize_with = "unwrapped")]
     pub deleted: Vec<MessageRef>,
     /// Labels that were put on. What filters put on at delivery is in `added` instead.
-    #[serde(default, deserialize_with = "wire::or_default")]
     pub labels_added: Vec<LabelDelta>,
     /// Labels that were taken off.
-    #[serde(default, deserialize_with = "wire::or_default")]
     pub labels_removed: Vec<LabelDelta>,
 }
 
@@ -175,32 +175,29 @@ pub struct LabelDelta {
     /// The message, with its labels after the change.
     pub message: MessageRef,
     /// The labels in question.
-    #[serde(default, deserialize_with = "wire::or_default")]
     pub label_ids: Vec<String>,
 }
 
-/// A page of messages, newest first.
+/// A page of messages, newest first. Each is read by itself, as in [`HistoryPage`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "MessageWire")]
 pub struct MessagePage {
     /// The messages.
-    #[serde(rename = "messages", default, deserialize_with = "wire::or_default")]
     pub refs: Vec<MessageId2>,
+    /// Entries whose message can't be read.
+    pub unreadable: u64,
     /// How to ask for the next page.
-    #[serde(default, deserialize_with = "wire::maybe_text")]
     pub next_page_token: Option<String>,
     /// Google's guess at the total; good for a progress bar at most.
-    #[serde(rename = "resultSizeEstimate", default, deserialize_with = "wire::whole_or_zero")]
     pub estimate: u64,
 }
 
 /// A message and its thread.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageId2 {
     /// The message.
     pub id: String,
-    /// Its thread.
+    /// Its thread; empty if it can't be read.
     pub thread_id: String,
 }
 
@@ -254,20 +251,154 @@ pub struct Thread {
     pub messages: Vec<Message>,
 }
 
-#[derive(Deserialize)]
-struct LabelList {
-    #[serde(default, deserialize_with = "wire::or_default")]
-    labels: Vec<Label>,
+/// All labels of a mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "LabelWire")]
+pub struct LabelList {
+    /// Those that could be read.
+    pub labels: Vec<Label>,
+    /// How many couldn't: a label that is missed may be one of these.
+    pub unreadable: u64,
 }
 
-/// Takes the messages out of `[{"message":{…}}]`.
-fn unwrapped<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<MessageRef>, D::Error> {
-    #[derive(Deserialize)]
-    struct Wrapped {
-        message: MessageRef,
+/// A history page as Google writes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HistoryWire {
+    #[serde(default, deserialize_with = "wire::or_default")]
+    history: Vec<Value>,
+    #[serde(default, deserialize_with = "wire::maybe_text")]
+    next_page_token: Option<String>,
+    #[serde(default, deserialize_with = "wire::maybe_whole")]
+    history_id: Option<u64>,
+}
+
+impl From<HistoryWire> for HistoryPage {
+    fn from(wire: HistoryWire) -> Self {
+        let (next_page_token, history_id) = (wire.next_page_token, wire.history_id);
+        let mut page = Self { next_page_token, history_id, ..Self::default() };
+        for record in &wire.history {
+            page.take(record);
+        }
+        page
     }
-    let wrapped = Option::<Vec<Wrapped>>::deserialize(from)?.unwrap_or_default();
-    Ok(wrapped.into_iter().map(|wrapped| wrapped.message).collect())
+}
+
+impl HistoryPage {
+    /// Adds a record, or what can be read of it.
+    fn take(&mut self, record: &Value) {
+        let before = (self.unclear.len(), self.unreadable);
+        let read = HistoryRecord {
+            id: 0,
+            added: self.refs(&record["messagesAdded"]),
+            deleted: self.refs(&record["messagesDeleted"]),
+            labels_added: self.deltas(&record["labelsAdded"]),
+            labels_removed: self.deltas(&record["labelsRemoved"]),
+        };
+        if let Ok(id) = wire::whole(&record["id"]) {
+            self.records.push(HistoryRecord { id, ..read });
+            return;
+        }
+        // Nobody knows when it was, so nobody knows what is still so.
+        let named = record["messages"].as_array().into_iter().flatten().filter_map(named);
+        let deltas = read.labels_added.into_iter().chain(read.labels_removed).map(|it| it.message);
+        let refs = read.added.into_iter().chain(read.deleted).chain(deltas);
+        self.unclear.extend(refs.map(|it| MessageId2 { id: it.id, thread_id: it.thread_id }).chain(named));
+        if (self.unclear.len(), self.unreadable) == before {
+            self.unreadable += 1;
+        }
+    }
+
+    /// The messages of `[{"message":{…}}]`.
+    fn refs(&mut self, list: &Value) -> Vec<MessageRef> {
+        let entries = self.entries(list);
+        entries.iter().filter_map(|it| self.message(&it["message"])).collect()
+    }
+
+    /// The labels of `[{"message":{…},"labelIds":[…]}]`.
+    fn deltas(&mut self, list: &Value) -> Vec<LabelDelta> {
+        let entries = self.entries(list);
+        let mut deltas = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(message) = self.message(&entry["message"]) else { continue };
+            match Vec::<String>::deserialize(&entry["labelIds"]) {
+                Ok(label_ids) if label_ids.iter().all(|it| is_label_id(it)) => {
+                    deltas.push(LabelDelta { message, label_ids });
+                }
+                _ => self.unclear.push(MessageId2 { id: message.id, thread_id: message.thread_id }),
+            }
+        }
+        deltas
+    }
+
+    fn entries<'a>(&mut self, list: &'a Value) -> &'a [Value] {
+        match list {
+            Value::Null => &[],
+            Value::Array(entries) => entries,
+            _ => {
+                self.unreadable += 1;
+                &[]
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Value) -> Option<MessageRef> {
+        let is_whole = |it: &MessageRef| is_gmail_id(&it.id) && (it.thread_id.is_empty() || is_gmail_id(&it.thread_id));
+        let read = MessageRef::deserialize(message).ok().filter(is_whole);
+        if read.is_none() {
+            match named(message) {
+                Some(it) => self.unclear.push(it),
+                None => self.unreadable += 1,
+            }
+        }
+        read
+    }
+}
+
+/// Which message an entry is about, if that can be read.
+fn named(message: &Value) -> Option<MessageId2> {
+    let id = |key: &str| message[key].as_str().filter(|it| is_gmail_id(it)).map(str::to_owned);
+    Some(MessageId2 { id: id("id")?, thread_id: id("threadId").unwrap_or_default() })
+}
+
+/// Whether this can be a label's id. No database keeps control characters.
+fn is_label_id(id: &str) -> bool {
+    (1..=LABEL_ID_LENGTH_MAX).contains(&id.len()) && !id.chars().any(char::is_control)
+}
+
+/// A page of messages as Google writes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageWire {
+    #[serde(default, deserialize_with = "wire::or_default")]
+    messages: Vec<Value>,
+    #[serde(default, deserialize_with = "wire::maybe_text")]
+    next_page_token: Option<String>,
+    #[serde(rename = "resultSizeEstimate", default, deserialize_with = "wire::whole_or_zero")]
+    estimate: u64,
+}
+
+impl From<MessageWire> for MessagePage {
+    fn from(wire: MessageWire) -> Self {
+        let refs: Vec<MessageId2> = wire.messages.iter().filter_map(named).collect();
+        let unreadable = u64::try_from(wire.messages.len() - refs.len()).unwrap_or(u64::MAX);
+        Self { refs, unreadable, next_page_token: wire.next_page_token, estimate: wire.estimate }
+    }
+}
+
+#[derive(Deserialize)]
+struct LabelWire {
+    #[serde(default, deserialize_with = "wire::or_default")]
+    labels: Vec<Value>,
+}
+
+impl From<LabelWire> for LabelList {
+    fn from(wire: LabelWire) -> Self {
+        let read = |it: &Value| Label::deserialize(it).ok().filter(|label| is_label_id(&label.id));
+        let labels: Vec<Label> = wire.labels.iter().filter_map(read).collect();
+        let unreadable = u64::try_from(wire.labels.len() - labels.len()).unwrap_or(u64::MAX);
+        Self { labels, unreadable }
+    }
 }
 
 /// Takes the headers out of `{"headers":[…]}`.
@@ -314,9 +445,8 @@ impl<'a> Gmail<'a> {
     }
 
     /// All labels, without counts.
-    pub async fn labels(self) -> Result<Vec<Label>, Error> {
-        let list: LabelList = self.client.read(self.request(&calls::GMAIL_LABELS)).await?;
-        Ok(list.labels)
+    pub async fn labels(self) -> Result<LabelList, Error> {
+        self.client.read(self.request(&calls::GMAIL_LABELS)).await
     }
 
     /// The counts of one label.
@@ -388,7 +518,7 @@ mod tests {
     #[test]
     fn a_history_page_may_lack_everything() {
         let page: HistoryPage = read(r#"{"historyId":"5"}"#);
-        assert_eq!(page, HistoryPage { records: vec![], next_page_token: None, history_id: Some(5) });
+        assert_eq!(page, HistoryPage { history_id: Some(5), ..HistoryPage::default() });
         let page: HistoryPage = read(r#"{"nextPageToken":"t"}"#);
         assert_eq!((page.next_page_token.as_deref(), page.history_id), (Some("t"), None));
         let page: HistoryPage = read(r#"{"history":[{"id":18446744073709551615}],"nextPageToken":"","historyId":7}"#);
@@ -397,18 +527,46 @@ mod tests {
 
     #[test]
     fn a_history_record_of_each_kind() {
-        let record: HistoryRecord = read(
-            r#"{"id":"12","messages":[{"id":"a"}],
+        let page: HistoryPage = read(
+            r#"{"history":[{"id":"12","messages":[{"id":"a"}],
             "messagesAdded":[{"message":{"id":"a","threadId":"t","labelIds":["INBOX"]}}],
             "messagesDeleted":[{"message":{"id":"b"}}],
             "labelsAdded":[{"message":{"id":"c","threadId":"t","labelIds":["STARRED"]},"labelIds":["STARRED"]}],
-            "labelsRemoved":[{"message":{"id":"d","threadId":"t"},"labelIds":["UNREAD"]}]}"#,
+            "labelsRemoved":[{"message":{"id":"d","threadId":"t"},"labelIds":["UNREAD"]}]}]}"#,
         );
+        assert_eq!((page.records.len(), page.unclear.len(), page.unreadable), (1, 0, 0));
+        let record = &page.records[0];
         let labels = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         assert_eq!(record.added[0].label_ids, Some(labels(&["INBOX"])));
         assert_eq!((record.deleted[0].id.as_str(), record.deleted[0].label_ids.as_ref()), ("b", None));
         assert_eq!(record.labels_added[0].label_ids, labels(&["STARRED"]));
         assert_eq!((record.labels_removed[0].message.id.as_str(), record.labels_removed.len()), ("d", 1));
+    }
+
+    #[test]
+    fn what_can_not_be_read_of_a_page_takes_nothing_else_along() {
+        let page: HistoryPage = read(
+            r#"{"history":[7,null,[],{},{"id":"x","messages":[{"id":"a"}]},{"messagesAdded":[{"message":{"id":"b"}}]},
+            {"messagesAdded":[{"message":{"id":"g","threadId":7}}]},
+            {"id":"3","messagesAdded":[{},{"message":{"id":"c","threadId":"t"}},{"message":{"id":"a/b"}}]},
+            {"id":"4","labelsAdded":[{"message":{"id":"d","threadId":"t"}},{"message":{"id":"e"},"labelIds":[7]}]},
+            {"id":"5","messagesDeleted":"all","labelsRemoved":[{"message":{"id":"f","threadId":7},"labelIds":[]}]}],
+            "historyId":"9"}"#,
+        );
+        let unclear: Vec<&str> = page.unclear.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(unclear, ["a", "b", "g", "d", "e", "f"]);
+        assert_eq!((page.unclear[3].thread_id.as_str(), page.unclear[5].thread_id.as_str()), ("t", ""));
+        assert_eq!((page.unreadable, page.records.len(), page.history_id), (7, 3, Some(9)));
+        assert_eq!((page.records[0].added.len(), page.records[0].added[0].id.as_str()), (1, "c"));
+
+        let page: MessagePage = read(
+            r#"{"messages":[{"id":"a","threadId":"t"},{"id":"b"},{"id":"c","threadId":{}},{"id":7},null,"x",
+            {"id":"a\u0000"}],"nextPageToken":"n"}"#,
+        );
+        let refs: Vec<_> = page.refs.iter().map(|it| (it.id.as_str(), it.thread_id.as_str())).collect();
+        assert_eq!((refs, page.unreadable), (vec![("a", "t"), ("b", ""), ("c", "")], 4));
+        let list: LabelList = read(r#"{"labels":[{"id":"INBOX"},{"name":"x"},{"id":"a\u0000"},3]}"#);
+        assert_eq!((list.labels.len(), list.unreadable), (1, 3));
     }
 
     #[test]

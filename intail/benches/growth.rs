@@ -117,7 +117,7 @@ impl Scene {
 /// The engine takes up one change.
 async fn change(worker: &Worker, app: &App, address: &str) -> Result<Duration, Failure> {
     let mut tx = app.store.write().await?;
-    mailboxes::notice(&mut tx, &[address], app.clock.now()).await?;
+    mailboxes::notice(&mut tx, &[(address, None)], app.clock.now()).await?;
     tx.commit().await?;
     let begun = Instant::now();
     worker.tick().await?;

@@ -137,7 +137,7 @@ impl Scene {
         let address = email(number % PEOPLE);
         arrive(&self.sandbox, &address)?;
         let mut tx = self.app.store.write().await?;
-        mailboxes::notice(&mut tx, &[&address], self.app.clock.now()).await?;
+        mailboxes::notice(&mut tx, &[(&address, None)], self.app.clock.now()).await?;
         tx.commit().await?;
         let took = self.tick().await?;
         self.pass(Duration::from_secs(10));

@@ -226,7 +226,8 @@ impl Connection {
     pub fn is_complete(&self) -> bool {
         let is_live = self.mailbox.as_ref().is_some_and(|it| it.state == MailboxState::Live) && self.reads_mail();
         let is_read = self.mail_standstill.is_none() && self.unread_since.is_none();
-        is_live && is_read && self.waiting == 0 && self.debts == 0 && self.coverage.misses == 0
+        let is_understood = self.mailbox.as_ref().is_none_or(|it| it.unreadable == 0);
+        is_live && is_read && is_understood && self.waiting == 0 && self.debts == 0 && self.coverage.agrees()
     }
 
     /// Whether mail is permitted and the grant works: what else is there of a mailbox is from before.

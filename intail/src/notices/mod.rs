@@ -13,7 +13,7 @@ pub mod provision;
 pub mod pull;
 pub mod push;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use intail_google::pubsub::{Credentials, CredentialsError, decode_gmail_notice};
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::app::App;
 use crate::config::PubSubCredentials;
+use crate::id::HistoryId;
 use crate::store::mailboxes::{self, Noticed};
 use crate::store::{Store, StoreError};
 
@@ -41,7 +42,7 @@ pub struct Taken {
 /// `notices` holds the decoded `data` of each message; one without data is handed in as an empty slice.
 pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) -> Result<Taken, StoreError> {
     let Batch { addresses, beats, unreadable } = read(notices);
-    let Noticed { mailboxes, unknown } = mark(&app.store, &addresses, &beats, app.clock.now()).await?;
+    let Noticed { mailboxes, known, unknown } = mark(&app.store, &addresses, &beats, app.clock.now()).await?;
     let heartbeats = u64::try_from(beats.len()).unwrap_or(u64::MAX);
     if mailboxes > 0 {
         app.due.ring();
@@ -50,15 +51,15 @@ pub async fn take<'a>(app: &App, notices: impl IntoIterator<Item = &'a [u8]>) ->
         // Their content stays out of the log: whatever came over this topic may be anything.
         tracing::warn!(unreadable, "notices that can't be read were acknowledged and dropped");
     }
-    tracing::debug!(mailboxes, unknown, unreadable, "a batch of notices was taken");
+    tracing::debug!(mailboxes, known, unknown, unreadable, "a batch of notices was taken");
     Ok(Taken { mailboxes, unknown, unreadable, heartbeats })
 }
 
 /// What a batch holds.
 #[derive(Debug, Default)]
 struct Batch {
-    /// The addresses, each once.
-    addresses: BTreeSet<String>,
+    /// The addresses, each once, with the newest history id; none where a notice has none.
+    addresses: BTreeMap<String, Option<HistoryId>>,
     /// The heartbeats' tokens.
     beats: BTreeSet<String>,
     unreadable: u64,
@@ -68,7 +69,11 @@ fn read<'a>(notices: impl IntoIterator<Item = &'a [u8]>) -> Batch {
     let mut batch = Batch::default();
     for data in notices {
         match (decode_gmail_notice(data), heartbeat::token(data)) {
-            (Ok(notice), _) => _ = batch.addresses.insert(notice.email_address),
+            (Ok(notice), _) => {
+                let id = notice.history_id.map(HistoryId);
+                let newest = batch.addresses.entry(notice.email_address).or_insert(id);
+                *newest = newest.zip(id).map(|(newest, id)| newest.max(id));
+            }
             (Err(_), Some(token)) => _ = batch.beats.insert(token),
             (Err(_), None) => batch.unreadable += 1,
         }
@@ -79,14 +84,14 @@ fn read<'a>(notices: impl IntoIterator<Item = &'a [u8]>) -> Batch {
 /// Marks every mailbox of these addresses due and takes the heartbeats, in one transaction.
 async fn mark(
     store: &Store,
-    addresses: &BTreeSet<String>,
+    addresses: &BTreeMap<String, Option<HistoryId>>,
     beats: &BTreeSet<String>,
     now: Timestamp,
 ) -> Result<Noticed, StoreError> {
     if addresses.is_empty() && beats.is_empty() {
         return Ok(Noticed::default());
     }
-    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let addresses: Vec<(&str, Option<HistoryId>)> = addresses.iter().map(|(it, id)| (it.as_str(), *id)).collect();
     let mut tx = store.write().await?;
     let noticed = mailboxes::notice(&mut tx, &addresses, now).await?;
     for token in beats {
@@ -122,7 +127,17 @@ mod tests {
         ];
         let Batch { addresses, beats, unreadable } = read(notices);
         assert_eq!(beats.into_iter().collect::<Vec<_>>(), ["beat"]);
-        assert_eq!(addresses.into_iter().collect::<Vec<_>>(), ["ada@example.com", "zoe@example.com"]);
+        let addresses: Vec<_> = addresses.iter().map(|(it, id)| (it.as_str(), id.map(|it| it.0))).collect();
+        assert_eq!(addresses, [("ada@example.com", Some(9)), ("zoe@example.com", Some(7))]);
         assert_eq!(unreadable, 3);
+    }
+
+    #[test]
+    fn a_notice_without_an_id_may_be_of_anything() {
+        let with = br#"{"emailAddress":"ada@example.com","historyId":9}"#.as_slice();
+        let without = br#"{"emailAddress":"ada@example.com","historyId":"soon"}"#.as_slice();
+        for notices in [[with, without], [without, with]] {
+            assert_eq!(read(notices).addresses["ada@example.com"], None);
+        }
     }
 }

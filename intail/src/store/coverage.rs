@@ -30,6 +30,24 @@ pub struct Coverage {
     /// How many more messages Google counts than it lists, once comparing everything has shown that it does; negative
     /// when it counts fewer.
     pub explained: Option<i64>,
+    /// Since when that is known.
+    pub explained_at: Option<Timestamp>,
+    /// By how much the counts of labels differed when they were last compared, such as `INBOX+1 UNREAD-2`; none while
+    /// they agree.
+    pub labels_differ: Option<String>,
+    /// The differences that comparing those labels left as they were.
+    pub labels_explained: Option<String>,
+    /// Since when that is known.
+    pub labels_explained_at: Option<Timestamp>,
+    /// When labels were last begun to be compared because of a difference.
+    pub labels_repaired_at: Option<Timestamp>,
+}
+
+impl Coverage {
+    /// Whether Google's counts agree with the copy's, or differ only by what comparing has explained.
+    pub fn agrees(&self) -> bool {
+        self.misses == 0 && (self.labels_differ.is_none() || self.labels_differ == self.labels_explained)
+    }
 }
 
 fn coverage(row: &dyn Columns) -> Result<Coverage, StoreError> {
@@ -42,6 +60,11 @@ fn coverage(row: &dyn Columns) -> Result<Coverage, StoreError> {
         misses: row.int("misses")?,
         repaired_at: row.at_or_null("repaired_at")?,
         explained: row.int_or_null("explained")?,
+        explained_at: row.at_or_null("explained_at")?,
+        labels_differ: row.text_or_null("labels_differ")?,
+        labels_explained: row.text_or_null("labels_explained")?,
+        labels_explained_at: row.at_or_null("labels_explained_at")?,
+        labels_repaired_at: row.at_or_null("labels_repaired_at")?,
     })
 }
 
@@ -75,11 +98,15 @@ pub async fn put(
 ) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO coverage (mailbox_id, organization_id, due_at, audited_at, history_id, google_count, held_count,
-             misses, repaired_at, explained)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             misses, repaired_at, explained, explained_at, labels_differ, labels_explained, labels_explained_at,
+             labels_repaired_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (mailbox_id) DO UPDATE SET due_at = excluded.due_at, audited_at = excluded.audited_at,
              history_id = excluded.history_id, google_count = excluded.google_count, held_count = excluded.held_count,
-             misses = excluded.misses, repaired_at = excluded.repaired_at, explained = excluded.explained",
+             misses = excluded.misses, repaired_at = excluded.repaired_at, explained = excluded.explained,
+             explained_at = excluded.explained_at, labels_differ = excluded.labels_differ,
+             labels_explained = excluded.labels_explained, labels_explained_at = excluded.labels_explained_at,
+             labels_repaired_at = excluded.labels_repaired_at",
         args![
             mailbox,
             organization,
@@ -90,7 +117,12 @@ pub async fn put(
             now_known.held_count,
             now_known.misses,
             now_known.repaired_at,
-            now_known.explained
+            now_known.explained,
+            now_known.explained_at,
+            now_known.labels_differ.as_deref(),
+            now_known.labels_explained.as_deref(),
+            now_known.labels_explained_at,
+            now_known.labels_repaired_at
         ],
     )
     .await?;

@@ -1,7 +1,7 @@
 //! Mailboxes: how far each one is read, when it is due, and what was last proved of it. Two writers share a row and
 //! never a column: whoever holds the lease writes the engine's columns, everybody else only says that it is due.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -92,6 +92,14 @@ pub struct Mailbox {
     pub ahead: Option<HistoryId>,
     /// Since when that id is known.
     pub ahead_at: Option<Timestamp>,
+    /// Entries of Google's lists and history, since the last comparison began, of which nothing could be read.
+    pub unreadable: i64,
+    /// When everything is compared because of them.
+    pub compare_at: Option<Timestamp>,
+    /// When everything was last begun to be compared.
+    pub compared_at: Option<Timestamp>,
+    /// When the labels' names were last asked for, which the history doesn't tell.
+    pub labels_at: Option<Timestamp>,
     /// Whether every page of the present pass was listed.
     pub listing_done: bool,
     /// The number of the present pass over the whole mailbox: 1 is the backfill, each reconcile is one more.
@@ -182,6 +190,10 @@ impl Mailbox {
             relist_at: None,
             ahead: None,
             ahead_at: None,
+            unreadable: 0,
+            compare_at: None,
+            compared_at: None,
+            labels_at: None,
             listing_done: false,
             listing_pass: 1,
             pinned: None,
@@ -247,6 +259,10 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         relist_at: row.at_or_null("relist_at")?,
         ahead: row.parsed_or_null("ahead")?,
         ahead_at: row.at_or_null("ahead_at")?,
+        unreadable: row.int("unreadable")?,
+        compare_at: row.at_or_null("compare_at")?,
+        compared_at: row.at_or_null("compared_at")?,
+        labels_at: row.at_or_null("labels_at")?,
         listing_done: row.boolean("listing_done")?,
         listing_pass: row.int("listing_pass")?,
         pinned: row.parsed_or_null("pinned")?,
@@ -309,35 +325,61 @@ pub async fn list(tx: &mut Tx, organization: &OrganizationId, limit: i64) -> Res
 pub struct Noticed {
     /// Mailboxes that are due now.
     pub mailboxes: u64,
+    /// Mailboxes of which everything is stored already that they were told of.
+    pub known: u64,
     /// Addresses that have none: the person may have left.
     pub unknown: u64,
 }
 
 /// Says that the mailboxes of these addresses are due: notices came. Leaves a dirty mark, so that a run that is under
-/// way is followed by another. Each address is named once. Rows are taken in the order in which everybody takes them
-/// (see `leases`).
-pub async fn notice(tx: &mut Tx, emails: &[&str], now: Timestamp) -> Result<Noticed, StoreError> {
+/// way is followed by another. Each address is named once, with the newest history id that its notices told of, if
+/// they all did. One that the cursor has reached makes nothing due: a reading would begin behind it. It proves all the
+/// same that Google tells. Rows are taken in the order in which everybody takes them (see `leases`).
+pub async fn notice(tx: &mut Tx, told: &[(&str, Option<HistoryId>)], now: Timestamp) -> Result<Noticed, StoreError> {
     let mut found = Vec::new();
-    for emails in emails.chunks(ROWS_MAX) {
-        let sql = format!("SELECT id, email FROM mailboxes WHERE email IN ({})", listed(emails.len(), 1));
-        let values = emails.iter().map(|it| Value::from(*it)).collect();
-        found.extend(tx.all_built(sql, values, |row| Ok((row.text("id")?, row.text("email")?))).await?);
+    for told in told.chunks(ROWS_MAX) {
+        let sql = format!("SELECT id, email, cursor FROM mailboxes WHERE email IN ({})", listed(told.len(), 1));
+        let values = told.iter().map(|(email, _)| Value::from(*email)).collect();
+        let read =
+            |row: &dyn Columns| Ok((row.text("id")?, row.text("email")?, row.parsed_or_null::<HistoryId>("cursor")?));
+        found.extend(tx.all_built(sql, values, read).await?);
     }
-    let known: BTreeSet<&str> = found.iter().map(|(_, email)| email.as_str()).collect();
-    let mut noticed = Noticed { mailboxes: 0, unknown: (emails.len() - known.len()).try_into().unwrap_or(u64::MAX) };
-    let mut ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
-    ids.sort_unstable();
-    for ids in ids.chunks(ROWS_MAX) {
+    let told: BTreeMap<&str, Option<HistoryId>> = told.iter().copied().collect();
+    let known: BTreeSet<&str> = found.iter().map(|(_, email, _)| email.as_str()).collect();
+    let unknown = (told.len() - known.len()).try_into().unwrap_or(u64::MAX);
+    let mut noticed = Noticed { unknown, ..Noticed::default() };
+    found.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+    for found in found.chunks(ROWS_MAX) {
+        // The cursor only moves forward: what it has reached now, it has reached for ever.
+        let is_news = |(_, email, cursor): &&(String, String, Option<HistoryId>)| {
+            let told = told.get(email.as_str()).copied().flatten();
+            cursor.is_none_or(|cursor| told.is_none_or(|told| told > cursor))
+        };
+        let (news, known): (Vec<_>, Vec<_>) = found.iter().partition(is_news);
+        noticed.known += u64::try_from(known.len()).unwrap_or(u64::MAX);
+        let ids: Vec<&str> = news.into_iter().map(|(id, ..)| id.as_str()).collect();
+        let all: Vec<&str> = found.iter().map(|(id, ..)| id.as_str()).collect();
+        // All of them in one statement first: rows are taken in one order.
         let sql = format!(
-            "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1, told_at = $1, untold = 0,
-                 due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
+            "UPDATE mailboxes SET told_at = $1, untold = 0
              WHERE id IN (SELECT id FROM mailboxes WHERE id IN ({}) ORDER BY id {})",
-            listed(ids.len(), 2),
+            listed(all.len(), 2),
             tx.taking("")
         );
-        let mut values = args![now];
-        values.extend(ids.iter().map(|it| Value::from(*it)));
-        noticed.mailboxes += tx.run_built(sql, values).await?;
+        let with_now = |ids: &[&str]| -> Vec<Value> {
+            args![now].into_iter().chain(ids.iter().map(|it| Value::from(*it))).collect()
+        };
+        tx.run_built(sql, with_now(&all)).await?;
+        if ids.is_empty() {
+            continue;
+        }
+        let sql = format!(
+            "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1,
+                 due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
+             WHERE id IN ({})",
+            listed(ids.len(), 2)
+        );
+        noticed.mailboxes += tx.run_built(sql, with_now(&ids)).await?;
     }
     Ok(noticed)
 }
@@ -465,7 +507,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  watch_set_at = $22, notices_read = $23, listing_label = $24,
                  filled_units = $25, filling_since = $26, copied_from_ms = $27,
                  relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32,
-                 filled_at = $33, filling_stood_s = $34, copied_at = $35
+                 filled_at = $33, filling_stood_s = $34, copied_at = $35,
+                 unreadable = $36, compare_at = $37, compared_at = $38, labels_at = $39
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -502,7 +545,11 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.listing_at,
                 mailbox.filled_at,
                 mailbox.filling_stood_s,
-                mailbox.copied_at
+                mailbox.copied_at,
+                mailbox.unreadable,
+                mailbox.compare_at,
+                mailbox.compared_at,
+                mailbox.labels_at
             ],
         )
         .await?;

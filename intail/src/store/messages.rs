@@ -314,6 +314,23 @@ pub async fn count_labelled(tx: &mut Tx, mailbox: &MailboxId, labels: &[&str]) -
     Ok(tx.all_built(sql, values, |row| row.int("n")).await?.into_iter().next().unwrap_or(0))
 }
 
+/// How many messages of a mailbox carry this label and one of these besides.
+pub async fn count_labelled_both(
+    tx: &mut Tx,
+    mailbox: &MailboxId,
+    label: &str,
+    besides: &[&str],
+) -> Result<i64, StoreError> {
+    let sql = format!(
+        "SELECT COUNT(DISTINCT message_id) AS n FROM message_labels WHERE mailbox_id = $1 AND label_id = $2
+             AND message_id IN (SELECT message_id FROM message_labels WHERE mailbox_id = $1 AND label_id IN ({}))",
+        listed(besides.len(), 3)
+    );
+    let mut values = args![mailbox, label];
+    values.extend(besides.iter().map(|it| Value::from(*it)));
+    Ok(tx.all_built(sql, values, |row| row.int("n")).await?.into_iter().next().unwrap_or(0))
+}
+
 /// Where a page of a list begins: after this message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct After {

@@ -87,4 +87,169 @@ const STEPS: &[(i64, &str, &str)] = &[
     (24, "listings", include_str!("../../migrations/0024_listings.sql")),
     (25, "once", include_str!("../../migrations/0025_once.sql")),
     (26, "keys", include_str!("../../migrations/0026_keys.sql")),
+    (27, "shut out", include_str!("../../migrations/0027_shut_out.sql")),
     (28, "parts", include_str!("../../migrations/0028_parts.sql")),
+    (29, "unreadable", include_str!("../../migrations/0029_unreadable.sql")),
+    (30, "labels at", include_str!("../../migrations/0030_labels_at.sql")),
+    (31, "label counts", include_str!("../../migrations/0031_label_counts.sql")),
+];
+
+/// The schema as this Intail has it: its last step.
+pub fn newest_version() -> i64 {
+    STEPS.last().map_or(0, |(version, ..)| *version)
+}
+
+/// The steps up to this one.
+fn migrator(upto: i64) -> Migrator {
+    let steps = STEPS.iter().filter(|(version, ..)| *version <= upto).map(|(version, name, text)| {
+        Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, text.into_sql_str(), false)
+    });
+    Migrator::with_migrations(steps.collect())
+}
+
+/// The store, open and up to date. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: Db,
+    gate: Option<Arc<dyn Gate>>,
+}
+
+impl Store {
+    /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`) and brings its schema up to date.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let store = Self::connect(url).await?;
+        store.migrate(newest_version()).await?;
+        Ok(store)
+    }
+
+    /// Opens the database as it is. Who writes to it brings its schema up to date first.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::open(url).await?, gate: None })
+    }
+
+    /// Opens a SQLite file that nobody writes to, to read it: it may lie where nothing can be written.
+    pub async fn open_unchanged(file: &Path) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::open_unchanged(file).await?, gate: None })
+    }
+
+    /// Brings the schema up to date, as it was with this step.
+    pub async fn migrate(&self, upto: i64) -> Result<(), StoreError> {
+        self.db.migrate(&migrator(upto)).await
+    }
+
+    /// The same store, behind a gate.
+    pub fn behind(&self, gate: Arc<dyn Gate>) -> Self {
+        Self { db: self.db.clone(), gate: Some(gate) }
+    }
+
+    /// A transaction that only reads.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        let on = through(self.gate.as_ref(), Act::BeginRead, self.db.read()).await?;
+        Ok(Tx::new(on, self.ending(false)))
+    }
+
+    /// A transaction that writes. Nobody may ask Google anything while it is open.
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        let on = through(self.gate.as_ref(), Act::BeginWrite, self.db.write()).await?;
+        Ok(Tx::new(on, self.ending(true)))
+    }
+
+    fn ending(&self, writes: bool) -> Option<Ending> {
+        self.gate.clone().map(|gate| Ending { gate, writes })
+    }
+
+    /// Takes what was erased out of the files, too, as far as Intail can; answers whether nobody stood in the way.
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        let scrubbed = through(self.gate.as_ref(), Act::BeginWrite, self.db.scrub()).await?;
+        drop(self.ending(true));
+        Ok(scrubbed)
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+}
+
+/// What can go wrong between Intail and its database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `database.url` can't be understood.
+    #[error("database.url can't be understood; it has the form sqlite:FILE or postgres://USER@HOST/NAME")]
+    Url(#[source] sqlx::Error),
+    /// The database can't be opened.
+    #[error("the database that database.url names can't be opened")]
+    Open(#[source] sqlx::Error),
+    /// The schema can't be brought up to date.
+    #[error("the database's schema can't be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A row holds a value that Intail never writes.
+    #[error("the database holds '{value}' in {column}, which is none of its values")]
+    Inconsistent {
+        /// The column.
+        column: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// The row that the work was about has gone, or another worker holds its lease.
+    #[error("the work was about a row that has gone or that another worker holds")]
+    LeaseLost,
+    /// Anything else that the database says.
+    #[error("the database didn't do what it was asked")]
+    Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether a value that must be unique was already there.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+
+    /// Whether a row belongs to one that isn't there, or isn't any more.
+    pub fn is_foreign_key_violation(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+    }
+
+    /// Whether a table that was asked for isn't there: PostgreSQL has a code for it, SQLite words.
+    pub fn is_missing_table(&self) -> bool {
+        let says_so = |error: &dyn sqlx::error::DatabaseError| {
+            error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
+        };
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if says_so(error.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Statements that are run often, or for each of many rows, and that must not look through a whole table for it.
+    #[tokio::test]
+    async fn what_is_looked_for_among_many_rows_is_found_by_an_index() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("plans.sqlite").display());
+        let store = Store::open(&url).await.expect("it opens");
+        let mut tx = store.read().await.expect("a transaction");
+        for (index, statement) in [
+            (
+                "events_of_series",
+                "SELECT event_id FROM events WHERE agenda_id = 'a' AND calendar_id = 'c' AND series_id = 's'",
+            ),
+            (
+                "COVERING INDEX events_counted",
+                "SELECT calendar_id, COUNT(*), COUNT(CASE WHEN is_busy_only THEN 1 END) FROM events
+                 WHERE agenda_id = 'a' GROUP BY calendar_id",
+            ),
+            (
+                "changes_about_everybody",
+                "DELETE FROM changes WHERE organization_id = 'o' AND person_id = '' AND subject_id = 's'",
+            ),
+        ] {
+            let plan = tx.all_built(format!("EXPLAIN QUERY PLAN {statement}"), Vec::new(), |row| row.text("detail"));
+            let plan = plan.await.expect("a plan").join("; ");
+            assert!(plan.contains(index) && !plan.contains("SCAN"), "{statement}: {plan}");
+        }
+        drop(tx);
+        store.close().await;
+    }
+}

@@ -1,6 +1,7 @@
-//! Audits: the copy is counted against Google's own count, once after a pass and then at most once a day while there is
-//! activity. An idle mailbox is never audited. A difference that stays is a hole, and a hole is repaired by a pass over
-//! the whole listing, which fetches what is missing and emits it as changes.
+//! Audits: the copy is counted against Google's own counts, of messages and of some labels, once after a pass and then
+//! at most once a day while there is activity. An idle mailbox is never audited. A difference that stays is a hole: it
+//! is repaired by a pass over the whole listing, which fetches what is missing and emits it as changes; or, where only
+//! labels differ, by listing those.
 
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 const MISSES_MAX: i64 = 2;
 /// The least time between two repairs of a mailbox: what a pass over everything doesn't mend, another one won't.
 const REPAIR_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How long a difference that comparing left as it was counts as explained: what nobody can see may hide behind it.
+const EXPLAINED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Labels that are counted by themselves: those that people go by, and that every mailbox has. Each costs a unit.
+const COUNTED: [&str; 3] = ["INBOX", "STARRED", "UNREAD"];
+
 /// What was counted at the same time.
 struct Counts {
     /// At Google, without drafts and without what the privacy settings leave out.
@@ -55,7 +61,7 @@ fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverag
     if offset == 0 || counts.counted == counts.held - counts.aside {
         return (Verdict::Agrees, Coverage { explained: None, ..agreed });
     }
-    if known.explained == Some(offset) {
+    if known.explained == Some(offset) && is_within(known.explained_at, EXPLAINED_FOR, now) {
         return (Verdict::Agrees, agreed);
     }
     // A hole stays as it is; what changes is a message that is counted already and can't be read yet.
@@ -63,10 +69,41 @@ fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverag
         let due_at = now.saturating_add(AGAIN_AFTER).ok();
         return (Verdict::Suspicion, Coverage { due_at, misses: known.misses + 1, ..found });
     }
-    if known.repaired_at.is_some_and(|at| at.saturating_add(REPAIR_EVERY).is_ok_and(|it| it > now)) {
-        return (Verdict::Agrees, Coverage { explained: Some(offset), ..agreed });
+    if is_within(known.repaired_at, REPAIR_EVERY, now) {
+        return (Verdict::Agrees, Coverage { explained: Some(offset), explained_at: Some(now), ..agreed });
     }
     (Verdict::Hole, Coverage { due_at: None, misses: 0, repaired_at: Some(now), ..found })
+}
+
+/// The same for the labels that are counted, once the messages agree: `differ` says by how much, and `found` what is
+/// known with that. The same difference twice is compared, label by label.
+fn judge_labels(known: &Coverage, found: Coverage, differ: Option<String>, now: Timestamp) -> (Verdict, Coverage) {
+    let found = Coverage { labels_differ: differ.clone(), ..found };
+    if differ.is_none() {
+        return (Verdict::Agrees, Coverage { labels_explained: None, labels_explained_at: None, ..found });
+    }
+    if known.labels_explained == differ && is_within(known.labels_explained_at, EXPLAINED_FOR, now) {
+        return (Verdict::Agrees, found);
+    }
+    if known.labels_differ != differ {
+        let due_at = now.saturating_add(AGAIN_AFTER).ok();
+        return (Verdict::Suspicion, Coverage { due_at, audited_at: known.audited_at, ..found });
+    }
+    if is_within(known.labels_repaired_at, REPAIR_EVERY, now) {
+        return (Verdict::Agrees, Coverage { labels_explained: differ, labels_explained_at: Some(now), ..found });
+    }
+    let audited_at = known.audited_at;
+    (Verdict::Hole, Coverage { due_at: None, audited_at, labels_repaired_at: Some(now), ..found })
+}
+
+fn is_within(at: Option<Timestamp>, time: Duration, now: Timestamp) -> bool {
+    at.is_some_and(|at| at.saturating_add(time).is_ok_and(|it| it > now))
+}
+
+/// The labels whose counts differ, in order.
+pub(super) fn differing(known: &Coverage) -> Vec<String> {
+    let differ = known.labels_differ.as_deref().unwrap_or_default();
+    differ.split_whitespace().filter_map(|it| it.split(['+', '-']).next()).map(str::to_owned).collect()
 }
 
 impl Run<'_> {
@@ -81,16 +118,26 @@ impl Run<'_> {
             self.commit(tx, &[]).await?;
             return Ok(Done::Step);
         }
-        let units = 2 * self.price("gmail.getProfile") + self.price("gmail.labels.get");
+        let labels = 1 + u64::try_from(COUNTED.len()).unwrap_or(0);
+        let units = 2 * self.price("gmail.getProfile") + labels * self.price("gmail.labels.get");
         if let Err(until) = self.take(units, Class::Backfill) {
             return Ok(Done::Wait(until));
         }
         let gmail = self.app.google.gmail(&self.caller);
         let before = gmail.profile().await?;
-        let drafts = match gmail.label(DRAFT).await {
-            Ok(counts) => counts.messages_total,
-            Err(Error { kind: ErrorKind::Refused(Refusal::NotFound), .. }) => 0,
-            Err(error) => return Err(error.into()),
+        let carriers = async |label| match gmail.label(label).await {
+            Ok(counts) => Ok(counts.messages_total),
+            Err(Error { kind: ErrorKind::Refused(Refusal::NotFound), .. }) => Ok(0),
+            Err(error) => Err(error),
+        };
+        let drafts = carriers(DRAFT).await?;
+        let mut by_label = Vec::with_capacity(COUNTED.len());
+        for label in COUNTED {
+            by_label.push((label, carriers(label).await?));
+        }
+        let differ = match self.differences(&by_label).await? {
+            Ok(differ) => differ,
+            Err(until) => return Ok(Done::Wait(until)),
         };
         let after = gmail.profile().await?;
         let is_still = (before.history_id, before.messages_total) == (after.history_id, after.messages_total)
@@ -115,7 +162,15 @@ impl Run<'_> {
             let (verdict, found) = judge(&known, &Counts { counted, held, aside }, self.now);
             if verdict == Verdict::Hole {
                 tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole: everything is compared");
-                changes.push(self.compare_everything());
+                changes.push(self.list_everything());
+            }
+            let (verdict, found) = match verdict {
+                Verdict::Agrees => judge_labels(&known, found, differ, self.now),
+                other => (other, found),
+            };
+            if let Some(label) = differing(&found).first().filter(|_| found.labels_repaired_at == Some(self.now)) {
+                tracing::warn!(mailbox = %self.mailbox.id, differ = found.labels_differ, "labels are compared");
+                changes.push(self.list_from(label));
             }
             let history_id =
                 if verdict == Verdict::Agrees { Some(HistoryId(after.history_id)) } else { known.history_id };
@@ -124,6 +179,39 @@ impl Run<'_> {
         coverage::put(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &now_known).await?;
         self.commit(tx, &changes).await?;
         Ok(Done::Step)
+    }
+
+    /// By how much the counts of labels differ from what is held, or when to ask again. It isn't known which labels
+    /// left out messages carry, nor whether Google counts spam and trash. Drafts may carry labels and aren't copied:
+    /// where there is a difference, those are listed.
+    async fn differences(&self, by_label: &[(&str, u64)]) -> Result<Result<Option<String>, Timestamp>, StepError> {
+        let mut differ = Vec::new();
+        for (label, counted) in by_label {
+            let mut tx = self.app.store.read().await?;
+            let left_out = exclusions::count(&mut tx, &self.mailbox.id).await?.all;
+            let held = messages::count_labelled(&mut tx, &self.mailbox.id, &[label]).await?;
+            let aside = messages::count_labelled_both(&mut tx, &self.mailbox.id, label, &ASIDE).await?;
+            drop(tx);
+            let agrees = |offset: i64| [offset, offset + aside].iter().any(|it| (0..=left_out).contains(it));
+            let offset = i64::try_from(*counted).unwrap_or(i64::MAX / 2) - held;
+            if agrees(offset) {
+                continue;
+            }
+            if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Backfill) {
+                return Ok(Err(until));
+            }
+            let drafts = self.app.google.gmail(&self.caller).messages(None, &[DRAFT, label], true).await?.refs;
+            let offset = offset - i64::try_from(drafts.len()).unwrap_or(0);
+            if !agrees(offset) {
+                differ.push(format!("{label}{offset:+}"));
+            }
+        }
+        Ok(Ok((!differ.is_empty()).then(|| differ.join(" "))))
+    }
+
+    /// Whether the pass that runs compares only labels whose counts differ.
+    pub(super) fn is_label_repair(&self, known: &Coverage) -> bool {
+        self.mailbox.state == MailboxState::Reconciling && known.labels_repaired_at == Some(self.mailbox.state_since)
     }
 
     /// Whether the pass that runs repairs a hole: the history was read all the time, so what is held is right, and only
@@ -172,7 +260,37 @@ mod tests {
         assert_eq!(verdicts, [Verdict::Suspicion, Verdict::Hole, Verdict::Suspicion, Verdict::Agrees]);
         assert_eq!(known.explained, Some(2));
         assert_eq!(audit(&mut known, 12, 1500), Verdict::Agrees);
+        let mut later = known.clone();
+        let week = 7 * 24 * 60;
+        assert_eq!(audit(&mut later, 12, 29 + week), Verdict::Agrees);
+        assert_eq!(audit(&mut later, 12, 31 + week), Verdict::Suspicion, "what was explained for a week is doubted");
+        assert_eq!(audit(&mut later, 12, 41 + week), Verdict::Hole);
         assert_eq!(audit(&mut known, 13, 3000), Verdict::Suspicion, "that is another difference");
+    }
+
+    fn audit_labels(known: &mut Coverage, differ: Option<&str>, minute: i64) -> Verdict {
+        let agreed = Coverage { due_at: None, audited_at: Some(at(minute)), ..known.clone() };
+        let (verdict, found) = judge_labels(known, agreed, differ.map(str::to_owned), at(minute));
+        *known = found;
+        verdict
+    }
+
+    #[test]
+    fn labels_that_differ_twice_are_compared_and_then_explained_for_a_week() {
+        let mut known = Coverage::default();
+        assert_eq!(audit_labels(&mut known, Some("INBOX+1"), 0), Verdict::Suspicion);
+        assert_eq!((known.due_at, known.audited_at, known.agrees()), (Some(at(10)), None, false));
+        assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 10), Verdict::Suspicion, "it moves");
+        assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 20), Verdict::Hole);
+        assert_eq!(differing(&known), ["INBOX", "UNREAD"]);
+        let mut mended = known.clone();
+        assert_eq!(audit_labels(&mut mended, None, 30), Verdict::Agrees);
+        assert!(mended.agrees() && differing(&mended).is_empty());
+        assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 30), Verdict::Agrees, "Google counts otherwise");
+        assert!(known.agrees());
+        let week = 7 * 24 * 60;
+        assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 29 + week), Verdict::Agrees);
+        assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 31 + week), Verdict::Hole);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(super) fn stored(message: gmail::Message) -> Message {
     headers.remove("subject");
     let (sender_name, sender_address) = sender.unwrap_or_default();
     let mut labels = message.label_ids;
+    // No label has control characters, and no database keeps them.
+    labels.retain(|it| !it.chars().any(char::is_control));
     labels.sort();
     labels.dedup();
     labels.truncate(LABELS_MAX);

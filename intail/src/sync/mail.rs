@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::budget::{Budget, Class, Permit};
-use super::coverage::AUDIT_AFTER;
+use super::coverage::{AUDIT_AFTER, differing};
 use super::headers::stored;
 use super::outlook::stood_still_s;
 use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_AFTER, is_noticed};
@@ -65,8 +65,14 @@ const NOT_READABLE_TRIES_MAX: i64 = 3;
 const TRANSIENTS_MAX: usize = 3;
 /// The longest wait between two tries of a debt.
 const DEBT_RETRY_MAX_S: u64 = 3600;
+/// How often everything is compared because of what the history told and nobody can read.
+const COMPARE_EVERY: Duration = Duration::from_secs(3600);
+/// The same for what a listing named. A comparison lists it once more, so there it rarely helps.
+const LISTED_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// In the place of a label: which labels there are is still to be asked. No label's id is empty.
 const ALL_LABELS: &str = "";
+/// Pages of drafts that are listed beside each page of the mailbox: nobody keeps ten thousand.
+const DRAFT_PAGES_MAX: usize = 20;
 /// Gmail's label for drafts. Drafts aren't copied: each keystroke's autosave destroys one and makes another.
 pub(super) const DRAFT: &str = "DRAFT";
 
@@ -87,6 +93,21 @@ pub(super) struct Run<'a> {
     pub(super) now: Timestamp,
     /// Whether Google wants no more questions: what was done so far is kept, and the failures go on counting.
     pub(super) stopping: bool,
+}
+
+/// What a reading of the history named that can't be read.
+#[derive(Default)]
+struct Strange {
+    /// Messages of which nobody knows what happened to them.
+    unclear: Vec<gmail::MessageId2>,
+    /// Entries of which nobody knows which message they are about.
+    unreadable: u64,
+}
+
+impl Strange {
+    fn is_empty(&self) -> bool {
+        self.unclear.is_empty() && self.unreadable == 0
+    }
 }
 
 /// How a reading of the history ended.
@@ -128,6 +149,7 @@ impl Run<'_> {
             Step::Fill => self.fill().await,
             Step::Settle => self.settle().await,
             Step::Relist => self.relist().await,
+            Step::Compare => self.compare().await,
             Step::Audit => self.audit().await,
             Step::Rest(_) => Ok(Done::Step),
         }
@@ -252,8 +274,9 @@ impl Run<'_> {
     }
 
     async fn keep_labels(&mut self) -> Result<(), StepError> {
-        let shown = self.app.google.gmail(&self.caller).labels().await?;
-        let shown: BTreeMap<String, Label> = shown
+        let listed = self.app.google.gmail(&self.caller).labels().await?;
+        let shown: BTreeMap<String, Label> = listed
+            .labels
             .into_iter()
             .map(|it| {
                 let kind = match it.kind {
@@ -266,7 +289,8 @@ impl Run<'_> {
         let mut tx = self.write().await?;
         let known = labels::list(&mut tx, &self.mailbox.id).await?;
         let mut changes = Vec::new();
-        for gone in known.iter().filter(|it| !shown.contains_key(&it.id)) {
+        // One that is missed may be among those that can't be read.
+        for gone in known.iter().filter(|it| listed.unreadable == 0 && !shown.contains_key(&it.id)) {
             labels::delete(&mut tx, &self.mailbox.id, &gone.id).await?;
             changes.push(NewChange { kind: "label.deleted", subject_id: gone.id.clone(), data: json!({}) });
         }
@@ -279,6 +303,7 @@ impl Run<'_> {
                 data: json!({ "name": label.name, "kind": label.kind.word() }),
             });
         }
+        self.mailbox.labels_at = Some(self.now);
         self.commit(tx, &changes).await?;
         Ok(())
     }
@@ -291,6 +316,7 @@ impl Run<'_> {
         };
         let before = self.mailbox.ahead;
         let (mut page_token, mut active, mut is_stuck) = (None, is_noticed(&self.mailbox), true);
+        let mut strange = Strange::default();
         for _ in 0..HISTORY_PAGES_MAX {
             if let Err(until) = self.take(self.price("gmail.history.list"), Class::Live) {
                 return Ok(Done::Wait(until));
@@ -301,7 +327,9 @@ impl Run<'_> {
                 }
                 page => page?,
             };
-            active |= !page.records.is_empty();
+            strange.unclear.extend(page.unclear);
+            strange.unreadable += page.unreadable;
+            active |= !page.records.is_empty() || !strange.is_empty();
             let is_last = page.next_page_token.is_none();
             let told = HistoryId(page.records.iter().map(|it| it.id).max().unwrap_or(cursor.0));
             let read_to = match page.history_id.filter(|_| is_last) {
@@ -314,7 +342,7 @@ impl Run<'_> {
                 continue;
             }
             let end = is_last.then(|| End { active, look_at: self.look_for_ahead(before) });
-            let stop = self.apply(&page.records, read_to, end).await?;
+            let stop = self.apply(&page.records, std::mem::take(&mut strange), read_to, end).await?;
             if let Some(error) = stop {
                 return Err(error.into());
             }
@@ -364,6 +392,7 @@ impl Run<'_> {
     async fn apply(
         &mut self,
         records: &[HistoryRecord],
+        strange: Strange,
         read_to: HistoryId,
         end: Option<End>,
     ) -> Result<Option<Error>, StepError> {
@@ -402,6 +431,9 @@ impl Run<'_> {
         }
         self.strike(&mut tx, &gone).await?;
         let stop = self.keep(&mut tx, fetched, &mut changes).await?;
+        let unclear = strange.unclear.into_iter().map(|it| Fill { message_id: it.id, thread_id: it.thread_id });
+        self.owe_unclear(&mut tx, unclear).await?;
+        self.count_unreadable(strange.unreadable, COMPARE_EVERY);
         self.mailbox.advance(read_to, self.now);
         if end.is_none() {
             // Not read to the end: what the copy is as of hasn't moved.
@@ -423,6 +455,36 @@ impl Run<'_> {
             self.labels().await?;
         }
         Ok(stop)
+    }
+
+    /// Owes what Google named and told nothing of that can be read: each is asked for by itself, at once.
+    async fn owe_unclear(&self, tx: &mut Tx, unclear: impl IntoIterator<Item = Fill>) -> Result<(), StoreError> {
+        for fill in unclear {
+            self.owe(tx, &fill, ErrorKind::NotUnderstood.word(), 0, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts entries of which nothing can be read: everything is compared because of them, `every` so long at most.
+    fn count_unreadable(&mut self, unreadable: u64, every: Duration) {
+        if unreadable == 0 {
+            return;
+        }
+        tracing::warn!(mailbox = %self.mailbox.id, unreadable, "entries that can't be read: everything is compared");
+        let more = i64::try_from(unreadable).unwrap_or(i64::MAX);
+        self.mailbox.unreadable = self.mailbox.unreadable.saturating_add(more);
+        let allowed_at = self.mailbox.compared_at.and_then(|it| it.saturating_add(every).ok());
+        let at = allowed_at.unwrap_or(self.now).max(self.now);
+        self.mailbox.compare_at = Some(self.mailbox.compare_at.map_or(at, |it| it.min(at)));
+    }
+
+    /// Compares everything with Google, because something that it told couldn't be read.
+    async fn compare(&mut self) -> Result<Done, StepError> {
+        let change = self.compare_everything();
+        let mut tx = self.write().await?;
+        exclusions::forget_labelled(&mut tx, &self.mailbox.id).await?;
+        self.commit(tx, &[change]).await?;
+        Ok(Done::Step)
     }
 
     /// Applies to a stored message what history tells of it after the state that is stored.
@@ -486,17 +548,30 @@ impl Run<'_> {
         Ok(Done::Step)
     }
 
+    /// Begins a comparison of everything, labels included.
+    fn compare_everything(&mut self) -> NewChange {
+        self.mailbox.unreadable = 0;
+        self.mailbox.compare_at = None;
+        self.mailbox.compared_at = Some(self.now);
+        self.list_everything()
+    }
+
     /// Begins a pass over the whole mailbox, from the cursor as it is now.
-    pub(super) fn compare_everything(&mut self) -> NewChange {
+    pub(super) fn list_everything(&mut self) -> NewChange {
+        self.mailbox.listing_pass += 1;
+        self.list_from(ALL_LABELS)
+    }
+
+    /// Begins a comparison at this label. Without another pass number, nothing counts as unseen.
+    pub(super) fn list_from(&mut self, label: &str) -> NewChange {
         self.mailbox.pinned = self.mailbox.cursor;
         self.mailbox.filled_units = 0;
         self.mailbox.filling_since = None;
         self.mailbox.filled_at = None;
         self.mailbox.filling_stood_s = 0;
-        self.mailbox.listing_pass += 1;
         self.mailbox.listing_done = false;
         self.mailbox.listing_page = None;
-        self.mailbox.listing_label = Some(ALL_LABELS.to_owned());
+        self.mailbox.listing_label = Some(label.to_owned());
         self.mailbox.listing_pages = 0;
         self.mailbox.listing_at = None;
         self.mailbox.relist_at = None;
@@ -533,12 +608,11 @@ impl Run<'_> {
             }
             page => page?,
         };
-        let drafts = gmail.messages(None, &[DRAFT], true).await?;
+        let drafts = self.drafts().await?;
         if self.mailbox.listing_page.is_none() {
-            let count = i64::try_from(drafts.refs.len()).unwrap_or(0);
+            let count = i64::try_from(drafts.len()).unwrap_or(0);
             self.mailbox.total_messages = self.mailbox.total_messages.map(|total| (total - count).max(0));
         }
-        let drafts: BTreeSet<String> = drafts.refs.into_iter().map(|it| it.id).collect();
         let listed: Vec<Fill> = page
             .refs
             .into_iter()
@@ -553,6 +627,7 @@ impl Run<'_> {
         let is_cut = listed.len() < whole;
         let is_last = is_cut || page.next_page_token.is_none();
         self.list_on(page.next_page_token.filter(|_| !is_last));
+        self.count_unreadable(page.unreadable, LISTED_AGAIN);
 
         let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
         let mut tx = self.write().await?;
@@ -564,7 +639,7 @@ impl Run<'_> {
             .into_iter()
             .filter(|it| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id))
             .collect();
-        fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await?;
+        self.want(&mut tx, missing).await?;
         if is_cut {
             let held = messages::count(&mut tx, &self.mailbox.id).await?;
             self.mailbox.total_messages = Some(held + fills::count(&mut tx, &self.mailbox.id).await?);
@@ -574,6 +649,37 @@ impl Run<'_> {
         }
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
+    }
+
+    /// Which messages are drafts. The first page is paid for beside the listing; where the budget has no room for
+    /// another, what is on it is fetched and not kept.
+    async fn drafts(&self) -> Result<BTreeSet<String>, StepError> {
+        let gmail = self.app.google.gmail(&self.caller);
+        let (mut drafts, mut page_token) = (BTreeSet::new(), None);
+        for number in 0..DRAFT_PAGES_MAX {
+            let units = self.price("gmail.messages.list");
+            if number > 0 && self.bulk().and_then(|class| self.take(units, class)).is_err() {
+                break;
+            }
+            let page = match gmail.messages(page_token.as_deref(), &[DRAFT], true).await {
+                Err(error) if number > 0 && is_refused(&error) => break,
+                page => page?,
+            };
+            drafts.extend(page.refs.into_iter().map(|it| it.id));
+            page_token = page.next_page_token;
+            if page_token.is_none() {
+                break;
+            }
+        }
+        Ok(drafts)
+    }
+
+    /// Puts listed messages on the list of fills. What is fetched in its thread must say which one that is: the others
+    /// are owed, each by itself.
+    async fn want(&self, tx: &mut Tx, missing: Vec<Fill>) -> Result<(), StoreError> {
+        let (missing, unclear): (Vec<Fill>, Vec<Fill>) = missing.into_iter().partition(|it| !it.thread_id.is_empty());
+        self.owe_unclear(tx, unclear).await?;
+        fills::add(tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await
     }
 
     /// Where a listing goes on; answers whether it does. One that leads nowhere is begun anew later: what it came to is
@@ -611,6 +717,7 @@ impl Run<'_> {
         // Everything before `newer` is recent enough; everything from `older` on isn't.
         let (mut newer, mut older) = (0, listed.len());
         let mut at = listed.len().saturating_sub(1);
+        let mut failures = 0;
         while newer < older {
             if let Err(until) = self.bulk().and_then(|class| self.take(self.price("gmail.messages.get"), class)) {
                 return Ok(Err(until));
@@ -622,8 +729,19 @@ impl Run<'_> {
                 },
                 // It went meanwhile: whoever is listed after it says as much.
                 Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => newer = at + 1,
+                // Its neighbour says as much. Where that doesn't answer either, the page counts as recent enough.
+                Err(error) if is_about_the_item(&error) && failures < TRANSIENTS_MAX => {
+                    failures += 1;
+                    if at > newer {
+                        at -= 1;
+                        continue;
+                    }
+                    newer = at + 1;
+                }
+                Err(error) if error.kind == ErrorKind::NotUnderstood => newer = at + 1,
                 Err(error) => return Err(error.into()),
             }
+            failures = 0;
             at = usize::midpoint(newer, older);
         }
         listed.truncate(older);
@@ -656,6 +774,7 @@ impl Run<'_> {
             // What an earlier pass saw, that ended in the middle of a label, isn't so any more.
             sightings::clear(&mut tx, &self.mailbox.id).await?;
         }
+        self.count_unreadable(page.unreadable, LISTED_AGAIN);
         let ids: Vec<String> = page.refs.into_iter().map(|it| it.id).collect();
         sightings::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, label, &ids).await?;
         let is_last = page.next_page_token.is_none();
@@ -676,7 +795,9 @@ impl Run<'_> {
     /// message's labels from reading it, and a repair knows them from the history: neither lists labels.
     async fn next_label(&mut self, tx: &mut Tx, label: Option<&str>) -> Result<(), StoreError> {
         let proved = coverage::of_mailbox(tx, &self.mailbox.id).await?;
-        let next = if self.mailbox.listing_pass == 1 || self.is_repair(&proved) {
+        let next = if self.is_label_repair(&proved) {
+            differing(&proved).into_iter().find(|it| label.is_none_or(|label| it.as_str() > label))
+        } else if self.mailbox.listing_pass == 1 || self.is_repair(&proved) {
             None
         } else {
             let mut all: BTreeSet<String> = sightings::labels(tx, &self.mailbox.id).await?.into_iter().collect();
@@ -800,15 +921,15 @@ impl Run<'_> {
     /// was taken is in no history after it, and may not have been listed yet.
     async fn relist(&mut self) -> Result<Done, StepError> {
         let begun_ms = self.mailbox.filling_since.unwrap_or(self.now).as_millisecond();
-        let (mut page_token, mut missing) = (None, Vec::new());
+        let (mut page_token, mut missing, mut unreadable) = (None, Vec::new(), 0);
         for _ in 0..RELIST_PAGES_MAX {
             if let Err(until) = self.take(2 * self.price("gmail.messages.list"), Class::Repair) {
                 return Ok(Done::Wait(until));
             }
             let gmail = self.app.google.gmail(&self.caller);
             let page = gmail.messages(page_token.as_deref(), &[], true).await?;
-            let drafts = gmail.messages(None, &[DRAFT], true).await?.refs;
-            let listed = page.refs.into_iter().filter(|it| drafts.iter().all(|draft| draft.id != it.id));
+            let drafts = self.drafts().await?;
+            let listed = page.refs.into_iter().filter(|it| !drafts.contains(&it.id));
             let listed: Vec<Fill> = listed.map(|it| Fill { message_id: it.id, thread_id: it.thread_id }).collect();
             let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
             let mut tx = self.app.store.read().await?;
@@ -818,6 +939,7 @@ impl Run<'_> {
             let is_new = |it: &Fill| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id);
             missing.extend(listed.into_iter().filter(is_new));
             page_token = page.next_page_token;
+            unreadable += page.unreadable;
             if page_token.is_none() || known.values().any(|it| it.received_ms < begun_ms - RELIST_MARGIN_MS) {
                 break;
             }
@@ -827,8 +949,9 @@ impl Run<'_> {
             Err(until) => return Ok(Done::Wait(until)),
         };
         self.mailbox.relist_at = None;
+        self.count_unreadable(unreadable, LISTED_AGAIN);
         let mut tx = self.write().await?;
-        fills::add(&mut tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await?;
+        self.want(&mut tx, missing).await?;
         self.commit(tx, &[]).await?;
         Ok(Done::Step)
     }
@@ -1070,7 +1193,7 @@ fn purpose_of(step: Step, state: MailboxState) -> &'static str {
         Step::History => purpose::LIVE,
         Step::Probe => purpose::CHECK,
         Step::Debts => purpose::RETRY,
-        Step::Relist => purpose::REPAIR,
+        Step::Relist | Step::Compare => purpose::REPAIR,
         Step::List | Step::Fill | Step::Settle if state == MailboxState::Reconciling => purpose::REPAIR,
         Step::List | Step::Fill | Step::Settle => purpose::BACKFILL,
         Step::Audit => purpose::AUDIT,
@@ -1248,7 +1371,7 @@ mod tests {
     }
 
     fn record(id: u64) -> HistoryRecord {
-        HistoryRecord { id, added: vec![], deleted: vec![], labels_added: vec![], labels_removed: vec![] }
+        HistoryRecord { id, ..HistoryRecord::default() }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub enum Step {
     Settle,
     /// List the newest page once more: what the pass's first history id counted may not have been listed yet.
     Relist,
+    /// Compare everything: something that Google told couldn't be read.
+    Compare,
     /// Count the copy against Google's own count.
     Audit,
     /// Nothing now; due again then.
@@ -105,15 +107,18 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if mailbox.state != MailboxState::Live {
         return Step::Settle;
     }
+    if reached(mailbox.compare_at) {
+        return Step::Compare;
+    }
     if reached(mailbox.relist_at) {
         return Step::Relist;
     }
-    // While something is owed, the counts can't agree.
-    let audit_at = around.audit_at.filter(|_| around.next_debt_at.is_none());
+    // While something is owed or is to be compared, the counts can't agree.
+    let audit_at = around.audit_at.filter(|_| around.next_debt_at.is_none() && mailbox.compare_at.is_none());
     if reached(audit_at) {
         return Step::Audit;
     }
-    Step::Rest(wakes.into_iter().chain([mailbox.relist_at, audit_at]).flatten().min())
+    Step::Rest(wakes.into_iter().chain([mailbox.compare_at, mailbox.relist_at, audit_at]).flatten().min())
 }
 
 /// Whether somebody said "look again" since the history was last read to its end.
@@ -251,6 +256,19 @@ mod tests {
         let after = Mailbox { relist_at: Some(at(100)), ..live() };
         assert_eq!(plan(&after, around, at(100)), Step::Relist);
         assert_eq!(next(&Mailbox { relist_at: Some(at(101)), ..live() }), Step::Rest(Some(at(101))));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_compared_once_the_mailbox_is_live() {
+        let strange = Mailbox { compare_at: Some(at(100)), ..live() };
+        assert_eq!(next(&strange), Step::Compare);
+        assert_eq!(next(&Mailbox { notices: 1, ..strange.clone() }), Step::History);
+        assert_eq!(next(&Mailbox { compare_at: Some(at(101)), ..live() }), Step::Rest(Some(at(101))));
+        let around = Surroundings { audit_at: Some(at(50)), connected_at: Some(at(0)), ..Surroundings::default() };
+        let later = Mailbox { compare_at: Some(at(101)), ..live() };
+        assert_eq!(plan(&later, around, at(100)), Step::Rest(Some(at(101))), "nothing is counted before");
+        let growing = Mailbox { state: MailboxState::Backfilling, listing_done: false, ..strange };
+        assert_eq!(next(&growing), Step::List);
     }
 
     #[test]

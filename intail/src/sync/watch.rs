@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::budget::Class;
 use super::mail::Run;
-use super::plan::{PROBE_WITHOUT_PUSH, is_noticed};
+use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, TRAILING_LOOK, is_noticed};
 use super::worker::{Done, StepError};
 use crate::id::HistoryId;
 use crate::store::changes::NewChange;
@@ -29,6 +29,9 @@ const RETRY_MAX: Duration = Duration::from_secs(3600);
 const RETRY_OPERATOR_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Within how many seconds those others try: of 20,000, some 330 a minute.
 const RENEW_ALL_WITHIN_S: i64 = 3600;
+/// How often the labels' names are asked for where nothing else happens: the history doesn't tell that one was renamed,
+/// and privacy settings go by names.
+const LABELS_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What a watch and a stop cost, for the budget.
 const WATCH_UNITS: u64 = 100;
 
@@ -78,6 +81,10 @@ impl Run<'_> {
         let first = !gapless || old || self.mailbox.watch_since.is_none();
         if first {
             self.mailbox.watch_since = Some(self.now);
+            // Google tells of one change a second, and its first notice is of the registration itself.
+            let after = |wait| self.now.saturating_add(wait).ok();
+            self.mailbox.look_at = [self.mailbox.look_at, after(TRAILING_LOOK)].into_iter().flatten().min();
+            self.mailbox.probe_at = [self.mailbox.probe_at, after(PROBE_AFTER)].into_iter().flatten().min();
         }
         let spread = Duration::from_secs(self.app.random.below(RENEW_SPREAD_S));
         self.mailbox.watch_set_at = Some(self.now);
@@ -107,7 +114,12 @@ impl Run<'_> {
             mailboxes::renew_failed(&mut tx, self.now, RENEW_ALL_WITHIN_S).await?;
             tx.commit().await?;
         }
-        self.labels().await?;
+        let since = self.mailbox.labels_at;
+        let is_old = since.is_none_or(|at| at.saturating_add(LABELS_EVERY).is_ok_and(|it| it <= self.now));
+        // Who does nothing else renames nothing, mostly.
+        if is_old || self.mailbox.cursor_at > since {
+            self.labels().await?;
+        }
         Ok(Done::Step)
     }
 

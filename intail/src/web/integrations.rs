@@ -151,6 +151,15 @@ struct Copying {
     day_turns_at: Option<When>,
     project_waits_until: Option<When>,
     listing_waits_until: Option<When>,
+    labels_differ: bool,
+    unreadable: Option<Unreadable>,
+}
+
+/// What of Google's lists and history can't be read, and when everything is compared because of it.
+struct Unreadable {
+    entries: String,
+    /// None when nothing stands in its way.
+    compared_at: Option<When>,
 }
 
 /// Whether Google tells of changes.
@@ -452,7 +461,12 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
         unread_since: connection.unread_since.filter(|_| connection.mail_standstill.is_none()).map(When::full),
         agreed_at: connection.coverage.audited_at.map(When::full),
         is_explained: connection.coverage.explained.is_some(),
+        labels_differ: connection.coverage.misses == 0 && !connection.coverage.agrees(),
         differs: connection.coverage.google_count.filter(|_| connection.coverage.misses > 0).map(grouped),
+        unreadable: (mailbox.unreadable > 0).then(|| Unreadable {
+            entries: counted(mailbox.unreadable, "entry", "entries"),
+            compared_at: mailbox.compare_at.filter(|at| *at > now).map(When::full),
+        }),
         paused_until: mailbox.paused_until.filter(|until| *until > now).map(When::full),
         // What a comparison will have to fetch is known once it has listed everything.
         done_at: outlook.filter(|_| is_growing || mailbox.listing_done).map(|it| When::full(it.done_at)),

@@ -10,8 +10,9 @@ use intail::store::changes::Change;
 use intail::store::directory_people;
 use intail::store::events::{self, Event};
 use intail::store::people::Person;
+use intail::store::quota;
 use intail_google::oauth::scope;
-use intail_sandbox::action::MailAction;
+use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::profile::DirectoryAction;
 use serde_json::{Value as Json, json};
@@ -555,6 +556,134 @@ async fn a_history_without_an_end_is_asked_for_later_and_later() {
     running.pass(Duration::from_secs(1_800));
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
+}
+
+/// The next history that is told of a mailbox, in place of what really happened.
+fn history_says(running: &Running, email: &str, records: &Json) {
+    let rule = Rule::twist(HISTORY, json!({ "history": records }), json!({})).of(email).times(1);
+    running.world(|world| world.faults.add(rule));
+}
+
+/// The card, as the person sees it.
+async fn card(running: &Running, person: &Person) -> String {
+    let signed_in = session(&running.app, person).await;
+    text(ask(&running.app, "GET", "/settings/integrations", &signed_in, None).await).await
+}
+
+/// What the API says of how complete the mailbox is.
+async fn coverage_of(running: &Running, person: &Person) -> Json {
+    let key = access_key(&running.app, person).await;
+    let path = format!("/api/v1/mailboxes/{}/coverage", running.mailbox(person).await.id);
+    serde_json::from_str(&text(ask(&running.app, "GET", &path, &key, None).await).await).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_record_that_can_not_be_read_is_asked_for_by_its_message_and_holds_nothing_up() {
+    for setup in setups().await {
+        let running = Running::start_with(setup).await;
+        running.approve();
+        let person = running.connected(&running.employee()).await;
+        let email = person.email.clone();
+        let known: Vec<String> = running.stored(&person).await.into_keys().take(3).collect();
+        running.act(&email, MailAction::Star(One { id: known[0].clone() }));
+        running.act(&email, MailAction::Delete(One { id: known[1].clone() }));
+        running.act(&email, MailAction::Trash(One { id: known[2].clone() }));
+        let next = running.world(|world| world.mailbox(&email).expect("a mailbox").history().current());
+        // A label without a name, an id that is none, a label that no database keeps.
+        let records = json!([{"id": next.to_string(), "labelsAdded": [{"message": {"id": known[0]}}]},
+            {"id": "yesterday", "messagesDeleted": [{"message": {"id": known[1], "threadId": 7}}]},
+            {"id": next, "labelsAdded": [{"message": {"id": known[2], "threadId": "t"}, "labelIds": ["A\0"]}]}]);
+        history_says(&running, &email, &records);
+        running.settle().await;
+        running.assert_nothing_is_lost(&person).await;
+        let mailbox = running.mailbox(&person).await;
+        assert_eq!((mailbox.listing_pass, mailbox.unreadable, mailbox.failures), (1, 0, 0), "nothing was compared");
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_nobody_knows_what_is_told_and_everything_is_compared_once_an_hour_at_most() {
+    for setup in setups().await {
+        let running = Running::start_with(setup).await;
+        running.approve();
+        let person = running.connected(&running.employee()).await;
+        let email = person.email.clone();
+        let strange = |running: &Running| {
+            running.act(&email, MailAction::sample());
+            let next = running.world(|world| world.mailbox(&email).expect("a mailbox").history().current());
+            history_says(running, &email, &json!([{"id": next.to_string(), "messagesAdded": [{}]}, 7]));
+        };
+        strange(&running);
+        running.work().await;
+        running.settle().await;
+        running.assert_nothing_is_lost(&person).await;
+        let mailbox = running.mailbox(&person).await;
+        assert_eq!((mailbox.listing_pass, mailbox.unreadable, mailbox.failures), (2, 0, 0), "it was compared at once");
+
+        strange(&running);
+        running.work().await;
+        let mailbox = running.mailbox(&person).await;
+        assert_eq!((mailbox.listing_pass, mailbox.unreadable), (2, 2), "the next time waits");
+        assert!(card(&running, &person).await.contains("2 entries of what Google lists and tells"), "it is told");
+        let coverage = coverage_of(&running, &person).await;
+        assert_eq!((&coverage["complete"], &coverage["entries_unreadable"]), (&json!(false), &json!(2)));
+        running.pass(Duration::from_secs(3_600));
+        running.settle().await;
+        running.assert_nothing_is_lost(&person).await;
+        assert_eq!(running.mailbox(&person).await.listing_pass, 3);
+        let coverage = coverage_of(&running, &person).await;
+        assert_eq!((&coverage["complete"], &coverage["entries_unreadable"]), (&json!(true), &json!(0)));
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_mailbox_s_list_holds_everything_that_can_be_read_is_copied() {
+    for setup in setups().await {
+        let running = Running::start_with(setup).await;
+        running.approve();
+        let email = running.employee();
+        let threadless = running.world(|world| {
+            let mailbox = world.mailbox(&email).expect("a mailbox");
+            mailbox.newest_first().find(|it| !it.has("DRAFT")).expect("a message").id.clone()
+        });
+        let more = json!({"messages": [7, null, {}, {"id": "a\0b"}, {"id": threadless}, {"threadId": "t"}]});
+        let rule = Rule::twist(MESSAGES, json!({}), more).of(&email);
+        running.world(|world| world.faults.add(rule));
+        let person = running.sign_in(&email).await;
+        running.connect(&person, Ticks::All).await.expect("connected");
+        running.settle().await;
+        running.assert_nothing_is_lost(&person).await;
+        let mailbox = running.mailbox(&person).await;
+        assert!(mailbox.unreadable > 0 && mailbox.failures == 0, "{mailbox:?}");
+        let again = mailbox.compare_at.expect("everything is compared again");
+        assert!(again.duration_since(running.app.clock.now()).as_hours() >= 23, "and not at once: {again}");
+        running.world(|world| world.faults.clear());
+        running.pass(DAY);
+        running.settle().await;
+        let mailbox = running.mailbox(&person).await;
+        assert_eq!((mailbox.unreadable, mailbox.compare_at), (0, None));
+        running.assert_nothing_is_lost(&person).await;
+    }
+}
+
+#[tokio::test]
+async fn under_a_depth_messages_that_can_not_be_read_do_not_keep_a_page_from_being_listed() {
+    for broken in [1, 9] {
+        let running = Running::start().await;
+        running.approve();
+        let email = running.employee();
+        let person = running.sign_in(&email).await;
+        let mut tx = running.app.store.write().await.expect("a transaction");
+        quota::set_backfill_days(&mut tx, &person.organization_id, Some(3_650)).await.expect("set");
+        tx.commit().await.expect("committed");
+        let rule = Rule::twist("gmail.users.messages.get", json!({ "internalDate": "long ago" }), json!({}));
+        running.world(|world| world.faults.add(rule.of(&email).times(broken)));
+        running.connect(&person, Ticks::All).await.expect("connected");
+        running.work().await;
+        assert_eq!(running.mailbox(&person).await.failures, 0, "the first {broken} of them");
+        running.settle().await;
+        running.assert_nothing_is_lost(&person).await;
+    }
 }
 
 // ---- the directory ----

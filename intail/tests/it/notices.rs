@@ -72,7 +72,7 @@ async fn publish(running: &Running, data: &[u8]) {
 }
 
 fn notice(email: &str) -> Vec<u8> {
-    json!({ "emailAddress": email, "historyId": 1 }).to_string().into_bytes()
+    json!({ "emailAddress": email, "historyId": u64::MAX }).to_string().into_bytes()
 }
 
 async fn faults(running: &Running) -> Vec<OperatorFault> {
@@ -107,6 +107,9 @@ async fn a_batch_is_counted_by_what_it_was() {
     let batch = [notice(EMPLOYEE), notice(EMPLOYEE), notice("stranger@elsewhere.example"), Vec::new(), b"[]".to_vec()];
     let taken = notices::take(&running.app, batch.iter().map(Vec::as_slice)).await.expect("taken");
     assert_eq!(taken, Taken { mailboxes: 1, unknown: 1, unreadable: 2, heartbeats: 0 });
+    let known = json!({ "emailAddress": EMPLOYEE, "historyId": 1 }).to_string();
+    let taken = notices::take(&running.app, [known.as_bytes()]).await.expect("taken");
+    assert_eq!(taken, Taken::default(), "what is stored already makes nobody due");
 }
 
 #[tokio::test]
@@ -283,6 +286,9 @@ async fn a_real_push_marks_the_mailbox_due() {
     let connected = async {
         running.connect(&person, Ticks::All).await.expect("connected");
         running.worker.tick().await.expect("the watch is set");
+        // The watch's own notice tells of nothing that isn't stored.
+        running.pass(Duration::from_secs(1));
+        running.act(&person.email, MailAction::sample());
         eventually(&running, "a push came", async || running.mailbox(&person).await.noticed_at.is_some()).await;
         shutdown.cancel();
     };
@@ -328,6 +334,8 @@ async fn two_days_before_a_watch_ends_the_operator_and_the_person_are_told() {
     hours(&running, 4 * 24).await;
     assert!(running.mailbox(&person).await.watch_problem.is_some(), "renewals have failed for days");
     assert!(faults(&running).await.is_empty() && !ends_soon(&running, &person).await, "there are three days left");
+    let told = card(&running, &person).await;
+    assert!(told.contains("Google may not tell Intail") && !told.contains("Google tells Intail"), "renewals fail");
 
     hours(&running, 30).await;
     assert_eq!(fault_kinds(&running).await, [ENDING]);

@@ -83,6 +83,7 @@ on_both_databases!(
     a_mailbox_is_written_whole_under_its_lease,
     promise_2_the_cursor_never_moves_back,
     promise_3_a_notice_during_a_run_leaves_a_dirty_mark,
+    promise_7_a_notice_of_what_is_stored_already_makes_nothing_due,
     whose_watch_failed_tries_again_within_the_time_that_is_given,
     promise_4_a_worker_that_lost_its_lease_cannot_write,
     one_mailbox_is_claimed_by_one_worker,
@@ -739,8 +740,9 @@ async fn promise_2_the_cursor_never_moves_back(scene: Scene) {
 async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
     let mut tx = scene.store.write().await.expect("a transaction");
-    let noticed = mailboxes::notice(&mut tx, &["person1@example.com", "stranger@example.com"], at(2)).await;
-    assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, unknown: 1 });
+    let told = [("person1@example.com", None), ("stranger@example.com", None)];
+    let noticed = mailboxes::notice(&mut tx, &told, at(2)).await;
+    assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, known: 0, unknown: 1 });
     leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
@@ -903,7 +905,7 @@ async fn a_noticed_mailbox_is_claimed_before_those_that_are_only_due(scene: Scen
     let mut tx = scene.store.write().await.expect("a transaction");
     let due = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert!(due.is_empty(), "it is due, and nobody gave notice");
-    mailboxes::notice(&mut tx, &[&scene.mailbox.email], at(10)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[(&scene.mailbox.email, None)], at(10)).await.expect("noticed");
     let noticed = leases::claim(&mut tx, "a", at(10), at(60), Wanted::Noticed, 10).await.expect("claimed");
     assert_eq!(noticed.len(), 1);
 }
@@ -1058,6 +1060,11 @@ async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {
         repaired_at: Some(at(55)),
         due_at: None,
         explained: Some(-2),
+        explained_at: Some(at(56)),
+        labels_differ: Some("INBOX+1 UNREAD-2".into()),
+        labels_explained: Some("INBOX+1".into()),
+        labels_explained_at: Some(at(57)),
+        labels_repaired_at: Some(at(58)),
     };
     coverage::put(&mut tx, organization, mailbox, &found).await.expect("kept");
     assert_eq!(coverage::of_mailbox(&mut tx, mailbox).await.expect("read"), found);
@@ -1071,6 +1078,10 @@ async fn labelled_messages_are_counted_once(scene: Scene) {
     let mut tx = scene.store.read().await.expect("a transaction");
     let counted = messages::count_labelled(&mut tx, &scene.mailbox.id, &["SPAM", "TRASH"]).await.expect("read");
     assert_eq!(counted, 2);
+    let both = async |tx: &mut intail::store::Tx, label| {
+        messages::count_labelled_both(tx, &scene.mailbox.id, label, &["SPAM", "TRASH"]).await.expect("read")
+    };
+    assert_eq!((both(&mut tx, "SPAM").await, both(&mut tx, "TRASH").await, both(&mut tx, "INBOX").await), (1, 2, 0));
 }
 
 async fn the_feed_is_numbered_without_gaps(scene: Scene) {
@@ -1315,8 +1326,39 @@ async fn what_nobody_told_of_is_counted_until_somebody_tells(scene: Scene) {
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2);
     mailboxes::wake(&mut tx, &mailbox.id, at(31)).await.expect("woken");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 2, "that wasn't Google");
-    mailboxes::notice(&mut tx, &[&mailbox.email], at(32)).await.expect("noticed");
+    mailboxes::notice(&mut tx, &[(&mailbox.email, None)], at(32)).await.expect("noticed");
     assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0);
+}
+
+async fn promise_7_a_notice_of_what_is_stored_already_makes_nothing_due(scene: Scene) {
+    let (mut mailbox, lease) = claim(&scene, "w", at(1), at(60)).await.pop().expect("it is due");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let email = mailbox.email.clone();
+    let told = |id| [(email.as_str(), Some(HistoryId(id)))];
+    let before = mailboxes::notice(&mut tx, &told(1), at(2)).await.expect("noticed");
+    assert_eq!((before.mailboxes, before.known), (1, 0), "nothing is known before the first reading");
+    mailbox.cursor = Some(HistoryId(10));
+    mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
+    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(3)).await.expect("released");
+    let (again, lease) = {
+        tx.commit().await.expect("committed");
+        claim(&scene, "w", at(4), at(60)).await.pop().expect("it was noticed during its run")
+    };
+    let mut tx = scene.store.write().await.expect("a transaction");
+    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(5)).await.expect("released");
+    mailboxes::find_untold(&mut tx, &mailbox.id, at(6)).await.expect("found");
+    // As numbers 9 < 10; as text it would be the other way round.
+    for id in [9, 10] {
+        let noticed = mailboxes::notice(&mut tx, &told(id), at(7)).await.expect("noticed");
+        assert_eq!(noticed, Noticed { mailboxes: 0, known: 1, unknown: 0 });
+    }
+    let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
+    assert_eq!((there.due_at, there.notices, there.noticed_at), (Some(at(500)), again.notices, again.noticed_at));
+    assert_eq!(mailboxes::untold(&mut tx).await.expect("read"), 0, "Google was heard");
+    let noticed = mailboxes::notice(&mut tx, &told(11), at(8)).await.expect("noticed");
+    assert_eq!((noticed.mailboxes, noticed.known), (1, 0));
+    let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
+    assert_eq!((there.due_at, there.notices), (Some(at(8)), again.notices + 1));
 }
 
 async fn operator_faults_keep_their_since(scene: Scene) {

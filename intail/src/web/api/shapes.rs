@@ -442,6 +442,11 @@ pub(in crate::web) struct CoverageShape {
     messages_waiting: i64,
     /// Messages that failed and are retried.
     debts: DebtsShape,
+    /// Entries of Google's lists and history of which nothing can be read, since everything was last compared.
+    entries_unreadable: i64,
+    /// When everything is compared because of these; null while nothing is unreadable.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    unreadable_retry_at: Option<Timestamp>,
     /// The last comparison with Google's own count.
     audit: AuditShape,
 }
@@ -467,6 +472,11 @@ pub(in crate::web) struct AuditShape {
     /// When a repair was last begun.
     #[schema(value_type = Option<String>, format = DateTime)]
     repaired_at: Option<Timestamp>,
+    /// By how much Google's counts of INBOX, STARRED and UNREAD differ from what is held, such as `INBOX+1 UNREAD-2`;
+    /// null ordinarily. The same difference twice makes Intail compare these labels.
+    labels_differ: Option<String>,
+    /// Whether comparing those labels left that as it is: Google counts otherwise than it lists.
+    labels_explained: bool,
     /// When the next audit is due; null while nothing has happened since the last one.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_at: Option<Timestamp>,
@@ -488,6 +498,8 @@ impl CoverageShape {
             history_id: mailbox.cursor.map(|it| it.to_string()),
             messages_waiting: connection.waiting,
             debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
+            entries_unreadable: mailbox.unreadable,
+            unreadable_retry_at: mailbox.compare_at,
             audit: AuditShape {
                 agreed_at: proved.audited_at,
                 history_id: proved.history_id.map(|it| it.to_string()),
@@ -495,7 +507,9 @@ impl CoverageShape {
                 held: proved.held_count,
                 differences: proved.misses,
                 explained: proved.explained,
-                repaired_at: proved.repaired_at,
+                repaired_at: proved.repaired_at.max(proved.labels_repaired_at),
+                labels_differ: proved.labels_differ.clone(),
+                labels_explained: proved.labels_differ.is_some() && proved.labels_differ == proved.labels_explained,
                 next_at: proved.due_at,
             },
         })

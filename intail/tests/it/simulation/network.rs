@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::to_bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use intail::id::{MailboxId, OrganizationId};
+use intail::id::{HistoryId, MailboxId, OrganizationId};
 use intail::store::{Store, mailboxes};
 use intail_google::transport::{Carrying, NotCarried, Transport};
 use intail_sandbox::Sandbox;
@@ -33,15 +33,16 @@ pub(super) struct Marks {
     /// The store behind the stage's gate.
     pub(super) store: Store,
     pub(super) organization: OrganizationId,
-    /// What was handed out: by the acknowledgement's id, whose notice it is and how many were marked at that time.
-    pub(super) handed_out: Mutex<BTreeMap<String, (MailboxId, i64)>>,
+    /// What was handed out: by the acknowledgement's id, whose notice it is, how many were marked at that time, and
+    /// which history id it tells of.
+    pub(super) handed_out: Mutex<BTreeMap<String, (MailboxId, i64, Option<HistoryId>)>>,
 }
 
 impl Marks {
-    async fn counts(&self) -> BTreeMap<String, (MailboxId, i64)> {
+    async fn counts(&self) -> BTreeMap<String, (MailboxId, i64, Option<HistoryId>)> {
         let mut tx = self.store.read().await.expect("a transaction");
         let all = mailboxes::list(&mut tx, &self.organization, i64::MAX).await.expect("read");
-        all.into_iter().map(|it| (it.email, (it.id, it.notices))).collect()
+        all.into_iter().map(|it| (it.email, (it.id, it.notices, it.cursor))).collect()
     }
 
     async fn hand_out(&self, answer: &[u8]) {
@@ -53,19 +54,23 @@ impl Marks {
             let data = STANDARD.decode(message["message"]["data"].as_str().unwrap_or_default()).unwrap_or_default();
             let notice: Value = serde_json::from_slice(&data).unwrap_or_default();
             let marked = counts.get(notice["emailAddress"].as_str().unwrap_or_default());
+            let told = notice["historyId"].as_u64().map(HistoryId);
             let acknowledgement = message["ackId"].as_str().unwrap_or_default().to_owned();
-            handed_out.extend(marked.cloned().map(|it| (acknowledgement, it)));
+            handed_out.extend(marked.cloned().map(|(id, before, _)| (acknowledgement, (id, before, told))));
         }
     }
 
     async fn acknowledged(&self, request: &Request) {
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let counts: BTreeMap<MailboxId, i64> = self.counts().await.into_values().collect();
+        let counts = self.counts().await.into_values().map(|(id, marked, cursor)| (id, (marked, cursor)));
+        let counts: BTreeMap<MailboxId, (i64, Option<HistoryId>)> = counts.collect();
         let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
         for acknowledgement in body["ackIds"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let Some((mailbox, before)) = handed_out.get(acknowledgement) else { continue };
-            let marked = counts.get(mailbox).is_none_or(|now| now > before);
+            let Some((mailbox, before, told)) = handed_out.get(acknowledgement) else { continue };
+            // What the cursor has reached needs no mark.
+            let is_read = |cursor: &Option<HistoryId>| told.is_some() && cursor >= told;
+            let marked = counts.get(mailbox).is_none_or(|(now, cursor)| now > before || is_read(cursor));
             assert!(marked, "promise 3: a notice of {mailbox} is acknowledged before its mark is committed");
         }
     }

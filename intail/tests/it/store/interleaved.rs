@@ -83,7 +83,7 @@ async fn a_claim_takes_what_nobody_holds() {
     let (scene, _watching) = on_postgres().await;
     let (_, other) = colleague(&scene, "2", "other@example.com").await;
     let mut marking = scene.store.write().await.expect("a transaction");
-    mailboxes::notice(&mut marking, &[&scene.mailbox.email], at(5)).await.expect("noticed");
+    mailboxes::notice(&mut marking, &[(&scene.mailbox.email, None)], at(5)).await.expect("noticed");
     let claim = async || {
         let mut tx = scene.store.write().await.expect("a transaction");
         let claimed = leases::claim(&mut tx, "w", at(9), at(60), Wanted::Due, 9).await.expect("claimed");
@@ -120,7 +120,8 @@ async fn mailboxes_are_marked_in_one_order() {
                 true => mailboxes::wake_all(&mut tx, at(6)).await,
                 false => {
                     let emails = ["a@example.com", "b@example.com", "c@example.com", "d@example.com"];
-                    let noticed = mailboxes::notice(&mut tx, &emails, at(6)).await.expect("noticed");
+                    let told = emails.map(|it| (it, None));
+                    let noticed = mailboxes::notice(&mut tx, &told, at(6)).await.expect("noticed");
                     assert_eq!(noticed.unknown, 1);
                     Ok(noticed.mailboxes)
                 }
