@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::asked::{Asked, At, Sent};
+use super::colleagues::{self, Colleagues, Party};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::week::{self, Day, Hours, Layout, Said, Shown};
@@ -529,8 +530,7 @@ struct Way {
 
 /// Somebody who is invited.
 struct Guest {
-    name: String,
-    address: String,
+    party: Party,
     answer: &'static str,
     tone: &'static str,
     notes: Vec<&'static str>,
@@ -555,6 +555,7 @@ pub(super) async fn event(
     let slot = which.slot.as_deref().and_then(week::read_slot).filter(|_| found.is_series());
     let occurrence = occurrence(&mut tx, &held, found, slot, &zone).await?;
     let series = series_of(&mut tx, &held, &occurrence).await?;
+    let colleagues = Colleagues::of(&mut tx, &caller, colleagues::guests([&*occurrence.event].into_iter())).await?;
     drop(tx);
     let (rule, unreadable) = match series.as_deref().and_then(|it| rule(it, &held, &zone_name)) {
         Some(Ok(rule)) => (Some(rule), occurrence.unreadable),
@@ -589,8 +590,8 @@ pub(super) async fn event(
         conference: clip(event.details.conference.trim(), SHOWN_MAX),
         ways: event.links.iter().filter(|it| it.kind != "page").map(way).collect(),
         page: event.links.iter().find(|it| it.kind == "page").and_then(|it| leads_to_a_page(&it.uri)),
-        organizer: organizer(event),
-        guests: event.attendees.iter().map(guest).collect(),
+        organizer: organizer(event, &colleagues),
+        guests: event.attendees.iter().map(|it| guest(it, &colleagues)).collect(),
         counts: counts(&event.attendees),
         is_omitted: event.attendees_omitted,
         is_hidden: event.details.guests_hidden,
@@ -712,19 +713,18 @@ fn answer_word(word: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn organizer(event: &Event) -> Option<Guest> {
+fn organizer(event: &Event, colleagues: &Colleagues) -> Option<Guest> {
     let party = &event.organizer;
     if party.address.is_empty() && party.name.is_empty() {
         return None;
     }
     let notes = if party.own { vec!["you"] } else { Vec::new() };
-    let (name, address) = named(&party.name, &party.address);
-    Some(Guest { name, address, answer: "", tone: "quiet", notes })
+    let party = colleagues.party(&party.name, &party.address);
+    Some(Guest { party, answer: "", tone: "quiet", notes })
 }
 
-fn guest(attendee: &Attendee) -> Guest {
+fn guest(attendee: &Attendee, colleagues: &Colleagues) -> Guest {
     let (answer, tone) = answer_word(&attendee.answer);
-    let (name, address) = named(&attendee.name, &attendee.address);
     let mut notes = Vec::new();
     for (is_so, note) in [
         (attendee.own, "you"),
@@ -737,13 +737,10 @@ fn guest(attendee: &Attendee) -> Guest {
             notes.push(note);
         }
     }
-    Guest { name, address, answer, tone, notes }
-}
-
-/// A name and an address that doesn't repeat it.
-fn named(name: &str, address: &str) -> (String, String) {
-    let (name, address) = (clip(name.trim(), SHOWN_MAX), clip(address.trim(), SHOWN_MAX));
-    if name.is_empty() { (address, String::new()) } else { (name, address) }
+    let nobody = Colleagues::default();
+    // A room that bears somebody's address isn't that person.
+    let known = if attendee.resource { &nobody } else { colleagues };
+    Guest { party: known.party(&attendee.name, &attendee.address), answer, tone, notes }
 }
 
 fn counts(attendees: &[Attendee]) -> String {

@@ -183,7 +183,8 @@ fn card(person: &DirectoryPerson) -> Card {
     }
 }
 
-fn href(google_id: &str) -> String {
+/// The page of somebody in the directory.
+pub(super) fn href(google_id: &str) -> String {
     let id: String = url::form_urlencoded::byte_serialize(google_id.as_bytes()).collect();
     format!("/directory/{id}")
 }

@@ -26,6 +26,7 @@ mod administration;
 mod approval;
 mod audit;
 mod calendar;
+mod colleagues;
 mod directory;
 mod health;
 mod home;

@@ -19,6 +19,7 @@ mod failing;
 mod heartbeat;
 mod hindered;
 mod hostile;
+mod identity;
 mod keys;
 mod kills;
 mod leaving;
