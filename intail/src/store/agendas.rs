@@ -53,6 +53,8 @@ pub struct Agenda {
     pub spent_units: i64,
     /// See [`Agenda::spent_units`].
     pub spent_at: Option<Timestamp>,
+    /// When somebody last asked for a look, by looking at a page or by a button; the web part's column.
+    pub wanted_at: Option<Timestamp>,
     /// When the person first permitted calendars.
     pub created_at: Timestamp,
 }
@@ -81,6 +83,7 @@ impl Agenda {
             due_at: Some(now),
             spent_units: 0,
             spent_at: None,
+            wanted_at: None,
             created_at: now,
         }
     }
@@ -108,6 +111,7 @@ fn agenda(row: &dyn Columns) -> Result<Agenda, StoreError> {
         due_at: row.at_or_null("due_at")?,
         spent_units: row.int("spent_units")?,
         spent_at: row.at_or_null("spent_at")?,
+        wanted_at: row.at_or_null("wanted_at")?,
         created_at: row.at("created_at")?,
     })
 }
@@ -154,6 +158,20 @@ pub async fn wake(tx: &mut Tx, id: &AgendaId, now: Timestamp) -> Result<(), Stor
     )
     .await?;
     Ok(())
+}
+
+/// Says so because somebody wants to see what there is now, unless somebody did since `before`; answers whether that
+/// counts. However many pages are open at however many instances, one of them is heard.
+pub async fn look(tx: &mut Tx, id: &AgendaId, before: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+    let heard = tx
+        .run(
+            "UPDATE agendas SET wanted_at = $3, dirty = TRUE,
+                 due_at = CASE WHEN due_at IS NULL OR due_at > $3 THEN $3 ELSE due_at END
+             WHERE id = $1 AND (wanted_at IS NULL OR wanted_at < $2)",
+            args![id, before, now],
+        )
+        .await?;
+    Ok(heard == 1)
 }
 
 /// Says so of everybody's agenda of an organization: what may be kept has changed.

@@ -86,6 +86,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (24, "listings", include_str!("../../migrations/0024_listings.sql")),
     (25, "once", include_str!("../../migrations/0025_once.sql")),
     (26, "keys", include_str!("../../migrations/0026_keys.sql")),
+    (27, "looks", include_str!("../../migrations/0027_looks.sql")),
 ];
 
 /// The schema as this Intail has it: its last step.

@@ -15,10 +15,11 @@ use serde::Deserialize;
 use super::access::Caller;
 use super::asked::{Asked, At, Sent};
 use super::colleagues::{self, Colleagues, Party};
+use super::looks::{self, Looked};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::week::{self, Day, Hours, Layout, Said, Shown};
-use super::words::{SHOWN_MAX, When, clip, counted};
+use super::words::{self, SHOWN_MAX, When, clip, counted};
 use super::{Web, session};
 use crate::agenda::{self, Occurrence, Window};
 use crate::connect::{self, Connection, Permission};
@@ -44,6 +45,8 @@ const SLOT_EVENTS_MAX: i64 = 5_000;
 const YEARS: std::ops::RangeInclusive<i16> = 1_900..=2_200;
 /// The line that says what time it is moves by itself; so often the page looks again, in seconds.
 const NOW_EVERY_S: u8 = 60;
+/// The same where Google doesn't tell of changes: each time is a reason to look, see `looks.rs`.
+const LOOKING_EVERY_S: u8 = 20;
 /// The same while calendars are being copied or compared.
 const SETTLING_EVERY_S: u8 = 2;
 /// Names of zones that are offered beside those of the person's calendars.
@@ -68,6 +71,7 @@ pub(super) struct Wanted {
     view: Option<String>,
     date: Option<String>,
     zone: Option<String>,
+    looked: Option<String>,
 }
 
 #[derive(Template)]
@@ -90,6 +94,8 @@ struct CalendarPage {
     /// Whether events needn't say of which calendar they are.
     has_one: bool,
     state: StateLine,
+    /// What somebody is told who asked for a look.
+    looked: Option<&'static str>,
     again_every_s: u8,
     /// Where the person comes back to after they chose.
     here: String,
@@ -137,9 +143,17 @@ struct StateLine {
     tone: &'static str,
     text: String,
     as_of: Option<When>,
-    mode: Option<String>,
+    mode: Option<Mode>,
+    /// Whether Google is asked when somebody wants it.
+    may_look: bool,
     /// Whether it will be otherwise in a moment, without anything that the stream would tell.
     settles: bool,
+}
+
+/// How changes are learned of, why so, and when that is next.
+struct Mode {
+    text: String,
+    next: Option<When>,
 }
 
 /// What the store has of a person's calendars.
@@ -187,6 +201,11 @@ impl Held {
             (it.id.clone(), Shown { name, place, is_busy_only: it.entry.access_role == "freeBusyReader" })
         };
         self.calendars.iter().enumerate().map(look).collect()
+    }
+
+    /// The calendars that are copied of which Google doesn't tell.
+    pub(super) fn untold(&self, connected_at: Timestamp, now: Timestamp) -> impl Iterator<Item = &Calendar> {
+        self.followed().filter(move |it| !self.is_told(it, connected_at, now))
     }
 
     /// Whether Google tells of changes in this calendar, by evidence: a channel that is open and has been heard of.
@@ -254,7 +273,8 @@ pub(super) async fn page(
     let (days, hours) = layout.days(&found.occurrences, first, until);
     let is_empty = days.iter().all(Day::is_empty);
     let days = days.into_iter().filter(|day| is_week || !day.is_empty()).collect();
-    let state = state_line(&connection, &held, now);
+    looks::at_calendars(&web.app, &connection, &held).await?;
+    let state = state_line(&connection, &held, web.app.config.google.calendar_notices, now);
     let told = |it: &Calendar| held.is_told(it, connection.grant.connected_at, now);
     let title = title(first, until.yesterday().unwrap_or(until), is_week);
     let shell = Shell::new(&web, Some(&caller), "calendar", title.clone()).following(last_seq, true);
@@ -273,7 +293,13 @@ pub(super) async fn page(
         unreadable: found.unreadable.iter().map(|(event, why)| cannot_repeat(event, *why, &looks, &carried)).collect(),
         has_one: held.followed().count() == 1,
         calendars: held.calendars.iter().map(|it| row(it, &looks, told(it))).collect(),
-        again_every_s: if state.settles { SETTLING_EVERY_S } else { NOW_EVERY_S },
+        looked: Looked::of(wanted.looked.as_deref()).map(Looked::said),
+        again_every_s: match (state.settles, state.may_look && state.mode.as_ref().is_some_and(|it| it.next.is_some()))
+        {
+            (true, _) => SETTLING_EVERY_S,
+            (_, true) => LOOKING_EVERY_S,
+            _ => NOW_EVERY_S,
+        },
         state,
         here: address(date, is_week, &carried),
     })
@@ -371,8 +397,8 @@ fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> R
         CalendarState::Dropping => "being deleted here",
         CalendarState::Idle if calendar.is_followed() => "about to be copied",
         CalendarState::Idle => "not copied",
-        CalendarState::Live if is_told => "live",
-        CalendarState::Live => "live, by looking",
+        CalendarState::Live if is_told || calendar.channel_problem.is_none() => "live",
+        CalendarState::Live => "live; Google doesn’t tell of its changes",
     };
     Row {
         id: calendar.id.clone(),
@@ -389,8 +415,15 @@ fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> R
 }
 
 /// How the copy stands, computed from what is there.
-fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine {
-    let told = |tone, text: &str| StateLine { tone, text: text.to_owned(), as_of: None, mode: None, settles: false };
+fn state_line(connection: &Connection, held: &Held, has_notices: bool, now: Timestamp) -> StateLine {
+    let told = |tone, text: &str| StateLine {
+        tone,
+        text: text.to_owned(),
+        as_of: None,
+        mode: None,
+        may_look: false,
+        settles: false,
+    };
     let copying = |text: &str| StateLine { settles: true, ..told("busy", text) };
     let permitted = connection.granted.contains(&Permission::Calendar);
     if !connection.works() {
@@ -422,12 +455,8 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
     if followed.iter().any(|it| it.state == CalendarState::Reconciling) {
         return StateLine { as_of, ..copying("Comparing everything with Google") };
     }
-    let by_push = followed.iter().filter(|it| held.is_told(it, connection.grant.connected_at, now)).count();
-    let mode = match by_push {
-        0 => "Intail looks from time to time".to_owned(),
-        all if all == followed.len() => "Google tells of changes".to_owned(),
-        some => format!("Google tells of changes in {some} of {}; at the others Intail looks", followed.len()),
-    };
+    let untold: Vec<&Calendar> = held.untold(connection.grant.connected_at, now).collect();
+    let mode = mode(&untold, followed.len(), has_notices, now);
     let ailing = followed.iter().filter(|it| it.problem.is_some()).count();
     let unreadable: i64 = followed.iter().map(|it| it.unreadable).fold(0, i64::saturating_add);
     let text = match (ailing, unreadable) {
@@ -441,7 +470,33 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
         false => text,
     };
     let is_whole = ailing == 0 && unreadable == 0 && !is_list_endless;
-    StateLine { tone: if is_whole { "good" } else { "busy" }, text, as_of, mode: Some(mode), settles: false }
+    StateLine {
+        tone: if is_whole { "good" } else { "busy" },
+        text,
+        as_of,
+        mode: Some(mode),
+        may_look: true,
+        settles: false,
+    }
+}
+
+/// How changes are learned of in `all` calendars, of which these are the ones that Google doesn't tell of.
+fn mode(untold: &[&Calendar], all: usize, has_notices: bool, now: Timestamp) -> Mode {
+    if untold.is_empty() {
+        return Mode { text: "Google tells of changes".to_owned(), next: None };
+    }
+    let why = match untold.iter().find_map(|it| it.channel_problem.as_deref()) {
+        _ if !has_notices => "this Intail has no public https address, which Google needs to tell of changes",
+        Some(problem) => words::channel_hindrance(problem),
+        None => "no notice of Google’s has arrived yet",
+    };
+    let text = match all - untold.len().min(all) {
+        0 => format!("Intail looks every few minutes, and while this page is open, because {why}"),
+        some => {
+            format!("Google tells of changes in {some} of {all} calendars. At the others Intail looks, because {why}")
+        }
+    };
+    Mode { text, next: untold.iter().filter_map(|it| it.look_at).filter(|at| *at > now).min().map(When::brief) }
 }
 
 /// What the person chose.

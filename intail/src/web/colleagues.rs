@@ -1,8 +1,8 @@
-//! Whom the addresses of a page or an answer lead to: those who are invited to a meeting, who wrote a letter and whom it
-//! was sent to. One look into the directory for all of them.
+//! Whom the addresses of a page or an answer lead to: those who are invited to a meeting, who wrote a letter and whom
+//! it was sent to. One look into the directory for all of them.
 //!
-//! What a reader must not break: whoever may not read the directory learns nothing of it here, neither a name nor an id;
-//! and whom the directory hides stays the address that the letter or the invitation carried.
+//! What a reader must not break: whoever may not read the directory learns nothing of it here, neither a name nor an
+//! id; and whom the directory hides stays the address that the letter or the invitation carried.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -32,6 +32,7 @@ mod health;
 mod home;
 mod integrations;
 mod leaving;
+mod looks;
 mod mail;
 mod meetings;
 mod people;

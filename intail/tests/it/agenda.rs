@@ -386,7 +386,13 @@ async fn the_page_says_why_there_is_no_calendar() {
     let person = with_diary(&running, "ines@example.com").await;
     let proof = session(app, &person).await;
     let live = plain(&page(app, "/calendar", &proof).await);
-    assert!(live.contains("Live as of") && live.contains("Intail looks from time to time"), "{live}");
+    assert!(
+        live.contains("Live as of")
+            && live.contains(
+                "Intail looks every few minutes, and while this page is open, because this Intail has no public"
+            ),
+        "{live}"
+    );
     let mut tx = app.store.write().await.expect("a transaction");
     let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("there");
     let copying = Calendar {

@@ -30,8 +30,8 @@ fn hire(running: &Running, email: &str, family_name: &str) -> String {
     })
 }
 
-/// A meeting and a letter that name the newcomer by an alias, somebody hidden and a stranger. Answers the newcomer's id,
-/// the meeting's and the letter's.
+/// A meeting and a letter that name the newcomer by an alias, somebody hidden and a stranger. Answers the newcomer's
+/// id, the meeting's and the letter's.
 fn invite(running: &Running, reader: &str) -> (String, String, String) {
     let whom = hire(running, NEW, "Comer");
     let shadow = hire(running, HIDDEN, "Shadow");
@@ -144,6 +144,7 @@ async fn an_alias_in_an_invitation_and_in_a_letter_leads_to_one_colleague() {
     assert_eq!((&it.organizer["address"], &it.organizer["person_id"]), (&json!(email), &json!(own)));
     assert_eq!(it.message["sender_person_id"], json!(whom));
     let parties = json!([
+        {"header": "from", "name": "The Boss", "address": "New.Comer@example.com", "person_id": whom},
         {"header": "to", "name": "", "address": email, "person_id": own},
         {"header": "to", "name": "", "address": HIDDEN, "person_id": null},
         {"header": "to", "name": "Str Anger", "address": "stranger@elsewhere.example", "person_id": null},

@@ -23,6 +23,7 @@ mod identity;
 mod keys;
 mod kills;
 mod leaving;
+mod looks;
 mod mail;
 mod meetings;
 mod notices;

@@ -72,6 +72,8 @@ pub(crate) struct Setup {
     pub(crate) outside_pubsub: Option<String>,
     /// An address that Google can reach with notices of calendars.
     pub(crate) reachable: bool,
+    /// Google tells of calendars although the address leads to this machine only, as in the demo.
+    pub(crate) tells: bool,
 }
 
 impl Running {
@@ -100,6 +102,8 @@ impl Running {
         let directory = tempfile::tempdir().expect("a directory");
         let (clock, random) = (Clock::owned(start), Random::seeded(1));
         let mut config = demo::configuration(&sandbox, directory.path(), product).expect("a configuration");
+        // Nobody listens at the product's address here.
+        config.google.calendar_notices = setup.reachable || setup.tells;
         if let Some(url) = &setup.postgres {
             config.database = Database::Postgres(SecretString::from(url.as_str()));
         }
