@@ -563,8 +563,8 @@ pub(in crate::web) struct MessageShape {
     sender_name: String,
     /// The sender's address; empty when there is none.
     sender_address: String,
-    /// The sender's id in the directory, whichever of their addresses wrote. Null for everybody who is no colleague, for
-    /// whom the directory hides, and for whoever didn't permit the directory.
+    /// The sender's id in the directory, whichever of their addresses wrote. Null for everybody who is no colleague,
+    /// for whom the directory hides, and for whoever didn't permit the directory.
     sender_person_id: Option<String>,
     /// Whom the letter names as senders and recipients, taken out of `headers`, in order.
     parties: Vec<MessagePartyShape>,
@@ -576,7 +576,7 @@ pub(in crate::web) struct MessageShape {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessageParty)]
 struct MessagePartyShape {
-    /// Where: `to`, `cc`, `bcc`, `reply-to` or `sender`.
+    /// Where: `from`, `sender`, `to`, `cc`, `bcc` or `reply-to`.
     header: &'static str,
     /// The name, decoded; empty when there is none.
     name: String,
@@ -632,7 +632,8 @@ pub(in crate::web) struct ChangeShape {
     /// When it was committed.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// What happened, in one dotted word: `message.added`.
+    /// What happened, in one dotted word: `message.added`. An `event.added` whose event has a `series_id` says how one
+    /// occurrence differs from its series: with the status `cancelled`, that it doesn't take place.
     kind: String,
     /// The mailbox; null when it happened in something else.
     mailbox_id: Option<String>,
