@@ -345,6 +345,11 @@ fn tour(world: &World, google: &str, intail: &str, data: &Path) -> String {
        Send, label, star, trash or delete there, or press \"Play a day\", and watch
        {intail}/mail and {intail}/activity
 
+    5  Make appointments
+       {google}/calendar
+       Add, move or delete an event there, and watch {intail}/calendar
+       Who is invited leads to {intail}/directory
+
   Data is in {data}. Ctrl-C stops the demo, the same command goes on with it, --fresh starts over.
 
 "
