@@ -84,11 +84,11 @@ enum Closed {
 }
 
 /// What the directory is as of, and what it can't show.
-struct StateLine {
-    tone: &'static str,
-    text: String,
-    as_of: Option<When>,
-    limits: &'static str,
+pub(super) struct StateLine {
+    pub(super) tone: &'static str,
+    pub(super) text: String,
+    pub(super) as_of: Option<When>,
+    pub(super) limits: &'static str,
     every_s: u8,
 }
 
@@ -223,7 +223,8 @@ fn initials(name: &str) -> String {
     ends.into_iter().flatten().filter_map(|word| first(word)).flat_map(char::to_uppercase).take(2).collect()
 }
 
-fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
+/// How the copy of the directory stands.
+pub(super) fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
     let Some(copy) = copy else {
         return StateLine {
             tone: "busy",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use intail::app::App;
+use intail::store::people::{self, Role};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::profile::DirectoryAction;
 use serde_json::json;
@@ -166,4 +167,30 @@ async fn whoever_looks_at_the_directory_sees_what_google_has_and_nobody_goes_soo
     // A pass at its time counts.
     crate::directory::passed(&running, &person).await;
     assert!(row(&running, &person).await.counted_at > after.counted_at);
+}
+
+#[tokio::test]
+async fn administrators_see_how_calendars_and_the_directory_stand_and_never_what_is_in_them() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = running.connected(ADMIN).await;
+    let (email, _) = running.employees();
+    let person = running.connected(&email).await;
+    running.settle_calendars(&person).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    people::set_role(&mut tx, &admin.id, Role::Administrator).await.expect("set");
+    tx.commit().await.expect("committed");
+    let proof = session(&running.app, &admin).await;
+    let overview = open(&running.app, "/admin", &proof).await;
+    assert!(overview.contains("id=\"directory-state\"") && overview.contains("Compared with Google every hour"));
+    let theirs = format!("/admin/people/{}", person.id);
+    let page = open(&running.app, &theirs, &proof).await;
+    assert!(page.contains("id=\"calendars\"") && page.contains("calendars; Intail looks for changes<"), "{page}");
+    assert!(!page.contains("Holidays"), "not which calendars: {page}");
+    // What stands in the way is said there, too.
+    running.world(|world| world.faults.add(Rule::status("calendar.events.list", 404)));
+    running.pass(Duration::from_secs(40 * 60));
+    running.work().await;
+    let page = open(&running.app, &theirs, &proof).await;
+    assert!(page.contains("; 2 calendars can’t be read"), "{page}");
 }
