@@ -99,6 +99,8 @@ pub struct Google {
     pub project: Option<String>,
     /// Where Google's services are. For Pub/Sub use [`PubSub::endpoint`], which also knows the emulator.
     pub endpoints: Endpoints,
+    /// Whether Google is asked to tell of changed calendars, see [`takes_calendar_notices`].
+    pub calendar_notices: bool,
 }
 
 /// `[pubsub]`
@@ -258,7 +260,7 @@ impl Config {
                 endpoint: endpoints.pubsub.clone(),
                 credentials: PubSubCredentials::Anonymous,
             },
-            google: Google { client, project: Some("intail".to_owned()), endpoints },
+            google: Google { client, project: Some("intail".to_owned()), endpoints, calendar_notices: false },
             quota: Quota::of(Table::default()),
         })
     }
@@ -313,6 +315,11 @@ impl PublicUrl {
         format!("{}{path}", self.0)
     }
 
+    /// Whether it leads to this machine only.
+    fn is_loopback(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)))
+    }
+
     /// Whether cookies can be `Secure`.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
@@ -345,6 +352,13 @@ impl fmt::Display for PublicUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
+}
+
+/// Whether Google can be asked to tell of changed calendars here: it calls https addresses only (the Calendar API's
+/// guide on push). What stands in for it on this very machine reaches this machine without.
+pub fn takes_calendar_notices(public_url: &PublicUrl, endpoints: &Endpoints) -> bool {
+    let stands_in_here = endpoints.calendar.host().is_some_and(|host| is_loopback(&host));
+    public_url.is_https() || (public_url.is_loopback() && stands_in_here)
 }
 
 fn is_loopback(host: &Host<&str>) -> bool {
@@ -435,12 +449,14 @@ impl Check<'_> {
         let audience = server.as_ref().map(|server| server.public_url.page(PUBSUB_PUSH));
         let pubsub = self.pubsub(project.as_deref(), endpoints.as_ref(), audience);
         let quota = self.quota();
+        let (server, endpoints) = (server?, endpoints?);
+        let calendar_notices = takes_calendar_notices(&server.public_url, &endpoints);
         Some(Config {
-            server: server?,
+            server,
             database: database?,
             keys: Keys { file: file? },
             signin: signin?,
-            google: Google { client: client?, project, endpoints: endpoints? },
+            google: Google { client: client?, project, endpoints, calendar_notices },
             pubsub: pubsub?,
             quota: quota?,
         })

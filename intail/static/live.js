@@ -87,9 +87,9 @@ function focusAfter(removed, place) {
 
 // A confirmation belongs to this moment: a reload later must not repeat it, but while the page is open it goes on.
 const done = new URLSearchParams(location.search).get("done");
-if (done) {
+if (done || new URLSearchParams(location.search).has("looked")) {
   const address = new URL(location.href);
-  address.searchParams.delete("done");
+  for (const name of ["done", "looked"]) address.searchParams.delete(name);
   history.replaceState(null, "", address);
 }
 function opened() {

@@ -23,7 +23,7 @@ use super::simulate::outside_pubsub;
 use super::{CliError, Outcome, Surroundings, assemble};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{CONNECT_CALLBACK, Config, OAuthClient, SIGNIN_CALLBACK};
+use crate::config::{CONNECT_CALLBACK, Config, OAuthClient, SIGNIN_CALLBACK, takes_calendar_notices};
 use crate::id::{OrganizationId, PersonId};
 use crate::notices;
 use crate::org::audit::{self, Actor, Entry, Origin};
@@ -264,6 +264,7 @@ pub fn configuration(sandbox: &Sandbox, directory: &Path, public_url: &str) -> R
     config.pubsub.topic = format!("projects/{}/topics/intail", company.project);
     config.pubsub.subscription = format!("projects/{}/subscriptions/intail", company.project);
     config.pubsub.endpoint = at("")?;
+    config.google.calendar_notices = takes_calendar_notices(&config.server.public_url, &config.google.endpoints);
     Ok(config)
 }
 
@@ -343,6 +344,11 @@ fn tour(world: &World, google: &str, intail: &str, data: &Path) -> String {
        {google}/mailbox
        Send, label, star, trash or delete there, or press \"Play a day\", and watch
        {intail}/mail and {intail}/activity
+
+    5  Make appointments
+       {google}/calendar
+       Add, move or delete an event there, and watch {intail}/calendar
+       Who is invited leads to {intail}/directory
 
   Data is in {data}. Ctrl-C stops the demo, the same command goes on with it, --fresh starts over.
 

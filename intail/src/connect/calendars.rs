@@ -75,12 +75,11 @@ impl AgendaStanding {
 
     /// As of when the copy is: the calendar that was read longest ago.
     pub fn as_of(&self) -> Option<Timestamp> {
-        let listed_at = self.agenda.listed_at?;
-        let mut oldest = listed_at;
-        for it in self.followed() {
-            oldest = oldest.min(it.calendar.synced_at?);
-        }
-        Some(oldest)
+        // The list has a time of its own: it says which calendars there are, and is read every two hours.
+        self.agenda.listed_at?;
+        let mut read = self.followed().map(|it| it.calendar.synced_at);
+        let first = read.next().unwrap_or(self.agenda.listed_at)?;
+        read.try_fold(first, |oldest, at| Some(oldest.min(at?)))
     }
 
     /// How Intail learns of changes: told only if that goes for each calendar that is copied.

@@ -52,6 +52,8 @@ pub struct Agenda {
     pub due_at: Option<Timestamp>,
     /// What it cost in the minute before it was given back, in requests.
     pub spent: Spending,
+    /// When somebody last asked for a look, by looking at a page or by a button; the web part's column.
+    pub wanted_at: Option<Timestamp>,
     /// When the person first permitted calendars.
     pub created_at: Timestamp,
 }
@@ -79,6 +81,7 @@ impl Agenda {
             failed: None,
             due_at: Some(now),
             spent: Spending::default(),
+            wanted_at: None,
             created_at: now,
         }
     }
@@ -105,6 +108,7 @@ fn agenda(row: &dyn Columns) -> Result<Agenda, StoreError> {
         failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,
         spent: row.parsed("spent")?,
+        wanted_at: row.at_or_null("wanted_at")?,
         created_at: row.at("created_at")?,
     })
 }
@@ -151,6 +155,20 @@ pub async fn wake(tx: &mut Tx, id: &AgendaId, now: Timestamp) -> Result<(), Stor
     )
     .await?;
     Ok(())
+}
+
+/// Says so because somebody wants to see what there is now, unless somebody did since `before`; answers whether that
+/// counts. However many pages are open at however many instances, one of them is heard.
+pub async fn look(tx: &mut Tx, id: &AgendaId, before: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+    let heard = tx
+        .run(
+            "UPDATE agendas SET wanted_at = $3, dirty = TRUE,
+                 due_at = CASE WHEN due_at IS NULL OR due_at > $3 THEN $3 ELSE due_at END
+             WHERE id = $1 AND (wanted_at IS NULL OR wanted_at < $2)",
+            args![id, before, now],
+        )
+        .await?;
+    Ok(heard == 1)
 }
 
 /// Says so of everybody's agenda of an organization: what may be kept has changed.

@@ -327,6 +327,12 @@ pub async fn notice(tx: &mut Tx, agenda: &AgendaId, id: &str) -> Result<(), Stor
     Ok(())
 }
 
+/// Counts the same for each calendar of an agenda that was read before: somebody asked for a look.
+pub async fn notice_all(tx: &mut Tx, agenda: &AgendaId) -> Result<u64, StoreError> {
+    tx.run("UPDATE calendars SET notices = notices + 1 WHERE agenda_id = $1 AND synced_at IS NOT NULL", args![agenda])
+        .await
+}
+
 /// Forgets a calendar that is gone and has no events left.
 pub async fn delete(tx: &mut Tx, agenda: &AgendaId, id: &str) -> Result<(), StoreError> {
     tx.run("DELETE FROM calendars WHERE agenda_id = $1 AND calendar_id = $2", args![agenda, id]).await?;

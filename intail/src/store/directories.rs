@@ -44,6 +44,8 @@ pub struct Directory {
     pub next_pass_at: Option<Timestamp>,
     /// When somebody last had a reason to look before that: an account that stopped answering may be suspended.
     pub wanted_at: Option<Timestamp>,
+    /// When the last pass began that counted whom it didn't see; none before the first.
+    pub counted_at: Option<Timestamp>,
     /// How often in a row a pass had to begin anew.
     pub restarts: i64,
     /// What stands in the way, in one word: `nobody_permits`, `no_directory`, `blocked_by_administrator`,
@@ -118,6 +120,7 @@ fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
         unreadable: row.int("unreadable")?,
         next_pass_at: row.at_or_null("next_pass_at")?,
         wanted_at: row.at_or_null("wanted_at")?,
+        counted_at: row.at_or_null("counted_at")?,
         restarts: row.int("restarts")?,
         problem: row.text_or_null("problem")?,
         problem_since: row.at_or_null("problem_since")?,
@@ -157,6 +160,25 @@ pub async fn want(tx: &mut Tx, organization: &OrganizationId, now: Timestamp) ->
     Ok(())
 }
 
+/// Says so because somebody wants to see what there is now, whatever the view, unless a pass began or somebody said so
+/// since `before`; answers whether that counts.
+pub async fn look(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let heard = tx
+        .run(
+            "UPDATE directories SET wanted_at = $3, dirty = TRUE, due_at = $3
+             WHERE organization_id = $1 AND part IS NULL AND (wanted_at IS NULL OR wanted_at < $2)
+                 AND (began_at IS NULL OR began_at < $2)",
+            args![organization, before, now],
+        )
+        .await?;
+    Ok(heard == 1)
+}
+
 /// An organization's directory; none while nobody ever permitted it.
 pub async fn of_organization(tx: &mut Tx, organization: &OrganizationId) -> Result<Option<Directory>, StoreError> {
     tx.one("SELECT * FROM directories WHERE organization_id = $1", args![organization], directory).await
@@ -174,7 +196,7 @@ pub async fn save(tx: &mut Tx, directory: &Directory, lease: &Lease) -> Result<(
         .run(
             "UPDATE directories SET grant_id = $3, view = $4, pass = $5, part = $6, page_token = $7, began_at = $8,
                  passed_at = $9, seen = $10, unreadable = $11, next_pass_at = $12, problem = $13, problem_since = $14,
-                 paused_until = $15, failures = $16, restarts = $17, pages = $18
+                 paused_until = $15, failures = $16, restarts = $17, pages = $18, counted_at = $19
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &directory.id,
@@ -194,7 +216,8 @@ pub async fn save(tx: &mut Tx, directory: &Directory, lease: &Lease) -> Result<(
                 directory.paused_until,
                 directory.failures,
                 directory.restarts,
-                directory.pages
+                directory.pages,
+                directory.counted_at
             ],
         )
         .await?;

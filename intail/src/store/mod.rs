@@ -92,6 +92,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (29, "unreadable", include_str!("../../migrations/0029_unreadable.sql")),
     (30, "labels at", include_str!("../../migrations/0030_labels_at.sql")),
     (31, "label counts", include_str!("../../migrations/0031_label_counts.sql")),
+    (32, "looks", include_str!("../../migrations/0032_looks.sql")),
 ];
 
 /// The schema as this Intail has it: its last step.

@@ -713,7 +713,7 @@ pub(super) fn around<'a>(
     calendars: &'a [Calendar],
     channels: &'a [Channel],
 ) -> Surroundings<'a> {
-    let is_reachable = app.config.server.public_url.is_https();
+    let is_reachable = app.config.google.calendar_notices;
     Surroundings { calendars, channels, is_reachable, is_backfill_held: false, connected_at: grant.connected_at }
 }
 

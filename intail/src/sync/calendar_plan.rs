@@ -111,14 +111,24 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
             return CalendarStep::Events(at);
         }
     }
-    let is_due = |it: &Calendar| it.page_token.is_some() || reached(it.look_at) || is_old(it.synced_at);
+    // Somebody looks at what was read before: what Google doesn't tell of by itself is read again. A mark of a process
+    // whose clock is ahead waits until it is that time here, or the look would be repeated until then.
+    let wanted_at = agenda.wanted_at.filter(|at| reached(Some(*at)));
+    let is_wanted = |it: &Calendar| {
+        let is_before = wanted_at.is_some_and(|wanted| it.synced_at.is_some_and(|read| read < wanted));
+        is_before && !is_told(it, around.channels, around.connected_at, now)
+    };
+    let is_due =
+        |it: &Calendar| it.page_token.is_some() || reached(it.look_at) || is_old(it.synced_at) || is_wanted(it);
     if let Some(at) = which(&|it| is_live(it) && is_due(it)) {
         return CalendarStep::Events(at);
     }
     let followed = || around.calendars.iter().filter(|it| it.is_followed());
     let looks = followed().filter_map(|it| it.look_at);
     let openings = followed().filter(|_| around.is_reachable).filter_map(|it| it.channel_due_at);
-    CalendarStep::Rest(looks.chain(openings).filter(|at| *at > now).chain([agenda.list_due_at]).min())
+    CalendarStep::Rest(
+        looks.chain(openings).chain(agenda.wanted_at).filter(|at| *at > now).chain([agenda.list_due_at]).min(),
+    )
 }
 
 /// Whether a calendar in this state is being copied for the first time, or about to be.
@@ -426,6 +436,28 @@ mod tests {
         assert_eq!(step(None, 2_000), CalendarStep::Open(0), "the old one is quiet");
         assert_eq!(step(Some("forbidden"), 2_000), CalendarStep::Rest(Some(at(2_000))), "Google said no a moment ago");
         assert_eq!(step(Some("forbidden"), 100), CalendarStep::Open(0));
+    }
+
+    #[test]
+    fn what_somebody_looks_at_is_read_again_once_unless_google_tells_of_it() {
+        let step = |wanted: i64, calendar: Calendar, channels: &[Channel]| {
+            let calendars = [calendar];
+            let around = Surroundings {
+                calendars: &calendars,
+                channels,
+                is_reachable: false,
+                is_backfill_held: false,
+                connected_at: at(0),
+            };
+            plan(&Agenda { wanted_at: Some(at(wanted)), ..agenda() }, around, at(100))
+        };
+        assert_eq!(step(100, live("a"), &[]), CalendarStep::Events(0));
+        let read = |second| Calendar { synced_at: Some(at(second)), ..live("a") };
+        assert_eq!(step(100, read(100), &[]), CalendarStep::Rest(Some(at(5_000))), "once");
+        assert_eq!(step(100, live("a"), &[channel(false, 4_000)]), CalendarStep::Rest(Some(at(5_000))), "told");
+        assert_eq!(step(130, live("a"), &[]), CalendarStep::Rest(Some(at(130))), "another's clock is ahead");
+        let standing = Calendar { problem: Some("not_understood".into()), ..live("a") };
+        assert_eq!(step(100, standing, &[]), CalendarStep::Rest(Some(at(5_000))), "Google said no");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use intail_google::calendar::ChannelSpec;
-use intail_google::{ErrorKind, Refusal};
+use intail_google::{Error, ErrorKind, Refusal};
 use secrecy::SecretString;
 
 use super::budget::Class;
@@ -21,6 +21,19 @@ const RENEW_BEFORE: Duration = Duration::from_secs(36 * 3600);
 /// After a failed try: soon when it may pass, and seldom when Google says no, as it does of calendars of holidays.
 const RETRY: Duration = Duration::from_secs(10 * 60);
 const RETRY_REFUSED: Duration = Duration::from_secs(12 * 3600);
+
+/// The longest reason of Google's that is kept: its own, such as `push.webhookUrlUnauthorized`, have half as many
+/// bytes.
+const REASON_BYTES_MAX: usize = 64;
+
+/// Why a channel couldn't be opened, in one word: Google's own where it gave one, because each asks for something else.
+fn word_of(error: &Error) -> String {
+    let is_word = |it: &&str| {
+        it.len() <= REASON_BYTES_MAX && it.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let reason = error.reason.as_deref().filter(|it| !it.is_empty()).filter(is_word);
+    reason.filter(|_| matches!(error.kind, ErrorKind::Refused(_))).unwrap_or(error.kind.word()).to_owned()
+}
 
 impl AgendaRun<'_> {
     /// Opens a channel for a calendar. Its row is there first, because its first notice may come before the answer.
@@ -83,7 +96,7 @@ impl AgendaRun<'_> {
                 tracing::info!(agenda = %self.agenda.id, %error, "a channel couldn't be opened");
                 let again = if is_final { RETRY_REFUSED } else { RETRY };
                 self.calendars[at].channel_due_at = Some(self.spread(again));
-                self.calendars[at].channel_problem = Some(error.kind.word().to_owned());
+                self.calendars[at].channel_problem = Some(word_of(&error));
                 // One of which Google never answered would have been heard of since.
                 let heard_by = self.now.checked_sub(RETRY).unwrap_or(self.now);
                 channels::forget_unheard(&mut tx, &self.agenda.id, &asked.calendar_id, heard_by).await?;

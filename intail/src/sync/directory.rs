@@ -36,6 +36,9 @@ const PUBLIC_PASS_EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// How much earlier a pass may begin, as a part of the time between two: so that organizations which began together
 /// drift apart over the day.
 const EARLIER_PART: i64 = 10;
+/// How much of the time between two passes must be over since a pass counted whom it didn't see, for another to count:
+/// half, which is less than [`EARLIER_PART`] ever takes away.
+const COUNTED_AFTER_PART: i64 = 2;
 /// How long a grant isn't asked again what it may see.
 pub(super) const ASK_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// Grants of an organization that are asked in that time: administrators come first, and one is enough.
@@ -326,6 +329,9 @@ impl Run<'_> {
         if are_most && !self.is_believed() {
             return self.doubt(tx, missing, all).await;
         }
+        // A pass before its time says who is there and who was deleted, and counts nobody as missing once more.
+        let counts = self.counts();
+        let unseen = if counts { unseen } else { Vec::new() };
         let is_all = i64::try_from(unseen.len()).unwrap_or(i64::MAX) < SETTLE_MAX;
         let view = self.view();
         let meanings = unseen.into_iter().map(|known| {
@@ -338,12 +344,23 @@ impl Run<'_> {
             self.finish();
             self.directory.passed_at = Some(self.now);
             self.directory.restarts = 0;
+            if counts {
+                self.directory.counted_at = self.directory.began_at;
+            }
             if !are_most {
                 self.directory.problem = None;
                 self.directory.problem_since = None;
             }
         }
         self.write(tx, meanings).await
+    }
+
+    /// Whether whom this pass didn't see counts: so much later than the last one that counted as between two of which
+    /// nobody asked for either. Otherwise whoever looks often would let people go sooner.
+    fn counts(&self) -> bool {
+        let least = every(self.view()).as_secs() / COUNTED_AFTER_PART;
+        let began = self.directory.began_at.unwrap_or(self.now);
+        self.directory.counted_at.is_none_or(|at| began.duration_since(at).as_secs() >= least)
     }
 
     /// Whether most people have been missing for so long that it is no fault any more.
@@ -368,10 +385,7 @@ impl Run<'_> {
 
     /// The pass is over: the next one begins an hour or a day after this one began, or a little earlier.
     fn finish(&mut self) {
-        let every = match self.view() {
-            View::Administrator => ADMINISTRATORS_PASS_EVERY,
-            View::Public => PUBLIC_PASS_EVERY,
-        };
+        let every = every(self.view());
         let earlier_s = u64::try_from(every.as_secs() / EARLIER_PART).unwrap_or(0);
         let earlier = i64::try_from(self.app.random.below(earlier_s + 1)).unwrap_or(0);
         let wait = every.saturating_sub(SignedDuration::from_secs(earlier));
@@ -428,6 +442,14 @@ impl Run<'_> {
             self.app.due.ring();
         }
         Ok(())
+    }
+}
+
+/// How often a view is read.
+fn every(view: View) -> SignedDuration {
+    match view {
+        View::Administrator => ADMINISTRATORS_PASS_EVERY,
+        View::Public => PUBLIC_PASS_EVERY,
     }
 }
 

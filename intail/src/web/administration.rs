@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::Web;
 use super::access::Caller;
 use super::approval::Way;
+use super::directory::{StateLine, state_line};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, grouped};
@@ -41,6 +42,8 @@ struct AdministrationPage {
     people: Vec<PersonLine>,
     more: bool,
     faults: Vec<Fault>,
+    /// How the copy of the directory stands; none while nobody permitted it.
+    directory: Option<StateLine>,
     today: Today,
 }
 
@@ -112,6 +115,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         lines.push(line(listed, connection.as_ref()));
     }
     let copying = copying(&web, &mut tx, id, now).await?;
+    let directory = connect::directory_copy(&mut tx, id, now).await?;
     drop(tx);
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),
@@ -123,6 +127,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         people: lines,
         more: found.len() > shown,
         faults: faults.into_iter().map(fault).collect(),
+        directory: directory.map(|it| state_line(Some(&it))),
         today: words_of(&today),
     })
 }

@@ -14,10 +14,12 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::asked::{Asked, At, Sent};
+use super::colleagues::{self, Colleagues, Party};
+use super::looks::{self, Looked};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::week::{self, Day, Hours, Layout, Said, Shown};
-use super::words::{SHOWN_MAX, When, clip, counted};
+use super::words::{self, SHOWN_MAX, When, clip, counted};
 use super::{Web, session};
 use crate::agenda::{self, Occurrence, Window};
 use crate::connect::{self, Connection, Permission};
@@ -43,6 +45,8 @@ const SLOT_EVENTS_MAX: i64 = 5_000;
 const YEARS: std::ops::RangeInclusive<i16> = 1_900..=2_200;
 /// The line that says what time it is moves by itself; so often the page looks again, in seconds.
 const NOW_EVERY_S: u8 = 60;
+/// The same where Google doesn't tell of changes: each time is a reason to look, see `looks.rs`.
+const LOOKING_EVERY_S: u8 = 20;
 /// The same while calendars are being copied or compared.
 const SETTLING_EVERY_S: u8 = 2;
 /// Names of zones that are offered beside those of the person's calendars.
@@ -67,6 +71,7 @@ pub(super) struct Wanted {
     view: Option<String>,
     date: Option<String>,
     zone: Option<String>,
+    looked: Option<String>,
 }
 
 #[derive(Template)]
@@ -89,6 +94,8 @@ struct CalendarPage {
     /// Whether events needn't say of which calendar they are.
     has_one: bool,
     state: StateLine,
+    /// What somebody is told who asked for a look.
+    looked: Option<&'static str>,
     again_every_s: u8,
     /// Where the person comes back to after they chose.
     here: String,
@@ -136,9 +143,17 @@ struct StateLine {
     tone: &'static str,
     text: String,
     as_of: Option<When>,
-    mode: Option<String>,
+    mode: Option<Mode>,
+    /// Whether Google is asked when somebody wants it.
+    may_look: bool,
     /// Whether it will be otherwise in a moment, without anything that the stream would tell.
     settles: bool,
+}
+
+/// How changes are learned of, why so, and when that is next.
+struct Mode {
+    text: String,
+    next: Option<When>,
 }
 
 /// What the store has of a person's calendars.
@@ -186,6 +201,11 @@ impl Held {
             (it.id.clone(), Shown { name, place, is_busy_only: it.entry.access_role == "freeBusyReader" })
         };
         self.calendars.iter().enumerate().map(look).collect()
+    }
+
+    /// The calendars that are copied of which Google doesn't tell.
+    pub(super) fn untold(&self, connected_at: Timestamp, now: Timestamp) -> impl Iterator<Item = &Calendar> {
+        self.followed().filter(move |it| !self.is_told(it, connected_at, now))
     }
 
     /// Whether Google tells of changes in this calendar, by evidence: a channel that is open and has been heard of.
@@ -253,7 +273,8 @@ pub(super) async fn page(
     let (days, hours) = layout.days(&found.occurrences, first, until);
     let is_empty = days.iter().all(Day::is_empty);
     let days = days.into_iter().filter(|day| is_week || !day.is_empty()).collect();
-    let state = state_line(&connection, &held, now);
+    looks::at_calendars(&web.app, &connection, &held).await?;
+    let state = state_line(&connection, &held, web.app.config.google.calendar_notices, now);
     let told = |it: &Calendar| held.is_told(it, connection.grant.connected_at, now);
     let title = title(first, until.yesterday().unwrap_or(until), is_week);
     let shell = Shell::new(&web, Some(&caller), "calendar", title.clone()).following(last_seq, true);
@@ -272,7 +293,13 @@ pub(super) async fn page(
         unreadable: found.unreadable.iter().map(|(event, why)| cannot_repeat(event, *why, &looks, &carried)).collect(),
         has_one: held.followed().count() == 1,
         calendars: held.calendars.iter().map(|it| row(it, &looks, told(it))).collect(),
-        again_every_s: if state.settles { SETTLING_EVERY_S } else { NOW_EVERY_S },
+        looked: Looked::of(wanted.looked.as_deref()).map(Looked::said),
+        again_every_s: match (state.settles, state.may_look && state.mode.as_ref().is_some_and(|it| it.next.is_some()))
+        {
+            (true, _) => SETTLING_EVERY_S,
+            (_, true) => LOOKING_EVERY_S,
+            _ => NOW_EVERY_S,
+        },
         state,
         here: address(date, is_week, &carried),
     })
@@ -370,8 +397,8 @@ fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> R
         CalendarState::Dropping => "being deleted here",
         CalendarState::Idle if calendar.is_followed() => "about to be copied",
         CalendarState::Idle => "not copied",
-        CalendarState::Live if is_told => "live",
-        CalendarState::Live => "live, by looking",
+        CalendarState::Live if is_told || calendar.channel_problem.is_none() => "live",
+        CalendarState::Live => "live; Google doesn’t tell of its changes",
     };
     Row {
         id: calendar.id.clone(),
@@ -388,8 +415,15 @@ fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> R
 }
 
 /// How the copy stands, computed from what is there.
-fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine {
-    let told = |tone, text: &str| StateLine { tone, text: text.to_owned(), as_of: None, mode: None, settles: false };
+fn state_line(connection: &Connection, held: &Held, has_notices: bool, now: Timestamp) -> StateLine {
+    let told = |tone, text: &str| StateLine {
+        tone,
+        text: text.to_owned(),
+        as_of: None,
+        mode: None,
+        may_look: false,
+        settles: false,
+    };
     let copying = |text: &str| StateLine { settles: true, ..told("busy", text) };
     let permitted = connection.granted.contains(&Permission::Calendar);
     if !connection.works() {
@@ -421,12 +455,8 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
     if followed.iter().any(|it| it.state == CalendarState::Reconciling) {
         return StateLine { as_of, ..copying("Comparing everything with Google") };
     }
-    let by_push = followed.iter().filter(|it| held.is_told(it, connection.grant.connected_at, now)).count();
-    let mode = match by_push {
-        0 => "Intail looks from time to time".to_owned(),
-        all if all == followed.len() => "Google tells of changes".to_owned(),
-        some => format!("Google tells of changes in {some} of {}; at the others Intail looks", followed.len()),
-    };
+    let untold: Vec<&Calendar> = held.untold(connection.grant.connected_at, now).collect();
+    let mode = mode(&untold, followed.len(), has_notices, now);
     let ailing = followed.iter().filter(|it| it.problem.is_some()).count();
     let unreadable: i64 = followed.iter().map(|it| it.unreadable).fold(0, i64::saturating_add);
     let text = match (ailing, unreadable) {
@@ -440,7 +470,33 @@ fn state_line(connection: &Connection, held: &Held, now: Timestamp) -> StateLine
         false => text,
     };
     let is_whole = ailing == 0 && unreadable == 0 && !is_list_endless;
-    StateLine { tone: if is_whole { "good" } else { "busy" }, text, as_of, mode: Some(mode), settles: false }
+    StateLine {
+        tone: if is_whole { "good" } else { "busy" },
+        text,
+        as_of,
+        mode: Some(mode),
+        may_look: true,
+        settles: false,
+    }
+}
+
+/// How changes are learned of in `all` calendars, of which these are the ones that Google doesn't tell of.
+fn mode(untold: &[&Calendar], all: usize, has_notices: bool, now: Timestamp) -> Mode {
+    if untold.is_empty() {
+        return Mode { text: "Google tells of changes".to_owned(), next: None };
+    }
+    let why = match untold.iter().find_map(|it| it.channel_problem.as_deref()) {
+        _ if !has_notices => "this Intail has no public https address, which Google needs to tell of changes",
+        Some(problem) => words::channel_hindrance(problem),
+        None => "no notice of Google’s has arrived yet",
+    };
+    let text = match all - untold.len().min(all) {
+        0 => format!("Intail looks every few minutes, and while this page is open, because {why}"),
+        some => {
+            format!("Google tells of changes in {some} of {all} calendars. At the others Intail looks, because {why}")
+        }
+    };
+    Mode { text, next: untold.iter().filter_map(|it| it.look_at).filter(|at| *at > now).min().map(When::brief) }
 }
 
 /// What the person chose.
@@ -529,8 +585,7 @@ struct Way {
 
 /// Somebody who is invited.
 struct Guest {
-    name: String,
-    address: String,
+    party: Party,
     answer: &'static str,
     tone: &'static str,
     notes: Vec<&'static str>,
@@ -555,6 +610,7 @@ pub(super) async fn event(
     let slot = which.slot.as_deref().and_then(week::read_slot).filter(|_| found.is_series());
     let occurrence = occurrence(&mut tx, &held, found, slot, &zone).await?;
     let series = series_of(&mut tx, &held, &occurrence).await?;
+    let colleagues = Colleagues::of(&mut tx, &caller, colleagues::guests([&*occurrence.event].into_iter())).await?;
     drop(tx);
     let (rule, unreadable) = match series.as_deref().and_then(|it| rule(it, &held, &zone_name)) {
         Some(Ok(rule)) => (Some(rule), occurrence.unreadable),
@@ -589,8 +645,8 @@ pub(super) async fn event(
         conference: clip(event.details.conference.trim(), SHOWN_MAX),
         ways: event.links.iter().filter(|it| it.kind != "page").map(way).collect(),
         page: event.links.iter().find(|it| it.kind == "page").and_then(|it| leads_to_a_page(&it.uri)),
-        organizer: organizer(event),
-        guests: event.attendees.iter().map(guest).collect(),
+        organizer: organizer(event, &colleagues),
+        guests: event.attendees.iter().map(|it| guest(it, &colleagues)).collect(),
         counts: counts(&event.attendees),
         is_omitted: event.attendees_omitted,
         is_hidden: event.details.guests_hidden,
@@ -712,19 +768,18 @@ fn answer_word(word: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn organizer(event: &Event) -> Option<Guest> {
+fn organizer(event: &Event, colleagues: &Colleagues) -> Option<Guest> {
     let party = &event.organizer;
     if party.address.is_empty() && party.name.is_empty() {
         return None;
     }
     let notes = if party.own { vec!["you"] } else { Vec::new() };
-    let (name, address) = named(&party.name, &party.address);
-    Some(Guest { name, address, answer: "", tone: "quiet", notes })
+    let party = colleagues.party(&party.name, &party.address);
+    Some(Guest { party, answer: "", tone: "quiet", notes })
 }
 
-fn guest(attendee: &Attendee) -> Guest {
+fn guest(attendee: &Attendee, colleagues: &Colleagues) -> Guest {
     let (answer, tone) = answer_word(&attendee.answer);
-    let (name, address) = named(&attendee.name, &attendee.address);
     let mut notes = Vec::new();
     for (is_so, note) in [
         (attendee.own, "you"),
@@ -737,13 +792,10 @@ fn guest(attendee: &Attendee) -> Guest {
             notes.push(note);
         }
     }
-    Guest { name, address, answer, tone, notes }
-}
-
-/// A name and an address that doesn't repeat it.
-fn named(name: &str, address: &str) -> (String, String) {
-    let (name, address) = (clip(name.trim(), SHOWN_MAX), clip(address.trim(), SHOWN_MAX));
-    if name.is_empty() { (address, String::new()) } else { (name, address) }
+    let nobody = Colleagues::default();
+    // A room that bears somebody's address isn't that person.
+    let known = if attendee.resource { &nobody } else { colleagues };
+    Guest { party: known.party(&attendee.name, &attendee.address), answer, tone, notes }
 }
 
 fn counts(attendees: &[Attendee]) -> String {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
+use super::looks::{self, Looked};
 use super::meetings::Meetings;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
@@ -22,7 +23,7 @@ use crate::id::OrganizationId;
 use crate::org::identities::{self, Identity};
 use crate::store::directory_people::{self, DirectoryPerson, View};
 use crate::store::messages::{self, Message};
-use crate::store::{StoreError, Tx, changes, grants, mailboxes};
+use crate::store::{StoreError, Tx, changes, directories, grants, mailboxes};
 
 /// People on a page.
 const PAGE_PEOPLE: i64 = 50;
@@ -45,6 +46,8 @@ const CONVERSATIONS_SHOWN: usize = 8;
 const ID_LENGTH_MAX: usize = 128;
 /// How often a page asks again while the directory is being copied, in seconds.
 const COPYING_EVERY_S: u8 = 2;
+/// How often it asks again otherwise: each time is a reason to look at Google, see `looks.rs`.
+const LOOKING_EVERY_S: u8 = 60;
 
 /// Which part of the directory.
 #[derive(Deserialize)]
@@ -52,6 +55,7 @@ pub(super) struct Wanted {
     q: Option<String>,
     after: Option<String>,
     view: Option<String>,
+    looked: Option<String>,
 }
 
 #[derive(Template)]
@@ -60,6 +64,10 @@ struct DirectoryPage {
     shell: Shell,
     closed: Option<Closed>,
     state: StateLine,
+    /// What somebody is told who asked for a look.
+    looked: Option<&'static str>,
+    /// Where the person comes back to after they asked.
+    here: String,
     q: String,
     is_tree: bool,
     people: Vec<Card>,
@@ -76,11 +84,11 @@ enum Closed {
 }
 
 /// What the directory is as of, and what it can't show.
-struct StateLine {
-    tone: &'static str,
-    text: String,
-    as_of: Option<When>,
-    limits: &'static str,
+pub(super) struct StateLine {
+    pub(super) tone: &'static str,
+    pub(super) text: String,
+    pub(super) as_of: Option<When>,
+    pub(super) limits: &'static str,
     every_s: u8,
 }
 
@@ -129,6 +137,7 @@ pub(super) async fn page(
     let last_seq = changes::last_seq(&mut tx, organization).await?;
     let closed = closed(&mut tx, &caller).await?;
     let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
+    let row = directories::of_organization(&mut tx, organization).await?;
     let (mut found, mut tree, mut is_too_large) = (Vec::new(), Vec::new(), false);
     if closed.is_none() && is_tree {
         let all = directory_people::search(&mut tx, organization, "", None, TREE_PEOPLE_MAX + 1).await?;
@@ -138,6 +147,9 @@ pub(super) async fn page(
         found = directory_people::search(&mut tx, organization, &q, after.as_deref(), PAGE_PEOPLE + 1).await?;
     }
     drop(tx);
+    if let Some(row) = row.filter(|_| closed.is_none()) {
+        looks::at_directory(&web.app, &row).await?;
+    }
     let more = found.len() > bound(PAGE_PEOPLE);
     found.truncate(bound(PAGE_PEOPLE));
     let next = found.last().filter(|_| more).map(|last| address(&q, &last.google_id));
@@ -145,6 +157,8 @@ pub(super) async fn page(
         shell: Shell::new(&web, Some(&caller), "directory", "Directory").following(last_seq, closed.is_none()),
         closed,
         state: state_line(copy.as_ref()),
+        looked: Looked::of(wanted.looked.as_deref()).map(Looked::said),
+        here: if is_tree { "/directory?view=organization".to_owned() } else { "/directory".to_owned() },
         q,
         is_tree,
         people: found.iter().map(card).collect(),
@@ -183,7 +197,8 @@ fn card(person: &DirectoryPerson) -> Card {
     }
 }
 
-fn href(google_id: &str) -> String {
+/// The page of somebody in the directory.
+pub(super) fn href(google_id: &str) -> String {
     let id: String = url::form_urlencoded::byte_serialize(google_id.as_bytes()).collect();
     format!("/directory/{id}")
 }
@@ -208,7 +223,8 @@ fn initials(name: &str) -> String {
     ends.into_iter().flatten().filter_map(|word| first(word)).flat_map(char::to_uppercase).take(2).collect()
 }
 
-fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
+/// How the copy of the directory stands.
+pub(super) fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
     let Some(copy) = copy else {
         return StateLine {
             tone: "busy",
@@ -230,17 +246,19 @@ fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
         (Some(problem), Some(_)) => ("act", format!("{people}. {}", hindrance(problem)), 0),
         (None, None) if copy.seen > 0 => ("busy", format!("Copying: {} so far", grouped(copy.seen)), COPYING_EVERY_S),
         (None, None) => ("busy", "Copying".to_owned(), COPYING_EVERY_S),
-        (None, Some(_)) => ("good", people, 0),
+        (None, Some(_)) => ("good", people, LOOKING_EVERY_S),
     };
     let limits = match copy.view {
         _ if copy.passed_at.is_none() => "",
         Some(View::Public) => {
-            "Read as everybody in your organization sees it, once a day. Whoever is hidden or suspended can’t be seen \
+            "Read as everybody in your organization sees it, once a day, and more often while \
+             somebody looks at it. Whoever is hidden or suspended can’t be seen \
              that way, and whoever is missing counts as gone only after three days."
         }
         None => "",
         Some(View::Administrator) => {
-            "Compared with Google every hour. Whoever is hidden from everybody at Google isn’t shown here either."
+            "Compared with Google every hour, and more often while somebody looks at it. Whoever is hidden from \
+             everybody at Google isn’t shown here either."
         }
     };
     StateLine { tone, text, as_of, limits, every_s }
@@ -346,6 +364,7 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
     let grant = grants::by_person(&mut tx, &caller.person.id).await?;
     let mailbox = mailboxes::by_person(&mut tx, &caller.person.id).await?;
     let is_self = grant.as_ref().is_some_and(|it| it.google_subject == person.google_id);
+    let row = directories::of_organization(&mut tx, organization).await?;
     let mail = match mailbox.filter(|_| !is_self) {
         Some(mailbox) => {
             let addresses = person.addresses();
@@ -363,6 +382,9 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
         None => None,
     };
     drop(tx);
+    if let Some(row) = row {
+        looks::at_directory(&web.app, &row).await?;
+    }
     let more_reports = reports.len() > bound(REPORTS_MAX);
     reports.truncate(bound(REPORTS_MAX));
     let name = name_of(&person);

@@ -402,7 +402,7 @@ fn calendar_words(connection: &Connection) -> Option<Copied> {
     let calendars = counted(i64::try_from(agenda.followed().count()).unwrap_or(i64::MAX), "calendar", "calendars");
     let how = match agenda.mode() {
         Mode::Told => "Google tells Intail of changes",
-        Mode::Looking => "Intail looks for changes from time to time",
+        Mode::Looking => "Intail looks for changes every few minutes, and while you look; the calendar’s page says why",
     };
     let away = agenda.followed().filter(|it| it.calendar.problem.is_some()).count();
     let away = match away {

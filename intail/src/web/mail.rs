@@ -10,12 +10,14 @@ use serde::Deserialize;
 use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
+use super::colleagues::{self, Colleagues, Party, written};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{
     LabelNames, SHOWN_MAX, When, clip, from_ms, grouped, header_name, label_rank, sender, size, subject,
 };
 use crate::connect::{self, Connection, Push};
+use crate::org::privacy::PARTIES;
 use crate::store::changes;
 use crate::store::labels::{self, LabelKind};
 use crate::store::mailboxes::MailboxState;
@@ -94,6 +96,7 @@ pub(super) async fn page(
         listed = messages::page(&mut tx, &mailbox.id, label.as_deref(), after.as_ref(), PAGE_MESSAGES + 1).await?;
         known = labels::list(&mut tx, &mailbox.id).await?;
     }
+    let colleagues = Colleagues::of(&mut tx, &caller, colleagues::senders(listed.iter())).await?;
     drop(tx);
     known.sort_by_key(label_rank);
     let names = LabelNames::of(&known);
@@ -104,7 +107,7 @@ pub(super) async fn page(
         shell: Shell::new(&web, Some(&caller), "mail", title.clone()).following(last_seq, connection.is_some()),
         title,
         labels: label_links(&known, label.as_deref(), &names),
-        rows: listed.iter().map(|it| row(it, label.as_deref(), &names)).collect(),
+        rows: listed.iter().map(|it| row(it, label.as_deref(), &names, &colleagues)).collect(),
         older,
         newest: after.is_some().then(|| address(label.as_deref(), None)),
         state: connection.as_ref().map(|it| state_line(it, now)),
@@ -129,13 +132,13 @@ fn label_links(known: &[labels::Label], current: Option<&str>, names: &LabelName
     std::iter::once(all).chain(links).collect()
 }
 
-fn row(message: &Message, current: Option<&str>, names: &LabelNames) -> Row {
+fn row(message: &Message, current: Option<&str>, names: &LabelNames, colleagues: &Colleagues) -> Row {
     let has = |id: &str| message.labels.iter().any(|it| it == id);
     let shown = |id: &&String| Some(id.as_str()) != current && !SHOWN_OTHERWISE.contains(&id.as_str());
     Row {
         id: message.id.clone(),
         href: format!("/mail/thread/{}", escaped(&message.thread_id)),
-        sender: sender(message),
+        sender: from(message, colleagues).name,
         subject: subject(message),
         unread: has("UNREAD"),
         starred: has("STARRED"),
@@ -211,20 +214,28 @@ struct ThreadPage {
 /// A message with its headers.
 struct Shown {
     id: String,
-    sender: String,
-    address: String,
+    sender: Party,
     unread: bool,
     starred: bool,
     labels: Vec<String>,
     at: When,
     size: String,
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, Value)>,
+}
+
+/// What stands behind a header's name.
+enum Value {
+    Text(String),
+    /// Senders or recipients, and how many more there are.
+    Parties(Vec<Party>, usize),
 }
 
 /// Headers shown first, in this order; the others follow by name.
 const FIRST: [&str; 6] = ["to", "cc", "bcc", "reply-to", "date", "message-id"];
 /// Headers of one message that are shown.
 const HEADERS_SHOWN_MAX: usize = 40;
+/// Recipients of one header that are shown: of a letter to a whole company, the first.
+const PARTIES_SHOWN_MAX: usize = 30;
 
 /// `GET /mail/thread/{id}`
 pub(super) async fn thread(State(web): State<Web>, caller: Caller, At(id): At<String>) -> Result<Response, Trouble> {
@@ -235,34 +246,50 @@ pub(super) async fn thread(State(web): State<Web>, caller: Caller, At(id): At<St
     let mailbox = mailbox.ok_or_else(|| trouble::not_there("conversation"))?;
     let found = messages::of_thread(&mut tx, &mailbox.id, &id, THREAD_MESSAGES_MAX).await?;
     let names = LabelNames::of(&labels::list(&mut tx, &mailbox.id).await?);
+    let colleagues = Colleagues::of(&mut tx, &caller, colleagues::parties(found.iter())).await?;
     drop(tx);
     let first = found.first().ok_or_else(|| trouble::not_there("conversation"))?;
     let title = subject(first);
     html(&ThreadPage {
         shell: Shell::new(&web, Some(&caller), "mail", title.clone()).following(last_seq, true),
         title,
-        messages: found.iter().map(|it| shown(it, &names)).collect(),
+        messages: found.iter().map(|it| shown(it, &names, &colleagues)).collect(),
     })
 }
 
-fn shown(message: &Message, names: &LabelNames) -> Shown {
+/// Who wrote a message: the directory's name of a colleague, otherwise as it was written.
+fn from(message: &Message, colleagues: &Colleagues) -> Party {
+    let party = colleagues.party(&message.sender_name, &message.sender_address);
+    if party.name.is_empty() { Party { name: sender(message), ..party } } else { party }
+}
+
+/// What a header says; of senders and recipients, who they are.
+fn value(name: &str, text: &str, colleagues: &Colleagues) -> Value {
+    if !PARTIES.contains(&name) {
+        return Value::Text(clip(text, SHOWN_MAX));
+    }
+    let all = written(text);
+    let shown = all.iter().take(PARTIES_SHOWN_MAX).map(|(name, address)| colleagues.party(name, address));
+    Value::Parties(shown.collect(), all.len().saturating_sub(PARTIES_SHOWN_MAX))
+}
+
+fn shown(message: &Message, names: &LabelNames, colleagues: &Colleagues) -> Shown {
     let has = |id: &str| message.labels.iter().any(|it| it == id);
-    let mut headers: Vec<(usize, String, String)> = message
+    let mut headers: Vec<(usize, &str, &str)> = message
         .headers
         .iter()
         .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
         .map(|(name, value)| {
             let place = FIRST.iter().position(|it| it == name).unwrap_or(FIRST.len());
-            (place, name.clone(), clip(value, SHOWN_MAX))
+            (place, name.as_str(), value.as_str())
         })
-        .filter(|(_, name, _)| name != "from" && name != "subject")
+        .filter(|(_, name, _)| *name != "from" && *name != "subject")
         .take(HEADERS_SHOWN_MAX)
         .collect();
     headers.sort();
     Shown {
         id: message.id.clone(),
-        sender: sender(message),
-        address: clip(&message.sender_address, SHOWN_MAX),
+        sender: from(message, colleagues),
         unread: has("UNREAD"),
         starred: has("STARRED"),
         labels: message
@@ -273,7 +300,10 @@ fn shown(message: &Message, names: &LabelNames) -> Shown {
             .collect(),
         at: When::full(from_ms(message.received_ms)),
         size: size(message.size_bytes),
-        headers: headers.into_iter().map(|(_, name, value)| (header_name(&name), value)).collect(),
+        headers: headers
+            .into_iter()
+            .map(|(_, name, text)| (header_name(name), value(name, text, colleagues)))
+            .collect(),
     }
 }
 
@@ -326,7 +356,7 @@ mod tests {
             shell: test_shell(),
             title: "</title><script>".to_owned(),
             labels: Vec::new(),
-            rows: vec![row(&hostile, None, &names)],
+            rows: vec![row(&hostile, None, &names, &Colleagues::default())],
             older: None,
             newest: None,
             goes_on: true,

@@ -13,9 +13,9 @@ use super::asked::{Asked, At, Sent};
 use super::audit::Line as AuditLine;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
-use super::words::{When, clip, counted};
+use super::words::{self, When, clip, counted};
 use super::{Web, directory};
-use crate::connect::{self, Connection};
+use crate::connect::{self, Connection, Mode, Permission};
 use crate::id::{InvitationId, PersonId};
 use crate::org::audit::{self as log, Actor, Entry, Origin};
 use crate::org::invitations::{self as inviting, Invited};
@@ -259,6 +259,8 @@ struct Facts {
     push: &'static str,
     missing: String,
     stored: String,
+    /// How the calendars stand, by count; none where they aren't permitted.
+    calendars: Option<String>,
     /// Since when the directory calls the account suspended.
     suspended_at: Option<When>,
     /// When everything is erased, because the directory calls the account deleted.
@@ -314,9 +316,34 @@ fn facts(connection: &Connection) -> Facts {
         push: administration::push(connection),
         missing: missing.join(", "),
         stored: counted(connection.stored, "message", "messages"),
+        calendars: calendars(connection),
         suspended_at: connection.grant.suspended_at.map(When::full),
         erased_at: connection.erased_at.map(When::full),
     }
+}
+
+/// How somebody's calendars stand: how many, how they are followed, and how many can't be read. Never which.
+fn calendars(connection: &Connection) -> Option<String> {
+    let agenda = connection.agenda.as_ref().filter(|_| connection.granted.contains(&Permission::Calendar))?;
+    let number = |count: usize| counted(i64::try_from(count).unwrap_or(i64::MAX), "calendar", "calendars");
+    let how = match agenda.mode() {
+        _ if !agenda.has_advanced() => "being copied",
+        Mode::Told => "Google tells of changes",
+        Mode::Looking => "Intail looks for changes",
+    };
+    let events = counted(agenda.events, "event", "events");
+    let mut said = format!("{events} of {}; {how}", number(agenda.followed().count()));
+    let ailing = agenda.followed().filter(|it| it.calendar.problem.is_some()).count();
+    if ailing > 0 {
+        said.push_str(&format!("; {} can’t be read", number(ailing)));
+    }
+    if let Some(problem) = &agenda.agenda.problem {
+        said.push_str(&format!("; all stand still: {problem}"));
+    }
+    if let Some(it) = &connection.calendar_standstill {
+        said.push_str(&format!("; can’t be read now: {}", words::failure(&it.why)));
+    }
+    Some(said)
 }
 
 /// Which role the form wants.

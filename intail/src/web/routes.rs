@@ -6,7 +6,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::{
     Web, abilities, access_keys, accounts_policy, activity, administration, api, approval, assets, audit, calendar,
-    directory, health, home, integrations, leaving, mail, people, policy, privacy, receipt, sign_in_link, streams,
+    directory, health, home, integrations, leaving, looks, mail, people, policy, privacy, receipt, sign_in_link,
+    streams,
 };
 use crate::notices;
 
@@ -95,6 +96,8 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/calendar", SignedIn, || get(calendar::page)),
     route(Get, "/calendar/events/{id}/{event_id}", SignedIn, || get(calendar::event)),
     route(Post, "/calendar/choose", SignedIn, || post(calendar::choose)),
+    route(Post, "/calendar/look", SignedIn, || post(looks::calendars)),
+    route(Post, "/directory/look", SignedIn, || post(looks::directory)),
     route(Get, "/directory", SignedIn, || get(directory::page)),
     route(Get, "/directory/{id}", SignedIn, || get(directory::person)),
     route(Get, "/settings/keys", SignedIn, || get(access_keys::page)),

@@ -18,6 +18,7 @@ use super::Web;
 use super::access::Caller;
 use super::api::ChangeShape;
 use super::asked::Asked;
+use super::colleagues::{self, Colleagues};
 use super::trouble::{self, Problem, Trouble};
 use crate::feed::Listener;
 use crate::id::PersonId;
@@ -135,7 +136,8 @@ pub(super) async fn stream(
         .ok_or_else(|| trouble::too_many("There are too many live readers already."))?;
     let standing = from.standing.unwrap_or_else(|| standing.word());
     let waiting = Vec::new().into_iter();
-    let reader = Reader { web, caller, listener, after, standing, waiting, ended: false, _seat: seat };
+    let colleagues = Colleagues::default();
+    let reader = Reader { web, caller, listener, after, standing, waiting, colleagues, ended: false, _seat: seat };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_EVERY).text("still here");
     Ok(Sse::new(reader.events()).keep_alive(keep_alive).into_response())
 }
@@ -153,6 +155,8 @@ struct Reader {
     /// How the reader knows to stand.
     standing: String,
     waiting: std::vec::IntoIter<Change>,
+    /// Who is named in what waits.
+    colleagues: Colleagues,
     ended: bool,
     _seat: Seat,
 }
@@ -174,13 +178,14 @@ impl Reader {
                 return None;
             }
             if let Some(change) = self.waiting.next() {
-                return Some(event(&change));
+                return Some(event(&change, &self.colleagues));
             }
             match self.read().await {
-                Ok(Some((standing, changes))) => {
+                Ok(Some((standing, changes, colleagues))) => {
                     self.after = changes.last().map_or(self.after, |it| it.seq);
                     let is_quiet = changes.is_empty();
                     self.waiting = changes.into_iter();
+                    self.colleagues = colleagues;
                     let word = standing.word();
                     if word != self.standing {
                         self.standing = word;
@@ -211,7 +216,7 @@ impl Reader {
     }
 
     /// How the reader stands and what is new; none when they may not read any more.
-    async fn read(&self) -> Result<Option<(Standing, Vec<Change>)>, StoreError> {
+    async fn read(&self) -> Result<Option<(Standing, Vec<Change>, Colleagues)>, StoreError> {
         if !self.caller.still_stands(&self.web).await? {
             return Ok(None);
         }
@@ -221,7 +226,9 @@ impl Reader {
             return Ok(None);
         };
         let changes = changes::of_person(&mut tx, person, self.after, CHANGES_AT_ONCE).await?;
-        Ok(Some((standing, changes)))
+        let parties = colleagues::parties(changes.iter().filter_map(|it| it.message.as_ref()));
+        let colleagues = Colleagues::of(&mut tx, &self.caller, parties).await?;
+        Ok(Some((standing, changes, colleagues)))
     }
 }
 
@@ -231,10 +238,10 @@ fn stands(standing: &Standing) -> Event {
     Event::default().event("standing").data(told.to_string())
 }
 
-fn event(change: &Change) -> Event {
+fn event(change: &Change, colleagues: &Colleagues) -> Event {
     let told = Event::default().id(change.seq.to_string()).event(&change.kind);
     // Only a map with keys that aren't text could fail here, and there is none.
-    told.json_data(ChangeShape::of(change)).unwrap_or_default()
+    told.json_data(ChangeShape::of(change, colleagues)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use crate::clock::from_us;
 use crate::store::changes::Change;
+use crate::store::events::{Event, Moment};
 use crate::store::grants::{Grant, GrantState};
 use crate::store::labels::{Label, LabelKind};
 use crate::store::messages::{Message, SubjectForm};
@@ -136,6 +137,20 @@ pub(super) fn subject(message: &Message) -> String {
     }
 }
 
+/// Why Google doesn't tell of a calendar's changes, as the end of a sentence.
+pub(super) fn channel_hindrance(problem: &str) -> &'static str {
+    match problem {
+        "pushNotSupportedForRequestedResource" => "Google tells nobody of changes in them",
+        "push.webhookUrlUnauthorized" => {
+            "Google doesn’t accept this Intail’s address for notices; whoever runs Intail finds in the operating guide \
+             what to do"
+        }
+        "push.webhookUrlNotHttps" => "this Intail has no public https address, which Google needs to tell of changes",
+        "transient" | "not_understood" => "Google couldn’t be asked to tell of them; that is tried again",
+        _ => "Google said no to telling of them; that is tried again twice a day",
+    }
+}
+
 /// A sender as pages show it: the name, or else the address.
 pub(super) fn sender(message: &Message) -> String {
     let known = [&message.sender_name, &message.sender_address].into_iter().find(|it| !it.trim().is_empty());
@@ -199,8 +214,8 @@ pub(super) struct Sentence {
     pub(super) thread_id: Option<String>,
 }
 
-/// What a change says.
-pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
+/// What a change says; `series` is what the event that it is about is an occurrence of.
+pub(super) fn sentence(change: &Change, names: &LabelNames, series: Option<&Event>) -> Sentence {
     let about = change.message.as_ref().map_or_else(String::new, |it| clip(&subject(it), ABOUT_MAX));
     let thread_id = change.message.as_ref().map(|it| it.thread_id.clone());
     let told = |sign, text: String| Sentence { sign, text, about: about.clone(), thread_id: thread_id.clone() };
@@ -220,6 +235,10 @@ pub(super) fn sentence(change: &Change, names: &LabelNames) -> Sentence {
         }
         "message.deleted" => told("deleted", "A message was deleted for good".to_owned()),
         "mailbox.connected" => told("mailbox", "Your account was connected".to_owned()),
+        "event.added" | "event.changed" if let Some((sign, text)) = occurrence_moved(change, series) => Sentence {
+            about: series.map_or_else(|| event_title(change), |it| clip(&it.summary, ABOUT_MAX)),
+            ..told(sign, text)
+        },
         kind if kind.starts_with("event.") => {
             Sentence { about: event_title(change), ..told(event_sign(kind), event_moved(kind)) }
         }
@@ -262,6 +281,28 @@ fn mailbox_moved(data: &Json) -> &'static str {
 /// What an event is called; one that may not be seen says so by saying nothing.
 fn event_title(change: &Change) -> String {
     change.event.as_ref().map_or_else(String::new, |it| clip(&it.summary, ABOUT_MAX))
+}
+
+/// What happened to one occurrence of a series: its row says only how it differs. None of what isn't one.
+fn occurrence_moved(change: &Change, series: Option<&Event>) -> Option<(&'static str, String)> {
+    let event = change.event.as_ref().filter(|it| it.series_id.is_some())?;
+    let zone = |event: &Event| TimeZone::get(&event.zone).ok().filter(|_| !event.zone.is_empty());
+    let (name, zone) = match series.and_then(|it| Some((it.zone.as_str(), zone(it)?))) {
+        Some(known) => known,
+        None => ("UTC", TimeZone::UTC),
+    };
+    let said = |moment: Moment| match moment {
+        Moment::Day(day) => day.strftime("%A %-d %B %Y").to_string(),
+        Moment::At(at) => format!("{} {name}", zone.to_datetime(at).strftime("%A %-d %B %Y, %H:%M")),
+    };
+    let slot = event.original.map_or_else(String::new, |it| format!(" of {}", said(it)));
+    Some(match event.starts {
+        _ if event.is_cancelled() => ("deleted", format!("The occurrence{slot} doesn’t take place")),
+        Some(starts) if Some(starts) != event.original => {
+            ("moved", format!("The occurrence{slot} was moved to {}", said(starts)))
+        }
+        _ => ("moved", format!("The occurrence{slot} differs from the others of its series")),
+    })
 }
 
 fn event_sign(kind: &str) -> &'static str {

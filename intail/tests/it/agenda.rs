@@ -11,7 +11,7 @@ use intail::store::grants;
 use intail::store::people::Person;
 use jiff::Timestamp;
 use jiff::civil::date;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::access::{Proof, access_key, ask, form_token, location, session, text};
 use crate::harness::running::{Running, Ticks};
@@ -386,7 +386,13 @@ async fn the_page_says_why_there_is_no_calendar() {
     let person = with_diary(&running, "ines@example.com").await;
     let proof = session(app, &person).await;
     let live = plain(&page(app, "/calendar", &proof).await);
-    assert!(live.contains("Live as of") && live.contains("Intail looks from time to time"), "{live}");
+    assert!(
+        live.contains("Live as of")
+            && live.contains(
+                "Intail looks every few minutes, and while this page is open, because this Intail has no public"
+            ),
+        "{live}"
+    );
     let mut tx = app.store.write().await.expect("a transaction");
     let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("there");
     let copying = Calendar {
@@ -401,4 +407,29 @@ async fn the_page_says_why_there_is_no_calendar() {
 
 fn shown() -> Entry {
     Entry { name: "New".to_owned(), zone: "UTC".to_owned(), is_selected: true, ..Entry::default() }
+}
+
+#[tokio::test]
+async fn what_happens_to_one_occurrence_is_said_of_that_one() {
+    let running = Running::start().await;
+    running.approve();
+    let (email, _) = running.employees();
+    let event = json!({"title": "Weekly tea", "start": "2026-11-26T09:00", "rule": "FREQ=WEEKLY;COUNT=4"});
+    let weekly = running.plan(&email, json!({"action": "create", "event": event}));
+    let person = running.connected(&email).await;
+    running.settle_calendars(&person).await;
+    running.plan(&email, json!({"action": "delete", "id": format!("{weekly}_20261203T080000Z")}));
+    let moved = format!("{weekly}_20261210T080000Z");
+    running.plan(&email, json!({"action": "move", "id": moved, "start": "2026-12-11T11:00"}));
+    running.pass(std::time::Duration::from_secs(40 * 60));
+    running.settle_calendars(&person).await;
+    let proof = session(&running.app, &person).await;
+    let said = plain(&page(&running.app, "/activity", &proof).await);
+    for part in [
+        "The occurrence of Thursday 3 December 2026, 09:00 Europe/Berlin doesn’t take place : Weekly tea",
+        "The occurrence of Thursday 10 December 2026, 09:00 Europe/Berlin was moved to Friday 11 December 2026, 11:00 \
+         Europe/Berlin : Weekly tea",
+    ] {
+        assert!(said.contains(part), "{part} is missing: {said}");
+    }
 }

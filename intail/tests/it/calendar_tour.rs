@@ -15,7 +15,7 @@ async fn the_calendar_changes_in_a_browser_while_events_change_at_google() {
     connect(&browser).await;
     browser.open(&live.intail("/calendar")).await;
     // The copy arrives while one looks.
-    browser.see("Intail looks from time to time").await;
+    browser.see("Google tells of changes").await;
     browser.find_css(".week .timed li a").await;
     browser.ask("window.neverLoadedAgain = true; return true", json!([])).await;
     browser.screenshot("calendar-1-week").await;
@@ -33,7 +33,6 @@ async fn the_calendar_changes_in_a_browser_while_events_change_at_google() {
     browser.fill("#guests", "kofi@example.com").await;
     browser.click_text("Add").await;
     browser.see("Boat trip").await;
-    live.tell_of_calendars(EMPLOYEE).await;
     browser.turn_to(&intail).await;
     let shown = "return [...document.querySelectorAll('.today .timed li')].some((it) => it.offsetParent
         && it.innerText.includes('Boat trip')
@@ -48,7 +47,6 @@ async fn the_calendar_changes_in_a_browser_while_events_change_at_google() {
     browser.click_css(&format!("li[data-id='{id}'] summary")).await;
     browser.click_css(&format!("li[data-id='{id}'] button[value=delete]")).await;
     browser.find_css(".notice").await;
-    live.tell_of_calendars(EMPLOYEE).await;
     browser.turn_to(&intail).await;
     browser.see_no("Boat trip").await;
     let remembered = browser.ask("return window.neverLoadedAgain === true", json!([])).await;
@@ -65,7 +63,7 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
     sign_in(&browser, &live, EMPLOYEE).await;
     connect(&browser).await;
     browser.open(&live.intail("/calendar")).await;
-    browser.see("Intail looks from time to time").await;
+    browser.see("Google tells of changes").await;
     let title = "return document.getElementById('calendar-title').innerText";
     let this_week = browser.ask(title, json!([])).await;
     let body = browser.find_css("body").await;

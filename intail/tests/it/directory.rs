@@ -24,7 +24,7 @@ use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
 use crate::harness::running::{ADMIN, Running, Setup, Ticks};
 use crate::harness::{postgres, truth};
-use crate::tour::{connect, quiet, sign_in};
+use crate::tour::{connect, look_now, quiet, sign_in};
 
 /// An employee of the demo's world.
 const EMPLOYEE: &str = "ines@example.com";
@@ -808,6 +808,8 @@ async fn people_come_move_and_go_in_a_browser_while_they_do_at_google() {
     browser.open(&live.intail("/directory?view=organization")).await;
     browser.see("Kofi Anansetree").await;
     browser.ask("window.neverLoadedAgain = true; return true", serde_json::json!([])).await;
+    // A third one, in which somebody asks for a look: Google tells nobody of the directory.
+    let (_, asking) = browser.another_window().await;
 
     // Somebody is hired, and somebody else gets another name and another address.
     let hired = serde_json::json!({"action": "hire", "email": "nadia@example.com", "given_name": "Nadia",
@@ -815,7 +817,8 @@ async fn people_come_move_and_go_in_a_browser_while_they_do_at_google() {
     change(ADMIN, hired);
     change("kofi@example.com", serde_json::json!({"action": "edit", "family_name": "Baobab"}));
     change("kofi@example.com", serde_json::json!({"action": "rename", "email": "kofi.baobab@example.com"}));
-    live.tell_of_the_directory(ADMIN).await;
+    look_now(&browser, &live, "/directory").await;
+    browser.turn_to(&tree).await;
     browser.see("Nadia Newcomer").await;
     browser.see("Kofi Baobab").await;
     browser.turn_to(&people).await;
@@ -831,7 +834,9 @@ async fn people_come_move_and_go_in_a_browser_while_they_do_at_google() {
         && [...it.querySelectorAll(':scope > ul > li > a')].some((it) => it.innerText.includes('Nadia Newcomer')))";
     assert_eq!(browser.ask(reports, serde_json::json!([])).await, serde_json::json!(false));
     change("nadia@example.com", serde_json::json!({"action": "edit", "manager": "kofi.baobab@example.com"}));
-    live.tell_of_the_directory(ADMIN).await;
+    browser.turn_to(&asking).await;
+    look_now(&browser, &live, "/directory").await;
+    browser.turn_to(&tree).await;
     browser.wait_for_script(reports, serde_json::json!([]), || "she doesn't stand below him".to_owned()).await;
     browser.screenshot("directory-8-tree").await;
 
@@ -841,8 +846,9 @@ async fn people_come_move_and_go_in_a_browser_while_they_do_at_google() {
         let nadia = nadia.sub.clone();
         world.identity.switch_person(now, &nadia, PersonSwitch::Suspend);
     });
-    live.tell_of_the_directory(ADMIN).await;
-    browser.see_no("Nadia Newcomer").await;
+    browser.turn_to(&asking).await;
+    look_now(&browser, &live, "/directory").await;
+    browser.screenshot("directory-9-look-now").await;
     for window in [&tree, &people] {
         browser.turn_to(window).await;
         browser.see_no("Nadia Newcomer").await;

@@ -447,7 +447,7 @@ async fn the_calendar_page_says_who_is_suspended_and_looks_often_only_while_some
     running.pass(MINUTE * 40);
     running.work().await;
     let standing = page().await;
-    assert!(standing.contains("can’t be read") && standing.contains("data-again-every=\"60\""), "{standing}");
+    assert!(standing.contains("can’t be read") && standing.contains("data-again-every=\"20\""), "{standing}");
     let mut tx = running.app.store.write().await.expect("a transaction");
     let grant = grant_of(&running, &person).await;
     let now = running.app.clock.now();

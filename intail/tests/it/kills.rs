@@ -84,6 +84,8 @@ impl Scene {
         });
         let directory = tempfile::tempdir().expect("a folder");
         let mut config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
+        // Nobody listens at the product's address here.
+        config.google.calendar_notices = false;
         if let Some(url) = &postgres {
             config.database = Database::Postgres(SecretString::from(url.as_str()));
         }

@@ -12,6 +12,7 @@ use intail::id::OrganizationId;
 use intail::org::audit::{Actor, Origin};
 use intail::org::roles::{self, By, RoleChange};
 use intail::signing::is_signed;
+use intail::store::channels::{self, Channel};
 use intail::store::gate::{Act, Gate, Underway};
 use intail::store::leaving_receipts::{self, LeavingReceipt};
 use intail::store::leavings::{self, Revocation};
@@ -239,6 +240,26 @@ async fn channels_that_google_cannot_stop_now_hold_nobody_up() {
     let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
     assert!(!left.stopped && left.revocation == Revocation::Confirmed, "{left:?}");
     assert_eq!(running.calls("calendar.channels.stop"), 1, "the first one shows it");
+}
+
+#[tokio::test]
+async fn a_channel_of_which_google_s_answer_was_lost_is_not_called_stopped() {
+    for is_lost in [false, true] {
+        let running = Running::start_with(Setup { reachable: true, ..Setup::default() }).await;
+        running.approve();
+        let person = running.connected(&running.employee()).await;
+        running.settle_calendars(&person).await;
+        let agenda = running.agenda(&person).await;
+        if is_lost {
+            let mut tx = running.app.store.write().await.expect("a transaction");
+            let known = channels::of_agenda(&mut tx, &agenda.id, 1).await.expect("read").pop().expect("one");
+            let lost = Channel { id: "lost".to_owned(), resource_id: None, ..known };
+            channels::create(&mut tx, &person.organization_id, &lost).await.expect("asked for");
+            tx.commit().await.expect("committed");
+        }
+        let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+        assert_eq!(left.stopped, !is_lost, "{left:?}");
+    }
 }
 
 #[tokio::test]

@@ -219,7 +219,6 @@ async fn a_person_s_page_shows_meetings_in_a_browser() {
         }
         world.identity.person_by_email("kofi@example.com").expect("there").sub.clone()
     });
-    live.tell_of_calendars(EMPLOYEE).await;
     browser.open(&live.intail("/directory")).await;
     browser.see("Kofi Anansetree").await;
     browser.open(&live.intail(&format!("/directory/{kofi}"))).await;

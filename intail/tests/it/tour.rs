@@ -719,6 +719,24 @@ fn account(email: &str) -> String {
     format!("button[data-email='{email}']")
 }
 
+/// Presses of "Look now" before the test gives up: it asks Google each quarter of a minute at most.
+const PRESSES_MAX: usize = 400;
+
+/// Presses "Look now" on a page, in this window, until Intail says that it does.
+pub(crate) async fn look_now(browser: &Browser, live: &Live, path: &str) {
+    for _ in 0..PRESSES_MAX {
+        browser.open(&live.intail(path)).await;
+        browser.click_css("#look").await;
+        browser.find_css("#as-of [role=status]").await;
+        let said = "return document.querySelector('#as-of [role=status]')?.innerText ?? ''";
+        let said = browser.ask(said, json!([])).await;
+        if said.as_str().is_some_and(|it| it.contains("asks Google now")) {
+            return;
+        }
+    }
+    panic!("Intail never looks");
+}
+
 /// The browser complained about nothing but `refused` pages that are answered with a status of refusal, as they should.
 pub(crate) async fn quiet(browser: &Browser, refused: usize) {
     let (refusals, complaints): (Vec<String>, Vec<String>) =

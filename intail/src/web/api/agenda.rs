@@ -15,6 +15,7 @@ use crate::web::Web;
 use crate::web::access::Caller;
 use crate::web::asked::Asked;
 use crate::web::calendar::{Held, zone};
+use crate::web::colleagues::{self, Colleagues};
 use crate::web::trouble::{self, Problem, Trouble};
 
 /// From when until before when, and where the asker is.
@@ -105,6 +106,9 @@ struct EventShape {
 struct PartyShape {
     /// The address; it may be generated and lead nowhere.
     address: String,
+    /// The colleague's id in the directory, whichever of their addresses this is. Null for everybody else, for whom the
+    /// directory hides, and for whoever didn't permit the directory.
+    person_id: Option<String>,
     /// The name.
     name: String,
 }
@@ -115,6 +119,8 @@ struct PartyShape {
 struct AttendeeShape {
     /// The address.
     address: String,
+    /// The colleague's id in the directory, as an organizer's; null for a room or a thing, too.
+    person_id: Option<String>,
     /// The name.
     name: String,
     /// `needsAction`, `declined`, `tentative`, `accepted`, or a word that is new.
@@ -159,21 +165,25 @@ fn written(moment: Moment) -> String {
 }
 
 impl OccurrenceShape {
-    fn of(it: &Occurrence) -> Self {
+    fn of(it: &Occurrence, colleagues: &Colleagues) -> Self {
         Self {
             starts: written(it.starts),
             ends: written(it.ends),
             all_day: it.is_all_day(),
             slot: it.slot.map(written),
             own_answer: it.own_answer().map(str::to_owned),
-            event: EventShape::of(&it.event),
+            event: EventShape::of(&it.event, colleagues),
         }
     }
 }
 
 impl EventShape {
-    fn of(it: &Event) -> Self {
-        let party = PartyShape { address: it.organizer.address.clone(), name: it.organizer.name.clone() };
+    fn of(it: &Event, colleagues: &Colleagues) -> Self {
+        let party = PartyShape {
+            address: it.organizer.address.clone(),
+            person_id: colleagues.person_id(&it.organizer.address),
+            name: it.organizer.name.clone(),
+        };
         Self {
             calendar_id: it.calendar_id.clone(),
             id: it.id.clone(),
@@ -187,7 +197,7 @@ impl EventShape {
             visibility: it.visibility.clone(),
             busy_only: it.is_busy_only,
             organizer: party,
-            attendees: it.attendees.iter().map(AttendeeShape::of).collect(),
+            attendees: it.attendees.iter().map(|it| AttendeeShape::of(it, colleagues)).collect(),
             attendees_omitted: it.attendees_omitted,
             links: it.links.iter().map(LinkShape::of).collect(),
         }
@@ -195,9 +205,10 @@ impl EventShape {
 }
 
 impl AttendeeShape {
-    fn of(it: &Attendee) -> Self {
+    fn of(it: &Attendee, colleagues: &Colleagues) -> Self {
         Self {
             address: it.address.clone(),
+            person_id: colleagues.person_id(&it.address).filter(|_| !it.resource),
             name: it.name.clone(),
             answer: it.answer.clone(),
             own: it.own,
@@ -237,6 +248,8 @@ pub(in crate::web) async fn agenda(
     let (zone_name, zone) = zone(between.zone.as_deref(), held.own_zone())?;
     let window = window(between.from.as_deref(), between.until.as_deref(), zone)?;
     let found = agenda::over(&mut tx, &held.agenda.id, &held.shown(), &window).await?;
+    let guests = colleagues::guests(found.occurrences.iter().map(|it| &*it.event));
+    let colleagues = Colleagues::of(&mut tx, &caller, guests).await?;
     let unreadable = found.unreadable.iter().map(|(event, why)| UnreadableShape {
         calendar_id: event.calendar_id.clone(),
         event_id: event.id.clone(),
@@ -246,7 +259,7 @@ pub(in crate::web) async fn agenda(
         zone: zone_name,
         from: window.from,
         until: window.until,
-        occurrences: found.occurrences.iter().map(OccurrenceShape::of).collect(),
+        occurrences: found.occurrences.iter().map(|it| OccurrenceShape::of(it, &colleagues)).collect(),
         unreadable: unreadable.collect(),
         complete: found.is_complete,
     }))

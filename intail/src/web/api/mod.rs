@@ -15,6 +15,7 @@ use utoipa::{Modify, OpenApi};
 use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
+use super::colleagues::{self, Colleagues};
 use super::directory::{may_read, search_words, shown};
 use super::mail::{after_page, read_place};
 use super::privacy::Standing;
@@ -244,8 +245,9 @@ pub(super) async fn messages(
     let mailbox = connection.mailbox.ok_or_else(|| trouble::not_there("mailbox"))?;
     let listed = messages::page(&mut tx, &mailbox.id, label.as_deref(), after.as_ref(), limit + 1).await?;
     let next = after_page(&listed, limit);
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    Ok(Json(MessagesShape { messages: listed.iter().take(shown).map(MessageShape::of).collect(), next }))
+    let shown = &listed[..listed.len().min(usize::try_from(limit).unwrap_or(usize::MAX))];
+    let colleagues = Colleagues::of(&mut tx, &caller, colleagues::parties(shown.iter())).await?;
+    Ok(Json(MessagesShape { messages: shown.iter().map(|it| MessageShape::of(it, &colleagues)).collect(), next }))
 }
 
 /// One message: headers and labels.
@@ -271,7 +273,9 @@ pub(super) async fn message(
         return Err(trouble::not_there("message"));
     }
     let message = messages::by_id(&mut tx, &mailbox.id, &message_id).await?;
-    message.map(|it| Json(MessageShape::of(&it))).ok_or_else(|| trouble::not_there("message"))
+    let message = message.ok_or_else(|| trouble::not_there("message"))?;
+    let colleagues = Colleagues::of(&mut tx, &caller, colleagues::parties([&message].into_iter())).await?;
+    Ok(Json(MessageShape::of(&message, &colleagues)))
 }
 
 /// Whom of the directory.
@@ -370,7 +374,9 @@ pub(super) async fn changes(
     let more = listed.len() > shown;
     listed.truncate(shown);
     let next = listed.last().map_or(after, |it| it.seq);
-    Ok(Json(ChangesShape { changes: listed.iter().map(ChangeShape::of).collect(), next, more }))
+    let parties = colleagues::parties(listed.iter().filter_map(|it| it.message.as_ref()));
+    let colleagues = Colleagues::of(&mut tx, &caller, parties).await?;
+    Ok(Json(ChangesShape { changes: listed.iter().map(|it| ChangeShape::of(it, &colleagues)).collect(), next, more }))
 }
 
 fn page(limit: Option<i64>) -> i64 {

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::calendars::{AgendaShape, EventShape};
 use crate::connect::{Connection, DirectoryCopy, Permission, Push, Standstill};
 use crate::id::StreamId;
+use crate::org::privacy::PARTIES;
 use crate::org::receipts::{Chain, Line};
 use crate::store::call_counts::CallCount;
 use crate::store::changes::Change;
@@ -22,6 +23,7 @@ use crate::store::messages::{Message, SubjectForm};
 use crate::store::people::Person;
 use crate::store::privacy::Policy;
 use crate::sync::{Outlook, Waits};
+use crate::web::colleagues::{Colleagues, written};
 use crate::web::privacy::Standing;
 use crate::web::words::from_ms;
 
@@ -575,12 +577,46 @@ pub(in crate::web) struct MessageShape {
     sender_name: String,
     /// The sender's address; empty when there is none.
     sender_address: String,
+    /// The sender's id in the directory, whichever of their addresses wrote. Null for everybody who is no colleague,
+    /// for whom the directory hides, and for whoever didn't permit the directory.
+    sender_person_id: Option<String>,
+    /// Whom the letter names as senders and recipients, taken out of `headers`, in order.
+    parties: Vec<MessagePartyShape>,
     /// The other headers, decoded: name in lower case, values in order.
     headers: BTreeMap<String, Vec<String>>,
 }
 
+/// Somebody whom a letter names.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessageParty)]
+struct MessagePartyShape {
+    /// Where: `from`, `sender`, `to`, `cc`, `bcc` or `reply-to`.
+    header: &'static str,
+    /// The name, decoded; empty when there is none.
+    name: String,
+    /// The address as it was written; empty when there is none.
+    address: String,
+    /// The colleague's id in the directory; null as the sender's.
+    person_id: Option<String>,
+}
+
+impl MessagePartyShape {
+    fn all(message: &Message, colleagues: &Colleagues) -> Vec<Self> {
+        let listed = PARTIES.iter().filter_map(|header| Some((*header, message.headers.get(*header)?)));
+        let each = listed.flat_map(|(header, values)| values.iter().map(move |value| (header, value)));
+        let parties = each.flat_map(|(header, value)| written(value).into_iter().map(move |it| (header, it)));
+        let shape = |(header, (name, address)): (&'static str, (&str, &str))| Self {
+            header,
+            name: name.to_owned(),
+            address: address.to_owned(),
+            person_id: colleagues.person_id(address),
+        };
+        parties.map(shape).collect()
+    }
+}
+
 impl MessageShape {
-    pub(super) fn of(message: &Message) -> Self {
+    pub(super) fn of(message: &Message, colleagues: &Colleagues) -> Self {
         let is_hashed = message.subject_form == SubjectForm::Hashed;
         Self {
             id: message.id.clone(),
@@ -594,6 +630,8 @@ impl MessageShape {
             subject_tag: is_hashed.then(|| message.subject.clone()),
             sender_name: message.sender_name.clone(),
             sender_address: message.sender_address.clone(),
+            sender_person_id: colleagues.person_id(&message.sender_address),
+            parties: MessagePartyShape::all(message, colleagues),
             headers: message.headers.clone(),
         }
     }
@@ -608,7 +646,8 @@ pub(in crate::web) struct ChangeShape {
     /// When it was committed.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// What happened, in one dotted word: `message.added`.
+    /// What happened, in one dotted word: `message.added`. An `event.added` whose event has a `series_id` says how one
+    /// occurrence differs from its series: with the status `cancelled`, that it doesn't take place.
     kind: String,
     /// The mailbox; null when it happened in something else.
     mailbox_id: Option<String>,
@@ -632,7 +671,7 @@ pub(in crate::web) struct ChangeShape {
 
 impl ChangeShape {
     /// Of a change as it is read.
-    pub(in crate::web) fn of(change: &Change) -> Self {
+    pub(in crate::web) fn of(change: &Change, colleagues: &Colleagues) -> Self {
         Self {
             seq: change.seq,
             at: change.at,
@@ -642,7 +681,7 @@ impl ChangeShape {
             stream: Stream::of(&change.stream).word(),
             subject_id: change.subject_id.clone(),
             data: change.data.clone(),
-            message: change.message.as_ref().map(MessageShape::of),
+            message: change.message.as_ref().map(|it| MessageShape::of(it, colleagues)),
             event: change.event.as_ref().map(EventShape::of),
             person: change.directory_person.as_ref().map(DirectoryPersonShape::of),
         }

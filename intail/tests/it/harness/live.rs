@@ -6,7 +6,6 @@ use intail::app::App;
 use intail::cli::demo;
 use intail::clock::Clock;
 use intail::random::Random;
-use intail::store::{agendas, calendars, directories, people};
 use intail::{connect, notices, sync, web};
 use intail_google::oauth::scope;
 use intail_google::pubsub::Credentials;
@@ -74,30 +73,6 @@ impl Live {
     /// The client ID that the administrator has to approve.
     pub(crate) fn client_id(&self) -> &str {
         &self.app.config.google.client.client_id
-    }
-
-    /// Says that a person's calendars changed, as a notice of Google's channel does. Channels lead to https addresses
-    /// only, and here is none; without one Intail looks each minute at the soonest.
-    pub(crate) async fn tell_of_calendars(&self, email: &str) {
-        let now = self.app.clock.now();
-        let mut tx = self.app.store.write().await.expect("a transaction");
-        let person = people::by_email(&mut tx, email, 1).await.expect("read").pop().expect("they signed in");
-        let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("they connected");
-        for calendar in calendars::of_agenda(&mut tx, &agenda.id, i64::MAX).await.expect("read") {
-            calendars::notice(&mut tx, &agenda.id, &calendar.id).await.expect("noticed");
-        }
-        agendas::wake(&mut tx, &agenda.id, now).await.expect("woken");
-        tx.commit().await.expect("committed");
-        self.app.due.ring();
-    }
-
-    /// Says that there is a reason to look at the directory before its time, as a grant does that dies suddenly.
-    pub(crate) async fn tell_of_the_directory(&self, email: &str) {
-        let mut tx = self.app.store.write().await.expect("a transaction");
-        let person = people::by_email(&mut tx, email, 1).await.expect("read").pop().expect("they signed in");
-        directories::want(&mut tx, &person.organization_id, self.app.clock.now()).await.expect("marked");
-        tx.commit().await.expect("committed");
-        self.app.due.ring();
     }
 
     /// Ends everything, as a process does that is asked to stop.

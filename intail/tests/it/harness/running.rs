@@ -76,6 +76,8 @@ pub(crate) struct Setup {
     pub(crate) gmail_day: Option<u64>,
     /// What it gives the project in a minute, as Intail believes.
     pub(crate) gmail_minute: Option<u64>,
+    /// Google tells of calendars although the address leads to this machine only, as in the demo.
+    pub(crate) tells: bool,
 }
 
 impl Running {
@@ -104,6 +106,8 @@ impl Running {
         let directory = tempfile::tempdir().expect("a directory");
         let (clock, random) = (Clock::owned(start), Random::seeded(1));
         let mut config = demo::configuration(&sandbox, directory.path(), product).expect("a configuration");
+        // Nobody listens at the product's address here.
+        config.google.calendar_notices = setup.reachable || setup.tells;
         if let Some(url) = &setup.postgres {
             config.database = Database::Postgres(SecretString::from(url.as_str()));
         }

@@ -28,6 +28,9 @@ pub(super) struct Network {
     pub(super) marks: Marks,
 }
 
+/// A mailbox, how many notices were marked, and a history id: the notice's, or the cursor.
+type Marked = (MailboxId, i64, Option<HistoryId>);
+
 /// Watches over promise 3: a notice is acknowledged after its mark is committed.
 pub(super) struct Marks {
     /// The store behind the stage's gate.
@@ -35,11 +38,11 @@ pub(super) struct Marks {
     pub(super) organization: OrganizationId,
     /// What was handed out: by the acknowledgement's id, whose notice it is, how many were marked at that time, and
     /// which history id it tells of.
-    pub(super) handed_out: Mutex<BTreeMap<String, (MailboxId, i64, Option<HistoryId>)>>,
+    pub(super) handed_out: Mutex<BTreeMap<String, Marked>>,
 }
 
 impl Marks {
-    async fn counts(&self) -> BTreeMap<String, (MailboxId, i64, Option<HistoryId>)> {
+    async fn counts(&self) -> BTreeMap<String, Marked> {
         let mut tx = self.store.read().await.expect("a transaction");
         let all = mailboxes::list(&mut tx, &self.organization, i64::MAX).await.expect("read");
         all.into_iter().map(|it| (it.email, (it.id, it.notices, it.cursor))).collect()

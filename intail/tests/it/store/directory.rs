@@ -94,6 +94,16 @@ async fn a_directory_is_one_per_organization_and_written_under_its_lease(scene: 
     let wanted = directories::of_organization(&mut tx, &scene.organization).await.expect("read").expect("one");
     assert_eq!((wanted.wanted_at, wanted.due_at), (Some(at(4)), Some(at(4))));
     let late = leases::Lease { number: lease.number - 1, ..lease.clone() };
+    let look = async |tx: &mut Tx, before, now| {
+        directories::look(tx, &scene.organization, at(before), at(now)).await.expect("asked")
+    };
+    assert!(!look(&mut tx, 5, 9).await, "a pass runs");
+    let between = directories::Directory { part: None, ..directory.clone() };
+    directories::save(&mut tx, &between, &lease).await.expect("saved");
+    assert!(!look(&mut tx, 4, 9).await, "somebody wanted it since then");
+    assert!(look(&mut tx, 5, 9).await && !look(&mut tx, 5, 9).await, "once");
+    let wanted = directories::of_organization(&mut tx, &scene.organization).await.expect("read").expect("one");
+    assert_eq!((wanted.wanted_at, wanted.due_at), (Some(at(9)), Some(at(9))));
     let refused = directories::save(&mut tx, &directory, &late).await;
     assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
 }

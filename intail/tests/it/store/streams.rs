@@ -193,6 +193,13 @@ async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
     assert!(matches!(agendas::save(&mut tx, &written, &late).await, Err(StoreError::LeaseLost)));
     leases::release(&mut tx, &lease, None, &Spending::default(), at(20)).await.expect("released");
     assert_eq!(agendas::wake_organization(&mut tx, &scene.organization, at(21)).await.expect("woken"), 1);
+    let look =
+        async |tx: &mut Tx, before, now| agendas::look(tx, &agenda.id, at(before), at(now)).await.expect("asked");
+    assert!(look(&mut tx, 10, 25).await, "nobody asked before");
+    assert!(!look(&mut tx, 25, 40).await, "somebody did since then");
+    let wanted = agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there");
+    assert_eq!((wanted.wanted_at, wanted.due_at), (Some(at(25)), Some(at(21))), "due since before");
+    assert!(look(&mut tx, 26, 40).await);
     let due = agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there").due_at;
     assert_eq!(due, Some(at(21)));
 }
@@ -224,6 +231,7 @@ async fn a_calendar_keeps_what_each_of_its_writers_said(scene: Scene) {
     assert!(calendars::choose(&mut tx, &agenda.id, "team", Some(Choice::Leave)).await.expect("chosen"));
     assert!(!calendars::choose(&mut tx, &agenda.id, "nothing", None).await.expect("there is none"));
     calendars::notice(&mut tx, &agenda.id, "team").await.expect("noticed");
+    assert_eq!(calendars::notice_all(&mut tx, &agenda.id).await.expect("noticed"), 0, "none was ever read");
     team = Calendar {
         list_pass: 2,
         is_gone: true,
