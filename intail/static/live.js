@@ -117,6 +117,7 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     localise(fresh);
     showCopyButtons(fresh);
+    document.title = fresh.title;
     const focused = document.activeElement;
     const place = listLinks().indexOf(focused);
     for (const part of document.querySelectorAll("[data-part]")) {

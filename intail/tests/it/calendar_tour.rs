@@ -98,6 +98,20 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
         it.innerText.includes('Holidays') && it.innerText.includes('not copied'))";
     browser.wait_for_script(left, json!([]), || "the holidays are still copied".to_owned()).await;
     fits(&browser, "calendar-week").await;
+    // What midnight does to a page that was left open: other days come, and what names them and turns them comes along.
+    let next_days = "window.neverLoadedAgain = true;
+        history.replaceState(null, '', '/calendar?date=2031-05-07');
+        document.dispatchEvent(new Event('visibilitychange')); return true";
+    browser.ask(next_days, json!([])).await;
+    let all = "return document.querySelector('#days .day').dataset.key === '2031-05-05'
+        && document.getElementById('calendar-title').innerText === '5 – 11 May 2031'
+        && document.title.startsWith('5 – 11 May 2031')
+        && document.getElementById('previous').href.includes('date=2031-04-30')
+        && document.getElementById('next').href.includes('date=2031-05-14')
+        && document.querySelector('#views a:not([aria-current])').href.includes('date=2031-05-07')
+        && document.querySelector('.zone-form').elements.date.value === '2031-05-07'
+        && window.neverLoadedAgain === true";
+    browser.wait_for_script(all, json!([]), || "some of the page is of other days".to_owned()).await;
     browser.open(&live.intail("/calendar?view=agenda")).await;
     fits(&browser, "calendar-agenda").await;
     quiet(&browser, 0).await;
