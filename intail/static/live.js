@@ -107,14 +107,21 @@ async function refresh() {
     return;
   }
   refreshing = true;
+  const [asked, sought] = [opened(), searching];
+  searching = false;
   try {
-    const answer = await fetch(opened(), { headers: { accept: "text/html" }, credentials: "same-origin" });
+    const answer = await fetch(asked, { headers: { accept: "text/html" }, credentials: "same-origin" });
     if (answer.redirected && new URL(answer.url).pathname !== location.pathname) {
       location.assign(answer.url);
       return;
     }
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (opened().href !== asked.href) {
+      // Somebody typed on meanwhile: this is no answer to what stands in the address now.
+      again = true;
+      return;
+    }
     localise(fresh);
     showCopyButtons(fresh);
     document.title = fresh.title;
@@ -122,10 +129,9 @@ async function refresh() {
     const place = listLinks().indexOf(focused);
     for (const part of document.querySelectorAll("[data-part]")) {
       const next = fresh.getElementById(part.id);
-      if (next && merge(part, next) > 0 && part.dataset.says && !searching) say(part.dataset.says);
-      if (searching) for (const found of part.querySelectorAll(".arrived")) found.classList.remove("arrived");
+      if (next && merge(part, next) > 0 && part.dataset.says && !sought) say(part.dataset.says);
+      if (sought) for (const found of part.querySelectorAll(".arrived")) found.classList.remove("arrived");
     }
-    searching = false;
     document.body.dataset.stream = fresh.body.dataset.stream ?? "";
     follow();
     if (place >= 0) focusAfter(focused, place);

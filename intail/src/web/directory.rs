@@ -69,8 +69,12 @@ struct DirectoryPage {
     /// Where the person comes back to after they asked.
     here: String,
     q: String,
+    /// Whether the tree is shown as soon as nothing is searched for.
+    wants_tree: bool,
     is_tree: bool,
     people: Vec<Card>,
+    /// How many a search found; empty when nothing is searched for.
+    found: String,
     next: Option<String>,
     tree: Vec<Turn>,
     is_too_large: bool,
@@ -131,7 +135,8 @@ pub(super) async fn page(
 ) -> Result<Response, Trouble> {
     let organization = &caller.person.organization_id;
     let q = search_words(wanted.q.as_deref());
-    let is_tree = wanted.view.as_deref() == Some("organization") && q.is_empty();
+    let wants_tree = wanted.view.as_deref() == Some("organization");
+    let is_tree = wants_tree && q.is_empty();
     let after = wanted.after.filter(|it| it.len() <= ID_LENGTH_MAX);
     let mut tx = web.app.store.read().await?;
     let last_seq = changes::last_seq(&mut tx, organization).await?;
@@ -152,16 +157,19 @@ pub(super) async fn page(
     }
     let more = found.len() > bound(PAGE_PEOPLE);
     found.truncate(bound(PAGE_PEOPLE));
-    let next = found.last().filter(|_| more).map(|last| address(&q, &last.google_id));
+    let next = found.last().filter(|_| more).map(|last| address(&q, wants_tree, Some(&last.google_id)));
+    let told = if q.is_empty() { String::new() } else { told(found.len(), more, after.is_some()) };
     html(&DirectoryPage {
         shell: Shell::new(&web, Some(&caller), "directory", "Directory").following(last_seq, closed.is_none()),
         closed,
         state: state_line(copy.as_ref()),
         looked: Looked::of(wanted.looked.as_deref()).map(Looked::said),
-        here: if is_tree { "/directory?view=organization".to_owned() } else { "/directory".to_owned() },
+        here: address(&q, wants_tree, None),
         q,
+        wants_tree,
         is_tree,
         people: found.iter().map(card).collect(),
+        found: told,
         next,
         tree,
         is_too_large,
@@ -177,12 +185,30 @@ fn bound(limit: i64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-fn address(q: &str, after: &str) -> String {
+/// The page of a search, or of the tree, from the person on who comes after that one.
+fn address(q: &str, wants_tree: bool, after: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    if !q.is_empty() {
-        query.append_pair("q", q);
+    let view = Some("organization").filter(|_| wants_tree);
+    for (name, value) in [("q", Some(q).filter(|q| !q.is_empty())), ("view", view), ("after", after)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
     }
-    format!("/directory?{}", query.append_pair("after", after).finish())
+    let query = query.finish();
+    if query.is_empty() { "/directory".to_owned() } else { format!("/directory?{query}") }
+}
+
+/// How many people a search found. `more` says that there are others behind them, `is_later` that some stand before.
+fn told(found: usize, more: bool, is_later: bool) -> String {
+    match (found, more, is_later) {
+        (0, ..) => "Nobody fits".to_owned(),
+        (1, false, false) => "1 person fits".to_owned(),
+        (1, false, true) => "1 other person fits".to_owned(),
+        (many, false, false) => format!("{many} people fit"),
+        (many, false, true) => format!("{many} other people fit"),
+        (many, true, false) => format!("More than {many} people fit"),
+        (many, true, true) => format!("More than {many} other people fit"),
+    }
 }
 
 fn card(person: &DirectoryPerson) -> Card {
@@ -516,6 +542,16 @@ mod tests {
         let people = [someone("a", "A", "b"), someone("b", "B", "a"), someone("c", "C", "c"), someone("d", "D", "b")];
         assert_eq!(drawing(&people), "c()a(b(d()))");
         assert_eq!(drawing(&[]), "");
+    }
+
+    #[test]
+    fn a_page_of_a_search_has_its_address_and_says_how_many_fit() {
+        assert_eq!(address("", false, None), "/directory");
+        assert_eq!(address("kö fi", true, Some("7")), "/directory?q=k%C3%B6+fi&view=organization&after=7");
+        let said = [(0, false, false), (1, false, false), (12, false, false), (50, true, false), (1, false, true)];
+        let said = said.map(|(found, more, is_later)| told(found, more, is_later));
+        let words = ["Nobody fits", "1 person fits", "12 people fit", "More than 50 people fit", "1 other person fits"];
+        assert_eq!(said, words);
     }
 
     #[test]

@@ -742,9 +742,24 @@ async fn only_those_who_permitted_it_are_shown_the_directory() {
     assert!(page.contains("Nobody fits"), "hidden people are found by nobody: {page}");
     let (_, page) = get(&person, "/directory?view=organization").await;
     assert!(page.contains("class=\"card tree\""), "{page}");
+    assert!(marked(&page).contains("view=organization"), "{page}");
+    assert!(page.contains("role=\"status\" data-part></p>"), "nothing was searched for: {page}");
+    // A search among the tree is a list, whose tab is marked; the form leads back to the tree.
+    let (_, page) = get(&person, "/directory?view=organization&q=kofi").await;
+    assert!(!marked(&page).contains("view=organization"), "{page}");
+    assert!(page.contains("name=\"view\" value=\"organization\""), "{page}");
+    assert!(page.contains("role=\"status\" data-part>Nobody fits</p>"), "{page}");
     assert_eq!(get(&person, "/directory/nobody").await.0, 404);
     let nobody = ask(&running.app, "GET", "/api/v1/directory", &Proof::Nothing, None).await;
     assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// The tab of the directory that is marked as the one that is shown.
+fn marked(page: &str) -> String {
+    let tabs = page.split_once("id=\"views\"").expect("tabs").1.split_once("</nav>").expect("their end").0;
+    let marked: Vec<&str> = tabs.split("<a ").filter(|it| it.contains("aria-current")).collect();
+    assert_eq!(marked.len(), 1, "{tabs}");
+    marked.concat()
 }
 
 #[tokio::test]
@@ -767,6 +782,20 @@ async fn the_directory_changes_in_a_browser_while_google_s_does() {
     browser.open(&live.intail("/directory?view=organization")).await;
     browser.see("Kofi Anansetree").await;
     browser.screenshot("directory-3-organization").await;
+    // A search among the tree marks the list, says how many fit, and leads back when it is emptied.
+    browser.fill("#q", "kofi").await;
+    let list = "return document.querySelectorAll('.people li').length === 1
+        && document.querySelector('.tabs [aria-current]').innerText === 'People'
+        && document.getElementById('found').innerText === '1 person fits'";
+    browser.wait_for_script(list, serde_json::json!([]), || "the search isn't shown as a list".to_owned()).await;
+    browser.screenshot("directory-3-search").await;
+    let emptied = "const q = document.getElementById('q'); q.value = '';
+        q.dispatchEvent(new Event('input', {bubbles: true})); return true";
+    browser.ask(emptied, serde_json::json!([])).await;
+    let tree = "return document.querySelector('.tree') !== null && location.search === '?view=organization'
+        && document.querySelector('.tabs [aria-current]').innerText === 'Who reports to whom'
+        && document.getElementById('found').innerText === ''";
+    browser.wait_for_script(tree, serde_json::json!([]), || "the tree never came back".to_owned()).await;
     browser.viewport(Viewport::Phone).await;
     browser.open(&live.intail("/directory")).await;
     browser.screenshot("directory-4-phone").await;
