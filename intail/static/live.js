@@ -345,6 +345,28 @@ function ofNeighbour(links, at, step) {
   return undefined;
 }
 
+// The present comes into sight: in a list today's heading, which has no box among the hours.
+function turnToPresent(turnsList) {
+  if (!turnsList) return;
+  const heading = document.getElementById("this-day");
+  const isFirst = document.querySelector("#days .day")?.contains(heading);
+  if (heading?.offsetParent && !isFirst) heading.scrollIntoView();
+  else scrollTo(0, 0);
+}
+if (document.querySelector("[data-calendar]")) {
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("#today");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    // The page of today stands open already.
+    if (link.href.split("#")[0] !== location.href.split("#")[0]) return;
+    event.preventDefault();
+    turnToPresent(true);
+  });
+  // Whoever chose a day, came back or was told something stays where they are.
+  const comesAnew = performance.getEntriesByType("navigation")[0]?.type === "navigate";
+  turnToPresent(comesAnew && !location.hash && !new URLSearchParams(location.search).has("date"));
+}
+
 // Whoever sits in another zone than the page shows can turn to their own.
 const ownZone = document.getElementById("own-zone");
 if (ownZone && ownZone.dataset.zone !== zone) {

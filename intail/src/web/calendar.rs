@@ -272,7 +272,7 @@ pub(super) async fn page(
     let layout = Layout { zone: &zone, now, calendars: &looks, carried: &carried };
     let (days, hours) = layout.days(&found.occurrences, first, until);
     let is_empty = days.iter().all(Day::is_empty);
-    let days = days.into_iter().filter(|day| is_week || !day.is_empty()).collect();
+    let days = days.into_iter().filter(|day| is_week || !day.is_empty() || (day.is_today && !is_empty)).collect();
     looks::at_calendars(&web.app, &connection, &held).await?;
     let state = state_line(&connection, &held, web.app.config.google.calendar_notices, now);
     let told = |it: &Calendar| held.is_told(it, connection.grant.connected_at, now);
@@ -346,9 +346,10 @@ fn links(date: Date, is_week: bool, carried: &str) -> Links {
         let day = if YEARS.contains(&day.year()) { day } else { date };
         address(day, is_week, carried)
     };
+    // Where the week is a list, today has its heading, to which this leads. The agenda begins with today.
     let today = match (is_week, carried.is_empty()) {
-        (true, true) => "/calendar".to_owned(),
-        (true, false) => format!("/calendar?{carried}"),
+        (true, true) => "/calendar#this-day".to_owned(),
+        (true, false) => format!("/calendar?{carried}#this-day"),
         (false, true) => "/calendar?view=agenda".to_owned(),
         (false, false) => format!("/calendar?view=agenda&{carried}"),
     };

@@ -51,13 +51,33 @@ pub(super) struct Day {
     /// How many more there are at some hour than can stand side by side.
     pub(super) hidden: usize,
     /// Where the present is, on the day that it is.
-    pub(super) now: Option<String>,
+    pub(super) now: Option<Now>,
+}
+
+/// The line that says what time it is.
+pub(super) struct Now {
+    /// Its place among the hours as classes; `outside` where they don't reach it.
+    pub(super) classes: String,
+    /// How many of the day's timed items begin before it.
+    begun: usize,
+    /// The time itself.
+    pub(super) time: Times,
 }
 
 impl Day {
     /// Whether nothing takes place.
     pub(super) fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.timed.is_empty()
+    }
+
+    /// The present, if it stands before the timed item at this place.
+    pub(super) fn now_before(&self, place: usize) -> Option<&Now> {
+        self.now.as_ref().filter(|now| now.begun == place)
+    }
+
+    /// The present, if it stands behind all timed items.
+    pub(super) fn now_last(&self) -> Option<&Now> {
+        self.now_before(self.timed.len())
     }
 }
 
@@ -146,9 +166,12 @@ pub(super) struct Hours {
 }
 
 impl Hours {
-    /// Each with its class and how it is written.
+    /// Each with its class and how it is written. `opens` is the one that the page begins with where the present isn't.
     pub(super) fn labels(self) -> Vec<(String, String)> {
-        let label = |hour: i64| (format!("from-{}", (hour - self.first) * QUARTERS_OF_HOUR), format!("{hour:02}:00"));
+        let label = |hour: i64| {
+            let opens = if hour == HOURS_SHOWN.0 { " opens" } else { "" };
+            (format!("from-{}{opens}", (hour - self.first) * QUARTERS_OF_HOUR), format!("{hour:02}:00"))
+        };
         (self.first..self.until).map(label).collect()
     }
 
@@ -204,7 +227,7 @@ impl Layout<'_> {
             now: None,
         };
         let (begins, ends) = (day_begins(date, self.zone), day_begins(date.tomorrow().unwrap_or(date), self.zone));
-        let mut quarters = Vec::new();
+        let (mut quarters, mut begun) = (Vec::new(), 0);
         for it in occurrences {
             let (from, until) = it.instants(self.zone);
             let is_here = from < ends && (until > begins || (from == until && from >= begins));
@@ -220,14 +243,23 @@ impl Layout<'_> {
                     Times::Between(shown(from, !is_continued), shown(until, !goes_on), self.zone.clone())
                 }
             };
-            let item = self.item(it, times, is_continued, goes_on);
+            let mut item = self.item(it, times, is_continued, goes_on);
+            if is_today && until <= self.now {
+                item.classes.push_str(" past");
+            }
             if is_whole {
                 day.whole.push(item);
             } else {
                 day.timed.push(item);
+                begun += usize::from(from <= self.now);
                 quarters.push(taken(self.zone.to_datetime(from), self.zone.to_datetime(until), date));
             }
         }
+        day.now = is_today.then(|| Now {
+            classes: "outside".to_owned(),
+            begun,
+            time: Times::Between(Some(self.now), Some(self.now), self.zone.clone()),
+        });
         (day, quarters)
     }
 
@@ -282,13 +314,15 @@ impl Layout<'_> {
                 day.hidden += 1;
             }
         }
-        if day.is_today {
+        if let Some(now) = &mut day.now {
             let clock = self.zone.to_datetime(self.now);
             let second = i64::from(clock.hour()) * 3_600 + i64::from(clock.minute()) * 60;
             let quarter = second / QUARTER_S;
             let within = quarter >= origin && quarter < hours.until * QUARTERS_OF_HOUR;
             let third = second % QUARTER_S / (QUARTER_S / 3);
-            day.now = within.then(|| format!("from-{} third-{third}", quarter - origin));
+            if within {
+                now.classes = format!("from-{} third-{third}", quarter - origin);
+            }
         }
     }
 }
@@ -492,12 +526,35 @@ mod tests {
         let classes: Vec<&str> = days[0].timed.iter().map(|it| it.classes.as_str()).collect();
         assert_eq!(
             classes,
-            ["hue-0 from-4 long-6 lane-1-of-2", "hue-0 from-8 long-2 lane-2-of-2", "hue-0 from-20 long-2 lane-1-of-1"]
+            [
+                "hue-0 past from-4 long-6 lane-1-of-2",
+                "hue-0 past from-8 long-2 lane-2-of-2",
+                "hue-0 from-20 long-2 lane-1-of-1"
+            ]
         );
-        assert_eq!(days[0].now.as_deref(), Some("from-14 third-1"), "11:37");
+        let now = days[0].now_before(2).expect("behind the two that began");
+        assert_eq!(now.classes, "from-14 third-1", "11:37");
+        assert!(now.time.to_string().contains(">11:37<") && days[0].now_before(3).is_none());
         assert_eq!(days[0].title, "Wednesday 25 November");
         let times: Vec<String> = days[0].timed.iter().map(|it| it.times.to_string()).collect();
         assert!(times[0].contains(">09:00</time>–<time") && times[2].ends_with(">13:00</time>"), "{times:?}");
+    }
+
+    #[test]
+    fn the_present_has_its_place_in_a_list_where_the_hours_do_not_reach_it() {
+        let over = occurrence("over", at("2026-11-25T10:00:00Z"), at("2026-11-25T10:30:00Z"));
+        let on = occurrence("on", at("2026-11-25T10:30:00Z"), at("2026-11-25T11:00:00Z"));
+        let later = occurrence("later", at("2026-11-25T16:00:00Z"), at("2026-11-25T17:00:00Z"));
+        let (days, _) = laid_out(&[over, on, later.clone()], "UTC", 2);
+        assert_eq!(days[0].now_before(2).map(|it| it.classes.as_str()), Some("from-10 third-1"), "10:37");
+        let is_past = |place: usize| days[0].timed[place].classes.contains("past");
+        assert_eq!([0, 1, 2].map(is_past), [true, false, false], "what goes on isn't past");
+        assert!(days[1].now.is_none());
+        // 02:37 there.
+        let (days, hours) = laid_out(&[later], "America/Los_Angeles", 1);
+        assert_eq!(hours, Hours { first: 8, until: 18 });
+        assert_eq!(days[0].now_before(0).map(|it| it.classes.as_str()), Some("outside"));
+        assert_eq!(hours.labels()[0].0, "from-0 opens");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The calendar's pages and its API, as a browser without scripts and a program see them: what is shown of events of
 //! every kind, in which zone, to whom, and what a person can choose. What scripts add is in the browser test.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use intail::app::App;
 use intail::id::AgendaId;
@@ -210,6 +212,33 @@ async fn a_week_shows_events_of_every_kind_where_they_take_place() {
     assert_eq!(week.matches("<span class=\"what\" dir=\"auto\">The fair</span>").count(), 3, "on each of its days");
     assert!(!week.contains(" style=") && !week.contains("<script>alert") && !week.contains(" onclick"));
     assert!(week.contains("lane-1-of-2") && week.contains("lane-2-of-2"), "the review and the retro are at once");
+}
+
+#[tokio::test]
+async fn the_present_stands_between_what_began_and_what_comes() {
+    let running = Running::start().await;
+    running.approve();
+    let person = with_diary(&running, "ines@example.com").await;
+    // To Tuesday, 14:15 in Berlin: the review began at 14:00, the retro comes at 14:30.
+    running.pass(Duration::from_secs((2 * 24 + 4) * 3_600 + 15 * 60));
+    let proof = session(&running.app, &person).await;
+    // The list of the week begins on Monday, the agenda with today.
+    for (path, view, today) in
+        [("/calendar", "week", "/calendar#this-day"), ("/calendar?view=agenda", "agenda", "/calendar?view=agenda")]
+    {
+        let shown = page(&running.app, path, &proof).await;
+        let said = plain(&shown);
+        assert!(said.contains("Video call , calendar ines@example.com Now, 14:15 14:30 – 15:00 The retro"), "{said}");
+        assert_eq!(shown.matches("class=\"now ").count(), 1, "{view}");
+        assert!(shown.contains(&format!("id=\"today\" href=\"{today}\"")), "Today leads to the day");
+        assert_eq!(shown.matches("id=\"this-day\"").count(), 1, "{view}");
+        let past: Vec<&str> = shown.split("<li ").filter(|it| it.contains(" past")).collect();
+        assert!(past.len() == 2 && past[0].contains("The standup") && past[1].contains("The lunch"), "{past:?}");
+    }
+    for path in ["/calendar?date=2026-11-30", "/calendar?view=agenda&date=2026-11-25"] {
+        let shown = page(&running.app, path, &proof).await;
+        assert!(!shown.contains("class=\"now ") && !shown.contains("id=\"this-day\""), "{path} is without today");
+    }
 }
 
 #[tokio::test]

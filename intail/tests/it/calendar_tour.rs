@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::harness::browser::Browser;
+use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
 use crate::tour::{EMPLOYEE, connect, fits, quiet, sign_in};
 
@@ -113,7 +113,9 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
         && window.neverLoadedAgain === true";
     browser.wait_for_script(all, json!([]), || "some of the page is of other days".to_owned()).await;
     browser.open(&live.intail("/calendar?view=agenda")).await;
+    assert_eq!(browser.ask("return scrollY", json!([])).await, json!(0), "the list begins with today");
     fits(&browser, "calendar-agenda").await;
+    shows_today_to_a_finger(&browser, &live).await;
     quiet(&browser, 0).await;
 
     browser.javascript(false).await;
@@ -124,4 +126,25 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
     browser.see("Intail copies no description").await;
     browser.stop().await;
     live.stop().await;
+}
+
+/// On a phone the week is a list: it opens at today, Today leads there, the present has its line, and a finger hits
+/// what there is to press.
+async fn shows_today_to_a_finger(browser: &Browser, live: &Live) {
+    browser.viewport(Viewport::Phone).await;
+    browser.open(&live.intail("/calendar")).await;
+    let in_sight = "const top = document.getElementById('this-day').getBoundingClientRect().top;
+        return top >= 0 && top < innerHeight";
+    browser.wait_for_script(in_sight, json!([]), || "the list doesn't open at today".to_owned()).await;
+    let now = "const now = document.querySelector('#days .today .now');
+        return now.offsetParent !== null && now.innerText.startsWith('Now, ')";
+    assert_eq!(browser.ask(now, json!([])).await, json!(true), "the present has no line");
+    let small = "return [...document.querySelectorAll('.small-button, .tabs a, .frame nav a, #days .day li a, #zone')]
+        .filter((it) => it.offsetParent && it.getBoundingClientRect().height < 44).map((it) => it.outerHTML)";
+    assert_eq!(browser.ask(small, json!([])).await, json!([]), "too small for a finger");
+    browser.ask("window.neverLoadedAgain = true; scrollTo(0, 0); return true", json!([])).await;
+    browser.click_css("#today").await;
+    browser.wait_for_script(in_sight, json!([]), || "Today leads nowhere".to_owned()).await;
+    assert_eq!(browser.ask("return window.neverLoadedAgain === true", json!([])).await, json!(true), "it stood open");
+    browser.viewport(Viewport::Desktop).await;
 }

@@ -222,6 +222,8 @@ impl Browser {
         let phone = matches!(viewport, Viewport::Phone);
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone});
         self.tell("Emulation.setDeviceMetricsOverride", metrics).await;
+        // A finger is what a phone has for a pointer.
+        self.tell("Emulation.setTouchEmulationEnabled", json!({"enabled": phone})).await;
     }
 
     /// Lets the page believe that the person prefers dark colours, or light ones.
