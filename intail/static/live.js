@@ -345,8 +345,16 @@ function ofNeighbour(links, at, step) {
   return undefined;
 }
 
-// The present comes into sight: in a list today's heading, which has no box among the hours.
+// The present comes into sight: among the hours its line, or the hour that most days begin with; in a list today's
+// heading, which has no box among the hours.
 function turnToPresent(turnsList) {
+  const week = document.querySelector(".week");
+  const line = [...document.querySelectorAll(".week .now, .week .opens")].sort((one) => (one.matches(".now") ? -1 : 1))
+    .find((it) => it.offsetParent);
+  if (line) {
+    const top = line.getBoundingClientRect().top - week.getBoundingClientRect().top + week.scrollTop;
+    week.scrollTop = top - week.clientHeight / (line.matches(".now") ? 2 : 6);
+  }
   if (!turnsList) return;
   const heading = document.getElementById("this-day");
   const isFirst = document.querySelector("#days .day")?.contains(heading);

@@ -116,6 +116,7 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
     assert_eq!(browser.ask("return scrollY", json!([])).await, json!(0), "the list begins with today");
     fits(&browser, "calendar-agenda").await;
     shows_today_to_a_finger(&browser, &live).await;
+    shows_the_present_in_a_long_day(&browser, &live).await;
     quiet(&browser, 0).await;
 
     browser.javascript(false).await;
@@ -147,4 +148,33 @@ async fn shows_today_to_a_finger(browser: &Browser, live: &Live) {
     browser.wait_for_script(in_sight, json!([]), || "Today leads nowhere".to_owned()).await;
     assert_eq!(browser.ask("return window.neverLoadedAgain === true", json!([])).await, json!(true), "it stood open");
     browser.viewport(Viewport::Desktop).await;
+}
+
+/// One event in the night makes the grid as long as the day; the page opens where the present is all the same, with the
+/// days' names in sight.
+async fn shows_the_present_in_a_long_day(browser: &Browser, live: &Live) {
+    let today = browser.ask("return document.querySelector('.today').dataset.key", json!([])).await;
+    let today = today.as_str().expect("a day").to_owned();
+    for (title, clock, rule) in [("Night train", "00:15", "FREQ=DAILY"), ("Late train", "22:30", "")] {
+        let event = json!({"title": title, "start": format!("{today}T{clock}"), "length": 60, "rule": rule});
+        let action = serde_json::from_value(json!({"action": "create", "event": event})).expect("an action");
+        live.sandbox.world(|world| world.plan(EMPLOYEE, &action)).expect("it can be");
+    }
+    browser.see("Night train").await;
+    browser.see("Late train").await;
+    browser.open(&live.intail("/calendar")).await;
+    let in_sight = "const of = (css) => document.querySelector(css).getBoundingClientRect();
+        const [week, line, name] = ['.week', '.week .now', '.week .today h2'].map(of);
+        return document.querySelector('.hours-24') !== null && week.bottom - week.top < innerHeight
+            && line.top > name.bottom && line.bottom < Math.min(week.bottom, innerHeight)
+            && Math.abs(name.top - week.top) < 3";
+    browser.wait_for_script(in_sight, json!([]), || "the present isn't in sight".to_owned()).await;
+    fits(browser, "calendar-long-day").await;
+    // Another week opens in the morning, not at midnight.
+    browser.open(&live.intail("/calendar?date=2031-05-07")).await;
+    let morning = "const of = (css) => document.querySelector(css).getBoundingClientRect();
+        const [week, line, name] = ['.week', '.week .opens', '.week .day h2'].map(of);
+        return document.querySelector('.week').scrollTop > 0
+            && line.top > name.bottom && line.top - week.top < week.height / 2";
+    browser.wait_for_script(morning, json!([]), || "it opens at midnight".to_owned()).await;
 }
