@@ -82,6 +82,8 @@ struct CalendarPage {
     is_week: bool,
     links: Links,
     zone: String,
+    /// What was written in its place that is none.
+    wrong_zone: Option<WrongZone>,
     zones: Vec<String>,
     date: String,
     days: Vec<Day>,
@@ -216,6 +218,16 @@ impl Held {
 
 /// The zone that a request wants, or the person's own, with its name.
 pub(super) fn zone(wanted: Option<&str>, own: &str) -> Result<(String, TimeZone), Trouble> {
+    named_zone(wanted, own).map_err(|wrong| trouble::not_understood(&wrong.sentence))
+}
+
+/// The name of a zone that isn't known, and a sentence about it.
+struct WrongZone {
+    written: String,
+    sentence: String,
+}
+
+fn named_zone(wanted: Option<&str>, own: &str) -> Result<(String, TimeZone), WrongZone> {
     let name = wanted.map(str::trim).filter(|name| !name.is_empty());
     let Some(name) = name else {
         return Ok(match TimeZone::get(own) {
@@ -224,8 +236,9 @@ pub(super) fn zone(wanted: Option<&str>, own: &str) -> Result<(String, TimeZone)
         });
     };
     let unknown = || {
-        let shown = clip(name, ZONE_LENGTH_MAX);
-        trouble::not_understood(&format!("“{shown}” is no time zone that is known here. Write it like Europe/Berlin."))
+        let written = clip(name, ZONE_LENGTH_MAX);
+        let sentence = format!("“{written}” is no time zone that is known here. Write it like Europe/Berlin.");
+        WrongZone { written, sentence }
     };
     if name.len() > ZONE_LENGTH_MAX {
         return Err(unknown());
@@ -259,7 +272,12 @@ pub(super) async fn page(
         drop(tx);
         return super::integrations::permission_page(&web, &caller, "calendar", Permission::Calendar).await;
     };
-    let (zone_name, zone) = zone(wanted.zone.as_deref(), held.own_zone())?;
+    // A slip in the name of a zone is told beside its field; the days are shown as without it.
+    let (chosen, wrong_zone) = match named_zone(wanted.zone.as_deref(), held.own_zone()) {
+        Ok(_) => (wanted.zone, None),
+        Err(wrong) => (None, Some(wrong)),
+    };
+    let (zone_name, zone) = zone(chosen.as_deref(), held.own_zone())?;
     let today = zone.to_datetime(now).date();
     let date = day(wanted.date.as_deref(), today)?;
     let is_week = wanted.view.as_deref() != Some("agenda");
@@ -267,7 +285,7 @@ pub(super) async fn page(
     let window = Window::of_days(first, until, zone.clone());
     let found = agenda::over(&mut tx, &held.agenda.id, &held.shown(), &window).await?;
     drop(tx);
-    let carried = carried(wanted.zone.as_deref().map(|_| zone_name.as_str()));
+    let carried = carried(chosen.as_deref().map(|_| zone_name.as_str()));
     let looks = held.looks();
     let layout = Layout { zone: &zone, now, calendars: &looks, carried: &carried };
     let (days, hours) = layout.days(&found.occurrences, first, until);
@@ -285,6 +303,7 @@ pub(super) async fn page(
         links: links(date, is_week, &carried),
         zones: zones(&held, &zone_name),
         zone: zone_name,
+        wrong_zone,
         date: date.to_string(),
         days,
         hours,

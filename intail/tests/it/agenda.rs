@@ -254,12 +254,21 @@ async fn times_are_those_of_the_zone_that_the_reader_chose() {
         kathmandu.contains("value=\"Asia/Kathmandu\"") && kathmandu.contains("zone=Asia%2FKathmandu"),
         "it stays chosen"
     );
+    for (zone, written) in [("Middle%2FEarth", "Middle/Earth"), ("%3Cscript%3E", "script")] {
+        // The field keeps what was written, and the days are there all the same.
+        let page = page(&running.app, &format!("/calendar?date=2026-11-24&zone={zone}"), &proof).await;
+        let said = plain(&page);
+        assert!(said.contains("is no time zone that is known here. Write it like Europe/Berlin."), "{said}");
+        assert!(said.contains("Times are shown in Europe/Berlin.") && said.contains("14:00 – 15:30 The review"));
+        let field = page.split_once("id=\"zone\"").expect("a field").1.split_once('>').expect("its end").0;
+        assert!(field.contains(written) && field.contains("aria-describedby=\"zone-note\""), "{field}");
+        assert!(!page.contains("<script>") && !page.contains(&format!("zone={zone}")), "links don't carry it on");
+    }
     for path in [
-        "/calendar?zone=Middle%2FEarth",
         "/calendar?date=soon",
         "/calendar?date=0001-01-01",
         "/calendar?date=2026-13-01",
-        "/calendar?zone=%3Cscript%3E",
+        "/calendar/events/ines%40example.com/review?zone=Middle%2FEarth",
     ] {
         let answer = ask(&running.app, "GET", path, &proof, None).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");

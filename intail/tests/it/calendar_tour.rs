@@ -115,6 +115,8 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
     browser.open(&live.intail("/calendar?view=agenda")).await;
     assert_eq!(browser.ask("return scrollY", json!([])).await, json!(0), "the list begins with today");
     fits(&browser, "calendar-agenda").await;
+    browser.open(&live.intail("/calendar?zone=Middle%2FEarth")).await;
+    fits(&browser, "calendar-wrong-zone").await;
     shows_today_to_a_finger(&browser, &live).await;
     shows_the_present_in_a_long_day(&browser, &live).await;
     quiet(&browser, 0).await;
