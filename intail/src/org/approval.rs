@@ -241,7 +241,9 @@ pub async fn outlook(
     let stayed = attempts::unanswered(tx, &organization.id, since, until).await?;
     // Tokens that died and a person who went to Google and didn't come back are two signs at once: a block that came
     // later looks like that, and one person's is worth a word.
-    let guess = Some(stayed).filter(|it| it.attempts >= STAYED_MIN || it.reconnecting > 0);
+    // Where somebody was let in, one person who closes the window says nothing for everybody else.
+    let people_min = if organization.approval == Approval::Approved { 2 } else { 1 };
+    let guess = Some(stayed).filter(|it| it.attempts >= STAYED_MIN && it.people >= people_min || it.reconnecting > 0);
     let blocked = organization.approval == Approval::Blocked;
     let likely = if blocked || guess.is_some() {
         let after = if blocked { organization.approval_since } else { since };

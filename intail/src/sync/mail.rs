@@ -53,8 +53,8 @@ const LISTING_AGAIN: Duration = Duration::from_secs(6 * 3600);
 const LISTING_REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// Messages that a complete pass didn't see, compared in one step.
 const SETTLE_MAX: i64 = 50;
-/// Pages that are listed once more after a pass, at most: what arrived since the pass began. Google's hold 500, so one is
-/// nearly always enough; short ones must not end it early.
+/// Pages that are listed once more after a pass, at most: what arrived since the pass began. Google's hold 500, so one
+/// is nearly always enough; short ones must not end it early.
 const RELIST_PAGES_MAX: usize = 200;
 /// How much older than the pass a message must be to end that: the date of a message and its arrival differ.
 const RELIST_MARGIN_MS: i64 = 3_600_000;

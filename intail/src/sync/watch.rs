@@ -116,8 +116,8 @@ impl Run<'_> {
         }
         let since = self.mailbox.labels_at;
         let is_old = since.is_none_or(|at| at.saturating_add(LABELS_EVERY).is_ok_and(|it| it <= self.now));
-        // Who does nothing else renames nothing, mostly.
-        if is_old || self.mailbox.cursor_at > since {
+        // Who does nothing else renames nothing, mostly. What nobody told of was done, too.
+        if is_old || self.mailbox.cursor_at > since || self.mailbox.cursor.is_none_or(|it| it < current) {
             self.labels().await?;
         }
         Ok(Done::Step)

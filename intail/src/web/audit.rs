@@ -47,6 +47,10 @@ const GROUPS: &[(&str, &str)] = &[
     ("approval.", "Approval at Google"),
     ("policy.", "Policy"),
     ("organization.", "Organization and domains"),
+    ("privacy.", "Privacy"),
+    ("receipt.", "Exports of receipts"),
+    ("key.", "Keys that seal secrets"),
+    ("database.", "Backups and moves"),
     ("audit.", "Exports of this log"),
 ];
 

@@ -113,7 +113,7 @@ fn different<'a>(addresses: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 /// one name, unless a part of it looks like an address itself.
 pub(super) fn written(value: &str) -> Vec<(&str, &str)> {
     let mut parties = Vec::new();
-    let mut rest = value.trim();
+    let mut rest = value.trim_matches([',', ' ']);
     while !rest.is_empty() {
         let (comma, angle) = (rest.find(','), rest.find('<'));
         let first = rest[..comma.unwrap_or(rest.len())].trim();

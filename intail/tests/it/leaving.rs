@@ -703,7 +703,10 @@ impl Log {
     }
 }
 
-/// Somebody with mail that has words of its own; answers what must be gone afterwards.
+/// Words of an appointment that stand nowhere else: title, place, guest.
+const APPOINTMENT: [&str; 3] = ["Quandongsummit", "Vextrup Pavilion", "zephyr@quandong.example"];
+
+/// Somebody with mail and an appointment that have words of their own; answers what must be gone afterwards.
 async fn with_words(running: &Running, email: &str) -> (Person, Vec<String>) {
     let person = running.connected(email).await;
     running.act(
@@ -726,6 +729,14 @@ async fn with_words(running: &Running, email: &str) -> (Person, Vec<String>) {
     assert!(stored.values().any(|it| it.subject == WORDS[0]), "the letter is copied");
     let mut words: Vec<String> = WORDS.iter().map(|it| (*it).to_owned()).collect();
     words.extend(stored.into_keys());
+    let [title, location, guest] = APPOINTMENT;
+    let event = json!({"title": title, "start": "2026-12-02T10:00", "location": location, "guests": [guest]});
+    let id = running.plan(email, json!({"action": "create", "event": event}));
+    running.take_calendar_notices().await;
+    running.pass(Duration::from_secs(3600));
+    running.settle_calendars(&person).await;
+    words.extend(APPOINTMENT.map(str::to_owned));
+    words.push(id);
     words.push(running.mailbox(&person).await.id.to_string());
     (person, words)
 }
