@@ -26,9 +26,6 @@ use crate::store::mailboxes::{self, Mailbox};
 use crate::store::people::{self, Person};
 use crate::store::{StoreError, Tx, organizations};
 
-/// People with one address, of all organizations, who are looked at.
-const NAMESAKES_MAX: i64 = 100;
-
 /// What the callback's address carries. Everything else in it is ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Callback {
@@ -298,7 +295,7 @@ async fn belongs_to_another(
     // for.
     let signs_in = match signs_in {
         None if claims.email_verified && !came.eq_ignore_ascii_case(&person.email) => {
-            let known = people::by_email(tx, &came.to_lowercase(), NAMESAKES_MAX).await?;
+            let known = people::by_email(tx, &came.to_lowercase(), people::NAMESAKES_MAX).await?;
             known.into_iter().find(|it| it.issuer != provider.issuer && it.organization_id == person.organization_id)
         }
         found => found,
@@ -380,6 +377,14 @@ async fn keep(
         // On PostgreSQL they may have been removed since they were looked for.
         if error.is_foreign_key_violation() { ConnectError::Removed } else { ConnectError::Store(error) }
     })?;
+    // Google asks nobody for consent whose account is suspended: it knows better than the directory did last.
+    let is_own = match person.issuer == app.google.endpoints().issuer {
+        true => person.subject == grant.google_subject,
+        false => grant.email.eq_ignore_ascii_case(&person.email),
+    };
+    if is_own {
+        people::let_in(&mut tx, &person.id).await?;
+    }
     // Asked once the grant's row is held: a leaving that begins now finds this grant, and one that began is seen.
     if leave::is_leaving(&mut tx, &person.id).await? {
         return Err(ConnectError::StillLeaving);

@@ -144,7 +144,7 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
     if let Some(unfinished) = leavings::unfinished_of_person(&mut tx, &person.id).await? {
         let mut ended = Erased::new();
         if wish.removes_person {
-            ended = shut_out(&mut tx, person).await?;
+            ended = end_rights(&mut tx, person).await?;
             leavings::remove_person_too(&mut tx, &unfinished.id).await?;
         }
         let is_more = wish.removes_person && !unfinished.removes_person;
@@ -178,7 +178,7 @@ async fn begin(app: &App, person: &Person, wish: &Wish) -> Result<(Leaving, Stri
     }
     // After the grant, as everybody takes them who needs both.
     if wish.removes_person {
-        add(&mut leaving, shut_out(&mut tx, person).await?);
+        add(&mut leaving, end_rights(&mut tx, person).await?);
     }
     leavings::create(&mut tx, &leaving).await?;
     audit::record(&mut tx, entry(person, wish, &leaving.id), now).await?;
@@ -208,7 +208,7 @@ fn entry<'a>(person: &'a Person, wish: &Wish, receipt: &ReceiptId) -> Entry<'a> 
 /// administrator, and nothing of theirs signs in. Refuses if the organization would have no administrator, unless it
 /// goes as a whole. Asked in the transaction that begins the leaving, and holds the organization: two who remove each
 /// other are one after the other.
-async fn shut_out(tx: &mut Tx, person: &Person) -> Result<Erased, ConnectError> {
+async fn end_rights(tx: &mut Tx, person: &Person) -> Result<Erased, ConnectError> {
     organizations::hold(tx, &person.organization_id).await?;
     // As they are now: somebody may have changed their role, or removed them, since the caller read them.
     let Some(person) = people::by_id(tx, &person.id).await? else { return Err(ConnectError::NotConnected) };

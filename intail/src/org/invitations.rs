@@ -17,8 +17,6 @@ use crate::store::{StoreError, Tx, organizations};
 const LASTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Invitations of one organization that wait: more is a list that belongs to a domain.
 pub const WAITING_MAX: i64 = 1_000;
-/// People with one address that are looked at.
-const NAMESAKES_MAX: i64 = 20;
 
 /// How inviting ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +42,7 @@ pub async fn invite(
     now: Timestamp,
 ) -> Result<Invited, StoreError> {
     let Some(email) = names::address(address).map(|it| it.to_lowercase()) else { return Ok(Invited::NotAnAddress) };
-    let here = people::by_email(tx, &email, NAMESAKES_MAX).await?;
+    let here = people::by_email(tx, &email, people::NAMESAKES_MAX).await?;
     if here.iter().any(|it| it.organization_id == *organization) {
         return Ok(Invited::Here);
     }

@@ -16,9 +16,6 @@ use crate::store::{StoreError, Tx, organizations};
 /// How long a link works: long enough to hand it over, too short to lie around.
 pub const LASTS: SignedDuration = SignedDuration::from_mins(15);
 
-/// People with one address that are looked at.
-const NAMESAKES_MAX: i64 = 20;
-
 /// Whom a link signs in.
 #[derive(Clone, Debug)]
 pub enum For<'a> {
@@ -110,7 +107,7 @@ async fn first(
     if people::administrators(tx, &link.organization_id).await? > 0 {
         return Ok(None);
     }
-    let here = people::by_email(tx, &link.email.to_lowercase(), NAMESAKES_MAX).await?;
+    let here = people::by_email(tx, &link.email.to_lowercase(), people::NAMESAKES_MAX).await?;
     if let Some(person) = here.into_iter().find(|it| it.organization_id == link.organization_id) {
         people::set_role(tx, &person.id, Role::Administrator).await?;
         let before = person.role;

@@ -10,6 +10,9 @@ use super::failing::is_shown;
 use super::sql::{Columns, Tx, Value, args};
 use crate::id::{OrganizationId, PersonId};
 
+/// People with one address, of all organizations, who are looked at.
+pub const NAMESAKES_MAX: i64 = 20;
+
 /// A person of an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {

@@ -87,22 +87,22 @@ pub(super) async fn follow(
             (Some(_), None) => life.deeds.push(deed("person.back_at_google", json!({}))),
             _ => {}
         }
-        if before.is_some_and(is_out) != is_out(person) {
-            let own = match (&signs_in, &grant) {
-                (Some(own), _) => Some(own.id.clone()),
-                (None, Some(grant)) => signs_in_elsewhere(tx, grant, issuer, &person.address).await?,
-                (None, None) => None,
-            };
-            if let Some(own) = own {
-                match is_out(person) {
-                    true => people::shut_out(tx, &own, now).await?,
-                    false => people::let_in(tx, &own).await?,
-                }
-            }
-            if grant.is_none() && person.deleted_at.is_none() && before.is_none_or(|it| it.deleted_at.is_none()) {
-                let action = if is_out(person) { SUSPENDED } else { UNSUSPENDED };
-                life.deeds.push(deed(action, json!({})));
-            }
+        let own = match (&signs_in, &grant) {
+            (Some(own), _) => Some(own.id.clone()),
+            (None, Some(grant)) => signs_in_elsewhere(tx, grant, issuer, &person.address).await?,
+            (None, None) => None,
+        };
+        let is_newer = grant.as_ref().is_some_and(|it| it.connected_at > now);
+        match (own, may_sign_in(person)) {
+            (Some(own), Some(false)) if !is_newer => people::shut_out(tx, &own, now).await?,
+            (Some(own), Some(true)) => people::let_in(tx, &own).await?,
+            _ => {}
+        }
+        let suspended = |it: &DirectoryPerson| it.suspended == Some(true);
+        let is_news = before.is_some_and(suspended) != suspended(person);
+        if is_news && grant.is_none() && person.deleted_at.is_none() {
+            let action = if suspended(person) { SUSPENDED } else { UNSUSPENDED };
+            life.deeds.push(deed(action, json!({})));
         }
         if let Some(grant) = grant.as_ref().filter(|it| it.connected_at <= now) {
             suspend(tx, grant, person, &mut life, now).await?;
@@ -114,9 +114,14 @@ pub(super) async fn follow(
     Ok(life)
 }
 
-/// Whether Google lets nobody sign in with the account. Whoever is no longer seen stays what they were.
-fn is_out(person: &DirectoryPerson) -> bool {
-    person.deleted_at.is_some() || person.suspended == Some(true)
+/// Whether Google lets anybody sign in with the account. Of whom passes only miss it isn't known: a view may have an
+/// end that nobody told Intail of, and what is meant for the day when somebody's rows go must not shut out who is there.
+fn may_sign_in(person: &DirectoryPerson) -> Option<bool> {
+    match (person.suspended == Some(true), person.deleted_at) {
+        (false, None) => Some(true),
+        (false, Some(_)) if person.misses > 0 => None,
+        _ => Some(false),
+    }
 }
 
 /// Whoever connected this account, if they sign in with another issuer and by the account's address: it is their own,

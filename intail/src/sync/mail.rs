@@ -54,8 +54,8 @@ const LISTING_REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// Messages that a complete pass didn't see, compared in one step.
 const SETTLE_MAX: i64 = 50;
 /// Pages that are listed once more after a pass, at most: what arrived since the pass began. Google's hold 500, so one
-/// is nearly always enough; short ones must not end it early.
-const RELIST_PAGES_MAX: usize = 200;
+/// is nearly always enough; a few short ones must not end it early.
+const RELIST_PAGES_MAX: usize = 60;
 /// How much older than the pass a message must be to end that: the date of a message and its arrival differ.
 const RELIST_MARGIN_MS: i64 = 3_600_000;
 /// Why a message is owed that history named and Google doesn't show: it may come (observed: seconds), or have gone.
@@ -924,14 +924,13 @@ impl Run<'_> {
         let begun_ms = self.mailbox.filling_since.unwrap_or(self.now).as_millisecond();
         let (mut page_token, mut missing, mut unreadable) = (None, Vec::new(), 0);
         for _ in 0..RELIST_PAGES_MAX {
-            if let Err(until) = self.take(2 * self.price("gmail.messages.list"), Class::Repair) {
+            if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Repair) {
                 return Ok(Done::Wait(until));
             }
             let gmail = self.app.google.gmail(&self.caller);
             let page = gmail.messages(page_token.as_deref(), &[], true).await?;
-            let drafts = self.drafts().await?;
-            let listed = page.refs.into_iter().filter(|it| !drafts.contains(&it.id));
-            let listed: Vec<Fill> = listed.map(|it| Fill { message_id: it.id, thread_id: it.thread_id }).collect();
+            let listed = page.refs.into_iter().map(|it| Fill { message_id: it.id, thread_id: it.thread_id });
+            let listed: Vec<Fill> = listed.collect();
             let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
             let mut tx = self.app.store.read().await?;
             let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
@@ -944,6 +943,13 @@ impl Run<'_> {
             if page_token.is_none() || known.values().any(|it| it.received_ms < begun_ms - RELIST_MARGIN_MS) {
                 break;
             }
+        }
+        if !missing.is_empty() {
+            if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Repair) {
+                return Ok(Done::Wait(until));
+            }
+            let drafts = self.drafts().await?;
+            missing.retain(|it| !drafts.contains(&it.message_id));
         }
         let missing = match self.within_depth(missing).await? {
             Ok(missing) => missing,

@@ -30,8 +30,6 @@ const PAGE_ENTRIES: i64 = 50;
 const EXPORT_PAGE: i64 = 500;
 /// The longest log that is verified while a person waits; longer ones are exported and verified elsewhere.
 const VERIFIED_MAX: i64 = 200_000;
-/// People with one address who are looked at.
-const NAMESAKES_MAX: i64 = 20;
 /// The longest name, and the longest detail, that are shown.
 const NAME_SHOWN_MAX: usize = 80;
 const DETAIL_SHOWN_MAX: usize = 300;
@@ -144,7 +142,7 @@ async fn meant(tx: &mut Tx, organization: &OrganizationId, who: &str) -> Result<
     if !who.contains('@') {
         return Ok(who.to_owned());
     }
-    let namesakes = people::by_email(tx, &who.to_lowercase(), NAMESAKES_MAX).await?;
+    let namesakes = people::by_email(tx, &who.to_lowercase(), people::NAMESAKES_MAX).await?;
     let ours = namesakes.into_iter().find(|it| it.organization_id == *organization);
     Ok(ours.map_or_else(|| who.to_owned(), |it| it.id.to_string()))
 }

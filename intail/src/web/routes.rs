@@ -36,8 +36,8 @@ pub enum Method {
 pub enum Who {
     /// Everyone. What only some may do here carries its own proof, such as a token that Google signed.
     Anyone,
-    /// A person who is signed in, also while their account is suspended at Google: how their own connection stands, and
-    /// the ways out.
+    /// A person who is signed in, also while their account is suspended at Google: how their own connection stands, the
+    /// ways out, and the receipts of having left.
     EvenSuspended,
     /// A person who is signed in.
     SignedIn,
@@ -90,9 +90,9 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/activity", SignedIn, || get(activity::page)),
     route(Get, "/receipt", SignedIn, || get(receipt::page)),
     route(Get, "/receipt/export.jsonl", SignedIn, || get(receipt::export)),
-    route(Get, "/receipt/left", SignedIn, || get(leaving::own)),
-    route(Get, "/receipt/left/{id}", SignedIn, || get(leaving::download_own)),
-    route(Get, "/receipt/left/{id}/done", SignedIn, || get(integrations::left)),
+    route(Get, "/receipt/left", EvenSuspended, || get(leaving::own)),
+    route(Get, "/receipt/left/{id}", EvenSuspended, || get(leaving::download_own)),
+    route(Get, "/receipt/left/{id}/done", EvenSuspended, || get(integrations::left)),
     route(Get, "/calendar", SignedIn, || get(calendar::page)),
     route(Get, "/calendar/events/{id}/{event_id}", SignedIn, || get(calendar::event)),
     route(Post, "/calendar/choose", SignedIn, || post(calendar::choose)),

@@ -19,7 +19,7 @@ use intail_sandbox::faults::Rule;
 use intail_sandbox::profile::DirectoryAction;
 use serde_json::Value as Json;
 
-use crate::access::{Proof, access_key, ask, form_token, session, text};
+use crate::access::{Proof, access_key, ask, form_token, location, session, text};
 use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
 use crate::harness::running::{ADMIN, Running, Setup, Ticks};
@@ -301,7 +301,7 @@ async fn whoever_is_suspended_or_deleted_is_shown_nothing_and_decides_nothing() 
         running.approve();
         let app = &running.app;
         let (email, colleague) = running.employees();
-        running.connected(ADMIN).await;
+        let administrator = running.connected(ADMIN).await;
         let person = running.connected(&email).await;
         // Somebody who isn't connected, and an administrator here.
         let other = running.sign_in(&colleague).await;
@@ -348,12 +348,46 @@ async fn whoever_is_suspended_or_deleted_is_shown_nothing_and_decides_nothing() 
         running.settle().await;
         assert_eq!((status("/mail", &proof).await, status(&messages, &key).await), (StatusCode::OK, StatusCode::OK));
 
+        // Or by a consent.
+        set(&person, true);
+        passed(&running, &administrator).await;
+        assert_eq!(status("/mail", &proof).await, StatusCode::FORBIDDEN);
+        set(&person, false);
+        running.connect(&person, Ticks::All).await.expect("connected again");
+        running.settle().await;
+        assert_eq!(status("/mail", &proof).await, StatusCode::OK);
+
         switch(&running, &email, PersonSwitch::Delete);
-        running.pass(HOUR);
-        running.work().await;
+        passed(&running, &administrator).await;
         assert_eq!(status("/mail", &proof).await, StatusCode::FORBIDDEN);
         assert_eq!(status(&messages, &key).await, StatusCode::FORBIDDEN);
+        // They can still leave, and get the receipt.
+        let page = text(ask(app, "GET", "/settings/integrations/disconnect", &proof, None).await).await;
+        let token = page.split("name=\"form_token\" value=\"").nth(1).and_then(|it| it.split('"').next());
+        let form = format!("form_token={}", token.expect("a form"));
+        let done = location(&ask(app, "POST", "/disconnect/google", &proof, Some(&form)).await).expect("a page");
+        assert_eq!(status(&done, &proof).await, StatusCode::OK, "{done}");
+        assert_eq!(status(done.trim_end_matches("/done"), &proof).await, StatusCode::OK, "the receipt");
     }
+}
+
+#[tokio::test]
+async fn whoever_is_only_missed_is_not_shut_out() {
+    let running = start().await;
+    let (email, _) = running.employees();
+    let administrator = running.connected(ADMIN).await;
+    let person = running.sign_in(&email).await;
+    passed(&running, &administrator).await;
+    // Deleted so long ago that Google no longer lists them as such.
+    switch(&running, &email, PersonSwitch::Delete);
+    running.pass(DAY * 21);
+    for _ in 0..3 {
+        passed(&running, &administrator).await;
+    }
+    assert!(entry(&running, &person).await.deleted_at.is_some());
+    let proof = session(&running.app, &person).await;
+    let answer = ask(&running.app, "GET", "/settings/privacy", &proof, None).await;
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 #[tokio::test]
