@@ -115,7 +115,8 @@ pub(super) async fn follow(
 }
 
 /// Whether Google lets anybody sign in with the account. Of whom passes only miss it isn't known: a view may have an
-/// end that nobody told Intail of, and what is meant for the day when somebody's rows go must not shut out who is there.
+/// end that nobody told Intail of, and what is meant for the day when somebody's rows go must not shut out whoever is
+/// there.
 fn may_sign_in(person: &DirectoryPerson) -> Option<bool> {
     match (person.suspended == Some(true), person.deleted_at) {
         (false, None) => Some(true),
