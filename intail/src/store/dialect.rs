@@ -56,20 +56,25 @@ impl Db {
             .map_err(StoreError::Url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
+            // A power cut takes no commit back: notices were acknowledged after it, and its changes' numbers were read.
+            .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             // Erased rows are overwritten: "nothing of the person is left" includes the file's free pages.
             .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_millis(BUSY_MS_MAX));
         let acquire = Duration::from_millis(BUSY_MS_MAX);
+        // A file in this process doesn't go away as a server does: asking each time whether it is there would cost as much
+        // as a statement.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .test_before_acquire(false)
             .acquire_timeout(acquire)
             .connect_with(options.clone())
             .await
             .map_err(StoreError::Open)?;
         let reader = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS_MAX)
+            .test_before_acquire(false)
             .acquire_timeout(acquire)
             .connect_lazy_with(options.read_only(true));
         Ok(Self::Sqlite { writer, reader })
@@ -140,4 +145,27 @@ impl Db {
 async fn busy_timeout(connection: &mut SqliteConnection, ms: u64) -> Result<(), StoreError> {
     sqlx::query(AssertSqlSafe(format!("PRAGMA busy_timeout = {ms}"))).execute(connection).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_has_a_commit_on_disk_and_keeps_its_plans() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("intail.db").display());
+        let Db::Sqlite { writer, reader } = Db::open(&url).await.expect("it opens") else {
+            panic!("SQLite was asked for")
+        };
+        let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&writer).await.expect("told");
+        assert_eq!(full, 2, "FULL");
+        let kept: Vec<String> = sqlx::query_scalar("SELECT compile_options FROM pragma_compile_options")
+            .fetch_all(&writer)
+            .await
+            .expect("told");
+        assert!(kept.iter().any(|it| it == "ENABLE_QPSG"), "{kept:?}");
+        reader.close().await;
+        writer.close().await;
+    }
 }

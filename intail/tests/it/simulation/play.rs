@@ -25,7 +25,8 @@ use intail::store::leases::Stream;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
 use intail::store::{
-    StoreError, agendas, changes, coverage, debts, fills, grants, labels, leases, mailboxes, messages, organizations,
+    StoreError, Tx, agendas, changes, coverage, debts, fills, grants, labels, leases, mailboxes, messages,
+    organizations,
 };
 use intail::sync::{Bell, Worker};
 use intail::{seal, signin, store};
@@ -45,6 +46,7 @@ use intail_sandbox::{Sandbox, WorldFile, WorldSource};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -109,6 +111,17 @@ const UNREADABLE: [(&str, &str); 2] =
 
 /// The false Google's keys, made once: nothing depends on which they are.
 static KEYS: OnceLock<LentKeys> = OnceLock::new();
+
+/// A database with the schema and nothing else, made once: its migrations would take as long as all else before a play.
+static EMPTY: OnceCell<Vec<u8>> = OnceCell::const_new();
+
+async fn empty_database() -> Vec<u8> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("intail.db");
+    let store = store::Store::open(&format!("sqlite:{}", file.display())).await.expect("the schema");
+    store.close().await;
+    std::fs::read(&file).expect("a database")
+}
 
 /// What came of a play.
 #[derive(Debug, Default)]
@@ -255,6 +268,8 @@ impl Play {
             config.quota.limits = believed(TIGHT);
             config.quota.calendar = believed(TIGHT_REQUESTS);
         }
+        let empty = EMPTY.get_or_init(empty_database).await;
+        std::fs::write(directory.path().join("intail.db"), empty).expect("a database is written");
         let setup = demo::product(&sandbox, config.clone(), clock.clone(), Random::seeded(seed ^ 1)).await;
         let setup = setup.expect("the product starts");
         let stage = Stage::default();
@@ -902,11 +917,13 @@ impl Play {
             }
             let now = self.clock.now();
             let is_near = |due: &Timestamp| due.duration_since(now) < REST;
-            let mut next = self.next_due(&[Stream::Mail, Stream::Directory]).await.filter(is_near);
+            let mut tx = self.store.read().await.expect("a transaction");
+            let mut next = self.next_due(&mut tx, &[Stream::Mail, Stream::Directory]).await.filter(is_near);
             // Calendars are looked at now and then for ever: they rest once all of them are read to their end.
-            if next.is_none() && !self.unsettled_calendars().await.is_empty() {
-                next = self.next_due(&[Stream::Calendar]).await.filter(is_near);
+            if next.is_none() && self.all_streams && !self.unsettled_calendars(&mut tx).await.is_empty() {
+                next = self.next_due(&mut tx, &[Stream::Calendar]).await.filter(is_near);
             }
+            drop(tx);
             let notices = self.sandbox.world(|world| {
                 let subscription = world.pubsub.subscriptions.get(&self.config.pubsub.subscription);
                 subscription.map_or(1, |it| it.waiting_count()) + world.waiting_channel_messages()
@@ -917,7 +934,10 @@ impl Play {
                 None => return,
             }
         }
-        let (mailboxes, calendars) = (self.mailboxes().await, self.unsettled_calendars().await);
+        let mut tx = self.store.read().await.expect("a transaction");
+        let calendars = self.unsettled_calendars(&mut tx).await;
+        drop(tx);
+        let mailboxes = self.mailboxes().await;
         let stops = self.stage.stops();
         panic!("nothing ever rests: {mailboxes:#?} {calendars:#?} {stops:#?}{}", self.story());
     }
@@ -932,24 +952,22 @@ impl Play {
     }
 
     /// When something of these streams is due next; of the directory only what is near, because its passes never end.
-    async fn next_due(&self, streams: &[Stream]) -> Option<Timestamp> {
-        let mut tx = self.store.read().await.expect("a transaction");
+    async fn next_due(&self, tx: &mut Tx, streams: &[Stream]) -> Option<Timestamp> {
         let now = self.clock.now();
         let mut next = None;
         for stream in streams {
-            let due = leases::next_due_of(&mut tx, *stream).await.expect("read");
+            let due = leases::next_due_of(tx, *stream).await.expect("read");
             let counts = |due: &Timestamp| *stream != Stream::Directory || due.duration_since(now) < PASS_NEAR;
             next = [next, due.filter(counts)].into_iter().flatten().min();
         }
         next
     }
 
-    async fn unsettled_calendars(&self) -> Vec<String> {
+    async fn unsettled_calendars(&self, tx: &mut Tx) -> Vec<String> {
         let mut unsettled = Vec::new();
         for person in &self.people {
-            let mut tx = self.store.read().await.expect("a transaction");
-            if let Some(agenda) = agendas::by_person(&mut tx, &person.id).await.expect("read") {
-                unsettled.extend(calendars::unsettled(&mut tx, &agenda.id).await);
+            if let Some(agenda) = agendas::by_person(tx, &person.id).await.expect("read") {
+                unsettled.extend(calendars::unsettled(tx, &agenda.id).await);
             }
         }
         unsettled
