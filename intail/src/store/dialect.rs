@@ -63,8 +63,8 @@ impl Db {
             .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_millis(BUSY_MS_MAX));
         let acquire = Duration::from_millis(BUSY_MS_MAX);
-        // A file in this process doesn't go away as a server does: asking each time whether it is there would cost as much
-        // as a statement.
+        // A file in this process does not go away as a server does: to ask each time whether it is there would cost as
+        // much as a statement.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .test_before_acquire(false)
