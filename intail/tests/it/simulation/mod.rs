@@ -30,6 +30,17 @@ fn play_alone(seed: u64) -> Outcome {
     runtime.block_on(play(seed))
 }
 
+/// When a play fails, no other begins: whoever waits for the answer has it.
+struct Ends<'a>(&'a AtomicU64);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(u64::MAX / 2, Ordering::SeqCst);
+        }
+    }
+}
+
 /// Keeps a play and its database's thread on one processor: they take turns, thousands of times a second, and waking
 /// each other on another one costs as much as all their work. Where that isn't possible, it only takes longer.
 fn stay_on_one_processor(number: u64) {
@@ -57,6 +68,7 @@ fn promises_1_to_5_hold_on_every_seed_of_the_simulation() {
     let outcomes: Vec<Vec<Outcome>> = thread::scope(|scope| {
         let played = |number| {
             stay_on_one_processor(number);
+            let _ends = Ends(&next);
             let mut outcomes = Vec::new();
             loop {
                 let seed = next.fetch_add(1, Ordering::SeqCst);
