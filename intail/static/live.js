@@ -403,7 +403,13 @@ if (document.getElementById("fresh-key")) history.replaceState(null, "", locatio
 // On a narrow screen the navigation scrolls sideways: show where we are.
 for (const bar of document.querySelectorAll(".frame nav, .labels")) {
   const here = bar.querySelector("[aria-current]");
-  if (here && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = here.offsetLeft - bar.offsetLeft - 16;
+  // Begins with a whole neighbour, or with where we are: a cut word looks like dirt.
+  if (!here || bar.scrollWidth <= bar.clientWidth) continue;
+  const links = [...bar.querySelectorAll("a")].filter((it) => it.offsetParent);
+  const left = (it) => it.getBoundingClientRect().left - bar.getBoundingClientRect().left + bar.scrollLeft;
+  const before = links[links.indexOf(here) - 1] ?? here;
+  const isNear = left(here) - left(before) + here.offsetWidth <= bar.clientWidth;
+  bar.scrollLeft = left(isNear ? before : here);
 }
 
 localise(document);

@@ -200,7 +200,8 @@ impl Held {
     fn looks(&self) -> BTreeMap<String, Shown> {
         let look = |(place, it): (usize, &Calendar)| {
             let name = clip(it.title(), SHOWN_MAX);
-            (it.id.clone(), Shown { name, place, is_busy_only: it.entry.access_role == "freeBusyReader" })
+            let is_busy_only = it.entry.access_role == "freeBusyReader";
+            (it.id.clone(), Shown { name, place, is_busy_only, is_first: it.entry.is_primary })
         };
         self.calendars.iter().enumerate().map(look).collect()
     }
@@ -410,6 +411,8 @@ fn cannot_repeat(
 
 fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> Row {
     let look = looks.get(&calendar.id).cloned().unwrap_or_default();
+    let looks_because = |problem: &str| format!("live; Intail looks, because {}", words::channel_hindrance(problem));
+    let hindered = calendar.channel_problem.as_deref().filter(|_| !is_told).map(looks_because);
     let state = match calendar.state {
         _ if calendar.problem.is_some() && calendar.is_followed() => "can’t be read at the moment",
         CalendarState::Backfilling => "being copied",
@@ -417,8 +420,7 @@ fn row(calendar: &Calendar, looks: &BTreeMap<String, Shown>, is_told: bool) -> R
         CalendarState::Dropping => "being deleted here",
         CalendarState::Idle if calendar.is_followed() => "about to be copied",
         CalendarState::Idle => "not copied",
-        CalendarState::Live if is_told || calendar.channel_problem.is_none() => "live",
-        CalendarState::Live => "live; Google doesn’t tell of its changes",
+        CalendarState::Live => hindered.as_deref().unwrap_or("live"),
     };
     Row {
         id: calendar.id.clone(),
@@ -647,6 +649,9 @@ pub(super) async fn event(
     let shell = Shell::new(&web, Some(&caller), "calendar", title.clone()).following(last_seq, true);
     let moved_from = occurrence.slot.filter(|_| occurrence.is_moved());
     let moved_from = moved_from.map(|slot| Occurrence { starts: slot, ends: slot, ..occurrence.clone() });
+    // Who comes stands together, before whoever doesn't: in a large meeting nobody reads the whole list.
+    let mut attendees: Vec<&Attendee> = event.attendees.iter().collect();
+    attendees.sort_by_key(|it| answer_place(&it.answer));
     html(&EventPage {
         shell,
         title,
@@ -666,7 +671,7 @@ pub(super) async fn event(
         ways: event.links.iter().filter(|it| it.kind != "page").map(way).collect(),
         page: event.links.iter().find(|it| it.kind == "page").and_then(|it| leads_to_a_page(&it.uri)),
         organizer: organizer(event, &colleagues),
-        guests: event.attendees.iter().map(|it| guest(it, &colleagues)).collect(),
+        guests: attendees.into_iter().map(|it| guest(it, &colleagues)).collect(),
         counts: counts(&event.attendees),
         is_omitted: event.attendees_omitted,
         is_hidden: event.details.guests_hidden,
@@ -786,6 +791,12 @@ fn answer_word(word: &str) -> (&'static str, &'static str) {
         "needsAction" => ("Not answered", "quiet"),
         _ => ("Answered otherwise", "quiet"),
     }
+}
+
+/// Where those who gave this answer stand in the list.
+fn answer_place(word: &str) -> usize {
+    let places = ["accepted", "tentative", "needsAction", "declined"];
+    places.iter().position(|it| *it == word).unwrap_or(places.len())
 }
 
 fn organizer(event: &Event, colleagues: &Colleagues) -> Option<Guest> {

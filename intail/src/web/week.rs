@@ -3,8 +3,9 @@
 //!
 //! The policy that guards the pages lets no element carry a style of its own, so a place is made of classes that the
 //! style sheet has: `from-36` begins at the 36th quarter of an hour of what is shown, `long-4` is an hour long,
-//! `lane-2-of-3` is the second of three that take place at once. The order of the list is the order of time, so that it
-//! reads well without any of this.
+//! `lane-2-of-3` is the second of three that take place at once, and `wide-8` takes eight twelfths of its day. Above
+//! the hours `line-2` is the second row and `days-3` reaches over three days, on which `carried-on` stands for the same.
+//! The order of the list is the order of time, so that it reads well without any of this.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,8 +29,17 @@ const QUARTERS_MIN: i64 = 2;
 const HOURS_SHOWN: (i64, i64) = (8, 18);
 /// Hours of the present that are shown even if nothing takes place; at night the page doesn't grow for them.
 const NOW_SHOWN: std::ops::Range<i8> = 6..22;
-/// How many stand side by side; those beyond are counted, and listed in the agenda.
-const LANES_MAX: usize = 4;
+/// How many stand side by side: in a quarter of a day's column no word can be read. Those beyond are counted, and
+/// listed in the agenda.
+const LANES_MAX: usize = 3;
+/// Columns of a day, which one, two or three lanes share evenly.
+const COLUMNS: usize = 12;
+/// A title takes half an hour's height. What begins later than that may lie over its event and leaves it readable.
+const TITLE_QUARTERS: i64 = 2;
+/// How many stand above the hours of one day, so that the hours stay in sight. Those beyond are counted, too.
+const LINES_MAX: usize = 6;
+/// Days of a week: a bar above the hours reaches no further.
+const BAR_DAYS_MAX: usize = 7;
 /// What lasts a day or longer stands above the hours.
 const WHOLE_FROM: SignedDuration = SignedDuration::from_hours(24);
 /// Colours for calendars; with more than these they repeat. The calendar's name stands beside them.
@@ -48,7 +58,7 @@ pub(super) struct Day {
     pub(super) whole: Vec<Item>,
     /// What stands among them.
     pub(super) timed: Vec<Item>,
-    /// How many more there are at some hour than can stand side by side.
+    /// How many more there are, above the hours or at some hour, than have room there.
     pub(super) hidden: usize,
     /// Where the present is, on the day that it is.
     pub(super) now: Option<Now>,
@@ -88,8 +98,12 @@ pub(super) struct Item {
     /// Its page.
     pub(super) href: String,
     pub(super) title: String,
-    /// When, in words; empty for a whole day.
+    /// When, in words.
     pub(super) times: Times,
+    /// When it begins and ends, for what stands above the hours and is no whole day.
+    pub(super) across: Option<Times>,
+    /// Everything that the line says, for whoever points at it.
+    pub(super) hover: String,
     /// Its place, kind and answer as classes.
     pub(super) classes: String,
     /// What kind of event it is, unless it is just an event or the title says so.
@@ -97,13 +111,33 @@ pub(super) struct Item {
     /// How the person stands to it, unless they take part or it is their own.
     pub(super) answer: Option<&'static str>,
     pub(super) place: String,
-    /// The name of its calendar.
+    /// The name of its calendar; empty where that is the person's first one.
     pub(super) calendar: String,
     /// Whether there is a video call.
     pub(super) has_call: bool,
-    /// Whether it began on an earlier day, and whether it goes on.
+    /// Whether it began on an earlier day, and whether it goes on behind the last day that its bar reaches over.
     pub(super) is_continued: bool,
     pub(super) goes_on: bool,
+    /// The last day of the bar that begins here, where that is another one: "Friday 27 November".
+    pub(super) last_day: Option<String>,
+    /// Which of the occurrences it is.
+    place_in_list: usize,
+}
+
+impl Item {
+    /// The whole line as text.
+    fn in_words(&self) -> String {
+        let parts = [
+            self.across.as_ref().unwrap_or(&self.times).plain(),
+            self.title.clone(),
+            self.kind.unwrap_or_default().to_owned(),
+            self.answer.unwrap_or_default().to_owned(),
+            self.place.clone(),
+            if self.has_call { "Video call".to_owned() } else { String::new() },
+            self.calendar.clone(),
+        ];
+        parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<String>>().join(" · ")
+    }
 }
 
 /// When something begins and ends on a day, said in the reader's zone.
@@ -113,24 +147,54 @@ pub(super) enum Times {
     Whole,
     /// From one time to another; either is missing where it lies on another day.
     Between(Option<Timestamp>, Option<Timestamp>, TimeZone),
+    /// From one time to another, each with its day of the week.
+    Across(Timestamp, Timestamp, TimeZone),
+}
+
+impl Times {
+    /// Writes it, each time as `said` writes it. What is between the second and the end can be left out where there is
+    /// little room, so it comes to `until`.
+    fn write(&self, said: impl Fn(Timestamp, &TimeZone) -> String, until: impl Fn(&str) -> String) -> String {
+        match self {
+            Self::Whole | Self::Between(None, None, _) => "all day".to_owned(),
+            Self::Between(Some(from), Some(to), zone) if from == to => said(*from, zone),
+            Self::Between(Some(from), Some(to), zone) => {
+                let [from, to] = with_clock(*from, *to, zone).map(|(at, clock)| said(at, zone) + &clock);
+                from + &until(&format!("–{to}"))
+            }
+            Self::Between(Some(from), None, zone) => format!("from {}", said(*from, zone)),
+            Self::Between(None, Some(to), zone) => format!("until {}", said(*to, zone)),
+            Self::Across(from, to, zone) => {
+                let day = |at: Timestamp| zone.to_datetime(at).strftime("%a").to_string();
+                format!("{} {} – {} {}", day(*from), said(*from, zone), day(*to), said(*to, zone))
+            }
+        }
+    }
+
+    /// As text without tags.
+    fn plain(&self) -> String {
+        self.write(|at, zone| zone.to_datetime(at).strftime("%H:%M").to_string(), str::to_owned)
+    }
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Between(from, until, zone) = self else { return f.write_str("all day") };
-        let said = |at: Timestamp| clock(at, zone);
-        match (from, until) {
-            (Some(from), Some(until)) if from == until => write!(f, "{}", said(*from)),
-            (Some(from), Some(until)) => write!(f, "{}–{}", said(*from), said(*until)),
-            (Some(from), None) => write!(f, "from {}", said(*from)),
-            (None, Some(until)) => write!(f, "until {}", said(*until)),
-            (None, None) => f.write_str("all day"),
-        }
+        f.write_str(&self.write(clock, |text| format!("<span class=\"till\">{text}</span>")))
     }
 }
 
 /// Digits and our own tags only.
 impl HtmlSafe for Times {}
+
+/// Two instants, each with the name of the clock that holds then where clocks change in between: the same hour comes
+/// twice in that night, and an end may stand before its beginning.
+fn with_clock(from: Timestamp, to: Timestamp, zone: &TimeZone) -> [(Timestamp, String); 2] {
+    let differ = zone.to_offset(from) != zone.to_offset(to);
+    [from, to].map(|at| {
+        let name = zone.to_offset_info(at);
+        (at, if differ { format!(" {}", name.abbreviation()) } else { String::new() })
+    })
+}
 
 /// A time of day in this zone. Without a style, the page's script leaves it as it is.
 fn clock(at: Timestamp, zone: &TimeZone) -> String {
@@ -149,6 +213,8 @@ pub(super) struct Shown {
     pub(super) place: usize,
     /// Whether only busy times are seen of it.
     pub(super) is_busy_only: bool,
+    /// Whether it is the person's first one, of which no line needs to say that it is.
+    pub(super) is_first: bool,
 }
 
 impl Shown {
@@ -211,6 +277,7 @@ impl Layout<'_> {
         for (day, quarters) in days.iter_mut().zip(places) {
             self.place(day, &quarters, hours);
         }
+        bars(&mut days);
         (days, hours)
     }
 
@@ -228,7 +295,7 @@ impl Layout<'_> {
         };
         let (begins, ends) = (day_begins(date, self.zone), day_begins(date.tomorrow().unwrap_or(date), self.zone));
         let (mut quarters, mut begun) = (Vec::new(), 0);
-        for it in occurrences {
+        for (place, it) in occurrences.iter().enumerate() {
             let (from, until) = it.instants(self.zone);
             let is_here = from < ends && (until > begins || (from == until && from >= begins));
             if !is_here {
@@ -243,7 +310,9 @@ impl Layout<'_> {
                     Times::Between(shown(from, !is_continued), shown(until, !goes_on), self.zone.clone())
                 }
             };
-            let mut item = self.item(it, times, is_continued, goes_on);
+            let across = Some(Times::Across(from, until, self.zone.clone())).filter(|_| is_whole && !it.is_all_day());
+            let mut item = Item { across, place_in_list: place, ..self.item(it, times, is_continued, goes_on) };
+            item.hover = item.in_words();
             if is_today && until <= self.now {
                 item.classes.push_str(" past");
             }
@@ -276,7 +345,14 @@ impl Layout<'_> {
         add(it.is_declined(), "declined");
         add(matches!(it.own_answer(), Some("needsAction" | "tentative")) || it.event.status == "tentative", "maybe");
         add(it.event.transparency == "transparent", "free");
-        add(kind(&it.event).is_some(), "special");
+        let mark = match it.event.kind.as_str() {
+            "workingLocation" => "at-a-place",
+            "outOfOffice" => "away",
+            "focusTime" => "focused",
+            "birthday" => "birthday",
+            _ => "",
+        };
+        add(!mark.is_empty(), mark);
         let href = href(it, self.carried);
         let title = title(&it.event, calendar.is_busy_only);
         Item {
@@ -288,27 +364,32 @@ impl Layout<'_> {
             classes,
             answer: it.own_answer().and_then(answer),
             place: clip(it.event.location.trim(), SHOWN_MAX),
-            calendar: calendar.name.clone(),
+            calendar: if calendar.is_first { String::new() } else { calendar.name.clone() },
             has_call: it.event.links.iter().any(|link| link.kind == "video"),
             is_continued,
             goes_on,
+            across: None,
+            hover: String::new(),
+            last_day: None,
+            place_in_list: 0,
         }
     }
 
     /// Gives a day's items their places among the hours.
     fn place(&self, day: &mut Day, quarters: &[(i64, i64)], hours: Hours) {
         let origin = hours.first * QUARTERS_OF_HOUR;
-        for (item, (lane, lanes), (from, until)) in day
-            .timed
-            .iter_mut()
-            .zip(lanes(quarters))
-            .zip(quarters)
-            .map(|((item, lane), quarters)| (item, lane, *quarters))
-        {
-            let place = format!(" from-{} long-{}", from - origin, until - from);
-            item.classes.push_str(&place);
-            if lane < LANES_MAX {
-                item.classes.push_str(&format!(" lane-{}-of-{}", lane + 1, lanes.min(LANES_MAX)));
+        let lanes = lanes(quarters);
+        let wide = widths(quarters, &lanes);
+        for (place, item) in day.timed.iter_mut().enumerate() {
+            let (Some((from, until)), Some((lane, beside)), Some(wide)) =
+                (quarters.get(place), lanes.get(place), wide.get(place))
+            else {
+                continue;
+            };
+            item.classes.push_str(&format!(" from-{} long-{}", from - origin, until - from));
+            if *lane < LANES_MAX {
+                let beside = *beside.min(&LANES_MAX);
+                item.classes.push_str(&format!(" lane-{}-of-{beside} wide-{}", lane + 1, wide * COLUMNS / beside));
             } else {
                 item.classes.push_str(" hidden-here");
                 day.hidden += 1;
@@ -380,6 +461,58 @@ fn lanes(quarters: &[(i64, i64)]) -> Vec<(usize, usize)> {
     placed
 }
 
+/// How many lanes wide each of a day's items is, of those that stand beside each other there: as far as nothing else
+/// is in its way. What begins below its title isn't in the way; that one lies over it.
+fn widths(quarters: &[(i64, i64)], lanes: &[(usize, usize)]) -> Vec<usize> {
+    let all = || quarters.iter().zip(lanes);
+    let is_free = |(from, until): (i64, i64), lane: usize| {
+        all().all(|((other_from, other_until), (other, _))| {
+            let is_apart = *other_until <= from || *other_from >= until;
+            *other != lane || is_apart || *other_from >= from + TITLE_QUARTERS
+        })
+    };
+    let wide = |(place, (lane, beside)): (&(i64, i64), &(usize, usize))| {
+        let last = (*beside).min(LANES_MAX);
+        1 + (lane + 1..last).take_while(|next| is_free(*place, *next)).count()
+    };
+    all().map(wide).collect()
+}
+
+/// Makes one bar of what stands above the hours of several days. Its first day has it, as wide as all of them; the
+/// others keep its line free, and keep it for pages that list each day by itself.
+fn bars(days: &mut [Day]) {
+    let titles: Vec<String> = days.iter().map(|day| day.title.clone()).collect();
+    let mut ends: BTreeMap<usize, (usize, bool)> = BTreeMap::new();
+    for (at, day) in days.iter().enumerate() {
+        ends.extend(day.whole.iter().map(|item| (item.place_in_list, (at, item.goes_on))));
+    }
+    // For each line the day from which on it is free, and for each occurrence the line that it got.
+    let (mut free_from, mut lines): (Vec<usize>, BTreeMap<usize, usize>) = (Vec::new(), BTreeMap::new());
+    for (at, day) in days.iter_mut().enumerate() {
+        for item in &mut day.whole {
+            let begins = !lines.contains_key(&item.place_in_list);
+            let (last, goes_on) = ends.get(&item.place_in_list).copied().unwrap_or((at, item.goes_on));
+            let line = *lines.entry(item.place_in_list).or_insert_with(|| {
+                let line = free_from.iter().position(|free| *free <= at).unwrap_or(free_from.len());
+                free_from.resize(free_from.len().max(line + 1), 0);
+                free_from[line] = last + 1;
+                line
+            });
+            if line >= LINES_MAX {
+                item.classes.push_str(" hidden-here");
+                day.hidden += 1;
+            } else if begins {
+                let reaches = (last + 1 - at).min(BAR_DAYS_MAX);
+                item.classes.push_str(&format!(" line-{} days-{reaches}", line + 1));
+                item.last_day = titles.get(last).filter(|_| last > at).cloned();
+                item.goes_on = goes_on;
+            } else {
+                item.classes.push_str(" carried-on");
+            }
+        }
+    }
+}
+
 /// What an event is called: its title, or why there is none.
 pub(super) fn title(event: &Event, is_busy_only: bool) -> String {
     let written = clip(event.summary.trim(), SHOWN_MAX);
@@ -448,7 +581,12 @@ pub(super) fn read_slot(word: &str) -> Option<Moment> {
 
 /// When an occurrence is, in one line: "Wednesday 25 November 2026, 09:00–10:00".
 pub(super) fn said_whole(it: &Occurrence, zone: &TimeZone) -> Said {
-    Said { starts: it.starts, ends: it.ends, zone: zone.clone() }
+    Said { starts: it.starts, ends: it.ends, zone: zone.clone(), is_brief: false }
+}
+
+/// The same for what is soon: "Wed 25 Nov 09:15", or the day alone.
+pub(super) fn said_briefly(it: &Occurrence, zone: &TimeZone) -> Said {
+    Said { is_brief: true, ..said_whole(it, zone) }
 }
 
 /// When something is, with its day.
@@ -456,13 +594,22 @@ pub(super) struct Said {
     starts: Moment,
     ends: Moment,
     zone: TimeZone,
+    /// Whether only the beginning is said, without its year.
+    is_brief: bool,
 }
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let day = |day: Date| {
-            format!("<time datetime=\"{}\">{}</time>", day.strftime("%Y-%m-%d"), day.strftime("%A %-d %B %Y"))
-        };
+        let style = if self.is_brief { "%a %-d %b" } else { "%A %-d %B %Y" };
+        let day = |day: Date| format!("<time datetime=\"{}\">{}</time>", day.strftime("%Y-%m-%d"), day.strftime(style));
+        match self.starts {
+            Moment::Day(starts) if self.is_brief => return f.write_str(&day(starts)),
+            Moment::At(starts) if self.is_brief => {
+                let clocks = self.zone.to_datetime(starts);
+                return write!(f, "{} {}", day(clocks.date()), clock(starts, &self.zone));
+            }
+            _ => {}
+        }
         match (self.starts, self.ends) {
             (Moment::Day(starts), Moment::Day(ends)) => {
                 let last = ends.checked_sub(1.days()).unwrap_or(ends);
@@ -473,7 +620,11 @@ impl fmt::Display for Said {
             }
             (Moment::At(starts), Moment::At(ends)) => {
                 let date = |at: Timestamp| self.zone.to_datetime(at).date();
-                let clock = |at: Timestamp| clock(at, &self.zone);
+                let named = with_clock(starts, ends, &self.zone);
+                let clock = |at: Timestamp| {
+                    let name = named.iter().find(|it| it.0 == at).map_or("", |it| it.1.as_str());
+                    clock(at, &self.zone) + name
+                };
                 match (date(starts) == date(ends), starts == ends) {
                     (true, true) => write!(f, "{}, {}", day(date(starts)), clock(starts)),
                     (true, false) => write!(f, "{}, {}–{}", day(date(starts)), clock(starts), clock(ends)),
@@ -527,9 +678,9 @@ mod tests {
         assert_eq!(
             classes,
             [
-                "hue-0 past from-4 long-6 lane-1-of-2",
-                "hue-0 past from-8 long-2 lane-2-of-2",
-                "hue-0 from-20 long-2 lane-1-of-1"
+                "hue-0 past from-4 long-6 lane-1-of-2 wide-12",
+                "hue-0 past from-8 long-2 lane-2-of-2 wide-6",
+                "hue-0 from-20 long-2 lane-1-of-1 wide-12"
             ]
         );
         let now = days[0].now_before(2).expect("behind the two that began");
@@ -537,7 +688,10 @@ mod tests {
         assert!(now.time.to_string().contains(">11:37<") && days[0].now_before(3).is_none());
         assert_eq!(days[0].title, "Wednesday 25 November");
         let times: Vec<String> = days[0].timed.iter().map(|it| it.times.to_string()).collect();
-        assert!(times[0].contains(">09:00</time>–<time") && times[2].ends_with(">13:00</time>"), "{times:?}");
+        assert!(
+            times[0].contains(">09:00</time><span class=\"till\">–<time") && times[2].ends_with(">13:00</time>"),
+            "{times:?}"
+        );
     }
 
     #[test]
@@ -593,9 +747,50 @@ mod tests {
             .map(|n| occurrence(&format!("n{n}"), at("2026-11-25T09:00:00Z"), at("2026-11-25T10:00:00Z")))
             .collect();
         let (days, _) = laid_out(&many, "UTC", 1);
-        assert_eq!(days[0].hidden, 3);
-        assert_eq!(days[0].timed.iter().filter(|it| it.classes.contains("hidden-here")).count(), 3);
-        assert!(days[0].timed[3].classes.contains("lane-4-of-4"));
+        assert_eq!(days[0].hidden, 4);
+        assert_eq!(days[0].timed.iter().filter(|it| it.classes.contains("hidden-here")).count(), 4);
+        assert!(days[0].timed[2].classes.contains("lane-3-of-3 wide-4"));
+        let days_off: Vec<Occurrence> = (0..8)
+            .map(|n| occurrence(&format!("n{n}"), Moment::Day(date(2026, 11, 25)), Moment::Day(date(2026, 11, 26))))
+            .collect();
+        let (days, _) = laid_out(&days_off, "UTC", 1);
+        assert_eq!(days[0].hidden, 2);
+        assert!(days[0].whole[5].classes.contains("line-6") && days[0].whole[6].classes.contains("hidden-here"));
+    }
+
+    #[test]
+    fn items_are_as_wide_as_what_is_in_their_way_lets_them() {
+        // Three at once share; the fourth begins below the title of the first, which reaches below it.
+        let quarters = [(0, 8), (0, 2), (0, 2), (4, 6)];
+        let lanes = lanes(&quarters);
+        assert_eq!(lanes, [(0, 3), (1, 3), (2, 3), (1, 3)]);
+        assert_eq!(widths(&quarters, &lanes), [1, 1, 1, 2]);
+        let steps = [(0, 8), (2, 8), (4, 8)];
+        assert_eq!(widths(&steps, &super::lanes(&steps)), [3, 2, 1], "each lies over the one before");
+        let close = [(0, 8), (1, 8)];
+        assert_eq!(widths(&close, &super::lanes(&close)), [1, 1], "it would lie over the title");
+        // More than fit: those beyond have no width that matters, and nobody's way is barred by them.
+        assert_eq!(widths(&[(0, 4); 5], &super::lanes(&[(0, 4); 5])), [1; 5]);
+    }
+
+    #[test]
+    fn what_lasts_for_days_is_one_bar_with_a_line_of_its_own() {
+        let day = |n: i64| Moment::Day(date(2026, 11, 25).saturating_add(n.days()));
+        let trip = occurrence("trip", day(-2), day(2));
+        let fair = occurrence("fair", day(0), day(5));
+        let duty = occurrence("duty", at("2026-11-26T12:00:00Z"), at("2026-11-27T13:00:00Z"));
+        let off = occurrence("off", day(2), day(3));
+        let (days, _) = laid_out(&[trip, fair, duty, off], "Europe/Berlin", 4);
+        let of = |at: usize| days[at].whole.iter().map(|it| it.classes.as_str()).collect::<Vec<&str>>();
+        assert_eq!(of(0), ["hue-0 line-1 days-2", "hue-0 line-2 days-4"]);
+        assert_eq!(of(1), ["hue-0 carried-on", "hue-0 carried-on", "hue-0 line-3 days-2"]);
+        assert_eq!(of(2), ["hue-0 carried-on", "hue-0 carried-on", "hue-0 line-1 days-1"], "the line is free again");
+        let (trip, fair, duty) = (&days[0].whole[0], &days[0].whole[1], &days[1].whole[2]);
+        assert!(trip.is_continued && !trip.goes_on && !fair.is_continued && fair.goes_on);
+        assert_eq!(trip.last_day.as_deref(), Some("Thursday 26 November"));
+        assert_eq!((duty.hover.as_str(), trip.hover.as_str()), ("Thu 13:00 – Fri 14:00 · duty", "all day · trip"));
+        assert!(duty.across.as_ref().is_some_and(|it| it.to_string().starts_with("Thu <time")));
+        assert_eq!(days[2].whole.iter().filter(|it| it.last_day.is_some()).count(), 0);
     }
 
     #[test]
@@ -609,6 +804,19 @@ mod tests {
         let (Moment::At(from), Moment::At(until)) = back else { panic!("instants") };
         // From 02:45 to 02:15 by the clock: half an hour all the same.
         assert_eq!(taken(zone.to_datetime(from), zone.to_datetime(until), date(2026, 10, 25)), (11, 13));
+    }
+
+    #[test]
+    fn in_a_night_with_the_same_hour_twice_times_name_their_clock() {
+        let early = occurrence("early", at("2026-10-25T00:30:00Z"), at("2026-10-25T01:00:00Z"));
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let (from, until) = early.instants(&zone);
+        let times = Times::Between(Some(from), Some(until), zone.clone());
+        assert_eq!(times.plain(), "02:30 CEST–02:00 CET");
+        let said = said_whole(&early, &zone).to_string();
+        assert!(said.contains("02:30</time> CEST–") && said.ends_with("02:00</time> CET"), "{said}");
+        let usual = occurrence("usual", at("2026-10-26T00:30:00Z"), at("2026-10-26T01:00:00Z"));
+        assert!(said_whole(&usual, &zone).to_string().ends_with("02:00</time>"));
     }
 
     #[test]

@@ -140,14 +140,14 @@ pub(super) fn subject(message: &Message) -> String {
 /// Why Google doesn't tell of a calendar's changes, as the end of a sentence.
 pub(super) fn channel_hindrance(problem: &str) -> &'static str {
     match problem {
-        "pushNotSupportedForRequestedResource" => "Google tells nobody of changes in them",
+        "pushNotSupportedForRequestedResource" => "Google tells nobody of changes in such calendars",
         "push.webhookUrlUnauthorized" => {
             "Google doesn’t accept this Intail’s address for notices; whoever runs Intail finds in the operating guide \
              what to do"
         }
         "push.webhookUrlNotHttps" => "this Intail has no public https address, which Google needs to tell of changes",
-        "transient" | "not_understood" => "Google couldn’t be asked to tell of them; that is tried again",
-        _ => "Google said no to telling of them; that is tried again twice a day",
+        "transient" | "not_understood" => "Google couldn’t be asked to tell of changes; that is tried again",
+        _ => "Google said no to telling of changes; that is tried again twice a day",
     }
 }
 

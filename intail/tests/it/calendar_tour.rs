@@ -131,6 +131,87 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
     live.stop().await;
 }
 
+#[tokio::test]
+async fn a_crowded_week_can_be_read_in_a_browser() {
+    let live = Live::approved().await;
+    let browser = Browser::start().await;
+    sign_in(&browser, &live, EMPLOYEE).await;
+    connect(&browser).await;
+    browser.open(&live.intail("/calendar?date=2031-05-07")).await;
+    browser.see("Google tells of changes").await;
+    let plan = |title: &str, start: &str, length: i64| {
+        let event = json!({"title": title, "start": start, "length": length, "location": "Unter den Linden"});
+        let action = serde_json::from_value(json!({"action": "create", "event": event})).expect("an action");
+        live.sandbox.world(|world| world.plan(EMPLOYEE, &action)).expect("planned");
+    };
+    plan("Harvest fair", "2031-05-06", 4);
+    plan("Away with the team", "2031-05-02", 5);
+    plan("Night shift", "2031-05-08T12:00", 26 * 60);
+    for title in ["Oolong", "Quarterly review", "Procurementplanning", "Offsite"] {
+        plan(title, "2031-05-11T09:00", 60);
+    }
+    plan("Short one", "2031-05-10T08:15", 15);
+    plan("Two of us", "2031-05-10T09:00", 30);
+    plan("Two others", "2031-05-10T09:00", 30);
+    plan("Workshop on the next year", "2031-05-10T10:00", 180);
+    plan("Interview", "2031-05-10T11:00", 45);
+    plan("Telephone", "2031-05-10T12:00", 30);
+    browser.see("Telephone").await;
+    let item = "const items = [...document.querySelectorAll('#days .day li')].filter((it) => it.offsetParent);
+        const of = (title) => items.filter((it) => it.querySelector('.what')?.textContent === title);
+        const box = (it) => it.getBoundingClientRect();
+        const column = box(document.querySelector('.week .day')).width;";
+    let ask = async |what: &str| browser.ask(&format!("{item} return {what}"), json!([])).await;
+    // What lasts for days is one bar, and says until when.
+    assert_eq!(ask("of('Harvest fair').length").await, json!(1));
+    assert_eq!(ask("Math.round(box(of('Harvest fair')[0]).width / column)").await, json!(4));
+    assert_eq!(ask("Math.round(box(of('Away with the team')[0]).width / column)").await, json!(2));
+    assert_eq!(ask("of('Harvest fair')[0].innerText.includes('until Friday 9 May')").await, json!(true));
+    assert_eq!(ask("of('Night shift')[0].innerText.includes('Thu 12:00 – Fri 14:00')").await, json!(true));
+    // The weekend has nothing else. What begins below a title lies over its event; what begins with it stands beside it.
+    assert_eq!(ask("box(of('Workshop on the next year')[0]).width > column * 0.9").await, json!(true));
+    assert_eq!(ask("box(of('Interview')[0]).left > box(of('Workshop on the next year')[0]).left").await, json!(true));
+    assert_eq!(
+        ask("Math.abs(box(of('Two of us')[0]).left - box(of('Two others')[0]).left) > column * 0.4").await,
+        json!(true)
+    );
+    // Four at once: three stand there, one is counted in sight, and none is a sliver.
+    let more = "document.querySelector('.day[data-key=\"2031-05-11\"] .more')";
+    assert_eq!(ask(&format!("{more}.innerText")).await, json!("1 more"));
+    assert_eq!(ask(&format!("box({more}).bottom <= box(document.querySelector('.week')).bottom")).await, json!(true));
+    let slivers = "items.filter((it) => it.closest('.timed') && box(it).width < column * 0.3).map((it) =>
+        it.outerHTML)";
+    assert_eq!(ask(slivers).await, json!([]));
+    // A short one says when it begins, before its title.
+    let times = "of('Short one')[0].querySelector('.times')";
+    assert_eq!(
+        ask(&format!("box({times}).right <= box(of('Short one')[0].querySelector('.what')).left")).await,
+        json!(true)
+    );
+    // Nothing is cut but with a mark for it, no word is broken, and pointing at something tells all of it.
+    let cut = "items.flatMap((it) => [...it.querySelectorAll('.what, .times, .where, .tag')])
+        .filter((it) => it.offsetParent && it.scrollWidth > it.clientWidth && it.clientWidth > 1
+            && getComputedStyle(it).textOverflow !== 'ellipsis').map((it) => it.outerHTML)";
+    assert_eq!(ask(cut).await, json!([]));
+    let broken = "items.filter((it) => getComputedStyle(it.querySelector('a') ?? it).overflowWrap !== 'normal').length";
+    assert_eq!(ask(broken).await, json!(0));
+    let told = "of('Workshop on the next year')[0].querySelector('a').title";
+    let told = ask(told).await;
+    assert!(
+        told.as_str().expect("it tells").starts_with("10:00–13:00 · Workshop on the next year · Unter den Linden"),
+        "{told}"
+    );
+    fits(&browser, "calendar-crowded").await;
+    // In the list each day has it, with the day that it ends on as ever.
+    browser.open(&live.intail("/calendar?view=agenda&date=2031-05-05")).await;
+    browser.see("Harvest fair").await;
+    assert_eq!(ask("of('Harvest fair').length").await, json!(4));
+    assert_eq!(ask("of('Offsite').length").await, json!(1));
+    quiet(&browser, 0).await;
+    browser.stop().await;
+    live.stop().await;
+}
+
 /// On a phone the week is a list: it opens at today, Today leads there, the present has its line, and a finger hits
 /// what there is to press.
 async fn shows_today_to_a_finger(browser: &Browser, live: &Live) {
