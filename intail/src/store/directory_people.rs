@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::StoreError;
 use super::sql::{Columns, Tx, Value, args, places};
@@ -112,8 +113,31 @@ impl DirectoryPerson {
     /// What a search compares.
     fn folded(&self) -> String {
         let parts = [&self.name, &self.address, &self.title, &self.department, &self.aliases.join(" ")];
-        parts.map(String::as_str).join(" ").to_lowercase()
+        compared(&parts.map(String::as_str).join(" "))
     }
+}
+
+/// A text as searches compare it: small, without the accents of Latin, Greek and Cyrillic letters, and with two letters
+/// for those that are two in one. Marks of other scripts stay: without them their words would be others.
+fn compared(text: &str) -> String {
+    let small = text.to_lowercase();
+    let is_accent = |letter: &char| ('\u{300}'..='\u{36f}').contains(letter);
+    let mut plain = String::with_capacity(small.len());
+    for letter in small.nfd().filter(|it| !is_accent(it)).nfc() {
+        match letter {
+            'ß' => plain.push_str("ss"),
+            'æ' => plain.push_str("ae"),
+            'œ' => plain.push_str("oe"),
+            'þ' => plain.push_str("th"),
+            'ø' => plain.push('o'),
+            'đ' | 'ð' => plain.push('d'),
+            'ł' => plain.push('l'),
+            'ħ' => plain.push('h'),
+            'ı' => plain.push('i'),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 pub(super) fn directory_person(row: &dyn Columns) -> Result<DirectoryPerson, StoreError> {
@@ -378,8 +402,22 @@ pub async fn count(tx: &mut Tx, organization: &OrganizationId) -> Result<Directo
     Ok(count.unwrap_or_default())
 }
 
-/// The people whom everybody sees and whom all of these words fit, in order of name, after the person `after`; without
-/// words, all of them. If that person was erased meanwhile, from the beginning: nobody is left out. `limit` bounds it.
+/// People in order of name.
+const BY_NAME: &str = "folded, google_id";
+
+/// Of an organization (`$1`), whoever comes behind a person (`$2`) in this order: all if that is empty, or if that
+/// person was erased meanwhile.
+fn behind(order: &str) -> String {
+    format!(
+        "($2 = '' OR ({order}) > (SELECT {order} FROM directory_people
+             WHERE organization_id = $1 AND google_id = $2)
+             OR NOT EXISTS (SELECT 1 FROM directory_people b WHERE b.organization_id = $1 AND b.google_id = $2))"
+    )
+}
+
+/// The people whom everybody sees and whom all of these words fit, after the person `after`: first whose name begins
+/// with the first word, then where it begins a word, then the others, each in order of name. Without words, all. If that
+/// person was erased meanwhile, from the beginning: nobody is left out. `limit` bounds it.
 pub async fn search(
     tx: &mut Tx,
     organization: &OrganizationId,
@@ -387,20 +425,75 @@ pub async fn search(
     after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<DirectoryPerson>, StoreError> {
-    let words: Vec<String> = words.to_lowercase().split_whitespace().take(WORDS_MAX).map(like).collect();
+    let words: Vec<String> = compared(words).split_whitespace().take(WORDS_MAX).map(escaped).collect();
     let fits: String = (0..words.len()).map(|at| format!(" AND folded LIKE ${} ESCAPE '!'", at + 4)).collect();
+    let mut values = args![organization, after.unwrap_or_default(), limit];
+    values.extend(words.iter().map(|word| Value::from(format!("%{word}%"))));
+    let mut order = BY_NAME.to_owned();
+    if let Some(first) = words.first() {
+        let next = values.len() + 1;
+        order = format!(
+            "CASE WHEN folded LIKE ${next} ESCAPE '!' THEN 0
+                 WHEN folded LIKE ${} ESCAPE '!' THEN 1 ELSE 2 END, {order}",
+            next + 1
+        );
+        values.extend([format!("{first}%"), format!("% {first}%")].map(Value::from));
+    }
     let sql = format!(
         "SELECT * FROM directory_people
-         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL{fits}
-             AND ($2 = '' OR (folded, google_id) >
-                 (SELECT a.folded, a.google_id FROM directory_people a
-                  WHERE a.organization_id = $1 AND a.google_id = $2)
-                 OR NOT EXISTS (SELECT 1 FROM directory_people b WHERE b.organization_id = $1 AND b.google_id = $2))
-         ORDER BY folded, google_id LIMIT $3"
+         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL{fits} AND {}
+         ORDER BY {order} LIMIT $3",
+        behind(&order)
     );
-    let mut values = args![organization, after.unwrap_or_default(), limit];
-    values.extend(words.into_iter().map(Value::from));
     tx.all_built(sql, values, directory_person).await
+}
+
+/// Where somebody stands who is looked for one after the other: the organization and the person.
+pub(super) type Spot = (String, String);
+
+/// Of the people behind `after`, some whose searched text has letters beyond the plain ones and was written by an
+/// Intail that folded otherwise: each with that text. Plain letters are the same however they were folded. Answers up to
+/// where it looked, too; none once that was the end. `limit` bounds it.
+pub(super) async fn folded_otherwise(
+    tx: &mut Tx,
+    after: &Spot,
+    limit: i64,
+) -> Result<Option<(Vec<(Spot, String)>, Spot)>, StoreError> {
+    let some = tx
+        .all(
+            "SELECT * FROM directory_people
+             WHERE (organization_id, google_id) > ($1, $2) AND OCTET_LENGTH(folded) <> LENGTH(folded)
+             ORDER BY organization_id, google_id LIMIT $3",
+            args![&after.0, &after.1, limit],
+            |row| {
+                let person = directory_person(row)?;
+                let (written, wanted) = (row.text("folded")?, person.folded());
+                let otherwise = Some(written).filter(|it| *it != wanted);
+                Ok(((row.text("organization_id")?, person.google_id), otherwise))
+            },
+        )
+        .await?;
+    let Some((last, _)) = some.last().cloned() else { return Ok(None) };
+    let otherwise = some.into_iter().filter_map(|(spot, written)| Some((spot, written?))).collect();
+    Ok(Some((otherwise, last)))
+}
+
+/// Folds somebody's searched text anew, if it still is this one.
+pub(super) async fn fold_again(tx: &mut Tx, (organization, id): &Spot, written: &str) -> Result<(), StoreError> {
+    let found = tx
+        .one(
+            "SELECT * FROM directory_people WHERE organization_id = $1 AND google_id = $2",
+            args![organization, id],
+            directory_person,
+        )
+        .await?;
+    let Some(person) = found else { return Ok(()) };
+    tx.run(
+        "UPDATE directory_people SET folded = $4 WHERE organization_id = $1 AND google_id = $2 AND folded = $3",
+        args![organization, id, written, person.folded()],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Of an organization (`$1`), whom everybody sees, whose account can sign in, and who never did: neither the issuer of
@@ -433,18 +526,22 @@ pub async fn count_never_came(tx: &mut Tx, organization: &OrganizationId, issuer
 
 /// A word as LIKE takes it for itself, anywhere in a text.
 pub(super) fn like(word: &str) -> String {
-    let escaped: String = word
-        .chars()
-        .flat_map(|letter| ['%', '_', '!'].contains(&letter).then_some('!').into_iter().chain([letter]))
-        .collect();
-    format!("%{escaped}%")
+    format!("%{}%", escaped(word))
 }
 
-/// The people whom everybody sees and whose manager has one of these addresses, in order of name. `limit` bounds it.
+fn escaped(word: &str) -> String {
+    word.chars()
+        .flat_map(|letter| ['%', '_', '!'].contains(&letter).then_some('!').into_iter().chain([letter]))
+        .collect()
+}
+
+/// The people whom everybody sees and whose manager has one of these addresses, in order of name, after the person
+/// `after`; if that one was erased meanwhile, from the beginning. `limit` bounds it.
 pub async fn reports(
     tx: &mut Tx,
     organization: &OrganizationId,
     addresses: &[&str],
+    after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<DirectoryPerson>, StoreError> {
     let some = &addresses[..addresses.len().min(IDS_MAX)];
@@ -453,13 +550,60 @@ pub async fn reports(
     }
     let sql = format!(
         "SELECT * FROM directory_people
-         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND manager_address IN ({})
-         ORDER BY folded, google_id LIMIT $2",
-        numbered(3, some.len())
+         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND manager_address IN ({}) AND {}
+         ORDER BY {BY_NAME} LIMIT $3",
+        numbered(4, some.len()),
+        behind(BY_NAME)
     );
-    let mut values = args![organization, limit];
+    let mut values = args![organization, after.unwrap_or_default(), limit];
     values.extend(some.iter().map(|it| Value::from(*it)));
     tx.all_built(sql, values, directory_person).await
+}
+
+/// How many people whom everybody sees have a manager with each of these addresses; none stands for nobody. Whoever
+/// manages themselves doesn't count.
+pub async fn count_reports(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    addresses: &[&str],
+) -> Result<BTreeMap<String, i64>, StoreError> {
+    let mut counts = BTreeMap::new();
+    for chunk in addresses.chunks(IDS_MAX) {
+        let sql = format!(
+            "SELECT manager_address, COUNT(*) AS n FROM directory_people
+             WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND address <> manager_address
+                 AND manager_address IN ({}) GROUP BY manager_address",
+            numbered(2, chunk.len())
+        );
+        let mut values = args![organization];
+        values.extend(chunk.iter().map(|it| Value::from(*it)));
+        counts.extend(tx.all_built(sql, values, |row| Ok((row.text("manager_address")?, row.int("n")?))).await?);
+    }
+    Ok(counts)
+}
+
+/// The people whom everybody sees and above whom stands nobody whom everybody sees, in order of name, after the person
+/// `after`; if that one was erased meanwhile, from the beginning. People who manage each other in a circle aren't among
+/// them. `limit` bounds it. One subquery within the other, because a join of the two is planned from the wrong end.
+pub async fn tops(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<DirectoryPerson>, StoreError> {
+    let sql = format!(
+        "SELECT * FROM directory_people
+         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND {}
+             AND (manager_address = '' OR NOT EXISTS (
+                 SELECT 1 FROM directory_aliases s
+                 WHERE s.organization_id = $1 AND s.address = directory_people.manager_address
+                     AND s.google_id <> directory_people.google_id
+                     AND EXISTS (SELECT 1 FROM directory_people m WHERE m.organization_id = $1
+                         AND m.google_id = s.google_id AND m.is_listed AND m.gone_at IS NULL)))
+         ORDER BY {BY_NAME} LIMIT $3",
+        behind(BY_NAME)
+    );
+    tx.all_built(sql, args![organization, after.unwrap_or_default(), limit], directory_person).await
 }
 
 /// Somebody who is to leave because the directory called their account deleted long enough ago.

@@ -95,6 +95,9 @@ const STEPS: &[(i64, &str, &str)] = &[
     (32, "looks", include_str!("../../migrations/0032_looks.sql")),
 ];
 
+/// People whose names are folded anew in one transaction, so that nobody waits long for it.
+const FOLDED_AT_ONCE: i64 = 500;
+
 /// The schema as this Intail has it: its last step.
 pub fn newest_version() -> i64 {
     STEPS.last().map_or(0, |(version, ..)| *version)
@@ -120,7 +123,28 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let store = Self::connect(url).await?;
         store.migrate(newest_version()).await?;
+        store.fold_again().await?;
         Ok(store)
+    }
+
+    /// What SQL alone can't bring up to date: names that an earlier Intail folded otherwise for the search. Where there
+    /// are none, it reads and writes nothing.
+    async fn fold_again(&self) -> Result<(), StoreError> {
+        let mut after = directory_people::Spot::default();
+        loop {
+            let mut tx = self.read().await?;
+            let some = directory_people::folded_otherwise(&mut tx, &after, FOLDED_AT_ONCE).await?;
+            drop(tx);
+            let Some((people, last)) = some else { return Ok(()) };
+            if !people.is_empty() {
+                let mut tx = self.write().await?;
+                for (spot, written) in &people {
+                    directory_people::fold_again(&mut tx, spot, written).await?;
+                }
+                tx.commit().await?;
+            }
+            after = last;
+        }
     }
 
     /// Opens the database as it is. Who writes to it brings its schema up to date first.
@@ -222,7 +246,68 @@ impl StoreError {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::id::OrganizationId;
+    use crate::random::Random;
+    use crate::store::directory_people::{DirectoryPerson, View};
+
+    /// Names that an earlier Intail folded with their accents are found without them once the store was opened.
+    #[tokio::test]
+    async fn names_are_folded_anew_when_the_store_is_opened() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("names.sqlite").display());
+        let store = Store::open(&url).await.expect("it opens");
+        let id = OrganizationId::new(&Random::seeded(1));
+        let mut tx = store.write().await.expect("a transaction");
+        let many = usize::try_from(FOLDED_AT_ONCE).expect("few") + 7;
+        for number in 0..many {
+            let person = person(&number.to_string(), if number % 2 == 0 { "Müller" } else { "Muller" });
+            directory_people::put(&mut tx, &id, &person, None).await.expect("put");
+        }
+        let earlier = "UPDATE directory_people SET folded = LOWER(name) || ' ' || address";
+        tx.run_built(earlier.to_owned(), Vec::new()).await.expect("as it was");
+        tx.commit().await.expect("committed");
+        let found = async |store: &Store| {
+            let mut tx = store.read().await.expect("a transaction");
+            directory_people::search(&mut tx, &id, "muller", None, 9_999).await.expect("read").len()
+        };
+        assert_eq!(found(&store).await, many / 2);
+        store.close().await;
+        let store = Store::open(&url).await.expect("it opens");
+        assert_eq!(found(&store).await, many);
+        store.close().await;
+    }
+
+    fn person(id: &str, name: &str) -> DirectoryPerson {
+        let text = String::new;
+        DirectoryPerson {
+            google_id: id.to_owned(),
+            address: format!("{id}@example.com"),
+            name: name.to_owned(),
+            given_name: text(),
+            family_name: text(),
+            title: text(),
+            department: text(),
+            manager_address: text(),
+            phones: Vec::new(),
+            aliases: Vec::new(),
+            photo_url: text(),
+            is_listed: true,
+            suspended: None,
+            archived: None,
+            is_administrator: None,
+            view: View::Public,
+            etag: text(),
+            pass: 1,
+            misses: 0,
+            added_at: Timestamp::UNIX_EPOCH,
+            seen_at: Timestamp::UNIX_EPOCH,
+            deleted_at: None,
+            gone_at: None,
+        }
+    }
 
     /// Statements that are run often, or for each of many rows, and that must not look through a whole table for it.
     #[tokio::test]

@@ -31,8 +31,12 @@ const PAGE_PEOPLE: i64 = 50;
 const SEARCH_MAX: usize = 100;
 /// The longest text of a directory that is shown in one place, in characters.
 const SHOWN_MAX: usize = 120;
-/// People up to whom the whole organization is drawn; above that, one looks from person to person.
+/// People up to whom the whole organization is drawn; above that, one level at a time.
 const TREE_PEOPLE_MAX: i64 = 500;
+/// People of a level on a page.
+const LEVEL_PEOPLE: i64 = 100;
+/// At the top of the organization, the level below is shown at once if no more than this many stand there.
+const OPEN_TOPS_MAX: usize = 5;
 /// Managers above a person that are shown: deeper than any company is built.
 const CHAIN_MAX: usize = 12;
 /// Reports of a person that are shown.
@@ -55,6 +59,8 @@ pub(super) struct Wanted {
     q: Option<String>,
     after: Option<String>,
     view: Option<String>,
+    /// Whose reports are wanted.
+    of: Option<String>,
     looked: Option<String>,
 }
 
@@ -77,7 +83,11 @@ struct DirectoryPage {
     found: String,
     next: Option<String>,
     tree: Vec<Turn>,
-    is_too_large: bool,
+    /// Who stands above the one whose reports are shown, the highest first.
+    above: Vec<Card>,
+    /// Whether it is one level of a larger tree, and whether that is somebody's.
+    is_level: bool,
+    is_of_somebody: bool,
 }
 
 /// Why a reader sees nothing.
@@ -104,6 +114,14 @@ pub(super) struct Card {
     name: String,
     post: String,
     address: String,
+    below: Option<Below>,
+}
+
+/// The level below somebody.
+struct Below {
+    /// "12 people report to them".
+    text: String,
+    href: String,
 }
 
 /// One move of the tree's drawing, in order.
@@ -111,6 +129,8 @@ enum Turn {
     Person(Card),
     Down,
     Up,
+    /// There are more on this level than are shown here.
+    More(String),
 }
 
 /// Whether somebody may read the directory: whoever let Intail read it under their own account.
@@ -135,19 +155,23 @@ pub(super) async fn page(
 ) -> Result<Response, Trouble> {
     let organization = &caller.person.organization_id;
     let q = search_words(wanted.q.as_deref());
-    let wants_tree = wanted.view.as_deref() == Some("organization");
+    let fits = |it: &String| !it.is_empty() && it.len() <= ID_LENGTH_MAX;
+    let of = wanted.of.filter(fits);
+    let wants_tree = wanted.view.as_deref() == Some("organization") || of.is_some();
     let is_tree = wants_tree && q.is_empty();
-    let after = wanted.after.filter(|it| it.len() <= ID_LENGTH_MAX);
+    let after = wanted.after.filter(fits);
     let mut tx = web.app.store.read().await?;
     let last_seq = changes::last_seq(&mut tx, organization).await?;
     let closed = closed(&mut tx, &caller).await?;
     let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
     let row = directories::of_organization(&mut tx, organization).await?;
-    let (mut found, mut tree, mut is_too_large) = (Vec::new(), Vec::new(), false);
+    let (mut found, mut level) = (Vec::new(), Level::default());
+    let here = Spot { q: &q, wants_tree, of: of.as_deref() };
     if closed.is_none() && is_tree {
-        let all = directory_people::search(&mut tx, organization, "", None, TREE_PEOPLE_MAX + 1).await?;
-        is_too_large = all.len() > bound(TREE_PEOPLE_MAX);
-        tree = if is_too_large { Vec::new() } else { drawn(&all) };
+        level = match &of {
+            Some(id) => below(&mut tx, &caller, id, after.as_deref()).await?,
+            None => organization_tree(&mut tx, organization, after.as_deref()).await?,
+        };
     } else if closed.is_none() {
         found = directory_people::search(&mut tx, organization, &q, after.as_deref(), PAGE_PEOPLE + 1).await?;
     }
@@ -157,23 +181,119 @@ pub(super) async fn page(
     }
     let more = found.len() > bound(PAGE_PEOPLE);
     found.truncate(bound(PAGE_PEOPLE));
-    let next = found.last().filter(|_| more).map(|last| address(&q, wants_tree, Some(&last.google_id)));
+    let next = found.last().filter(|_| more).map(|last| last.google_id.clone()).or(level.next);
     let told = if q.is_empty() { String::new() } else { told(found.len(), more, after.is_some()) };
     html(&DirectoryPage {
         shell: Shell::new(&web, Some(&caller), "directory", "Directory").following(last_seq, closed.is_none()),
         closed,
         state: state_line(copy.as_ref()),
         looked: Looked::of(wanted.looked.as_deref()).map(Looked::said),
-        here: address(&q, wants_tree, None),
-        q,
+        here: here.address(None),
+        next: next.map(|last| here.address(Some(&last))),
         wants_tree,
         is_tree,
         people: found.iter().map(card).collect(),
         found: told,
-        next,
-        tree,
-        is_too_large,
+        tree: level.turns,
+        above: level.above,
+        is_level: level.is_one_of_many,
+        is_of_somebody: of.is_some(),
+        q,
     })
+}
+
+/// What is shown of the tree.
+#[derive(Default)]
+struct Level {
+    turns: Vec<Turn>,
+    above: Vec<Card>,
+    is_one_of_many: bool,
+    /// After whom the next page of it begins.
+    next: Option<String>,
+}
+
+/// The whole organization where it fits a page; else who stands at the top, and what is below a few of them.
+async fn organization_tree(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    after: Option<&str>,
+) -> Result<Level, StoreError> {
+    let all = directory_people::search(tx, organization, "", None, TREE_PEOPLE_MAX + 1).await?;
+    if all.len() <= bound(TREE_PEOPLE_MAX) {
+        return Ok(Level { turns: drawn(&all), ..Level::default() });
+    }
+    let mut tops = directory_people::tops(tx, organization, after, LEVEL_PEOPLE + 1).await?;
+    let next = cut(&mut tops);
+    let are_open = tops.len() <= OPEN_TOPS_MAX && next.is_none() && after.is_none();
+    let mut turns = Vec::new();
+    let cards = cards(tx, organization, &tops).await?;
+    for (person, card) in tops.iter().zip(cards) {
+        let below = card.below.as_ref().filter(|_| are_open).map(|it| it.href.clone());
+        turns.extend([Turn::Person(card), Turn::Down]);
+        if let Some(href) = below {
+            let mut level = level_of(tx, organization, person, None).await?;
+            turns.append(&mut level.turns);
+            turns.extend(level.next.map(|_| Turn::More(href)));
+        }
+        turns.push(Turn::Up);
+    }
+    Ok(Level { turns, above: Vec::new(), is_one_of_many: true, next })
+}
+
+/// A person with those above, and the page of their reports that comes after somebody.
+async fn below(tx: &mut Tx, caller: &Caller, id: &str, after: Option<&str>) -> Result<Level, Trouble> {
+    let organization = &caller.person.organization_id;
+    let person = shown(tx, caller, id).await?.ok_or_else(|| trouble::not_there("person"))?;
+    let mut above: Vec<Card> = chain(tx, organization, &person).await?.iter().map(card).collect();
+    above.reverse();
+    for it in &mut above {
+        it.href = Spot { q: "", wants_tree: true, of: Some(&it.id) }.address(None);
+    }
+    let level = level_of(tx, organization, &person, after).await?;
+    let mut turns = vec![Turn::Person(card(&person)), Turn::Down];
+    turns.extend(level.turns);
+    turns.push(Turn::Up);
+    Ok(Level { turns, above, is_one_of_many: true, next: level.next })
+}
+
+/// A page of somebody's reports.
+async fn level_of(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    person: &DirectoryPerson,
+    after: Option<&str>,
+) -> Result<Level, StoreError> {
+    let mut reports = directory_people::reports(tx, organization, &person.addresses(), after, LEVEL_PEOPLE + 1).await?;
+    let next = cut(&mut reports);
+    reports.retain(|it| it.google_id != person.google_id);
+    let cards = cards(tx, organization, &reports).await?;
+    let turns = cards.into_iter().flat_map(|card| [Turn::Person(card), Turn::Down, Turn::Up]).collect();
+    Ok(Level { turns, next, ..Level::default() })
+}
+
+/// Leaves as many people of a level as a page has; answers after whom it goes on, if it does.
+fn cut(people: &mut Vec<DirectoryPerson>) -> Option<String> {
+    let more = people.len() > bound(LEVEL_PEOPLE);
+    people.truncate(bound(LEVEL_PEOPLE));
+    people.last().filter(|_| more).map(|it| it.google_id.clone())
+}
+
+/// These people, each with how many report to them.
+async fn cards(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    people: &[DirectoryPerson],
+) -> Result<Vec<Card>, StoreError> {
+    let addresses: Vec<&str> = people.iter().flat_map(DirectoryPerson::addresses).collect();
+    let counts = directory_people::count_reports(tx, organization, &addresses).await?;
+    let card = |person: &DirectoryPerson| {
+        let count: i64 = person.addresses().into_iter().filter_map(|it| counts.get(it)).sum();
+        let href = Spot { q: "", wants_tree: true, of: Some(&person.google_id) }.address(None);
+        let verb = if count == 1 { "reports" } else { "report" };
+        let text = format!("{} {verb} to them", counted(count, "person", "people"));
+        Card { below: Some(Below { text, href }).filter(|_| count > 0), ..card(person) }
+    };
+    Ok(people.iter().map(card).collect())
 }
 
 /// What somebody searches for.
@@ -185,17 +305,28 @@ fn bound(limit: i64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// The page of a search, or of the tree, from the person on who comes after that one.
-fn address(q: &str, wants_tree: bool, after: Option<&str>) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    let view = Some("organization").filter(|_| wants_tree);
-    for (name, value) in [("q", Some(q).filter(|q| !q.is_empty())), ("view", view), ("after", after)] {
-        if let Some(value) = value {
-            query.append_pair(name, value);
+/// Where in the directory somebody is: at a search, in the tree, or at the reports of one person.
+#[derive(Clone, Copy, Default)]
+struct Spot<'a> {
+    q: &'a str,
+    wants_tree: bool,
+    of: Option<&'a str>,
+}
+
+impl Spot<'_> {
+    /// Its page, from the person on who comes after that one.
+    fn address(self, after: Option<&str>) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let view = Some("organization").filter(|_| self.wants_tree);
+        let q = Some(self.q).filter(|q| !q.is_empty());
+        for (name, value) in [("q", q), ("view", view), ("of", self.of), ("after", after)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
         }
+        let query = query.finish();
+        if query.is_empty() { "/directory".to_owned() } else { format!("/directory?{query}") }
     }
-    let query = query.finish();
-    if query.is_empty() { "/directory".to_owned() } else { format!("/directory?{query}") }
 }
 
 /// How many people a search found. `more` says that there are others behind them, `is_later` that some stand before.
@@ -220,6 +351,7 @@ fn card(person: &DirectoryPerson) -> Card {
         post: post(person),
         address: clip(&person.address, SHOWN_MAX),
         name,
+        below: None,
     }
 }
 
@@ -357,7 +489,8 @@ struct ColleaguePage {
     managers: Vec<Card>,
     manager_outside: Option<String>,
     reports: Vec<Card>,
-    more_reports: bool,
+    /// Where the others are.
+    more_reports: Option<String>,
     mail: Option<Vec<Line>>,
     meetings: Option<Meetings>,
     is_self: bool,
@@ -385,15 +518,14 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
     let last_seq = changes::last_seq(&mut tx, organization).await?;
     let person = shown(&mut tx, &caller, &id).await?.ok_or_else(|| trouble::not_there("person"))?;
     let managers = chain(&mut tx, organization, &person).await?;
-    let mut reports = directory_people::reports(&mut tx, organization, &person.addresses(), REPORTS_MAX + 1).await?;
-    reports.retain(|it| it.google_id != person.google_id);
+    let addresses = person.addresses();
+    let mut reports = directory_people::reports(&mut tx, organization, &addresses, None, REPORTS_MAX + 1).await?;
     let grant = grants::by_person(&mut tx, &caller.person.id).await?;
     let mailbox = mailboxes::by_person(&mut tx, &caller.person.id).await?;
     let is_self = grant.as_ref().is_some_and(|it| it.google_subject == person.google_id);
     let row = directories::of_organization(&mut tx, organization).await?;
     let mail = match mailbox.filter(|_| !is_self) {
         Some(mailbox) => {
-            let addresses = person.addresses();
             let found =
                 messages::with_addresses(&mut tx, &mailbox.id, &addresses, MESSAGES_SEARCHED, MESSAGES_TAKEN).await?;
             // The newest message of each conversation stands for it.
@@ -411,8 +543,11 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
     if let Some(row) = row {
         looks::at_directory(&web.app, &row).await?;
     }
-    let more_reports = reports.len() > bound(REPORTS_MAX);
+    let more = reports.len() > bound(REPORTS_MAX);
     reports.truncate(bound(REPORTS_MAX));
+    let level = Spot { q: "", wants_tree: true, of: Some(&person.google_id) };
+    let more_reports = reports.last().filter(|_| more).map(|last| level.address(Some(&last.google_id)));
+    reports.retain(|it| it.google_id != person.google_id);
     let name = name_of(&person);
     let manager_outside = Some(person.manager_address.clone()).filter(|it| managers.is_empty() && !it.is_empty());
     html(&ColleaguePage {
@@ -526,6 +661,7 @@ mod tests {
             Turn::Person(card) => card.id,
             Turn::Down => "(".to_owned(),
             Turn::Up => ")".to_owned(),
+            Turn::More(_) => "…".to_owned(),
         };
         drawn(people).into_iter().map(text).collect()
     }
@@ -546,8 +682,11 @@ mod tests {
 
     #[test]
     fn a_page_of_a_search_has_its_address_and_says_how_many_fit() {
-        assert_eq!(address("", false, None), "/directory");
-        assert_eq!(address("kö fi", true, Some("7")), "/directory?q=k%C3%B6+fi&view=organization&after=7");
+        assert_eq!(Spot::default().address(None), "/directory");
+        let spot = Spot { q: "kö fi", wants_tree: true, of: None };
+        assert_eq!(spot.address(Some("7")), "/directory?q=k%C3%B6+fi&view=organization&after=7");
+        let spot = Spot { q: "", of: Some("1&2"), ..spot };
+        assert_eq!(spot.address(None), "/directory?view=organization&of=1%262");
         let said = [(0, false, false), (1, false, false), (12, false, false), (50, true, false), (1, false, true)];
         let said = said.map(|(found, more, is_later)| told(found, more, is_later));
         let words = ["Nobody fits", "1 person fits", "12 people fit", "More than 50 people fit", "1 other person fits"];

@@ -788,6 +788,71 @@ async fn only_those_who_permitted_it_are_shown_the_directory() {
     assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
 }
 
+/// An organization that no page can draw: a chief, thirty heads, and below one of them more than a page of people.
+#[tokio::test]
+async fn a_large_organization_is_drawn_level_by_level() {
+    let running = start().await;
+    let (email, _) = running.employees();
+    let reader = running.connected(&email).await;
+    running.settle().await;
+    passed(&running, &reader).await;
+    let template = entry(&running, &reader).await;
+    let put = async |tx: &mut intail::store::Tx, id: &str, manager: &str| {
+        let manager_address = if manager.is_empty() { String::new() } else { format!("{manager}@large.example") };
+        let (address, name) = (format!("{id}@large.example"), format!("Person {id}"));
+        let (google_id, aliases) = (id.to_owned(), Vec::new());
+        let person = DirectoryPerson { google_id, address, name, manager_address, aliases, ..template.clone() };
+        directory_people::put(tx, &reader.organization_id, &person, None).await.expect("put");
+    };
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    put(&mut tx, "chief", "").await;
+    for head in 0..30 {
+        put(&mut tx, &format!("head{head:02}"), "chief").await;
+        for below in 0..if head == 7 { 250 } else { 10 } {
+            put(&mut tx, &format!("below{head:02}-{below:03}"), &format!("head{head:02}")).await;
+        }
+    }
+    tx.commit().await.expect("committed");
+    let proof = session(&running.app, &reader).await;
+    let get = async |path: &str| {
+        let answer = ask(&running.app, "GET", path, &proof, None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        text(answer).await
+    };
+    let page = get("/directory?view=organization").await;
+    assert!(page.contains("Person chief") && page.contains("Too many people for one drawing"), "{page}");
+    assert!(!page.contains("Person head07") || page.contains("250 people report to them"), "{page}");
+    assert!(!page.contains("Person below07"), "one level, not all: {page}");
+    assert!(page.contains("href=\"/directory?view=organization&#38;of=chief\""), "{page}");
+    let level = get("/directory?view=organization&of=chief").await;
+    assert!(level.contains("Person head29") && level.contains("10 people report to them"), "{level}");
+    assert!(!level.contains("id=\"more\""), "it has one page: {level}");
+    // Each of the last level once, over three pages, each with the way back up.
+    let mut seen = std::collections::BTreeSet::new();
+    let mut next = Some("/directory?of=head07".to_owned());
+    let mut pages = 0;
+    while let Some(path) = next {
+        let page = get(&path).await;
+        assert!(page.contains("From the top") && page.contains("of=chief"), "{page}");
+        for id in page.split("href=\"/directory/below07-").skip(1) {
+            assert!(seen.insert(id[..3].to_owned()), "{path}: twice");
+        }
+        next = page
+            .split_once("id=\"more\" href=\"")
+            .map(|(_, rest)| rest.split_once('"').expect("its end").0.replace("&#38;", "&"));
+        pages += 1;
+    }
+    assert_eq!((seen.len(), pages), (250, 3));
+    // From the person's page, the reports beyond the first hundred are reached, too.
+    let head = get("/directory/head07").await;
+    let more = head.split_once("id=\"more-reports\" href=\"").expect("there are more").1;
+    let more = more.split_once('"').expect("its end").0.replace("&#38;", "&");
+    let rest = get(&more).await;
+    assert!(rest.contains("Person below07-100") && !rest.contains("Person below07-099"), "{rest}");
+    let nobody = ask(&running.app, "GET", "/directory?of=nobody", &proof, None).await;
+    assert_eq!(nobody.status(), StatusCode::NOT_FOUND);
+}
+
 /// The tab of the directory that is marked as the one that is shown.
 fn marked(page: &str) -> String {
     let tabs = page.split_once("id=\"views\"").expect("tabs").1.split_once("</nav>").expect("their end").0;

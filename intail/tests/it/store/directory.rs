@@ -22,6 +22,8 @@ on_both_databases!(
     a_directory_is_one_per_organization_and_written_under_its_lease,
     people_are_found_by_any_of_their_addresses,
     people_are_searched_by_every_word_in_order_of_name,
+    a_search_minds_no_accents_and_begins_with_whose_name_begins_so,
+    who_stands_at_the_top_and_how_many_are_below,
     whom_a_pass_missed_is_told_apart_from_whom_it_saw,
     the_grant_that_sees_most_comes_first,
     who_never_came_is_whom_neither_a_sign_in_nor_a_connection_knows,
@@ -171,14 +173,97 @@ async fn people_are_searched_by_every_word_in_order_of_name(scene: Scene) {
     assert_eq!(erased.len(), 3, "after somebody who was erased: from the beginning");
     let second = directory_people::search(&mut tx, id, "", Some("1"), 1).await.expect("read");
     assert_eq!(second[0].google_id, "2");
-    let reports = directory_people::reports(&mut tx, id, &["boss@example.com"], 2).await.expect("read");
+    let reports = directory_people::reports(&mut tx, id, &["boss@example.com"], None, 2).await.expect("read");
     assert_eq!(reports.len(), 2);
-    assert!(directory_people::reports(&mut tx, id, &[], 2).await.expect("read").is_empty());
+    assert!(directory_people::reports(&mut tx, id, &[], None, 2).await.expect("read").is_empty());
     let count = directory_people::count(&mut tx, id).await.expect("read");
     assert_eq!(count, DirectoryCount { shown: 3, unlisted: 1 });
     let other = OrganizationId::new(&scene.random);
     assert!(directory_people::search(&mut tx, &other, "", None, 9).await.expect("read").is_empty());
     assert_eq!(directory_people::count(&mut tx, &other).await.expect("read"), DirectoryCount::default());
+}
+
+async fn a_search_minds_no_accents_and_begins_with_whose_name_begins_so(scene: Scene) {
+    let id = &scene.organization;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    for (google_id, name) in [
+        ("1", "Anna Müller"),
+        ("2", "Mullah Kemal"),
+        ("3", "José Straße"),
+        ("4", "Łukasz Ødegård"),
+        ("5", "Μαρία Ёлкина"),
+        ("6", "山田 が子"),
+        ("7", "Åke Camuller"),
+        ("8", "Emil 50%"),
+    ] {
+        directory_people::put(&mut tx, id, &someone(google_id, name), None).await.expect("put");
+    }
+    let search = async |tx: &mut Tx, words: &str, after: Option<&str>, limit| {
+        let found = directory_people::search(tx, id, words, after, limit).await.expect("read");
+        found.into_iter().map(|it| it.google_id).collect::<Vec<_>>()
+    };
+    for (words, expected) in [
+        // Whose name begins with it, then where it begins a word, then the others.
+        ("mull", vec!["2", "1", "7"]),
+        ("Müll", vec!["2", "1", "7"]),
+        ("jose", vec!["3"]),
+        ("JOSÉ strasse", vec!["3"]),
+        ("lukasz odegard", vec!["4"]),
+        ("μαρια", vec!["5"]),
+        ("елкина", vec!["5"]),
+        ("が", vec!["6"]),
+        ("か", vec![]),
+        ("50%", vec!["8"]),
+        // Decomposed, as some keyboards write it.
+        ("mu\u{308}ller", vec!["1", "7"]),
+        ("\u{308}", vec!["7", "1", "8", "3", "4", "2", "5", "6"]),
+    ] {
+        assert_eq!(search(&mut tx, words, None, 9).await, expected, "{words}");
+    }
+    assert_eq!(search(&mut tx, "mull", None, 1).await, ["2"]);
+    assert_eq!(search(&mut tx, "mull", Some("2"), 1).await, ["1"]);
+    assert_eq!(search(&mut tx, "mull", Some("1"), 9).await, ["7"], "each once, page by page");
+}
+
+async fn who_stands_at_the_top_and_how_many_are_below(scene: Scene) {
+    let id = &scene.organization;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let below = |google_id: &str, manager: &str| {
+        let manager_address = if manager.is_empty() { String::new() } else { format!("{manager}@example.com") };
+        DirectoryPerson { manager_address, ..someone(google_id, google_id) }
+    };
+    let by_alias = DirectoryPerson { manager_address: "alias-a@example.org".into(), ..below("c", "") };
+    for it in [
+        below("a", ""),
+        below("b", "a"),
+        by_alias,
+        below("of nobody", "stranger"),
+        below("of themselves", "of themselves"),
+        DirectoryPerson { is_listed: false, ..below("hidden", "a") },
+        below("of the hidden", "hidden"),
+        DirectoryPerson { gone_at: Some(at(2)), ..below("gone", "") },
+        below("of the gone", "gone"),
+        below("circle 1", "circle 2"),
+        below("circle 2", "circle 1"),
+    ] {
+        directory_people::put(&mut tx, id, &it, None).await.expect("put");
+    }
+    let ids = |found: Vec<DirectoryPerson>| found.into_iter().map(|it| it.google_id).collect::<Vec<_>>();
+    let tops = async |tx: &mut Tx, after: Option<&str>, limit| {
+        ids(directory_people::tops(tx, id, after, limit).await.expect("read"))
+    };
+    let all = ["a", "of nobody", "of the gone", "of the hidden", "of themselves"];
+    assert_eq!(tops(&mut tx, None, 9).await, all);
+    assert_eq!(tops(&mut tx, Some("of nobody"), 2).await, all[2..4]);
+    assert_eq!(tops(&mut tx, Some("erased"), 9).await, all, "from the beginning");
+    let addresses = ["a@example.com", "alias-a@example.org", "of themselves@example.com", "x@example.com"];
+    let counts = directory_people::count_reports(&mut tx, id, &addresses).await.expect("counted");
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(addresses[0].to_owned(), 1), (addresses[1].to_owned(), 1)]);
+    let second = directory_people::reports(&mut tx, id, &addresses, Some("b"), 9).await.expect("read");
+    assert_eq!(ids(second), ["c", "of themselves"]);
+    let other = OrganizationId::new(&scene.random);
+    assert!(directory_people::tops(&mut tx, &other, None, 9).await.expect("read").is_empty());
+    assert!(directory_people::count_reports(&mut tx, &other, &addresses).await.expect("counted").is_empty());
 }
 
 async fn whom_a_pass_missed_is_told_apart_from_whom_it_saw(scene: Scene) {
