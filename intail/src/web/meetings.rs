@@ -21,16 +21,19 @@ use crate::store::{StoreError, Tx, directory_people};
 
 /// Days that are looked ahead: as many as the calendar's list shows.
 const DAYS_AHEAD: i64 = 28;
-/// Meetings that are shown.
+/// Meetings of one time that are shown, and series: a daily one is one line, so that it doesn't hide the others.
 const SHOWN: usize = 8;
+const SERIES_SHOWN: usize = 8;
 /// The longest place beside a title, in characters.
 const PLACE_MAX: usize = 80;
 
 /// The next meetings with somebody.
 pub(super) struct Meetings {
-    /// In the order of their beginning.
-    pub(super) next: Vec<Meeting>,
-    /// How many more there are.
+    /// Those that repeat, each once, in the order of their next time.
+    pub(super) series: Vec<Meeting>,
+    /// Those of one time, in the order of their beginning.
+    pub(super) single: Vec<Meeting>,
+    /// How many more there are; a series counts once.
     pub(super) more: usize,
     /// Whether everything was looked through.
     pub(super) is_whole: bool,
@@ -46,6 +49,10 @@ pub(super) struct Meeting {
     pub(super) href: String,
     pub(super) title: String,
     pub(super) said: Said,
+    /// How it repeats: "Every weekday". None for a single one, and where that can't be read.
+    pub(super) rule: Option<String>,
+    /// How many more times it takes place in these days.
+    pub(super) again: usize,
     pub(super) place: String,
     /// How the reader stands to it, and whether the other one declined.
     pub(super) notes: Vec<&'static str>,
@@ -80,17 +87,29 @@ impl Meetings {
         let window = Window { from: now, until, zone: zone.clone() };
         let found = agenda::over(tx, &held.agenda.id, &shown, &window).await?;
         let are_whole = shown.len() == own.len() && own.iter().all(|it| it.unreadable == 0);
-        let together = parties.meet_in(&found.occurrences);
-        let meeting = |it: &&Occurrence| Meeting {
+        let (series, single) = by_series(parties.meet_in(&found.occurrences));
+        let meeting = |it: &Occurrence| Meeting {
             href: week::href(it, ""),
             title: week::title(&it.event, false),
-            said: week::said_whole(it, &zone),
+            said: week::said_briefly(it, &zone),
+            rule: None,
+            again: 0,
             place: clip(it.event.location.trim(), PLACE_MAX),
             notes: parties.notes(it),
         };
+        let repeated = |times: &Vec<&Occurrence>| {
+            let rule = times.iter().find_map(|it| {
+                let zone = shown.get(&it.event.calendar_id)?;
+                agenda::in_words(&it.event, zone)?.ok()
+            });
+            let next = times.first().map(|it| meeting(it))?;
+            Some(Meeting { rule, again: times.len() - 1, ..next })
+        };
+        let more = series.len().saturating_sub(SERIES_SHOWN) + single.len().saturating_sub(SHOWN);
         Ok(Some(Self {
-            next: together.iter().take(SHOWN).map(meeting).collect(),
-            more: together.len().saturating_sub(SHOWN),
+            series: series.iter().take(SERIES_SHOWN).filter_map(repeated).collect(),
+            single: single.iter().take(SHOWN).map(|it| meeting(it)).collect(),
+            more,
             is_whole: are_whole && found.is_complete && found.unreadable.is_empty(),
             days: DAYS_AHEAD,
             zone: name,
@@ -151,6 +170,27 @@ impl Parties {
         let theirs = self.them(&it.event).filter(|it| it.answer == "declined").map(|_| "Declined by them");
         own.into_iter().chain(theirs).collect()
     }
+}
+
+/// The series among these occurrences, each with its times in order, and those that belong to none. An occurrence that
+/// differs from its series belongs to it, too.
+fn by_series(occurrences: Vec<&Occurrence>) -> (Vec<Vec<&Occurrence>>, Vec<&Occurrence>) {
+    let (mut series, mut single): (Vec<Vec<&Occurrence>>, Vec<&Occurrence>) = (Vec::new(), Vec::new());
+    let mut places = BTreeMap::new();
+    for it in occurrences {
+        let event = &it.event;
+        let whose = event.series_id.as_ref().or(Some(&event.id).filter(|_| event.is_series()));
+        let Some(whose) = whose else {
+            single.push(it);
+            continue;
+        };
+        let place = *places.entry((&event.calendar_id, whose)).or_insert_with(|| {
+            series.push(Vec::new());
+            series.len() - 1
+        });
+        series[place].push(it);
+    }
+    (series, single)
 }
 
 /// What is the same for a meeting in each calendar: its id everywhere, and when it is. What has no such id is known by
@@ -234,6 +274,26 @@ mod tests {
         assert_eq!(ids(&all), ["theirs"]);
         let theirs = meeting("theirs", vec![guest(ME, "tentative"), guest(THEM, "declined")]);
         assert_eq!(parties().notes(&theirs), ["Maybe", "Declined by them"]);
+    }
+
+    #[test]
+    fn a_series_is_one_with_the_occurrences_that_differ_from_it() {
+        let of = |id: &str, series: Option<&str>, rule: bool, starts: &str| {
+            let recurrence = if rule { vec!["RRULE:FREQ=DAILY".to_owned()] } else { Vec::new() };
+            let (id, series_id) = (id.to_owned(), series.map(str::to_owned));
+            at(starts, Event { id, series_id, recurrence, calendar_id: ME.into(), ..Event::default() })
+        };
+        let all = [
+            of("s_1", Some("s"), false, "2026-11-25T08:00:00Z"),
+            of("one", None, false, "2026-11-25T09:00:00Z"),
+            of("t", None, true, "2026-11-25T09:30:00Z"),
+            of("s", None, true, "2026-11-26T09:00:00Z"),
+            of("s", None, true, "2026-11-27T09:00:00Z"),
+        ];
+        let (series, single) = by_series(all.iter().collect());
+        let ids = |them: &[&Occurrence]| them.iter().map(|it| it.event.id.clone()).collect::<Vec<String>>();
+        assert_eq!(series.iter().map(|it| ids(it)).collect::<Vec<_>>(), [vec!["s_1", "s", "s"], vec!["t"]]);
+        assert_eq!(ids(&single), ["one"]);
     }
 
     #[test]
