@@ -490,22 +490,6 @@ impl<'a> Calendar<'a> {
         self.client.read(placed(request.query("maxAttendees", GUESTS_MAX), place)?).await
     }
 
-    /// The occurrences of a series that end after `from` and begin before `until`, as Google expands them; cancelled
-    /// ones are left out.
-    pub async fn instances(
-        self,
-        calendar: &'a str,
-        series: &'a str,
-        from: Timestamp,
-        until: Timestamp,
-        page_token: Option<&str>,
-    ) -> Result<EventPage, Error> {
-        let request = self.request(&calls::INSTANCES).argument(calendar).argument(series);
-        let request = request.query("maxResults", EVENTS_PER_PAGE.to_string()).query("maxAttendees", GUESTS_MAX);
-        let request = request.query("timeMin", from.to_string()).query("timeMax", until.to_string());
-        self.client.read(placed(request, Place { sync_token: None, page_token })?).await
-    }
-
     /// Opens a channel for the events of a calendar. Its first notice, `sync`, may come before this answers.
     pub async fn watch(self, calendar: &'a str, channel: ChannelSpec<'a>) -> Result<Channel, Error> {
         let refuse = |why: &str| Err(Error::unsent(calls::EVENTS_WATCH.name, why));

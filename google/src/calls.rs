@@ -167,14 +167,6 @@ calls! {
     EVENTS = Call::new("calendar.events.list", Calendar, "GET", "/calendar/v3/calendars/{calendarId}/events")
         .query(&["maxResults", "maxAttendees", "pageToken", "syncToken"])
         .fields(concat!("items(", event_fields!(), "),nextPageToken,nextSyncToken,timeZone,accessRole"));
-    INSTANCES = Call::new(
-        "calendar.events.instances",
-        Calendar,
-        "GET",
-        "/calendar/v3/calendars/{calendarId}/events/{eventId}/instances",
-    )
-    .query(&["maxResults", "maxAttendees", "pageToken", "timeMin", "timeMax"])
-    .fields(concat!("items(", event_fields!(), "),nextPageToken,timeZone,accessRole"));
     EVENTS_WATCH =
         Call::new("calendar.events.watch", Calendar, "POST", "/calendar/v3/calendars/{calendarId}/events/watch")
             .body(&["id", "type", "address", "token", "params"])

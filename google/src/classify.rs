@@ -448,8 +448,8 @@ mod tests {
                 "{status} {reason} {message}"
             );
         }
-        let instances = api("calendar.events.instances", 410, "", "", "");
-        assert_eq!(instances, Refused(Refusal::Deleted), "no cursor is behind that call");
+        let watch = api("calendar.events.watch", 410, "", "", "");
+        assert_eq!(watch, Refused(Refusal::Deleted), "no cursor is behind that call");
     }
 
     #[test]

@@ -11,7 +11,7 @@ METHODS = {
     "pubsub.v1": """projects.topics.create projects.topics.get projects.topics.publish projects.topics.getIamPolicy
         projects.topics.setIamPolicy projects.subscriptions.create projects.subscriptions.get projects.subscriptions.pull
         projects.subscriptions.acknowledge projects.subscriptions.modifyAckDeadline""",
-    "calendar.v3": "calendarList.list events.list events.instances events.watch channels.stop",
+    "calendar.v3": "calendarList.list events.list events.watch channels.stop",
     "admin.directory_v1": "users.list users.get",
 }
 # Types that no property names, because the documents call those properties "any".

@@ -113,7 +113,6 @@ fn does(name: &str) -> &'static str {
         "gmail.threads.get" => "Reads a conversation’s headers and labels",
         "calendar.calendarList.list" => "Lists calendars",
         "calendar.events.list" => "Lists a calendar’s events",
-        "calendar.events.instances" => "Lists the dates of a repeated event",
         "calendar.events.watch" => "Asks to be told of changes",
         "calendar.channels.stop" => "Asks to be told no more",
         "directory.users.list" => "Lists the organization’s people",
