@@ -25,10 +25,13 @@ use crate::notices;
 use crate::notices::provision::{self, GMAIL_PUBLISHER, ProvisionError, Publisher};
 use crate::org::receipts::Receipts;
 use crate::seal::Keyring;
-use crate::store::{Store, StoreError, quota};
+use crate::store::{Store, StoreError, calendars, quota};
 
 /// How long connecting to an address may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Reasons of Google's for telling nothing of calendars that are named: there are a handful.
+const REASONS_MAX: i64 = 20;
 
 /// `intail doctor …`
 #[derive(Debug, Args)]
@@ -135,9 +138,10 @@ async fn database_and_key(config: &Config, surroundings: &Surroundings, fix: boo
         Ok(store) => {
             let key = key(config, &store, surroundings).await;
             let held = held(&store, surroundings.clock.now(), fix, again).await;
+            let untold = if config.google.calendar_notices { untold(&store).await } else { Vec::new() };
             store.close().await;
             let database = Finding::good("database", format!("It is there and up to date ({}).", config.database));
-            [database, key].into_iter().chain(held).collect()
+            [database, key].into_iter().chain(held).chain(untold).collect()
         }
         Err(error) => {
             let remedy = error.hints().first().cloned().unwrap_or_else(|| "Correct database.url.".to_owned());
@@ -173,6 +177,45 @@ async fn held(store: &Store, now: Timestamp, fix: bool, again: &str) -> Vec<Find
         Ok(findings) => findings.into_iter().map(finding).collect(),
         Err(error) => vec![Finding::problem("quota", super::sentence(&error), "See what the database says.")],
     }
+}
+
+/// Why Google doesn't tell of changes in calendars. It is said only where there are such calendars.
+async fn untold(store: &Store) -> Vec<Finding> {
+    let problems = async {
+        let mut tx = store.read().await?;
+        calendars::channel_problems(&mut tx, REASONS_MAX).await
+    };
+    match problems.await {
+        Ok(problems) => problems.iter().map(|(reason, count)| channel_problem(reason, *count)).collect(),
+        Err(error) => vec![Finding::problem(CALENDARS, super::sentence(&error), "See what the database says.")],
+    }
+}
+
+const CALENDARS: &str = "calendar notices";
+
+/// What is to be done about a reason for which Google doesn't tell of changes in calendars.
+fn channel_problem(reason: &str, count: i64) -> Finding {
+    let calendars = if count == 1 { "1 calendar".to_owned() } else { format!("{count} calendars") };
+    let detail = format!("Google doesn't tell of changes in {calendars} ({reason}); Intail looks at them by itself.");
+    let remedy = match reason {
+        // Nobody can do anything about these, and nobody has to.
+        "pushNotSupportedForRequestedResource" => {
+            return Finding::good(
+                CALENDARS,
+                format!("Of {calendars}, such as those of holidays, Google tells nobody."),
+            );
+        }
+        "transient" | "not_understood" => {
+            return Finding::good(CALENDARS, format!("Google is asked again soon to tell of {calendars}."));
+        }
+        "push.webhookUrlUnauthorized" => {
+            "Verify the domain of server.public_url in Google's Search Console, as the project's owner. It is tried \
+             again twice a day."
+        }
+        "push.webhookUrlNotHttps" => "Give server.public_url an https address that Google can reach.",
+        _ => "Look the reason up in Google's guide to push notifications of calendars. It is tried again twice a day.",
+    };
+    Finding::problem(CALENDARS, detail, remedy)
 }
 
 fn new_database(path: &Path) -> Finding {
@@ -454,6 +497,26 @@ fn as_json(findings: &[Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
+    // Each reason is told with one thing to do, unless nobody has to do anything.
+    #[test]
+    fn why_google_does_not_tell_of_calendars_says_what_to_do() {
+        let of = |reason| super::channel_problem(reason, 3);
+        for reason in ["pushNotSupportedForRequestedResource", "transient", "not_understood"] {
+            let finding = of(reason);
+            assert_eq!((finding.state, finding.remedy), (super::State::Good, None), "{reason}");
+        }
+        for (reason, remedy) in [
+            ("push.webhookUrlUnauthorized", "Search Console"),
+            ("push.webhookUrlNotHttps", "https"),
+            ("tomorrow'sReason", "guide to push notifications"),
+        ] {
+            let finding = of(reason);
+            assert_eq!(finding.state, super::State::Problem);
+            assert!(finding.detail.contains("3 calendars") && finding.detail.contains(reason), "{finding:?}");
+            assert!(finding.remedy.is_some_and(|it| it.contains(remedy)), "{reason}");
+        }
+    }
+
     use super::*;
 
     #[test]

@@ -333,6 +333,19 @@ pub async fn notice_all(tx: &mut Tx, agenda: &AgendaId) -> Result<u64, StoreErro
         .await
 }
 
+/// Why Google doesn't tell of changes in calendars that are copied, in its words, with how many calendars each is true
+/// of, over everybody: the commonest first. `limit` bounds it.
+pub async fn channel_problems(tx: &mut Tx, limit: i64) -> Result<Vec<(String, i64)>, StoreError> {
+    tx.all(
+        "SELECT channel_problem, COUNT(*) AS n FROM calendars
+         WHERE channel_problem IS NOT NULL AND state IN ('live', 'reconciling') AND NOT is_gone
+         GROUP BY channel_problem ORDER BY n DESC, channel_problem LIMIT $1",
+        args![limit],
+        |row| Ok((row.text("channel_problem")?, row.int("n")?)),
+    )
+    .await
+}
+
 /// Forgets a calendar that is gone and has no events left.
 pub async fn delete(tx: &mut Tx, agenda: &AgendaId, id: &str) -> Result<(), StoreError> {
     tx.run("DELETE FROM calendars WHERE agenda_id = $1 AND calendar_id = $2", args![agenda, id]).await?;

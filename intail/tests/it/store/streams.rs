@@ -256,6 +256,10 @@ async fn a_calendar_keeps_what_each_of_its_writers_said(scene: Scene) {
     calendars::save(&mut tx, &agenda.id, &team).await.expect("saved");
     let there = calendars::by_id(&mut tx, &agenda.id, "team").await.expect("read");
     assert_eq!(there, Some(Calendar { choice: Some(Choice::Leave), notices: 1, ..team.clone() }));
+    assert!(calendars::channel_problems(&mut tx, 9).await.expect("read").is_empty(), "it is being deleted");
+    let copied = Calendar { is_gone: false, state: CalendarState::Live, ..team.clone() };
+    calendars::save(&mut tx, &agenda.id, &copied).await.expect("saved");
+    assert_eq!(calendars::channel_problems(&mut tx, 9).await.expect("read"), [("why".to_owned(), 1)]);
     calendars::delete(&mut tx, &agenda.id, "team").await.expect("deleted");
     assert!(matches!(calendars::save(&mut tx, &agenda.id, &team).await, Err(StoreError::LeaseLost)));
 }
