@@ -228,7 +228,7 @@ async fn the_present_stands_between_what_began_and_what_comes() {
     {
         let shown = page(&running.app, path, &proof).await;
         let said = plain(&shown);
-        assert!(said.contains("Video call , calendar ines@example.com Now, 14:15 14:30 – 15:00 The retro"), "{said}");
+        assert!(said.contains("Video call Now, 14:15 14:30 – 15:00 The retro"), "{said}");
         assert_eq!(shown.matches("class=\"now ").count(), 1, "{view}");
         assert!(shown.contains(&format!("id=\"today\" href=\"{today}\"")), "Today leads to the day");
         assert_eq!(shown.matches("id=\"this-day\"").count(), 1, "{view}");
@@ -403,6 +403,10 @@ async fn the_api_answers_with_occurrences_and_bounds_what_is_asked() {
     assert_eq!(of("lunch")[0]["own_answer"], "declined");
     assert_eq!(of("siesta")[0]["event"]["kind"], "siesta", "what is new is kept");
     assert_eq!(agenda["unreadable"][0]["event_id"], "lunar");
+    let details = &of("review")[0]["event"];
+    assert_eq!((&details["zone"], &details["guests_hidden"]), (&Value::from("Europe/Berlin"), &Value::from(false)));
+    let text = ["conference", "work_kind", "work_place", "declines", "birthday_kind"];
+    assert!(text.iter().all(|it| details[*it].is_string()) && details["end_unspecified"] == false, "{details}");
     for query in ["", "from=2026-11-23", "from=2026-01-01&until=2026-12-31", "from=2026-11-23&until=2026-11-30&zone=x"]
     {
         let answer = ask(app, "GET", &format!("/api/v1/agenda?{query}"), &key, None).await;

@@ -98,6 +98,25 @@ struct EventShape {
     attendees_omitted: bool,
     /// How to take part from afar, and the event's page at Google.
     links: Vec<LinkShape>,
+    /// What the call is held with, such as `Google Meet`; empty when unknown.
+    conference: String,
+    /// The IANA name of the zone in which it was entered, in which a series repeats; empty when unknown.
+    zone: String,
+    /// Where somebody works, of a `workingLocation`: `homeOffice`, `officeLocation`, `customLocation`, or a word that
+    /// is new; else empty.
+    work_kind: String,
+    /// What that place is called.
+    work_place: String,
+    /// Which invitations are declined meanwhile, of `outOfOffice` and `focusTime`: `declineNone`,
+    /// `declineAllConflictingInvitations`, `declineOnlyNewConflictingInvitations`, or a word that is new; else empty.
+    declines: String,
+    /// What is celebrated, of a `birthday`: `birthday`, `anniversary`, `self`, `other`, `custom`, or a word that is
+    /// new; else empty.
+    birthday_kind: String,
+    /// Whether guests don't see each other.
+    guests_hidden: bool,
+    /// Whether the end is only Google's guess.
+    end_unspecified: bool,
 }
 
 /// Somebody.
@@ -200,6 +219,14 @@ impl EventShape {
             attendees: it.attendees.iter().map(|it| AttendeeShape::of(it, colleagues)).collect(),
             attendees_omitted: it.attendees_omitted,
             links: it.links.iter().map(LinkShape::of).collect(),
+            conference: it.details.conference.clone(),
+            zone: it.zone.clone(),
+            work_kind: it.details.work_kind.clone(),
+            work_place: it.details.work_place.clone(),
+            declines: it.details.declines.clone(),
+            birthday_kind: it.details.birthday_kind.clone(),
+            guests_hidden: it.details.guests_hidden,
+            end_unspecified: it.details.end_unspecified,
         }
     }
 }
