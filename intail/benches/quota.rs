@@ -250,7 +250,8 @@ impl Scene {
         let id = arrive(&self.sandbox, &email(number))?;
         let begun = self.clock.now();
         self.clock.sleep(NOTICE).await;
-        let notice = serde_json::json!({ "emailAddress": email(number), "historyId": 1 }).to_string();
+        let current = self.sandbox.world(|world| world.mailbox(&email(number)).map(|it| it.history().current()));
+        let notice = serde_json::json!({ "emailAddress": email(number), "historyId": current }).to_string();
         notices::take(&self.app, [notice.as_bytes()]).await?;
         let (mailbox, _) = self.mailbox(&self.people[number]).await?;
         loop {

@@ -2,7 +2,7 @@
 //!
 //! All stages run even if one failed, so that one run tells everything.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,39 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn tests(requirements: &Requirements, only: Option<&str>) -> anyhow::Result<()> {
-    serve(requirements, runner(requirements).args(only))
+    let scratch = Scratch::in_memory()?;
+    let mut runner = runner(requirements);
+    if let Some(Scratch(folder)) = &scratch {
+        runner.env("TMPDIR", folder);
+    }
+    serve(requirements, runner.args(only))
+}
+
+/// Where this machine keeps files in memory.
+const MEMORY: &str = "/dev/shm";
+
+/// A folder in memory for what tests write: hundreds of databases, each of whose commits waits for the disk, would
+/// wait for one another. It goes when the tests end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// None where files can't be kept in memory.
+    fn in_memory() -> anyhow::Result<Option<Self>> {
+        if !Path::new(MEMORY).is_dir() {
+            return Ok(None);
+        }
+        let folder = Path::new(MEMORY).join(format!("intail-tests-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+        Ok(Some(Self(folder)))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} is left behind: {error}", self.0.display());
+        }
+    }
 }
 
 /// Runs a command with everything that tests need at hand.
