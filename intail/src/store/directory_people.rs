@@ -416,8 +416,8 @@ fn behind(order: &str) -> String {
 }
 
 /// The people whom everybody sees and whom all of these words fit, after the person `after`: first whose name begins
-/// with the first word, then where it begins a word, then the others, each in order of name. Without words, all. If that
-/// person was erased meanwhile, from the beginning: nobody is left out. `limit` bounds it.
+/// with the first word, then where it begins a word, then the others, each in order of name. Without words, all. If
+/// that person was erased meanwhile, from the beginning: nobody is left out. `limit` bounds it.
 pub async fn search(
     tx: &mut Tx,
     organization: &OrganizationId,
@@ -452,8 +452,8 @@ pub async fn search(
 pub(super) type Spot = (String, String);
 
 /// Of the people behind `after`, some whose searched text has letters beyond the plain ones and was written by an
-/// Intail that folded otherwise: each with that text. Plain letters are the same however they were folded. Answers up to
-/// where it looked, too; none once that was the end. `limit` bounds it.
+/// Intail that folded otherwise: each with that text. Plain letters are the same however they were folded. Answers up
+/// to where it looked, too; none once that was the end. `limit` bounds it.
 pub(super) async fn folded_otherwise(
     tx: &mut Tx,
     after: &Spot,

@@ -4,8 +4,8 @@
 //! The policy that guards the pages lets no element carry a style of its own, so a place is made of classes that the
 //! style sheet has: `from-36` begins at the 36th quarter of an hour of what is shown, `long-4` is an hour long,
 //! `lane-2-of-3` is the second of three that take place at once, and `wide-8` takes eight twelfths of its day. Above
-//! the hours `line-2` is the second row and `days-3` reaches over three days, on which `carried-on` stands for the same.
-//! The order of the list is the order of time, so that it reads well without any of this.
+//! the hours `line-2` is the second row and `days-3` reaches over three days, on which `carried-on` stands for the
+//! same. The order of the list is the order of time, so that it reads well without any of this.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -168,7 +168,7 @@ async fn a_crowded_week_can_be_read_in_a_browser() {
     assert_eq!(ask("Math.round(box(of('Away with the team')[0]).width / column)").await, json!(2));
     assert_eq!(ask("of('Harvest fair')[0].innerText.includes('until Friday 9 May')").await, json!(true));
     assert_eq!(ask("of('Night shift')[0].innerText.includes('Thu 12:00 – Fri 14:00')").await, json!(true));
-    // The weekend has nothing else. What begins below a title lies over its event; what begins with it stands beside it.
+    // The weekend has nothing else. What begins below a title lies over its event; what begins with it stands beside.
     assert_eq!(ask("box(of('Workshop on the next year')[0]).width > column * 0.9").await, json!(true));
     assert_eq!(ask("box(of('Interview')[0]).left > box(of('Workshop on the next year')[0]).left").await, json!(true));
     assert_eq!(

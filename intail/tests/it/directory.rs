@@ -24,7 +24,7 @@ use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
 use crate::harness::running::{ADMIN, Running, Setup, Ticks};
 use crate::harness::{postgres, truth};
-use crate::tour::{connect, look_now, quiet, sign_in};
+use crate::tour::{connect, fits, look_now, quiet, sign_in};
 
 /// An employee of the demo's world.
 const EMPLOYEE: &str = "ines@example.com";
@@ -967,6 +967,15 @@ async fn people_come_move_and_go_in_a_browser_while_they_do_at_google() {
     browser.turn_to(&tree).await;
     browser.wait_for_script(reports, serde_json::json!([]), || "she doesn't stand below him".to_owned()).await;
     browser.screenshot("directory-8-tree").await;
+    // The level below him has an address of its own.
+    let kofi = live
+        .sandbox
+        .world(|world| world.identity.person_by_email("kofi.baobab@example.com").expect("there").sub.clone());
+    browser.turn_to(&asking).await;
+    browser.open(&live.intail(&format!("/directory?of={kofi}"))).await;
+    browser.see("From the top").await;
+    browser.see("Nadia Newcomer").await;
+    fits(&browser, "directory-8-level").await;
 
     // She is suspended, and nobody sees her.
     live.sandbox.world(|world| {
