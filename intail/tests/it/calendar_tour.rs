@@ -160,7 +160,7 @@ async fn a_crowded_week_can_be_read_in_a_browser() {
     let item = "const items = [...document.querySelectorAll('#days .day li')].filter((it) => it.offsetParent);
         const of = (title) => items.filter((it) => it.querySelector('.what')?.textContent === title);
         const box = (it) => it.getBoundingClientRect();
-        const column = box(document.querySelector('.week .day')).width;";
+        const column = document.querySelector('.week .day')?.getBoundingClientRect().width;";
     let ask = async |what: &str| browser.ask(&format!("{item} return {what}"), json!([])).await;
     // What lasts for days is one bar, and says until when.
     assert_eq!(ask("of('Harvest fair').length").await, json!(1));
