@@ -126,6 +126,8 @@ pub async fn is_repeated(
 
 /// Appends the entry whose number [`next`] gave in the same transaction.
 pub async fn append(tx: &mut Tx, organization: &OrganizationId, entry: &AuditEntry) -> Result<(), StoreError> {
+    // An entry that was shown is never another one.
+    tx.reach_disk();
     tx.run(
         "INSERT INTO audit_entries (organization_id, seq, at, actor, action, about, origin, detail, hash)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",

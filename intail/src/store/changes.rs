@@ -130,6 +130,8 @@ pub async fn append(tx: &mut Tx, of: Of<'_>, changes: &[NewChange], now: Timesta
     if changes.is_empty() {
         return Ok(None);
     }
+    // A number that a consumer has read is never given to another change.
+    tx.reach_disk();
     let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
     let last = tx
         .one(

@@ -114,6 +114,8 @@ pub async fn of_agenda(tx: &mut Tx, agenda: &AgendaId, limit: i64) -> Result<Vec
 
 /// Writes down that a notice came: the first one, or one of a change.
 pub async fn noticed(tx: &mut Tx, id: &str, is_change: bool, now: Timestamp) -> Result<(), StoreError> {
+    // Google tells of it once.
+    tx.reach_disk();
     tx.run(
         "UPDATE channels SET proved_at = COALESCE(proved_at, $2),
              noticed_at = CASE WHEN $3 THEN $2 ELSE noticed_at END

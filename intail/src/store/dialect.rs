@@ -1,7 +1,9 @@
 //! Where SQLite and PostgreSQL differ: opening, the kind of a transaction, and what one of them needs to be told.
 
+use std::fs::File;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -34,6 +36,8 @@ pub(super) enum Db {
         writer: SqlitePool,
         /// Connections that only read.
         reader: SqlitePool,
+        /// The file that a commit writes to first.
+        log: Arc<Path>,
     },
     /// One pool for everything.
     Postgres(PgPool),
@@ -56,12 +60,13 @@ impl Db {
             .map_err(StoreError::Url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // A power cut takes no commit back: notices were acknowledged after it, and its changes' numbers were read.
-            .synchronous(SqliteSynchronous::Full)
+            // Whose commits have to be on disk at once, says so: `Tx::reach_disk`.
+            .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             // Erased rows are overwritten: "nothing of the person is left" includes the file's free pages.
             .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_millis(BUSY_MS_MAX));
+        let log = log_of(options.get_filename());
         let acquire = Duration::from_millis(BUSY_MS_MAX);
         // A file in this process does not go away as a server does: to ask each time whether it is there would cost as
         // much as a statement.
@@ -77,14 +82,14 @@ impl Db {
             .test_before_acquire(false)
             .acquire_timeout(acquire)
             .connect_lazy_with(options.read_only(true));
-        Ok(Self::Sqlite { writer, reader })
+        Ok(Self::Sqlite { writer, reader, log })
     }
 
     /// Opens a SQLite file that nobody writes to. No lock is taken, and nothing is put beside it.
     pub(super) async fn open_unchanged(file: &Path) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new().filename(file).immutable(true).read_only(true);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(StoreError::Open)?;
-        Ok(Self::Sqlite { writer: pool.clone(), reader: pool })
+        Ok(Self::Sqlite { writer: pool.clone(), reader: pool, log: log_of(file) })
     }
 
     /// Brings the schema up to date.
@@ -100,7 +105,7 @@ impl Db {
     /// as SQLite has it anyway: whoever reads a chain's end and then its links reads of one moment.
     pub(super) async fn read(&self) -> Result<On, StoreError> {
         Ok(match self {
-            Self::Sqlite { reader, .. } => On::Sqlite(reader.begin().await?),
+            Self::Sqlite { reader, log, .. } => On::Sqlite(reader.begin().await?, log.clone()),
             Self::Postgres(pool) => On::Postgres(pool.begin_with(READ_ONLY).await?),
         })
     }
@@ -109,7 +114,7 @@ impl Db {
     /// takes it later fails whenever somebody else wrote in between.
     pub(super) async fn write(&self) -> Result<On, StoreError> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => On::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { writer, log, .. } => On::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, log.clone()),
             Self::Postgres(pool) => On::Postgres(pool.begin().await?),
         })
     }
@@ -133,13 +138,27 @@ impl Db {
     /// Closes every connection, so that the files are whole and may be copied or deleted.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { writer, reader } => {
+            Self::Sqlite { writer, reader, .. } => {
                 reader.close().await;
                 writer.close().await;
             }
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// The log beside a database's file, named as SQLite names it.
+fn log_of(file: &Path) -> Arc<Path> {
+    let mut name = file.as_os_str().to_owned();
+    name.push("-wal");
+    Arc::from(Path::new(&name))
+}
+
+/// Waits until the disk has what was committed so far. SQLite takes no locks on its log, so that to close it here gives
+/// none up, as it would with the database's own file.
+pub(super) async fn reach_disk(log: Arc<Path>) -> Result<(), StoreError> {
+    let reached = tokio::task::spawn_blocking(move || File::open(log).and_then(|it| it.sync_data())).await;
+    reached.map_err(std::io::Error::other).flatten().map_err(|error| StoreError::Database(sqlx::Error::Io(error)))
 }
 
 async fn busy_timeout(connection: &mut SqliteConnection, ms: u64) -> Result<(), StoreError> {
@@ -150,22 +169,34 @@ async fn busy_timeout(connection: &mut SqliteConnection, ms: u64) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
 
     #[tokio::test]
-    async fn sqlite_has_a_commit_on_disk_and_keeps_its_plans() {
+    async fn what_somebody_is_told_of_is_on_disk_first() {
         let directory = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite:{}", directory.path().join("intail.db").display());
-        let Db::Sqlite { writer, reader } = Db::open(&url).await.expect("it opens") else {
-            panic!("SQLite was asked for")
-        };
-        let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&writer).await.expect("told");
-        assert_eq!(full, 2, "FULL");
-        let kept: Vec<String> = sqlx::query_scalar("SELECT compile_options FROM pragma_compile_options")
-            .fetch_all(&writer)
-            .await
-            .expect("told");
-        assert!(kept.iter().any(|it| it == "ENABLE_QPSG"), "{kept:?}");
-        reader.close().await;
-        writer.close().await;
+        let store = Store::open(&url).await.expect("it opens");
+        // Without its log nothing can be brought to the disk: whoever asks for that is told so.
+        std::fs::remove_file(directory.path().join("intail.db-wal")).expect("the log is there");
+        let mut tx = store.write().await.expect("a transaction");
+        tx.run("DELETE FROM people", Vec::new()).await.expect("run");
+        tx.commit().await.expect("nobody asked for the disk");
+        let mut tx = store.write().await.expect("a transaction");
+        tx.run("DELETE FROM people", Vec::new()).await.expect("run");
+        tx.reach_disk();
+        assert!(matches!(tx.commit().await, Err(StoreError::Database(sqlx::Error::Io(_)))));
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn sqlite_keeps_its_plans() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("intail.db").display());
+        let store = Store::open(&url).await.expect("it opens");
+        let Db::Sqlite { writer, .. } = &store.db else { panic!("SQLite was asked for") };
+        let options = sqlx::query_scalar("SELECT compile_options FROM pragma_compile_options");
+        let options: Vec<String> = options.fetch_all(writer).await.expect("told");
+        assert!(options.iter().any(|it| it == "ENABLE_QPSG"), "{options:?}");
+        store.close().await;
     }
 }

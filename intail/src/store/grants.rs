@@ -118,6 +118,8 @@ fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
 
 /// Writes a grant whole: new, or the same id after a reconnect.
 pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
+    // What Google permitted is held nowhere else, and the person reads that they are connected.
+    tx.reach_disk();
     tx.run(
         "INSERT INTO grants (id, organization_id, person_id, google_subject, email, hosted_domain, client_id, scopes,
              state, reason, state_since, refresh_sealed, access_sealed, access_expires_at, connected_at)

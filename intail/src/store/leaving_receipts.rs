@@ -39,6 +39,8 @@ fn receipt(row: &dyn Columns) -> Result<LeavingReceipt, StoreError> {
 
 /// Writes a receipt, or writes it anew when more is known.
 pub async fn put(tx: &mut Tx, receipt: &LeavingReceipt) -> Result<(), StoreError> {
+    // It says that something is erased.
+    tx.reach_disk();
     tx.run(
         "INSERT INTO leaving_receipts (id, organization_id, person_id, issued_at, statement, key_id, signature)
          VALUES ($1, $2, $3, $4, $5, $6, $7)

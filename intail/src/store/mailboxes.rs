@@ -336,6 +336,8 @@ pub struct Noticed {
 /// they all did. One that the cursor has reached makes nothing due: a reading would begin behind it. It proves all the
 /// same that Google tells. Rows are taken in the order in which everybody takes them (see `leases`).
 pub async fn notice(tx: &mut Tx, told: &[(&str, Option<HistoryId>)], now: Timestamp) -> Result<Noticed, StoreError> {
+    // It is acknowledged next, and Pub/Sub tells of it once.
+    tx.reach_disk();
     let mut found = Vec::new();
     for told in told.chunks(ROWS_MAX) {
         let sql = format!("SELECT id, email, cursor FROM mailboxes WHERE email IN ({})", listed(told.len(), 1));

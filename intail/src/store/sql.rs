@@ -1,6 +1,9 @@
 //! One SQL text on two databases: values and rows that SQLite and PostgreSQL both understand, and a transaction that
 //! hides which of the two it runs on. This file and `dialect.rs` are the only ones that know that there are two.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -8,8 +11,8 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Postgres, Row as _, SqlSafeStr as _, SqlStr, Sqlite, Transaction};
 
-use super::StoreError;
 use super::gate::{Act, Ending, through};
+use super::{StoreError, dialect};
 use crate::clock::from_us;
 use crate::id::{AgendaId, DirectoryId, GrantId, HistoryId, MailboxId, OrganizationId, PersonId, ReceiptId, StreamId};
 
@@ -158,21 +161,29 @@ impl dyn Columns + '_ {
 /// One transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
 pub struct Tx {
     on: On,
+    /// Whether its commit waits for the disk.
+    reaches_disk: bool,
     /// Dropped after the transaction itself.
     ending: Option<Ending>,
 }
 
 /// Which of the two databases a transaction runs on.
 pub(super) enum On {
-    /// On SQLite.
-    Sqlite(Transaction<'static, Sqlite>),
+    /// On SQLite, whose commits are written to this log first.
+    Sqlite(Transaction<'static, Sqlite>, Arc<Path>),
     /// On PostgreSQL.
     Postgres(Transaction<'static, Postgres>),
 }
 
 impl Tx {
     pub(super) fn new(on: On, ending: Option<Ending>) -> Self {
-        Self { on, ending }
+        Self { on, reaches_disk: false, ending }
+    }
+
+    /// Says that somebody outside is told of what this transaction writes: its commit waits until the disk has it. A
+    /// power cut may take other commits back; what they did is done again. PostgreSQL waits for each.
+    pub(super) fn reach_disk(&mut self) {
+        self.reaches_disk = true;
     }
 
     /// What a query says at its end that takes the rows which it reads until the commit, one by one in its own order;
@@ -180,7 +191,7 @@ impl Tx {
     /// nobody else writes meanwhile.
     pub(super) fn taking(&self, busy: &str) -> String {
         match self.on {
-            On::Sqlite(_) => String::new(),
+            On::Sqlite(..) => String::new(),
             On::Postgres(_) => format!("FOR UPDATE {busy}"),
         }
     }
@@ -200,7 +211,7 @@ impl Tx {
             let on = &mut self.on;
             through(self.ending.as_ref().map(|it| &it.gate), Act::Statement, async {
                 Ok(match on {
-                    On::Sqlite(tx) => bind_sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
+                    On::Sqlite(tx, _) => bind_sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
                     On::Postgres(tx) => bind_postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
                 })
             })
@@ -253,7 +264,7 @@ impl Tx {
             let on = &mut self.on;
             through(self.ending.as_ref().map(|it| &it.gate), Act::Statement, async {
                 Ok(match on {
-                    On::Sqlite(tx) => boxed(bind_sqlite(sql, values).fetch_all(&mut **tx).await?),
+                    On::Sqlite(tx, _) => boxed(bind_sqlite(sql, values).fetch_all(&mut **tx).await?),
                     On::Postgres(tx) => boxed(bind_postgres(sql, values).fetch_all(&mut **tx).await?),
                 })
             })
@@ -263,10 +274,15 @@ impl Tx {
 
     /// Makes the transaction's work permanent.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { on, ending } = self;
+        let Self { on, reaches_disk, ending } = self;
         through(ending.as_ref().map(|it| &it.gate), Act::Commit, async {
             match on {
-                On::Sqlite(tx) => tx.commit().await?,
+                On::Sqlite(tx, log) => {
+                    tx.commit().await?;
+                    if reaches_disk {
+                        dialect::reach_disk(log).await?;
+                    }
+                }
                 On::Postgres(tx) => tx.commit().await?,
             }
             Ok(())
