@@ -574,6 +574,8 @@ struct LeavePage {
     shell: Shell,
     email: String,
     stored: String,
+    /// How much of calendars is copied; none while nothing is.
+    events: Option<String>,
     project: String,
 }
 
@@ -586,6 +588,7 @@ pub(super) async fn leave_page(State(web): State<Web>, caller: Caller) -> Result
         shell: Shell::new(&web, Some(&caller), "integrations", "Disconnect"),
         email: connection.grant.email.clone(),
         stored: counted(connection.stored, "message", "messages"),
+        events: connection.agenda.as_ref().map(|it| counted(it.events, "event", "events")),
         project: project(&web),
     })
 }

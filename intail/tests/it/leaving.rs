@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, FutureExt as _};
 use intail::app::{App, Parts};
-use intail::connect::{self, ConnectError, Options};
+use intail::connect::{self, ConnectError, Options, Permission};
 use intail::id::OrganizationId;
 use intail::org::audit::{Actor, Origin};
 use intail::org::roles::{self, By, RoleChange};
@@ -878,7 +878,11 @@ async fn what_stays_of_a_person_who_disconnects_is_named_in_the_receipt() {
     let url = postgres::database().await;
     let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
     running.approve();
-    let person = running.connected(&running.employee()).await;
+    let (one, two) = running.employees();
+    // Somebody else lets Intail read the directory, so that it stays.
+    let stays = running.sign_in(&two).await;
+    running.connect(&stays, Ticks::Only(&[Permission::Directory.scope()])).await.expect("connected");
+    let person = running.connected(&one).await;
     session(&running.app, &person).await;
     access_key(&running.app, &person).await;
     let (organization, now) = (&person.organization_id, running.app.clock.now());
@@ -892,6 +896,9 @@ async fn what_stays_of_a_person_who_disconnects_is_named_in_the_receipt() {
     let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
     let told: Json = serde_json::from_str(&receipts_of(&running, &person).await[0].statement).expect("JSON");
     let kept = told["kept"].to_string();
+    for elsewhere in ["organization's directory, if it has one", "colleagues' own mail and calendars", "backups"] {
+        assert!(kept.contains(elsewhere), "{elsewhere}: {kept}");
+    }
 
     let mut connection = PgConnection::connect(&url).await.expect("connected");
     let tables = "SELECT table_name::text FROM information_schema.columns
@@ -966,7 +973,9 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
     assert_eq!((&told["kind"], &told["by"]), (&Json::from("organization.removed"), &Json::from("operator")));
     assert!(told["people"] == 3, "two employees and the administrator: {told}");
-    assert_eq!((&told["google"]["permissions"], &told["kept"]), (&Json::from(2), &json!(["this receipt"])));
+    assert_eq!(told["google"]["permissions"], 2);
+    let kept: Vec<&str> = told["kept"].as_array().expect("a list").iter().filter_map(Json::as_str).collect();
+    assert!(kept.len() == 2 && kept[0] == "this receipt" && kept[1].starts_with("backups"), "{kept:?}");
     assert_eq!(told["google"]["permissions_given_back"], json!({"confirmed": 2}), "{told}");
     assert!(told["erased"]["messages"].as_u64().expect("a count") > 100, "{told}");
     assert!(told["erased"]["organizations"] == 1 && told["erased"]["domains"].as_u64() >= Some(1), "{told}");
