@@ -244,7 +244,7 @@ async fn check(
         Some(held) => held.google_subject == claims.sub,
         None if secondary => true,
         None if person.issuer == provider.issuer => person.subject == claims.sub,
-        None => claims.email_verified && came.eq_ignore_ascii_case(&person.email),
+        None => claims.email_verified && is_same_address(&came, &person.email),
     };
     if !same_person {
         let expected = held.map_or_else(|| person.email.clone(), |it| it.email);
@@ -267,6 +267,16 @@ async fn check(
         return Err(ConnectError::NoRefreshToken);
     }
     Ok(held)
+}
+
+/// An address as people's are kept, with its domain as DNS has it; as it came if mail couldn't have it.
+fn in_dns(address: &str) -> String {
+    names::address(address).unwrap_or_else(|| address.to_owned())
+}
+
+/// Whether two spellings are of one address, whatever the case and however the domain is written.
+fn is_same_address(one: &str, other: &str) -> bool {
+    in_dns(one).to_lowercase() == in_dns(other).to_lowercase()
 }
 
 /// Refuses an account that is somebody else's: connected by them, or the one that they sign in with. Whether somebody
@@ -294,8 +304,8 @@ async fn belongs_to_another(
     // Who signs in elsewhere than at Google, or came by an operator's link, is known by the address that Google vouches
     // for.
     let signs_in = match signs_in {
-        None if claims.email_verified && !came.eq_ignore_ascii_case(&person.email) => {
-            let known = people::by_email(tx, &came.to_lowercase(), people::NAMESAKES_MAX).await?;
+        None if claims.email_verified && !is_same_address(&came, &person.email) => {
+            let known = people::by_email(tx, &in_dns(&came).to_lowercase(), people::NAMESAKES_MAX).await?;
             known.into_iter().find(|it| it.issuer != provider.issuer && it.organization_id == person.organization_id)
         }
         found => found,
@@ -330,7 +340,7 @@ async fn keep(
         organization_id: person.organization_id.clone(),
         person_id: person.id.clone(),
         google_subject: claims.sub.clone(),
-        email: claims.email.clone().unwrap_or_else(|| person.email.clone()),
+        email: claims.email.as_deref().map_or_else(|| person.email.clone(), in_dns),
         hosted_domain: claims.hd.clone(),
         client_id: app.config.google.client.client_id.clone(),
         scopes: tokens.scopes.clone(),
@@ -347,6 +357,11 @@ async fn keep(
     access::hold_unless_approved(&mut tx, &person.organization_id).await?;
     if people::by_id(&mut tx, &person.id).await?.is_none() {
         return Err(ConnectError::Removed);
+    }
+    // Whoever left since they were checked took their grant along: its id, under which the tokens are sealed here, is
+    // never used again.
+    if held.is_some() && grants::by_person(&mut tx, &person.id).await?.is_none() {
+        return Err(ConnectError::StillLeaving);
     }
     // What the engine may be working on is taken before the grant, as the engine itself does (see `leases`): an error
     // here would reach the person after their code was used.
@@ -380,7 +395,7 @@ async fn keep(
     // Google asks nobody for consent whose account is suspended: it knows better than the directory did last.
     let is_own = match person.issuer == app.google.endpoints().issuer {
         true => person.subject == grant.google_subject,
-        false => grant.email.eq_ignore_ascii_case(&person.email),
+        false => is_same_address(&grant.email, &person.email),
     };
     if is_own {
         people::let_in(&mut tx, &person.id).await?;
@@ -492,4 +507,19 @@ fn from_kind(kind: &ErrorKind) -> Option<ConnectError> {
         ErrorKind::Refused(Refusal::Operator(fault)) => ConnectError::Operator(fault.to_string()),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_the_same_however_its_domain_is_written() {
+        assert!(is_same_address("Ada@Bücher.example", "ada@xn--bcher-kva.example"));
+        assert!(is_same_address("Jörg@Example.com", "jÖRG@example.com"));
+        assert!(!is_same_address("ada@bücher.example", "ada@bucher.example"));
+        assert!(!is_same_address("", "ada@example.com"));
+        assert_eq!(in_dns("ada@Bücher.example"), "ada@xn--bcher-kva.example");
+        assert_eq!(in_dns("not an address"), "not an address");
+    }
 }

@@ -602,7 +602,7 @@ async fn issue(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     if directories::of_organization(&mut tx, &leaving.organization_id).await?.is_some()
         && let Some(kept) = statement["kept"].as_array_mut()
     {
-        kept.push(json!("an entry in the organization's directory, which others permit Intail to read"));
+        kept.push(json!(KEPT_IN_DIRECTORY));
     }
     // A late revocation can end after the whole organization has gone, whose receipt stands for all: nothing of it
     // comes back.
@@ -690,6 +690,16 @@ const KEPT_OF_WHO_STAYS: [&str; 4] = [
     "in the feed, by id, that the mailbox and the calendars were connected and erased",
 ];
 
+/// What stays where an organization's directory is copied. Whether it lists the person isn't known any more: what they
+/// are at Google was erased.
+const KEPT_IN_DIRECTORY: &str =
+    "the person's entry in the copy of the organization's directory, if it has one: others permit Intail to read it";
+/// What stays of everybody outside of the rows that Intail erases.
+const KEPT_ELSEWHERE: [&str; 2] = [
+    "what colleagues' own mail and calendars hold",
+    "backups, and what the database itself keeps of deleted rows, until whoever runs Intail deletes them",
+];
+
 /// What stays, in words.
 fn kept(leaving: &Leaving) -> Vec<&'static str> {
     let mut kept = vec!["this receipt", "audit entries by id"];
@@ -699,6 +709,7 @@ fn kept(leaving: &Leaving) -> Vec<&'static str> {
     if leaving.revocation == Revocation::Open {
         kept.push("the sealed token, until Google confirms that it is revoked");
     }
+    kept.extend(KEPT_ELSEWHERE);
     kept
 }
 
@@ -833,6 +844,8 @@ fn kept_of_organization(open: i64) -> Vec<String> {
              most"
         ));
     }
+    // With the organization its colleagues' copies went.
+    kept.push(KEPT_ELSEWHERE[1].to_owned());
     kept
 }
 

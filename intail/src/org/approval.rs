@@ -228,6 +228,37 @@ fn likely(organization: &Organization, sign_in_works: bool) -> Likely {
     }
 }
 
+/// What asks for the administrator although Google has said nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// As in [`Outlook::guess`].
+    pub guess: Option<Unanswered>,
+    /// How many people wait for the approval.
+    pub waiting: i64,
+}
+
+/// Since when attempts count that nobody came back from.
+fn stayed_since(now: Timestamp) -> Timestamp {
+    now.saturating_sub(STAYED_WITHIN).unwrap_or(now)
+}
+
+/// What looks as if Google kept people of an organization whose approval stands so, and who waits.
+pub async fn signs(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    approval: Approval,
+    now: Timestamp,
+) -> Result<Signs, StoreError> {
+    let until = now.saturating_sub(STAYED_AFTER).unwrap_or(now);
+    let stayed = attempts::unanswered(tx, organization, stayed_since(now), until).await?;
+    // Where somebody was let in, one person who closes the window says nothing for everybody else.
+    let people_min = if approval == Approval::Approved { 2 } else { 1 };
+    // Tokens that died and a person who went to Google and didn't come back are two signs at once: a block that came
+    // later looks like that, and one person's is worth a word.
+    let guess = Some(stayed).filter(|it| it.attempts >= STAYED_MIN && it.people >= people_min || it.reconnecting > 0);
+    Ok(Signs { guess, waiting: approval_waits::count(tx, organization).await? })
+}
+
 /// What is known of the approval. `sign_in_issuer` is set when people sign in by the client that has to be approved:
 /// then a sign-in says something about the setting.
 pub async fn outlook(
@@ -236,17 +267,10 @@ pub async fn outlook(
     sign_in_issuer: Option<&str>,
     now: Timestamp,
 ) -> Result<Outlook, StoreError> {
-    let (since, until) = (now.saturating_sub(STAYED_WITHIN), now.saturating_sub(STAYED_AFTER));
-    let (since, until) = (since.unwrap_or(now), until.unwrap_or(now));
-    let stayed = attempts::unanswered(tx, &organization.id, since, until).await?;
-    // Tokens that died and a person who went to Google and didn't come back are two signs at once: a block that came
-    // later looks like that, and one person's is worth a word.
-    // Where somebody was let in, one person who closes the window says nothing for everybody else.
-    let people_min = if organization.approval == Approval::Approved { 2 } else { 1 };
-    let guess = Some(stayed).filter(|it| it.attempts >= STAYED_MIN && it.people >= people_min || it.reconnecting > 0);
+    let Signs { guess, waiting } = signs(tx, &organization.id, organization.approval, now).await?;
     let blocked = organization.approval == Approval::Blocked;
     let likely = if blocked || guess.is_some() {
-        let after = if blocked { organization.approval_since } else { since };
+        let after = if blocked { organization.approval_since } else { stayed_since(now) };
         let sign_in_works = match sign_in_issuer {
             Some(issuer) => people::somebody_signed_in_since(tx, &organization.id, issuer, after).await?,
             None => false,
@@ -261,7 +285,7 @@ pub async fn outlook(
         evidence: organization.approval_evidence.clone(),
         likely,
         guess,
-        waiting: approval_waits::count(tx, &organization.id).await?,
+        waiting,
     })
 }
 

@@ -39,6 +39,14 @@ pub fn name(text: &str) -> String {
     words.join(" ").chars().take(NAME_MAX).collect::<String>().trim_end().to_owned()
 }
 
+fn small_beyond_ascii(letter: char) -> impl Iterator<Item = char> {
+    let (as_it_is, small) = match letter.is_ascii() {
+        true => (Some(letter), None),
+        false => (None, Some(letter.to_lowercase())),
+    };
+    as_it_is.into_iter().chain(small.into_iter().flatten())
+}
+
 /// Whether what stands before the @ looks like another: composed of parts that have a letter of their own, or with
 /// letters among Latin ones that can't be told from them.
 fn is_look_alike(local: &str) -> bool {
@@ -52,9 +60,10 @@ fn is_look_alike(local: &str) -> bool {
 }
 
 /// An address as it is kept, or nothing if mail could never have it. Its domain is in the form that DNS has, so that
-/// one address has one spelling, and a look-alike looks different.
+/// one address has one spelling, and a look-alike looks different. Letters beyond ASCII are small, because databases
+/// know no others' case: what is compared in small letters there is found.
 pub fn address(text: &str) -> Option<String> {
-    let text = text.trim();
+    let text: String = text.trim().chars().flat_map(small_beyond_ascii).collect();
     let (local, of) = text.rsplit_once('@')?;
     let in_dns = if of.is_ascii() { of.to_owned() } else { domain(of)? };
     let plain =
@@ -111,6 +120,7 @@ mod tests {
     fn addresses_are_plain() {
         assert_eq!(address(" Ada@Example.com ").as_deref(), Some("Ada@Example.com"));
         assert_eq!(address("Ada@Bücher.example").as_deref(), Some("Ada@xn--bcher-kva.example"));
+        assert_eq!(address("JÖRG@example.com").as_deref(), Some("JöRG@example.com"), "databases know ASCII's case");
         for wrong in ["", "ada", "@example.com", "ada@", "a@b@example.com", "a b@example.com", "<a@example.com>"] {
             assert_eq!(address(wrong), None, "{wrong}");
         }

@@ -70,6 +70,9 @@ const SUMS_AT_ONCE: i64 = 2_000;
 /// How often in one sweep: a day of ten thousand people has some hundred thousand sums. The next is an hour later.
 const SUMS_SWEEPS_MAX: usize = 200;
 
+/// Ends of chains that are remembered: with more grants than these, all are asked for anew now and then.
+const ENDS_MAX: usize = 50_000;
+
 /// The call's place in a line that tells of a gap.
 pub const GAP: &str = "gap";
 /// A gap because a run broke off before it could write.
@@ -87,6 +90,8 @@ pub struct Receipts(Arc<Mutex<Waiting>>);
 struct Waiting {
     grants: BTreeMap<String, Calls>,
     calls: usize,
+    /// Where the chains ended when this process wrote last, number and hash: whoever knows it needs not ask.
+    ends: BTreeMap<String, (i64, String)>,
 }
 
 /// What waits for one grant.
@@ -155,7 +160,8 @@ impl Receipts {
         let mut waiting = self.lock();
         let calls = waiting.grants.remove(grant.as_str()).unwrap_or_default();
         waiting.calls = waiting.calls.saturating_sub(calls.made.len());
-        Taken { receipts: self.clone(), grant: grant.to_string(), calls }
+        let end = waiting.ends.get(grant.as_str()).cloned();
+        Taken { receipts: self.clone(), grant: grant.to_string(), calls, end: Mutex::new(end) }
     }
 
     /// Writes what waits, for every grant. What waited for grants that have gone meanwhile goes with them.
@@ -194,6 +200,8 @@ pub struct Taken {
     receipts: Receipts,
     grant: String,
     calls: Calls,
+    /// Where the chain ends: as this process knows it, then as it is once this is written.
+    end: Mutex<Option<(i64, String)>>,
 }
 
 impl Drop for Taken {
@@ -230,22 +238,49 @@ impl Taken {
         if lines.is_empty() {
             return Ok(());
         }
-        let mut end = None;
+        let mut end = self.end().take();
+        let mut head = None;
         for some in lines.chunks(BATCH_LINES_MAX) {
-            let head = receipts::take_head(tx, organization, &grant).await?;
-            let batch = batch(&grant, &head, some);
-            end = Some(receipts::append(tx, organization, &grant, &head, &batch).await?);
+            let written = match end.take() {
+                Some((number, hash)) => {
+                    let batch = batch(&grant, number + 1, &hash, some);
+                    receipts::extend(tx, organization, &grant, &hash, &batch).await?
+                }
+                None => None,
+            };
+            let written = match written {
+                Some(head) => head,
+                // Nobody here knows the end, or another process wrote since.
+                None => {
+                    let taken = receipts::take_head(tx, organization, &grant).await?;
+                    let batch = batch(&grant, taken.batch, &taken.hash, some);
+                    receipts::append(tx, organization, &grant, &taken, &batch).await?
+                }
+            };
+            end = Some((written.batch, written.hash.clone()));
+            head = Some(written);
         }
         call_counts::add(tx, organization, &grant, &sums(&lines)).await?;
-        if let Some(head) = end {
+        if let Some(head) = head {
             drop_old(tx, &grant, head, now).await?;
         }
+        *self.end() = end;
         Ok(())
+    }
+
+    fn end(&self) -> MutexGuard<'_, Option<(i64, String)>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The transaction was committed.
     pub fn written(mut self) {
         self.calls = Calls::default();
+        let Some(end) = self.end().take() else { return };
+        let mut waiting = self.receipts.lock();
+        if waiting.ends.len() >= ENDS_MAX {
+            waiting.ends.clear();
+        }
+        waiting.ends.insert(self.grant.clone(), end);
     }
 }
 
@@ -330,7 +365,7 @@ pub fn resource(call: &str) -> &'static str {
 
 /// The text of a batch: the instant from which its lines count, then for each call milliseconds, call, why, how it
 /// ended, bytes and units.
-fn batch(grant: &GrantId, head: &Head, lines: &[Line]) -> Batch {
+fn batch(grant: &GrantId, number: i64, before: &str, lines: &[Line]) -> Batch {
     let began_at = lines.iter().map(|it| it.at).min().unwrap_or_default();
     let mut text = began_at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
     for line in lines {
@@ -339,10 +374,10 @@ fn batch(grant: &GrantId, head: &Head, lines: &[Line]) -> Batch {
         let _ = write!(text, "\n{after_ms} {call} {purpose} {outcome} {bytes} {units}");
     }
     Batch {
-        batch: head.batch,
+        batch: number,
         began_at,
         calls: i64::try_from(lines.len()).unwrap_or(i64::MAX),
-        hash: hash(&head.hash, grant, head.batch, &text),
+        hash: hash(before, grant, number, &text),
         lines: text,
     }
 }
@@ -556,22 +591,11 @@ mod tests {
         }
     }
 
-    fn head() -> Head {
-        Head {
-            batch: 1,
-            hash: receipts::START.to_owned(),
-            kept_bytes: 0,
-            oldest_at: None,
-            checkpoint_batch: 0,
-            checkpoint_hash: receipts::START.to_owned(),
-        }
-    }
-
     #[test]
     fn a_batch_reads_back_as_it_was_written_whatever_the_order_in_which_calls_ended() {
         let grant = GrantId::new(&Random::seeded(1));
         let lines = [line(7, "gmail.messages.get"), line(5, "gmail.history.list")];
-        let written = batch(&grant, &head(), &lines);
+        let written = batch(&grant, 1, receipts::START, &lines);
         assert_eq!(read(&written).as_deref(), Some(&lines[..]));
         assert_eq!(written.began_at, lines[1].at);
         assert!(written.lines.ends_with("\n0 gmail.history.list live ok 1200 20"), "{}", written.lines);

@@ -122,6 +122,36 @@ pub async fn of_mailbox(tx: &mut Tx, mailbox: &MailboxId) -> Result<Settings, St
     Ok(found.unwrap_or_default())
 }
 
+/// The rules that everything follows which is stored of an organization's mailboxes, one for each, in the order of
+/// their ids. `limit` bounds it.
+pub async fn applied(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    limit: i64,
+) -> Result<Vec<(MailboxId, Policy)>, StoreError> {
+    tx.all(
+        "SELECT m.id, w.applied FROM mailboxes m LEFT JOIN privacy_work w ON w.mailbox_id = m.id
+         WHERE m.organization_id = $1 ORDER BY m.id LIMIT $2",
+        args![organization, limit],
+        |row| Ok((row.parsed("id")?, policy(row, "applied")?.unwrap_or_default())),
+    )
+    .await
+}
+
+/// Of how many of an organization's people calendars are copied, and of how many of them more than the times is kept of
+/// private events.
+pub async fn count_of_private_events(tx: &mut Tx, organization: &OrganizationId) -> Result<(i64, i64), StoreError> {
+    let counts = tx
+        .one(
+            "SELECT COUNT(*) AS n, COALESCE(SUM(CASE WHEN busy_only THEN 0 ELSE 1 END), 0) AS plain
+             FROM agendas WHERE organization_id = $1",
+            args![organization],
+            |row| Ok((row.int("n")?, row.int("plain")?)),
+        )
+        .await?;
+    Ok(counts.unwrap_or_default())
+}
+
 /// An organization's floor.
 pub async fn floor(tx: &mut Tx, organization: &OrganizationId) -> Result<Policy, StoreError> {
     let found = tx

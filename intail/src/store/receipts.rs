@@ -127,22 +127,55 @@ pub async fn append(
     taken: &Head,
     batch: &Batch,
 ) -> Result<Head, StoreError> {
-    let bytes = i64::try_from(batch.lines.len()).unwrap_or(i64::MAX).saturating_add(ROW_BYTES);
     let head = Head {
         batch: batch.batch,
         hash: batch.hash.clone(),
-        kept_bytes: taken.kept_bytes.saturating_add(bytes),
+        kept_bytes: taken.kept_bytes.saturating_add(size(batch)),
         oldest_at: taken.oldest_at.or(Some(batch.began_at)),
         ..taken.clone()
     };
+    insert(tx, organization, grant, batch).await?;
+    save(tx, grant, &head).await?;
+    Ok(head)
+}
+
+/// Appends a batch to a chain that ends, as the caller believes, with the batch before it and this hash; answers the
+/// chain's new end, or nothing if it ends otherwise. What was dropped meanwhile stays dropped.
+pub async fn extend(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    grant: &GrantId,
+    before: &str,
+    batch: &Batch,
+) -> Result<Option<Head>, StoreError> {
+    let extended = tx
+        .one(
+            "UPDATE receipt_heads SET batch = $2, hash = $3, kept_bytes = kept_bytes + $4,
+                 oldest_at = COALESCE(oldest_at, $5)
+             WHERE grant_id = $1 AND batch = $2 - 1 AND hash = $6 RETURNING *",
+            args![grant, batch.batch, &batch.hash, size(batch), batch.began_at, before],
+            head,
+        )
+        .await?;
+    if extended.is_some() {
+        insert(tx, organization, grant, batch).await?;
+    }
+    Ok(extended)
+}
+
+/// What a batch takes up.
+fn size(batch: &Batch) -> i64 {
+    i64::try_from(batch.lines.len()).unwrap_or(i64::MAX).saturating_add(ROW_BYTES)
+}
+
+async fn insert(tx: &mut Tx, organization: &OrganizationId, grant: &GrantId, batch: &Batch) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO receipt_batches (grant_id, batch, organization_id, began_at, calls, lines, hash)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
         args![grant, batch.batch, organization, batch.began_at, batch.calls, &batch.lines, &batch.hash],
     )
     .await?;
-    save(tx, grant, &head).await?;
-    Ok(head)
+    Ok(())
 }
 
 /// Writes the end of a chain. Only who holds it may: one that somebody has moved since is not put back.

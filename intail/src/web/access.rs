@@ -16,8 +16,10 @@ use subtle::ConstantTimeEq as _;
 use super::routes::Who;
 use super::trouble::{self, Trouble};
 use super::{Web, session};
+use crate::org::approval::{self, Signs};
 use crate::seal::hash_token;
 use crate::store::approval_waits::{self, Standing};
+use crate::store::organizations::Approval;
 use crate::store::people::{self, Person, Role};
 use crate::store::{StoreError, access_keys, sessions};
 
@@ -41,6 +43,8 @@ pub(super) struct Caller {
     pub(super) via: Via,
     /// How they stand, for what every page tells; programs aren't told.
     pub(super) standing: Option<Standing>,
+    /// What asks for an administrator, if the person is one and Google hasn't said plainly that it keeps Intail out.
+    pub(super) signs: Option<Signs>,
     /// Whether their account is suspended or deleted at Google: then little is theirs to see.
     is_shut_out: bool,
 }
@@ -177,8 +181,16 @@ async fn by_session(web: &Web, headers: &HeaderMap) -> Result<Option<Caller>, St
     };
     let standing = approval_waits::standing_of(&mut tx, &session.person.id).await?;
     let is_shut_out = people::shut_out_since(&mut tx, &session.person.id).await?.is_some();
+    let approval = standing.map(|it| it.approval).filter(|it| *it != Approval::Blocked);
+    let signs = match approval.filter(|_| session.person.role == Role::Administrator && !is_shut_out) {
+        Some(approval) => {
+            let organization = &session.person.organization_id;
+            Some(approval::signs(&mut tx, organization, approval, web.app.clock.now()).await?)
+        }
+        None => None,
+    };
     let via = Via::Session { token_hash, form_token: session.form_token };
-    Ok(Some(Caller { person: session.person, via, standing, is_shut_out }))
+    Ok(Some(Caller { person: session.person, via, standing, signs, is_shut_out }))
 }
 
 async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
@@ -198,7 +210,7 @@ async fn by_key(web: &Web, key: &str) -> Result<Option<Caller>, StoreError> {
         access_keys::used(&mut tx, &key_hash, now).await?;
         tx.commit().await?;
     }
-    Ok(Some(Caller { person, via: Via::AccessKey { key_hash }, standing: None, is_shut_out }))
+    Ok(Some(Caller { person, via: Via::AccessKey { key_hash }, standing: None, signs: None, is_shut_out }))
 }
 
 fn is_news(web: &Web, key_hash: &str, now: Timestamp) -> bool {

@@ -18,6 +18,7 @@ use super::words::{When, counted};
 use crate::connect::Permission;
 use crate::id::OrganizationId;
 use crate::org::approval::{self, Console, Likely};
+use crate::store::attempts::Unanswered;
 use crate::store::organizations::{self, Approval, Organization};
 use crate::store::{StoreError, Tx};
 
@@ -71,6 +72,20 @@ pub(super) fn address(web: &Web, organization: &OrganizationId) -> Option<String
     Some(format!("/approve/{text}.{proof}"))
 }
 
+/// What a guess rests on, as a sentence. It names nobody: who follows the guide's link reads it, too.
+pub(super) fn guessed(it: &Unanswered) -> String {
+    if it.reconnecting > 0 {
+        let people = counted(it.reconnecting, "person", "people");
+        return format!(
+            "Google no longer accepts what {people} had allowed; they went there to connect again, and didn’t come \
+             back."
+        );
+    }
+    let attempts = counted(it.attempts, "attempt", "attempts");
+    let people = counted(it.people, "person", "different people");
+    format!("{attempts} of {people} in a row went to Google and didn’t come back.")
+}
+
 /// What pages say about the way to the approval.
 pub(super) struct Way {
     /// The state that evidence shows.
@@ -113,18 +128,7 @@ impl Way {
             since: When::full(outlook.since),
             evidence: outlook.evidence,
             likely: outlook.likely,
-            guess: outlook.guess.map(|it| {
-                let attempts = counted(it.attempts, "attempt", "attempts");
-                let people = counted(it.people, "person", "different people");
-                if it.reconnecting > 0 {
-                    let people = counted(it.reconnecting, "person", "people");
-                    return format!(
-                        "Google no longer accepts what {people} had allowed; they went there to connect again, and \
-                         didn’t come back."
-                    );
-                }
-                format!("{attempts} of {people} in a row went to Google and didn’t come back.")
-            }),
+            guess: outlook.guess.map(|it| guessed(&it)),
             waiting: match outlook.waiting {
                 0 => String::new(),
                 waiting => counted(waiting, "person waits", "people wait"),

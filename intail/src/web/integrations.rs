@@ -25,7 +25,7 @@ use crate::store::grants::GrantState;
 use crate::store::leavings::{self, Revocation};
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
-use crate::store::people::Role;
+use crate::store::people::{self, Role};
 use crate::sync::calendar_plan::LIST_ENDLESS;
 use crate::sync::{self, Outlook, Waits};
 
@@ -56,6 +56,8 @@ struct IntegrationsPage {
     way: Way,
     message: String,
     is_administrator: bool,
+    /// Whether anybody is an administrator here, whom Intail asks.
+    has_administrator: bool,
     waits_since: Option<When>,
     /// Whether another account than the one that the person signs in with may be connected.
     may_choose: bool,
@@ -212,6 +214,7 @@ pub(super) async fn page(
     let organization = organizations::by_id(&mut tx, &person.organization_id).await?;
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
+    let has_administrator = people::administrators(&mut tx, &organization.id).await? > 0;
     let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.settled()))) {
         Some((mailbox, held)) => sync::outlook(&mut tx, mailbox, held, &web.app.config.quota, now).await?,
         None => None,
@@ -248,6 +251,7 @@ pub(super) async fn page(
         message: way.message(),
         way,
         is_administrator: person.role == Role::Administrator,
+        has_administrator,
         waits_since: waits.map(When::full),
         may_choose: organization.secondary_accounts,
         card: connection.map(|it| card(&it, outlook.as_ref(), now)),
@@ -570,6 +574,8 @@ struct LeavePage {
     shell: Shell,
     email: String,
     stored: String,
+    /// How much of calendars is copied; none while nothing is.
+    events: Option<String>,
     project: String,
 }
 
@@ -582,6 +588,7 @@ pub(super) async fn leave_page(State(web): State<Web>, caller: Caller) -> Result
         shell: Shell::new(&web, Some(&caller), "integrations", "Disconnect"),
         email: connection.grant.email.clone(),
         stored: counted(connection.stored, "message", "messages"),
+        events: connection.agenda.as_ref().map(|it| counted(it.events, "event", "events")),
         project: project(&web),
     })
 }

@@ -379,6 +379,7 @@ mod tests {
             standing: None,
             may_connect_now: false,
             blocked: None,
+            wanted: None,
             style: "",
             script: "",
             mark: "",

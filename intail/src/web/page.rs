@@ -9,7 +9,7 @@ use url::Url;
 use super::access::{Caller, Via};
 use super::assets::ASSETS;
 use super::trouble::{self, Trouble};
-use super::words::When;
+use super::words::{When, counted};
 use super::{Web, approval, header as pair, session};
 use crate::config::Config;
 use crate::store::approval_waits::Standing;
@@ -34,6 +34,8 @@ pub(super) struct Shell {
     pub(super) may_connect_now: bool,
     /// What an administrator is told while Google keeps Intail out.
     pub(super) blocked: Option<Blocked>,
+    /// What an administrator is asked for while Google has said nothing.
+    pub(super) wanted: Option<Wanted>,
     pub(super) style: &'static str,
     pub(super) script: &'static str,
     pub(super) mark: &'static str,
@@ -62,6 +64,33 @@ fn blocked(web: &Web, caller: &Caller) -> Option<Blocked> {
     Some(Blocked { since: When::full(standing.approval_since), guide })
 }
 
+/// Something looks as if only an administrator could mend it, and this person is one: people whom Google seems to keep,
+/// or who wait to be let in. Nobody comes back from Google's usual page of a block, so this is how it mostly shows.
+pub(super) struct Wanted {
+    /// What it is, in a few words.
+    pub(super) title: String,
+    /// What it rests on.
+    pub(super) text: String,
+    /// Where it says what to do.
+    pub(super) guide: String,
+}
+
+fn wanted(web: &Web, caller: &Caller) -> Option<Wanted> {
+    let (standing, signs) = (caller.standing?, caller.signs?);
+    let guide = approval::address(web, &caller.person.organization_id)?;
+    if let Some(guess) = &signs.guess {
+        let title = "Google may be keeping Intail out of your organization.".to_owned();
+        return Some(Wanted { title, text: format!("A guess: {}", approval::guessed(guess)), guide });
+    }
+    // Administrators know that they wait themselves.
+    let others = signs.waiting - i64::from(standing.waits_since.is_some());
+    (standing.approval != Approval::Approved && others > 0).then(|| Wanted {
+        title: format!("{} for Intail to be approved.", counted(others, "person waits", "people wait")),
+        text: "Google has let in nobody of your organization yet.".to_owned(),
+        guide,
+    })
+}
+
 /// The address of the live stream.
 const STREAM: &str = "/api/v1/changes/stream";
 
@@ -85,6 +114,7 @@ impl Shell {
             standing: caller.and_then(|it| it.standing),
             may_connect_now: caller.is_some_and(|it| waits(it).is_some_and(|it| it.approval == Approval::Approved)),
             blocked: caller.and_then(|it| blocked(web, it)),
+            wanted: caller.and_then(|it| wanted(web, it)),
             style: &ASSETS.style.address,
             script: &ASSETS.live.address,
             mark: &ASSETS.mark.address,

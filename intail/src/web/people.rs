@@ -201,7 +201,8 @@ fn line(listed: Listed) -> Line {
     }
 }
 
-/// Who never came, of the directory: for an administrator who may read it, as everybody who permitted it may.
+/// Who never came, of the directory: for administrators and auditors who may read it, as everybody may who permitted
+/// it.
 async fn never_came(web: &Web, tx: &mut Tx, caller: &Caller) -> Result<Option<NeverCame>, StoreError> {
     if !directory::may_read(tx, caller).await? {
         return Ok(None);

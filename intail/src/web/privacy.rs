@@ -16,6 +16,7 @@ use super::asked::{Asked, Sent};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{LabelNames, SHOWN_MAX, When, clip, counted, from_ms, grouped, label_rank, sender, subject};
+use crate::id::OrganizationId;
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::privacy::{self as policy, LABELS_MAX, PARTIES_MAX, Reason, SYSTEM_LABELS};
 use crate::store::agendas::{self, Agenda};
@@ -29,6 +30,8 @@ use crate::store::{StoreError, Tx, changes};
 
 /// Messages that the preview is shown on.
 const PREVIEWED: i64 = 20;
+/// Mailboxes that are looked at for whether what is stored of them follows the floor: a page may take so long.
+const FOLLOWING_MAX: i64 = 1_000;
 /// How often a page looks again while what is stored is brought in line.
 const CATCHING_UP_EVERY_S: u32 = 2;
 
@@ -208,11 +211,56 @@ struct PrivacyPage {
     applied: Applied,
 }
 
+/// How far what is stored of everybody follows the floor: counts, and nothing of whose.
+struct Following {
+    /// How many mailboxes don't follow it yet; none when all do.
+    behind: Option<String>,
+    /// How many mailboxes were looked at.
+    mailboxes: String,
+    /// Whether there are more than were looked at.
+    more: bool,
+    /// Of how many people's calendars more is kept of private events than the floor lets.
+    private: Option<String>,
+}
+
+impl Following {
+    /// None while there is nothing to follow, or nothing that is stored.
+    async fn of(tx: &mut Tx, organization: &OrganizationId, floor: &Policy) -> Result<Option<Self>, StoreError> {
+        // What is kept of calendars says nothing about mail.
+        let of_mail = Policy { busy_only: false, ..floor.clone() };
+        let mut applied = privacy::applied(tx, organization, FOLLOWING_MAX + 1).await?;
+        let looked_at = usize::try_from(FOLLOWING_MAX).unwrap_or(usize::MAX);
+        let more = applied.len() > looked_at;
+        applied.truncate(looked_at);
+        let mut behind = 0;
+        for (mailbox, applied) in &applied {
+            let labels = match of_mail.label_names.is_empty() {
+                true => Vec::new(),
+                false => labels::list(tx, mailbox).await?,
+            };
+            let rules = policy::for_mailbox(&of_mail, &labels);
+            let follows = policy::is_as_strict(&Policy { busy_only: false, ..applied.clone() }, &rules);
+            behind += i64::from(!follows);
+        }
+        let (calendars, plain) = privacy::count_of_private_events(tx, organization).await?;
+        if *floor == Policy::default() || (applied.is_empty() && calendars == 0) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            behind: (behind > 0).then(|| grouped(behind)),
+            mailboxes: counted(i64::try_from(applied.len()).unwrap_or(i64::MAX), "mailbox", "mailboxes"),
+            more,
+            private: (floor.busy_only && plain > 0).then(|| counted(plain, "person", "people")),
+        }))
+    }
+}
+
 #[derive(Template)]
 #[template(path = "privacy_floor.html")]
 struct FloorPage {
     shell: Shell,
     saved: bool,
+    following: Option<Following>,
     form: FormShown,
     preview: Preview,
 }
@@ -440,6 +488,10 @@ async fn show(
         Whose::Floor => policy::strictest(&candidate, &standing.own),
     };
     let preview = previewed(web, &mut tx, caller, &standing, &counts).await?;
+    let following = match whose {
+        Whose::Own => None,
+        Whose::Floor => Following::of(&mut tx, &caller.person.organization_id, &standing.floor).await?,
+    };
     drop(tx);
     let mut form = form(&standing, &candidate, whose, complaints);
     form.may_change = whose == Whose::Own || caller.person.role == Role::Administrator;
@@ -451,7 +503,7 @@ async fn show(
     let saved = done == Some("saved");
     if whose == Whose::Floor {
         let shell = Shell::new(web, Some(caller), "administration", "What may be kept");
-        return html(&FloorPage { shell, saved, form, preview });
+        return html(&FloorPage { shell, saved, following, form, preview });
     }
     let shell = Shell::new(web, Some(caller), "privacy", "Privacy");
     html(&PrivacyPage {

@@ -111,9 +111,10 @@ pub(super) async fn page(
     Asked(part): Asked<Part>,
 ) -> Result<Response, Trouble> {
     let mut tx = web.app.store.read().await?;
-    let (mut counts, mut some, mut checked) = (Vec::new(), Vec::new(), None);
+    let (mut counts, mut some, mut checked, mut checkpoint) = (Vec::new(), Vec::new(), None, 0);
     if let Some(grant) = grants::by_person(&mut tx, &caller.person.id).await? {
         some = batches_before(&mut tx, &grant.id, part.before).await?;
+        checkpoint = checkpoint_of(&mut tx, &grant.id).await?;
         if part.before.is_none() {
             counts = call_counts::of_grant(&mut tx, &grant.id, COUNTS_MAX).await?;
         }
@@ -126,7 +127,7 @@ pub(super) async fn page(
         shell: Shell::new(&web, Some(&caller), "receipt", "Receipt"),
         checked: checked.map(words_of_chain),
         is_newest: part.before.is_none(),
-        older: older_than(&some),
+        older: older_than(&some, checkpoint),
         calls: newest_first(&some).into_iter().map(|(_, it)| call_line(it)).collect(),
         days: counts.chunk_by(|one, next| one.day == next.day).map(day).collect(),
         kept_days: KEPT_DAYS_MAX,
@@ -152,9 +153,14 @@ async fn batches_before(tx: &mut Tx, grant: &GrantId, before: Option<i64>) -> Re
     Ok(some)
 }
 
-/// The number before which the next page begins, if there may be one.
-fn older_than(some: &[Batch]) -> Option<i64> {
-    some.first().map(|it| it.batch).filter(|first| *first > 1)
+/// The last batch that was dropped; 0 if none was.
+async fn checkpoint_of(tx: &mut Tx, grant: &GrantId) -> Result<i64, StoreError> {
+    Ok(logs::head_of(tx, grant).await?.map_or(0, |it| it.checkpoint_batch))
+}
+
+/// The number before which the next page begins, if there may be one. What came up to the checkpoint was dropped.
+fn older_than(some: &[Batch], checkpoint: i64) -> Option<i64> {
+    some.first().map(|it| it.batch).filter(|first| *first > checkpoint + 1)
 }
 
 fn newest_first(some: &[Batch]) -> Vec<(i64, Call)> {
@@ -355,10 +361,11 @@ pub(super) async fn receipt(
     };
     let counts = call_counts::of_grant(&mut tx, &grant.id, COUNTS_MAX).await?;
     let some = batches_before(&mut tx, &grant.id, wanted.before).await?;
+    let checkpoint = checkpoint_of(&mut tx, &grant.id).await?;
     Ok(Json(ReceiptShape {
         permission: Some(grant.id.to_string()),
         days: counts.iter().map(TotalShape::of).collect(),
-        next: older_than(&some),
+        next: older_than(&some, checkpoint),
         calls: newest_first(&some).iter().map(|(batch, it)| CallShape::of(*batch, it)).collect(),
     }))
 }
@@ -397,4 +404,24 @@ pub(super) async fn keys(State(web): State<Web>) -> Result<Json<PublicKeysShape>
         algorithm: "Ed25519",
         keys: keys.into_iter().map(|it| PublicKeyShape { id: it.id, public_key: it.public_key }).collect(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_older_than_what_was_dropped() {
+        let from = |batch| {
+            let (lines, hash) = (String::new(), String::new());
+            vec![Batch { batch, began_at: Timestamp::UNIX_EPOCH, calls: 0, lines, hash }]
+        };
+        assert_eq!(older_than(&[], 0), None);
+        assert_eq!(older_than(&from(1), 0), None);
+        assert_eq!(older_than(&from(9), 0), Some(9));
+        assert_eq!(older_than(&from(9), 7), Some(9));
+        assert_eq!(older_than(&from(9), 8), None);
+    }
 }

@@ -395,6 +395,81 @@ async fn abandoned_attempts_in_a_row_are_a_guess_and_no_evidence() {
     assert!(!page(&running, &administrator, "/admin").await.contains("id=\"guess\""));
 }
 
+/// What a page asks of an administrator while Google has said nothing.
+fn wanted(shown: &str) -> Option<&str> {
+    between(shown, "id=\"wanted-notice\"", "</div>")
+}
+
+#[tokio::test]
+async fn administrators_are_asked_on_every_page_for_whoever_waits() {
+    let running = Running::start().await;
+    let administrator = running.sign_in(ADMIN).await;
+    let (one, two) = (running.sign_in(INES).await, running.sign_in(KOFI).await);
+    connect::begin(&running.app, &administrator, BROWSER, Options::default()).await.expect("it begins");
+    assert!(waits(&running, &administrator).await);
+    assert_eq!(wanted(&page(&running, &administrator, "/admin").await), None, "they know that they wait themselves");
+    connect::begin(&running.app, &one, BROWSER, Options::default()).await.expect("it begins");
+    let shown = page(&running, &administrator, "/receipt").await;
+    assert!(wanted(&shown).is_some_and(|it| it.contains("1 person waits for Intail to be approved")), "{shown}");
+    let mut browser = Browser::new(&running.app);
+    browser.sign_in(&running, KOFI).await;
+    let shown = browser.page("/settings/integrations").await;
+    browser.press(&shown, "/connect/google/wait", "").await;
+    for path in ["/admin", "/admin/people", "/admin/policy", "/admin/privacy", "/admin/audit", "/activity"] {
+        let shown = page(&running, &administrator, path).await;
+        let asked = wanted(&shown).unwrap_or_else(|| panic!("{path}: {shown}"));
+        assert!(asked.contains("2 people wait") && asked.contains("href=\"/approve/org_"), "{path}: {asked}");
+    }
+    running.pass(Duration::from_secs(180));
+    let employee = page(&running, &one, "/settings/integrations").await;
+    let told = between(&employee, "id=\"abandoned\"", "</div>").expect("they didn't come back");
+    assert!(told.contains("You needn’t do anything: Intail asks them"), "{told}");
+    assert!(employee.contains("Your administrator sees that somebody waits"), "{employee}");
+    for path in ["/settings/integrations", "/mail"] {
+        assert_eq!(wanted(&page(&running, &one, path).await), None, "only administrators are asked: {path}");
+    }
+    let desk = page(&running, &administrator, "/settings/integrations").await;
+    let told = between(&desk, "id=\"abandoned\"", "</div>").expect("they didn't come back");
+    assert!(!told.contains("your administrator"), "who is one isn't sent to one: {told}");
+
+    running.approve();
+    running.connect(&two, Ticks::All).await.expect("connected");
+    assert_eq!(wanted(&page(&running, &administrator, "/admin").await), None);
+}
+
+#[tokio::test]
+async fn attempts_that_nobody_came_back_from_ask_administrators_and_one_person_s_say_nothing() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(KOFI).await;
+    let administrator = running.sign_in(ADMIN).await;
+    let (one, two) = (running.sign_in(INES).await, running.sign_in("yuki@example.com").await);
+    let abandons = async |person: &Person| {
+        running.pass(Duration::from_secs(60));
+        connect::begin(&running.app, person, BROWSER, Options::default()).await.expect("it begins");
+        running.pass(Duration::from_secs(180));
+    };
+    for _ in 0..4 {
+        abandons(&one).await;
+    }
+    assert_eq!(wanted(&page(&running, &administrator, "/admin/people").await), None, "they closed a window");
+    assert!(!page(&running, &two, "/settings/integrations").await.contains("id=\"doubt\""));
+    abandons(&two).await;
+    for path in ["/admin/people", "/admin/audit", "/mail"] {
+        let shown = page(&running, &administrator, path).await;
+        let asked = wanted(&shown).unwrap_or_else(|| panic!("{path}: {shown}"));
+        assert!(asked.contains("A guess: 5 attempts of 2 different people"), "{asked}");
+        assert!(asked.contains("href=\"/approve/org_"), "{asked}");
+    }
+    let shown = page(&running, &one, "/settings/integrations").await;
+    assert_eq!(wanted(&shown), None);
+    assert!(shown.contains("id=\"doubt\"") && shown.contains("you needn’t do anything: Intail asks"), "{shown}");
+    let known = organization(&running, &one).await;
+    assert_eq!(known.approval, Approval::Approved, "a guess moves nothing");
+    running.connect(&one, Ticks::All).await.expect("it works");
+    assert_eq!(wanted(&page(&running, &administrator, "/admin/people").await), None);
+}
+
 #[tokio::test]
 async fn every_combination_of_boxes_works_and_is_called_what_it_is() {
     let running = Running::start().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, FutureExt as _};
 use intail::app::{App, Parts};
-use intail::connect::{self, ConnectError, Options};
+use intail::connect::{self, ConnectError, Options, Permission};
 use intail::id::OrganizationId;
 use intail::org::audit::{Actor, Origin};
 use intail::org::roles::{self, By, RoleChange};
@@ -118,39 +118,85 @@ async fn is_gone(running: &Running, person: &Person) -> bool {
     grant.is_none() && mailbox.is_none() && waiting.is_none()
 }
 
+/// On which side of a commit work breaks off.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Before,
+    After,
+    /// Before the first one, after the second one, and so on.
+    InTurns,
+}
+
 #[tokio::test]
-async fn a_crash_at_any_step_is_taken_up_again_and_ends_in_one_receipt() {
-    let running = Running::start().await;
+async fn a_crash_before_any_step_is_taken_up_again_and_ends_in_one_receipt() {
+    cut_at_each_step(None, false, Side::Before).await;
+}
+
+#[tokio::test]
+async fn a_crash_after_any_step_is_taken_up_again_and_ends_in_one_receipt() {
+    cut_at_each_step(None, false, Side::After).await;
+}
+
+#[tokio::test]
+async fn a_crash_in_the_middle_of_a_removal_is_taken_up_again_and_ends_in_one_receipt() {
+    cut_at_each_step(None, true, Side::InTurns).await;
+}
+
+#[tokio::test]
+async fn a_crash_in_the_middle_of_a_removal_is_taken_up_again_on_postgresql() {
+    cut_at_each_step(Some(postgres::database().await), true, Side::InTurns).await;
+}
+
+/// Lets somebody leave, or removes them, once for each commit that it takes, broken off before or after that one.
+async fn cut_at_each_step(postgres: Option<String>, removes_person: bool, side: Side) {
+    let running = Running::start_with(Setup { postgres, ..Setup::default() }).await;
     running.approve();
+    let admin = as_administrator(&running, ADMIN).await;
     let email = running.employee();
+    let let_go = async |app: &App, person: &Person| match removes_person {
+        true => connect::let_go(app, person, &removed_by(&admin)).await,
+        false => connect::leave(app, person, Origin::Unknown).await,
+    };
     let mut receipts = 0;
-    for after in [false, true] {
-        for at in 0.. {
-            let person = running.connected(&email).await;
-            let cut = Arc::new(Cut { at, after, seen: AtomicUsize::new(0), reached: Notify::new() });
-            let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
-            let is_whole = tokio::select! {
-                left = connect::leave(&app, &person, Origin::Unknown) => left.expect("left").rows > 0,
-                () = cut.reached.notified() => false,
-            };
-            if !is_whole {
-                resume(&running).await;
-                if !is_gone(&running, &person).await {
-                    // Before the first commit nothing had happened.
-                    assert_eq!((at, after), (0, false), "cut {at}, after: {after}");
-                    connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
-                }
+    for at in 0.. {
+        let after = match side {
+            Side::Before => false,
+            Side::After => true,
+            Side::InTurns => at % 2 == 1,
+        };
+        let person = running.connected(&email).await;
+        let cut = Arc::new(Cut { at, after, seen: AtomicUsize::new(0), reached: Notify::new() });
+        let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
+        let is_whole = tokio::select! {
+            left = let_go(&app, &person) => left.expect("left").rows > 0,
+            () = cut.reached.notified() => false,
+        };
+        if !is_whole {
+            resume(&running).await;
+            if !is_gone(&running, &person).await {
+                // Before the first commit nothing had happened.
+                assert_eq!((at, after), (0, false), "cut {at}, after: {after}");
+                let_go(&running.app, &person).await.expect("left");
             }
-            assert!(is_gone(&running, &person).await, "cut {at}, after: {after}");
-            receipts += 1;
-            let issued = receipts_of(&running, &person).await;
-            assert_eq!(issued.len(), receipts, "cut {at}, after: {after}");
-            assert!(issued[0].statement.contains(r#""permission_given_back":"confirmed""#), "{}", issued[0].statement);
-            assert!(issued[0].statement.contains(r#""messages":"#), "{}", issued[0].statement);
-            if is_whole {
-                assert!(at >= 7, "begin, stop, revoke, erase in turns, receipt: {at}");
-                break;
-            }
+        }
+        assert!(is_gone(&running, &person).await, "cut {at}, after: {after}");
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let is_here = people::by_id(&mut tx, &person.id).await.expect("read").is_some();
+        drop(tx);
+        assert_eq!(is_here, !removes_person, "cut {at}, after: {after}");
+        // Whoever was removed comes back as somebody new.
+        receipts = if removes_person { 1 } else { receipts + 1 };
+        let issued = receipts_of(&running, &person).await;
+        assert_eq!(issued.len(), receipts, "cut {at}, after: {after}");
+        let told: Json = serde_json::from_str(&issued[0].statement).expect("JSON");
+        assert_eq!(told["google"]["permission_given_back"], "confirmed", "cut {at}, after: {after}: {told}");
+        assert!(told["erased"]["messages"].as_u64() > Some(0), "cut {at}, after: {after}: {told}");
+        let kind = if removes_person { "person.removed" } else { "connection.left" };
+        assert_eq!(told["kind"], kind, "cut {at}, after: {after}");
+        assert_eq!(told["erased"]["people"].as_u64(), removes_person.then_some(1), "{told}");
+        if is_whole {
+            assert!(at >= 7, "begin, stop, revoke, erase in turns, receipt: {at}");
+            break;
         }
     }
     let person = running.connected(&email).await;
@@ -832,7 +878,11 @@ async fn what_stays_of_a_person_who_disconnects_is_named_in_the_receipt() {
     let url = postgres::database().await;
     let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
     running.approve();
-    let person = running.connected(&running.employee()).await;
+    let (one, two) = running.employees();
+    // Somebody else lets Intail read the directory, so that it stays.
+    let stays = running.sign_in(&two).await;
+    running.connect(&stays, Ticks::Only(&[Permission::Directory.scope()])).await.expect("connected");
+    let person = running.connected(&one).await;
     session(&running.app, &person).await;
     access_key(&running.app, &person).await;
     let (organization, now) = (&person.organization_id, running.app.clock.now());
@@ -846,6 +896,9 @@ async fn what_stays_of_a_person_who_disconnects_is_named_in_the_receipt() {
     let left = connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
     let told: Json = serde_json::from_str(&receipts_of(&running, &person).await[0].statement).expect("JSON");
     let kept = told["kept"].to_string();
+    for elsewhere in ["organization's directory, if it has one", "colleagues' own mail and calendars", "backups"] {
+        assert!(kept.contains(elsewhere), "{elsewhere}: {kept}");
+    }
 
     let mut connection = PgConnection::connect(&url).await.expect("connected");
     let tables = "SELECT table_name::text FROM information_schema.columns
@@ -920,7 +973,9 @@ async fn a_whole_organization_goes_and_a_cut_is_taken_up() {
     let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
     assert_eq!((&told["kind"], &told["by"]), (&Json::from("organization.removed"), &Json::from("operator")));
     assert!(told["people"] == 3, "two employees and the administrator: {told}");
-    assert_eq!((&told["google"]["permissions"], &told["kept"]), (&Json::from(2), &json!(["this receipt"])));
+    assert_eq!(told["google"]["permissions"], 2);
+    let kept: Vec<&str> = told["kept"].as_array().expect("a list").iter().filter_map(Json::as_str).collect();
+    assert!(kept.len() == 2 && kept[0] == "this receipt" && kept[1].starts_with("backups"), "{kept:?}");
     assert_eq!(told["google"]["permissions_given_back"], json!({"confirmed": 2}), "{told}");
     assert!(told["erased"]["messages"].as_u64().expect("a count") > 100, "{told}");
     assert!(told["erased"]["organizations"] == 1 && told["erased"]["domains"].as_u64() >= Some(1), "{told}");

@@ -22,6 +22,7 @@ use crate::harness::postgres;
 use crate::harness::running::{ADMIN, Running, Setup, Ticks};
 use crate::harness::truth;
 use crate::mail::Written;
+use crate::pages::between;
 
 /// Characters of a list of recipients that Intail keeps.
 const RECIPIENTS_KEPT: usize = 4 * 1024;
@@ -543,7 +544,15 @@ async fn the_floor_is_the_administrator_s_counts_for_all_and_stands_in_the_audit
     let form = "subject=dropped&label=SPAM&parties=union%40nowhere.example&label_names=Private";
     let (status, _) = press(&running, &over, "/admin/privacy", "/admin/privacy", form).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
+    let following = async || {
+        let page = text(ask(&running.app, "GET", "/admin/privacy", &over, None).await).await;
+        between(&page, "id=\"following\">", "</p>").unwrap_or_default().to_owned()
+    };
+    let before = following().await;
+    assert!(before.starts_with("<strong>1</strong> of 1 mailbox don’t follow it yet"), "{before}");
     running.settle().await;
+    let after = following().await;
+    assert!(after.starts_with("All that is stored of 1 mailbox follows it."), "{after}");
     let is_out = |labels: &[String]| labels.iter().any(|it| it == "SPAM" || it == "TRASH");
     let unions = with_domain(&running, &person.email, "nowhere.example");
     assert_follows(&running, &person, |id, labels| is_out(labels) || unions.contains(id)).await;
@@ -599,6 +608,15 @@ async fn the_floor_is_the_administrator_s_counts_for_all_and_stands_in_the_audit
         (serde_json::json!(["two.example"]), serde_json::json!(["one.example"]))
     );
     assert!(log.iter().all(|it| !it.detail.contains("anna") && !it.detail.contains("Private")));
+
+    // What was loosened is followed already; private events are counted by whose calendars they are in.
+    running.settle().await;
+    press(&running, &over, "/admin/privacy", "/admin/privacy", &format!("{two}&busy_only=on")).await;
+    let before = following().await;
+    assert!(before.contains("Of <strong>1 person</strong> more than the times is still kept"), "{before}");
+    running.settle().await;
+    running.settle_calendars(&person).await;
+    assert!(!following().await.contains("still kept"), "{}", following().await);
 
     // A member can't, and a floor that is given up lets everybody's own choice stand.
     let (status, _) = press(&running, &own, "/settings/privacy", "/admin/privacy", "subject=plain").await;

@@ -1678,6 +1678,11 @@ async fn privacy_settings_are_kept_beside_how_far_they_are_applied(scene: Scene)
     assert_eq!(privacy::floor(&mut tx, organization).await.expect("read"), policy("Y"));
     assert_eq!(privacy::choice(&mut tx, person).await.expect("read"), policy("Y"));
     assert_eq!(privacy::key(&mut tx, organization).await.expect("read").as_deref(), Some("X"), "the first stays");
+    let applied = privacy::applied(&mut tx, organization, 100).await.expect("read");
+    assert!(applied.contains(&(mailbox.clone(), expected.work.applied.clone())), "{applied:?}");
+    assert_eq!(privacy::applied(&mut tx, organization, 1).await.expect("read").len(), 1);
+    let (all, plain) = privacy::count_of_private_events(&mut tx, organization).await.expect("read");
+    assert!((0..=all).contains(&plain), "{plain} of {all}");
     privacy::forget_choice(&mut tx, person).await.expect("forgotten");
     assert_eq!(privacy::choice(&mut tx, person).await.expect("read"), Policy::default());
 }

@@ -2,9 +2,10 @@
 //! and mail is live. Everything happens at pages, by what is written on them, as people do it; every station leaves a
 //! picture in `target/screenshots/`. What a reader must not add: sleeps, or steps that go around the pages.
 
+use intail::signing::is_signed;
 use intail_google::oauth::scope;
 use reqwest::header::{COOKIE, LOCATION};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::browser::{Browser, Viewport};
 use crate::harness::live::Live;
@@ -420,6 +421,18 @@ async fn leaving_and_coming_back_in_a_browser() {
     browser.see("Permission given back").await;
     browser.see("No more notices").await;
     browser.screenshot("leave-3-left").await;
+    browser.open(&live.intail("/receipt/left")).await;
+    browser.see("Disconnected").await;
+    browser.see("Google confirmed that the permission is given back").await;
+    browser.screenshot("leave-5-receipt").await;
+    // As the page's link gives it to keep: the statement as it is signed, and what it is verified with.
+    let read = "return fetch(document.querySelector('a[download]').href).then((answer) => answer.json())";
+    let receipt = browser.ask(read, Value::Null).await;
+    let field = |name: &str| receipt[name].as_str().unwrap_or_else(|| panic!("{name}: {receipt}")).to_owned();
+    assert!(is_signed(&field("public_key"), &field("statement"), &field("signature")), "{receipt}");
+    let told: Value = serde_json::from_str(&field("statement")).expect("JSON");
+    assert_eq!((&told["kind"], &told["by"]), (&Value::from("connection.left"), &Value::from("person")), "{told}");
+    assert!(told["erased"]["messages"].as_u64() > Some(0) && told["erased"]["events"].as_u64() > Some(0), "{told}");
 
     browser.open(&live.google("/accounts")).await;
     browser.click_text("Connected applications").await;

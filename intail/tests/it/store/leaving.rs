@@ -22,6 +22,7 @@ use crate::harness;
 on_both_databases!(
     a_chain_is_walked_from_its_start_to_its_end,
     two_processes_that_write_at_once_do_not_fork_a_chain,
+    an_end_that_was_not_committed_is_not_believed,
     what_is_read_in_one_transaction_is_of_one_moment,
     a_sweep_beside_an_append_keeps_the_chain_s_end,
     old_calls_leave_a_checkpoint,
@@ -91,6 +92,36 @@ async fn two_processes_that_write_at_once_do_not_fork_a_chain(scene: Scene) {
     futures::join!(process(&scene.store), process(&scene.store), process(&scene.store));
     let chain = walked(&scene.store, id).await;
     assert_eq!((chain.batches, chain.calls, chain.broken_at), (24, 24, None));
+}
+
+async fn an_end_that_was_not_committed_is_not_believed(scene: Scene) {
+    let (log, id) = (Receipts::default(), &scene.grant.id);
+    log.called(&call(id, at(0)));
+    log.write(&scene.store, at(0)).await.expect("written");
+    log.called(&call(id, at(1)));
+    let taken = log.take(id);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    taken.put(&mut tx, &scene.organization, at(1)).await.expect("put");
+    drop((tx, taken));
+    // What wasn't written waits still, and the chain ends where it did.
+    log.called(&call(id, at(2)));
+    log.write(&scene.store, at(2)).await.expect("written");
+    let chain = walked(&scene.store, id).await;
+    assert_eq!((chain.batches, chain.calls, chain.broken_at), (2, 3, None));
+
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let head = logs::head_of(&mut tx, id).await.expect("read").expect("a head");
+    let last = logs::after(&mut tx, id, 1, 1).await.expect("read").remove(0);
+    let next = logs::Batch { batch: 3, ..last };
+    let extended = logs::extend(&mut tx, &scene.organization, id, START, &next).await.expect("asked");
+    assert_eq!(extended, None, "another hash");
+    let far = logs::Batch { batch: 4, ..next.clone() };
+    let extended = logs::extend(&mut tx, &scene.organization, id, &head.hash, &far).await.expect("asked");
+    assert_eq!(extended, None, "a number is left out");
+    let extended = logs::extend(&mut tx, &scene.organization, id, &head.hash, &next).await.expect("asked");
+    let extended = extended.expect("the end is known");
+    assert_eq!((extended.batch, extended.checkpoint_batch), (3, head.checkpoint_batch));
+    assert_eq!(extended.kept_bytes, head.kept_bytes + logs::oldest(&mut tx, id, 9).await.expect("read")[2].bytes);
 }
 
 async fn what_is_read_in_one_transaction_is_of_one_moment(scene: Scene) {
