@@ -20,8 +20,9 @@ use url::{ParseError, Url};
 use super::program::Program;
 use super::{root, variable};
 
-/// How long anything may take to appear. Far above what it takes, because two busy cores are slow.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long anything may take to appear. Far above what it takes, because two busy cores are slow; a refusal that is
+/// believed once it comes again takes 13 s.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often WebDriver looks.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 /// How many looks that is.
