@@ -164,6 +164,8 @@ struct Play {
     calm: bool,
     /// Google denies messages that exist for longer than it may: only an audit can find them.
     google_lies: bool,
+    /// Who ended their grant at Google and has not connected since. Of an idle mailbox Intail sees that by its renewal.
+    ended: BTreeSet<String>,
     /// Who reads the directory's feed all the time.
     consumer: truth::DirectoryReader,
     /// How many pages of the directory came without those who stand on them.
@@ -189,6 +191,7 @@ pub(super) async fn play(seed: u64) -> Outcome {
     }
     play.end_of_faults().await;
     play.pass_slowly(SWEEP).await;
+    play.whoever_ended_returns().await;
     play.compare("after a sweep").await;
     play.compare_labels("after a sweep").await;
     play.compare_calendars("after a sweep").await;
@@ -305,6 +308,7 @@ impl Play {
             outcome: Outcome::default(),
             calm: false,
             google_lies: false,
+            ended: BTreeSet::new(),
             consumer: truth::DirectoryReader::default(),
             pages_without_people: 0,
             directory,
@@ -410,6 +414,9 @@ impl Play {
         };
         let connected = connected.await.is_some();
         self.note(format!("{} connects: {connected}", person.email));
+        if connected {
+            self.ended.remove(&person.email);
+        }
         connected
     }
 
@@ -665,6 +672,7 @@ impl Play {
     fn end_a_grant(&mut self, email: &str) {
         self.count("grant ended at Google");
         self.note(format!("{email} changes the password"));
+        self.ended.insert(email.to_owned());
         self.sandbox.world(|world| {
             let now = world.clock.now();
             let sub = world.identity.person_by_email(email).expect("a person").sub.clone();
@@ -904,6 +912,19 @@ impl Play {
         for person in 0..self.people.len() {
             assert!(self.is_connected(person).await, "a person can always connect{}", self.story());
         }
+    }
+
+    /// Whoever is found to have ended their grant connects again; nobody else is found without one.
+    async fn whoever_ended_returns(&mut self) {
+        for person in 0..self.people.len() {
+            if self.is_connected(person).await {
+                continue;
+            }
+            let email = &self.people[person].email;
+            assert!(self.ended.contains(email), "{email} has lost the connection for nothing{}", self.story());
+            assert!(self.connect(person).await, "a person can always connect{}", self.story());
+        }
+        self.rest().await;
     }
 
     /// Lets everything happen, in order, until nothing is due for an hour.
