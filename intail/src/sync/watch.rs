@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use intail_google::gmail::WatchAnswer;
 use intail_google::{Error, ErrorKind, OperatorFault, Refusal};
 use jiff::Timestamp;
 use serde_json::json;
@@ -32,8 +33,6 @@ const RENEW_ALL_WITHIN_S: i64 = 3600;
 /// How often the labels' names are asked for where nothing else happens: the history doesn't tell that one was renamed,
 /// and privacy settings go by names.
 const LABELS_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What a watch and a stop cost, for the budget.
-const WATCH_UNITS: u64 = 100;
 
 /// The kinds of operator faults that a watch can show.
 const FAULTS: &[&str] =
@@ -51,27 +50,29 @@ const ENDING_DETAIL: &str = "Google stops telling of changes in at least one mai
 
 impl Run<'_> {
     pub(super) async fn watch(&mut self) -> Result<Done, StepError> {
-        if let Err(until) = self.take(WATCH_UNITS, Class::Live) {
+        let units = self.price("gmail.watch");
+        if let Err(until) = self.take(units, Class::Live) {
             return Ok(Done::Wait(until));
         }
-        match self.set_watch().await {
+        let mut answer = self.app.google.gmail(&self.caller).watch(&self.app.config.pubsub.topic).await;
+        if answer.as_ref().is_err_and(|it| it.kind == ErrorKind::Refused(Refusal::PushClientConflict)) {
+            if let Err(until) = self.take(self.price("gmail.stop") + units, Class::Live) {
+                return Ok(Done::Wait(until));
+            }
+            answer = self.watch_anew().await;
+        }
+        match answer {
             Ok(answer) => self.watched(HistoryId(answer.history_id), answer.expires_at).await,
             Err(error) if passes(&error) => self.not_watched(&error).await,
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn set_watch(&self) -> Result<intail_google::gmail::WatchAnswer, Error> {
+    /// Another topic is still registered, or two renewals met: stop, then watch once more.
+    async fn watch_anew(&self) -> Result<WatchAnswer, Error> {
         let gmail = self.app.google.gmail(&self.caller);
-        let topic = &self.app.config.pubsub.topic;
-        match gmail.watch(topic).await {
-            // Another topic is still registered, or two renewals met: stop, then watch once more.
-            Err(error) if error.kind == ErrorKind::Refused(Refusal::PushClientConflict) => {
-                gmail.stop().await?;
-                gmail.watch(topic).await
-            }
-            answer => answer,
-        }
+        gmail.stop().await?;
+        gmail.watch(&self.app.config.pubsub.topic).await
     }
 
     async fn watched(&mut self, current: HistoryId, expires_at: Timestamp) -> Result<Done, StepError> {

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use intail::store::changes::Change;
 use intail::store::directory_people::DirectoryPerson;
+use intail::store::messages::Message as Held;
 use intail_sandbox::Sandbox;
 use intail_sandbox::accounts::Person as Account;
+use intail_sandbox::mail::Message;
 
 /// Labels by message.
 pub(crate) type Mail = BTreeMap<String, Vec<String>>;
@@ -22,6 +24,24 @@ pub(crate) fn of(sandbox: &Sandbox, email: &str) -> Mail {
             (it.id.clone(), labels)
         })
         .collect()
+    })
+}
+
+/// One line for each held message that isn't what Google has: its thread, when Google took it in, its subject. These
+/// never change, so whether it is there at all is the labels' comparison.
+pub(crate) fn difference_in_content(held: &[Held], sandbox: &Sandbox, email: &str) -> Vec<String> {
+    sandbox.world(|world| {
+        let mailbox = world.mailbox(email).expect("a mailbox");
+        let all: BTreeMap<&str, &Message> = mailbox.newest_first().map(|it| (it.id.as_str(), it)).collect();
+        let differs = |it: &&Held| {
+            all.get(it.id.as_str()).is_some_and(|truth| {
+                let subject = truth.header("Subject").unwrap_or_default();
+                // What is encoded on the way is another test's matter.
+                let says_other = it.subject != subject && !subject.contains("=?");
+                (&it.thread_id, it.received_ms) != (&truth.thread_id, truth.internal_date_ms) || says_other
+            })
+        };
+        held.iter().filter(differs).map(|it| format!("held {it:?}, Google has {:?}", all.get(it.id.as_str()))).collect()
     })
 }
 

@@ -661,7 +661,8 @@ impl Play {
         let call = if status == 404 && !has_meaning { "gmail.users.messages.get" } else { call };
         let times = 1 + u32::try_from(self.random.below(if status == 404 { 12 } else { 4 })).expect("small");
         self.google_lies |= status == 404 && call == "gmail.users.messages.get" && times > 2;
-        if call == "oauth.token" && status < 500 {
+        // What else it refuses with ends a grant.
+        if call == "oauth.token" && status < 500 && status != 429 {
             return;
         }
         self.count(word);
@@ -702,6 +703,7 @@ impl Play {
             world.mailbox(&email).into_iter().flat_map(|it| it.newest_first()).map(|it| it.id.clone()).collect()
         });
         let one = self.pick(&ids).map(|id| One { id: id.clone() });
+        let answered = self.pick(&ids);
         let several = 1 + u32::try_from(self.random.below(3)).expect("small");
         let (own, name) = (self.own_label(&email), format!("Label {}", self.random.below(50)));
         let action = match (self.random.below(20), one) {
@@ -712,7 +714,10 @@ impl Play {
             (18, _) if let Some(id) = own => MailAction::RenameLabel { id, name },
             (19, _) if let Some(id) = own => MailAction::DeleteLabel(One { id }),
             (0..4, _) | (_, None) => match MailAction::sample() {
-                MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, .. } => {
+                MailAction::Receive { from, compose, headers, label_ids, internal_date_ms, .. } => {
+                    // A third of them answers something, so that threads grow.
+                    let thread_id =
+                        answered.filter(|_| self.random.below(3) == 0).and_then(|id| self.thread_of(&email, id));
                     MailAction::Receive {
                         from,
                         compose,
@@ -743,6 +748,13 @@ impl Play {
             // Google doesn't tell of names. They are asked for daily where anything else happens.
             self.act(&email, &MailAction::sample());
         }
+    }
+
+    fn thread_of(&self, email: &str, message_id: &str) -> Option<String> {
+        self.sandbox.world(|world| {
+            let mailbox = world.mailbox(email)?;
+            mailbox.newest_first().find(|it| it.id == message_id).map(|it| it.thread_id.clone())
+        })
     }
 
     /// One of the labels that a person made.
@@ -1051,6 +1063,8 @@ impl Play {
             let fills = fills::next(&mut tx, &mailbox.id, 10).await.expect("read").len();
             let coverage = coverage::of_mailbox(&mut tx, &mailbox.id).await.expect("read");
             drop(tx);
+            let wrong = truth::difference_in_content(&all, &self.sandbox, &person.email);
+            assert!(wrong.is_empty(), "promise 1, mail of {} {when}: {wrong:#?}{}", person.email, self.story());
             let rows: truth::Mail = all.into_iter().map(|it| (it.id, it.labels)).collect();
             let wrong = truth::difference(&rows, &truth);
             assert!(wrong.is_empty(), "promise 1, rows of {} {when}: {wrong:#?}{}", person.email, self.story());
