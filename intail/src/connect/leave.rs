@@ -882,7 +882,8 @@ impl AtGoogle {
 }
 
 /// Adds up the receipts of the people who left since the organization's own leaving began; answers how many there are,
-/// and what was done at Google.
+/// and what was done at Google. Who had gone before isn't among them, also when Google confirms only now and so the
+/// receipt is a new one.
 async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<(u64, AtGoogle), StoreError> {
     let (mut people, mut google, mut last) = (0, AtGoogle::default(), None);
     loop {
@@ -891,7 +892,8 @@ async fn add_up(tx: &mut Tx, sum: &mut Leaving) -> Result<(u64, AtGoogle), Store
         last = Some(end.id.clone());
         for receipt in some.iter().filter(|it| it.issued_at >= sum.begun_at) {
             let Ok(told) = serde_json::from_str::<Json>(&receipt.statement) else { continue };
-            if told["kind"] != "person.removed" {
+            let erased_at = told["erased_at"].as_str().and_then(|it| it.parse::<Timestamp>().ok());
+            if told["kind"] != "person.removed" || erased_at.is_some_and(|it| it < sum.begun_at) {
                 continue;
             }
             people += 1;

@@ -39,6 +39,7 @@ pub async fn make(tx: &mut Tx, whom: &For<'_>, token_hash: &str, by: By, now: Ti
         email: email.to_owned(),
         created_at: now,
         expires_at: now.saturating_add(LASTS).unwrap_or(now),
+        used_at: None,
     };
     if matches!(whom, For::First(..)) {
         organizations::set_administrator_named(tx, organization).await?;
@@ -49,7 +50,8 @@ pub async fn make(tx: &mut Tx, whom: &For<'_>, token_hash: &str, by: By, now: Ti
     audit::record(tx, entry, now).await
 }
 
-/// Uses a link up; answers whom it signs in, or nobody if it was used, is too old, or was never made.
+/// Uses a link up; answers whom it signs in, or nobody if it was used, is too old, or was never made. The log tells of
+/// a link that comes again, or too late, as long as it is known.
 pub async fn enter(
     tx: &mut Tx,
     token_hash: &str,
@@ -57,12 +59,21 @@ pub async fn enter(
     random: &Random,
     now: Timestamp,
 ) -> Result<Option<Person>, StoreError> {
-    let Some(link) = sign_in_links::take(tx, token_hash, now).await? else { return Ok(None) };
+    let Some(link) = sign_in_links::take(tx, token_hash, now).await? else {
+        if let Some(link) = sign_in_links::spent(tx, token_hash).await? {
+            let why = if link.used_at.is_some() { "used" } else { "too_late" };
+            refused(tx, &link, why, origin, now).await?;
+        }
+        return Ok(None);
+    };
     let (person, came) = match &link.person_id {
         Some(id) => (people::by_id(tx, id).await?, None),
         None => first(tx, &link, random, now).await?.map_or((None, None), |(person, came)| (Some(person), Some(came))),
     };
-    let Some(person) = person else { return Ok(None) };
+    let Some(person) = person else {
+        refused(tx, &link, "another_administrator", origin, now).await?;
+        return Ok(None);
+    };
     people::signed_in(tx, &person.id, &person.email, &person.name, now).await?;
     let entry = |action: &'static str, detail| Entry {
         organization: &person.organization_id,
@@ -85,6 +96,14 @@ pub async fn enter(
     }
     audit::record(tx, entry("person.signed_in", json!({"by": "link"})), now).await?;
     Ok(Some(person))
+}
+
+async fn refused(tx: &mut Tx, link: &SignInLink, why: &str, origin: Origin, now: Timestamp) -> Result<(), StoreError> {
+    let organization = &link.organization_id;
+    let about = link.person_id.as_ref().map_or(organization.as_str(), PersonId::as_str);
+    let (actor, detail) = (Actor::Intail, json!({"why": why}));
+    audit::record_once(tx, Entry { organization, actor, action: "link.refused", about, origin, detail }, now).await?;
+    Ok(())
 }
 
 /// How the first administrator came.

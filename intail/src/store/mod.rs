@@ -93,6 +93,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (30, "labels at", include_str!("../../migrations/0030_labels_at.sql")),
     (31, "label counts", include_str!("../../migrations/0031_label_counts.sql")),
     (32, "looks", include_str!("../../migrations/0032_looks.sql")),
+    (33, "used links", include_str!("../../migrations/0033_used_links.sql")),
 ];
 
 /// People whose names are folded anew in one transaction, so that nobody waits long for it.

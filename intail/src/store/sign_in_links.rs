@@ -6,7 +6,7 @@ use super::StoreError;
 use super::sql::{Columns, Tx, args};
 use crate::id::{OrganizationId, PersonId};
 
-/// A link that wasn't used yet.
+/// A link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInLink {
     /// The hash of its token.
@@ -21,6 +21,8 @@ pub struct SignInLink {
     pub created_at: Timestamp,
     /// Until when it works.
     pub expires_at: Timestamp,
+    /// When it was used; none: not yet.
+    pub used_at: Option<Timestamp>,
 }
 
 fn sign_in_link(row: &dyn Columns) -> Result<SignInLink, StoreError> {
@@ -31,10 +33,11 @@ fn sign_in_link(row: &dyn Columns) -> Result<SignInLink, StoreError> {
         email: row.text("email")?,
         created_at: row.at("created_at")?,
         expires_at: row.at("expires_at")?,
+        used_at: row.at_or_null("used_at")?,
     })
 }
 
-/// Adds a link.
+/// Adds a link that wasn't used.
 pub async fn create(tx: &mut Tx, link: &SignInLink) -> Result<(), StoreError> {
     tx.run(
         "INSERT INTO sign_in_links (token_hash, organization_id, person_id, email, created_at, expires_at)
@@ -52,10 +55,10 @@ pub async fn create(tx: &mut Tx, link: &SignInLink) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The link of this token, unless its time is over. Looking doesn't use it up.
+/// The link of this token, unless it was used or its time is over. Looking doesn't use it up.
 pub async fn by_token(tx: &mut Tx, token_hash: &str, now: Timestamp) -> Result<Option<SignInLink>, StoreError> {
     tx.one(
-        "SELECT * FROM sign_in_links WHERE token_hash = $1 AND expires_at > $2",
+        "SELECT * FROM sign_in_links WHERE token_hash = $1 AND expires_at > $2 AND used_at IS NULL",
         args![token_hash, now],
         sign_in_link,
     )
@@ -65,11 +68,17 @@ pub async fn by_token(tx: &mut Tx, token_hash: &str, now: Timestamp) -> Result<O
 /// Uses a link up: answers it to the first who asks in time, and to nobody else.
 pub async fn take(tx: &mut Tx, token_hash: &str, now: Timestamp) -> Result<Option<SignInLink>, StoreError> {
     tx.one(
-        "DELETE FROM sign_in_links WHERE token_hash = $1 AND expires_at > $2 RETURNING *",
+        "UPDATE sign_in_links SET used_at = $2
+         WHERE token_hash = $1 AND expires_at > $2 AND used_at IS NULL RETURNING *",
         args![token_hash, now],
         sign_in_link,
     )
     .await
+}
+
+/// The link of this token whatever became of it; none once it is forgotten, which is soon after its time.
+pub async fn spent(tx: &mut Tx, token_hash: &str) -> Result<Option<SignInLink>, StoreError> {
+    tx.one("SELECT * FROM sign_in_links WHERE token_hash = $1", args![token_hash], sign_in_link).await
 }
 
 /// Forgets a person's links.

@@ -212,13 +212,14 @@ pub(super) async fn lines(
 fn action(word: &str) -> &str {
     match word {
         "person.signed_in" => "Signed in",
-        "person.signed_out" => "Was signed out",
+        "person.signed_out" => "Signed out",
         "person.joined" => "Joined",
         "person.refused" => "Was kept out",
         "role.changed" => "Role changed",
         "invitation.made" => "Invited",
         "invitation.withdrawn" => "Invitation withdrawn",
         "link.made" => "Sign-in link made",
+        "link.refused" => "Sign-in link refused",
         "connection.made" => "Connected",
         "connection.refused" => "Connection refused",
         "connection.left" => "Disconnected",
@@ -238,6 +239,7 @@ fn action(word: &str) -> &str {
         "policy.changed" => "Policy changed",
         "policy.accounts" => "Policy on accounts changed",
         "privacy.chosen" => "Privacy settings chosen",
+        "privacy.read_again" => "Asked to read again what settings had left out",
         "receipt.exported" => "Receipt exported",
         "organization.removed" => "Organization removed",
         "organization.added" => "Organization added",

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::access::{Caller, Via};
 use super::asked::{Asked, Sent};
@@ -12,7 +13,7 @@ use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::{Web, session};
 use crate::connect::{self, Permission};
-use crate::org::audit::Origin;
+use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::signin;
 use crate::store::sessions;
 
@@ -99,10 +100,19 @@ pub(super) async fn signed_in(
 }
 
 /// `POST /signout`
-pub(super) async fn sign_out(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+pub(super) async fn sign_out(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
     if let Via::Session { token_hash, .. } = &caller.via {
         let mut tx = web.app.store.write().await?;
         sessions::close(&mut tx, token_hash).await?;
+        let entry = Entry {
+            organization: &caller.person.organization_id,
+            actor: Actor::Person(caller.person.id.clone()),
+            action: "person.signed_out",
+            about: caller.person.id.as_str(),
+            origin,
+            detail: json!({"where": "here"}),
+        };
+        audit::record(&mut tx, entry, web.app.clock.now()).await?;
         tx.commit().await?;
     }
     Ok((session::forget(&web), Redirect::to("/")).into_response())

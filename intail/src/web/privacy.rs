@@ -326,12 +326,22 @@ pub(super) async fn choose(
 }
 
 /// `POST /settings/privacy/again`: reads again what looser settings let in. Asked twice, it is done once.
-pub(super) async fn read_again(State(web): State<Web>, caller: Caller) -> Result<Response, Trouble> {
+pub(super) async fn read_again(State(web): State<Web>, caller: Caller, origin: Origin) -> Result<Response, Trouble> {
+    let now = web.app.clock.now();
     let mut tx = web.app.store.write().await?;
     if let Some(mailbox) = mailboxes::by_person(&mut tx, &caller.person.id).await?
         && privacy::ask_again(&mut tx, &mailbox.id).await?
     {
-        mailboxes::due_of_person(&mut tx, &caller.person.id, web.app.clock.now()).await?;
+        mailboxes::due_of_person(&mut tx, &caller.person.id, now).await?;
+        let entry = Entry {
+            organization: &caller.person.organization_id,
+            actor: Actor::Person(caller.person.id.clone()),
+            action: "privacy.read_again",
+            about: caller.person.id.as_str(),
+            origin,
+            detail: json!({}),
+        };
+        audit::record(&mut tx, entry, now).await?;
         tx.commit().await?;
         web.app.due.ring();
     }

@@ -138,6 +138,11 @@ async fn a_crash_after_any_step_is_taken_up_again_and_ends_in_one_receipt() {
 }
 
 #[tokio::test]
+async fn a_crash_at_any_step_is_taken_up_again_on_postgresql() {
+    cut_at_each_step(Some(postgres::database().await), false, Side::InTurns).await;
+}
+
+#[tokio::test]
 async fn a_crash_in_the_middle_of_a_removal_is_taken_up_again_and_ends_in_one_receipt() {
     cut_at_each_step(None, true, Side::InTurns).await;
 }
@@ -1024,6 +1029,32 @@ async fn an_organization_s_receipt_says_what_google_has_not_confirmed_and_nothin
     for person in [&first, &second] {
         assert_eq!(leaving_receipts::of_person(&mut tx, &person.id, 9).await.expect("read"), []);
     }
+}
+
+#[tokio::test]
+async fn who_had_gone_before_an_organization_isn_t_counted_in_its_receipt_although_google_confirms_late() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = as_administrator(&running, ADMIN).await;
+    let (one, two) = running.employees();
+    let (first, _) = (running.connected(&one).await, running.connected(&two).await);
+    running.world(|world| world.faults.add(Rule::status("oauth.revoke", 503).times(1)));
+    connect::let_go(&running.app, &first, &removed_by(&admin)).await.expect("removed");
+    let told: Json = serde_json::from_str(&receipts_of(&running, &first).await[0].statement).expect("JSON");
+    assert_eq!(told["google"]["permission_given_back"], "open", "{told}");
+
+    running.pass(Duration::from_secs(3_600));
+    let organization = first.organization_id.clone();
+    let cut = Arc::new(Cut { at: 0, after: true, seen: AtomicUsize::new(0), reached: Notify::new() });
+    let app = behind(&running.app, Arc::new(Cutting(cut.clone())));
+    tokio::select! {
+        removed = connect::remove_organization(&app, &organization) => panic!("not cut: {removed:?}"),
+        () = cut.reached.notified() => {}
+    }
+    resume(&running).await;
+    let receipt = connect::remove_organization(&running.app, &organization).await.expect("removed").expect("done");
+    let told: Json = serde_json::from_str(&receipt.statement).expect("JSON");
+    assert_eq!((&told["people"], &told["google"]["permissions"]), (&json!(2), &json!(1)), "{told}");
 }
 
 // ---- the access receipt ----

@@ -321,7 +321,8 @@ async fn a_sign_in_link_is_used_by_its_button_once() {
     let said = log(app, &admin.organization_id).await;
     let ours: Vec<_> = said.iter().map(|(actor, action)| (actor.as_str(), action.as_str())).collect();
     let (operator, ada) = (("operator", "link.made"), (admin.id.as_str(), "person.signed_in"));
-    assert!(ours.ends_with(&[ada, operator, ada, operator]), "{ours:?}");
+    let refused = ("intail", "link.refused");
+    assert!(ours.ends_with(&[ada, operator, ada, refused, operator, refused]), "{ours:?}");
 }
 
 #[tokio::test]
@@ -334,7 +335,12 @@ async fn a_link_founds_the_first_administrator_and_the_issuer_takes_them_over() 
         link(app, &For::First(&one, "rival@one.example")).await,
     );
     assert_eq!(location(&press(app, &token).await).as_deref(), Some("/"));
-    assert_eq!(press(app, &second).await.status(), StatusCode::GONE, "somebody is there by now");
+    for _ in 0..2 {
+        assert_eq!(press(app, &second).await.status(), StatusCode::GONE, "somebody is there by now");
+    }
+    let said = log(app, &one).await;
+    let refused = said.iter().filter(|(_, action)| action == "link.refused").count();
+    assert_eq!(refused, 2, "for each reason once: {said:?}");
     let mut tx = app.store.read().await.expect("a transaction");
     let boss = people::list(&mut tx, &one, None, 9).await.expect("read");
     drop(tx);
@@ -377,6 +383,9 @@ async fn the_administrator_searches_changes_roles_and_signs_people_out() {
     assert!(page.contains("Role changed") && page.contains("from: member; to: auditor") && page.contains(ADMIN));
     let unknown = format!("/admin/people/{}", PersonId::new(&app.random));
     assert_eq!(ask(app, "GET", &unknown, &desk.proof, None).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(location(&desk.send("/signout", "").await).as_deref(), Some("/"));
+    let said = log(app, &admin.organization_id).await;
+    assert_eq!(said.last(), Some(&(admin.id.to_string(), "person.signed_out".to_owned())));
 }
 
 #[tokio::test]

@@ -438,6 +438,11 @@ async fn a_looser_choice_counts_for_new_mail_and_the_rest_is_read_again_when_the
         let answer = press(&running, &proof, "/settings/privacy", "/settings/privacy/again", "").await;
         assert_eq!(answer.0, StatusCode::SEE_OTHER);
     }
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let said = intail::store::audit::after(&mut tx, &person.organization_id, 0, 1_000).await.expect("read");
+    drop(tx);
+    let asked = said.iter().filter(|it| it.action == "privacy.read_again" && it.actor == person.id.as_str()).count();
+    assert_eq!(asked, 1, "asked twice, done and written down once");
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
     assert_eq!(left_out(&running, &person).await.all, 0);

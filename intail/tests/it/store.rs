@@ -464,6 +464,7 @@ async fn a_sign_in_link_works_once_and_in_time(scene: Scene) {
         email: "person1@example.com".into(),
         created_at: at(1),
         expires_at: at(10),
+        used_at: None,
     };
     let (of_person, of_first) = (link("h1", Some(scene.person.id.clone())), link("h2", None));
     let mut tx = scene.store.write().await.expect("a transaction");
@@ -479,8 +480,11 @@ async fn a_sign_in_link_works_once_and_in_time(scene: Scene) {
     };
     let (one, two) = futures::join!(take(), take());
     assert!(one.is_some() != two.is_some(), "{one:?} {two:?}");
-    assert_eq!(one.or(two), Some(of_person));
+    let used = SignInLink { used_at: Some(at(9)), ..of_person };
+    assert_eq!(one.or(two), Some(used.clone()));
     let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(sign_in_links::by_token(&mut tx, "h1", at(9)).await.expect("read"), None, "it was used");
+    assert_eq!(sign_in_links::spent(&mut tx, "h1").await.expect("read"), Some(used), "and is known");
     assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"), Some(of_first.clone()));
     assert_eq!(
         sign_in_links::by_token(&mut tx, "h2", at(9)).await.expect("read"),
@@ -489,7 +493,7 @@ async fn a_sign_in_link_works_once_and_in_time(scene: Scene) {
     );
     assert_eq!(sign_in_links::by_token(&mut tx, "h2", at(10)).await.expect("read"), None);
     assert_eq!(sign_in_links::take(&mut tx, "h2", at(10)).await.expect("too late"), None);
-    assert_eq!(sign_in_links::forget(&mut tx, &scene.person.id).await.expect("forgotten"), 1);
+    assert_eq!(sign_in_links::forget(&mut tx, &scene.person.id).await.expect("forgotten"), 2);
     assert_eq!(sign_in_links::sweep(&mut tx, at(10)).await.expect("swept"), 1);
 }
 
