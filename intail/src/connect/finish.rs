@@ -24,7 +24,7 @@ use crate::store::directories;
 use crate::store::grants::{self, Grant, GrantState};
 use crate::store::mailboxes::{self, Mailbox};
 use crate::store::people::{self, Person};
-use crate::store::{StoreError, Tx, organizations};
+use crate::store::{StoreError, Tx, organizations, receipts};
 
 /// What the callback's address carries. Everything else in it is ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -176,21 +176,23 @@ async fn finish_taken(
     let mut tx = app.store.read().await?;
     let known = grants::by_person(&mut tx, &person.id).await?.map(|it| it.id);
     drop(tx);
-    let id = known.clone().unwrap_or_else(|| GrantId::new(&app.random));
+    let id = match known {
+        Some(id) => id,
+        None => open_log(app, person).await?,
+    };
     let on_behalf = Some((id.as_str(), purpose::CONNECT));
     let tokens = app.google.exchange_code(&provider, &client, code, &verifier, on_behalf).await;
-    // Out of everybody's reach until the grant is there: what waits for one that isn't there is forgotten.
+    // Of a grant that is new this is written in the same commit; of an attempt that is refused, soon.
     let exchanged = app.receipts.take(&id);
     let tokens = tokens.map_err(exchange_error)?;
     let claims = who_came(app, attempt, &provider, &tokens).await?;
     let kept = match check(app, person, &provider, &claims, &tokens).await {
         Ok(held) => {
             // Somebody may have been quicker in another window; and the id of a grant that has gone meanwhile is never
-            // used again.
-            let id = match (&held, &known) {
-                (Some(held), _) => held.id.clone(),
-                (None, None) => id,
-                (None, Some(_)) => GrantId::new(&app.random),
+            // used again: its log has gone, too.
+            let id = match &held {
+                Some(held) => held.id.clone(),
+                None => open_log(app, person).await?,
             };
             keep(app, person, callback.origin, &tokens, &claims, (id, held), exchanged).await
         }
@@ -199,9 +201,26 @@ async fn finish_taken(
     if let Err(error) = &kept
         && may_be_revoked(app, error, &claims).await?
     {
-        revoke_unkept(app, &tokens, known.as_ref()).await;
+        revoke_unkept(app, &tokens, &id).await;
     }
     kept
+}
+
+/// The id of the person's log of calls, which is the id of the grant that they get. Of somebody who has gone meanwhile
+/// nothing is written down.
+async fn open_log(app: &App, person: &Person) -> Result<GrantId, StoreError> {
+    let id = GrantId::new(&app.random);
+    let mut tx = app.store.write().await?;
+    match receipts::open(&mut tx, &person.id, &id).await {
+        Ok(Some(log)) => {
+            tx.commit().await?;
+            Ok(log)
+        }
+        Ok(None) => Ok(id),
+        // On PostgreSQL they may have been removed since they were looked for.
+        Err(error) if error.is_foreign_key_violation() => Ok(id),
+        Err(error) => Err(error),
+    }
 }
 
 /// Who came back, as Google signed it.
@@ -389,6 +408,10 @@ async fn keep(
         if error.is_unique_violation() {
             return ConnectError::AccountTaken { came: grant.email.clone() };
         }
+        // They left since, and try anew in another window.
+        if matches!(error, StoreError::LeaseLost) {
+            return ConnectError::StillLeaving;
+        }
         // On PostgreSQL they may have been removed since they were looked for.
         if error.is_foreign_key_violation() { ConnectError::Removed } else { ConnectError::Store(error) }
     })?;
@@ -472,11 +495,10 @@ async fn may_be_revoked(app: &App, error: &ConnectError, claims: &IdClaims) -> R
 }
 
 /// Gives back tokens that may not be kept. That it fails changes nothing for the person: nothing of it is stored. It is
-/// written into the log of what the person permitted before, if there is one.
-async fn revoke_unkept(app: &App, tokens: &Tokens, known: Option<&GrantId>) {
+/// written into the person's log.
+async fn revoke_unkept(app: &App, tokens: &Tokens, log: &GrantId) {
     let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
-    let on_behalf = known.map_or("unkept", GrantId::as_str);
-    if let Err(error) = app.google.revoke(token, on_behalf, purpose::CONNECT).await {
+    if let Err(error) = app.google.revoke(token, log.as_str(), purpose::CONNECT).await {
         tracing::warn!(%error, "a token that is not kept couldn't be revoked");
     }
 }

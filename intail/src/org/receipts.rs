@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::id::{GrantId, OrganizationId};
 use crate::store::call_counts::{self, CallCount};
 use crate::store::receipts::{self, Batch, Head};
-use crate::store::{Store, StoreError, Tx, grants};
+use crate::store::{Store, StoreError, Tx};
 
 /// Why calls are made: one word each, the same in lines, exports and pages.
 pub mod purpose {
@@ -164,7 +164,7 @@ impl Receipts {
         Taken { receipts: self.clone(), grant: grant.to_string(), calls, end: Mutex::new(end) }
     }
 
-    /// Writes what waits, for every grant. What waited for grants that have gone meanwhile goes with them.
+    /// Writes what waits, for every log. What waited for grants that have gone meanwhile goes with them.
     pub async fn write(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
         let grants: Vec<String> = self.lock().grants.keys().cloned().collect();
         for some in grants.chunks(GRANTS_AT_ONCE) {
@@ -176,8 +176,8 @@ impl Receipts {
                     continue;
                 };
                 let taken = self.take(&id);
-                if let Some(grant) = grants::by_id(&mut tx, &id).await? {
-                    taken.put(&mut tx, &grant.organization_id, now).await?;
+                if let Some(organization) = receipts::organization_of(&mut tx, &id).await? {
+                    taken.put(&mut tx, &organization, now).await?;
                 }
                 written.push(taken);
             }
@@ -231,7 +231,7 @@ impl Taken {
         self.grant == grant.as_str()
     }
 
-    /// Writes it. The grant must exist.
+    /// Writes it. The log must exist.
     pub async fn put(&self, tx: &mut Tx, organization: &OrganizationId, now: Timestamp) -> Result<(), StoreError> {
         let Ok(grant) = self.grant.parse::<GrantId>() else { return Ok(()) };
         let lines = self.calls.lines();

@@ -105,6 +105,7 @@ const OF_GRANT: &[(&str, &str)] = &[
     ("ends of call logs", "DELETE FROM receipt_heads WHERE grant_id = $1"),
     ("call logs", "DELETE FROM receipt_batches WHERE grant_id = $1"),
     ("call counts", "DELETE FROM call_counts WHERE grant_id = $1"),
+    ("logs of calls", "DELETE FROM call_logs WHERE id = $1"),
     ("what was asked of the directory", "DELETE FROM directory_readers WHERE grant_id = $1"),
     ("permissions", "DELETE FROM grants WHERE id = $1"),
 ];
@@ -125,6 +126,11 @@ const OF_PERSON: &[(&str, &str)] = &[
     ("privacy settings", "DELETE FROM privacy_choices WHERE person_id = $1"),
     ("links to sign in", "DELETE FROM sign_in_links WHERE person_id = $1"),
     ("changes", "DELETE FROM changes WHERE person_id = $1"),
+    // Of attempts that were refused: there was no grant to go with.
+    ("ends of call logs", "DELETE FROM receipt_heads WHERE grant_id = (SELECT id FROM call_logs WHERE person_id = $1)"),
+    ("call logs", "DELETE FROM receipt_batches WHERE grant_id = (SELECT id FROM call_logs WHERE person_id = $1)"),
+    ("call counts", "DELETE FROM call_counts WHERE grant_id = (SELECT id FROM call_logs WHERE person_id = $1)"),
+    ("logs of calls", "DELETE FROM call_logs WHERE person_id = $1"),
     ("people", "DELETE FROM people WHERE id = $1"),
 ];
 

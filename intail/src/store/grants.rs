@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::StoreError;
 use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
+use super::{StoreError, receipts};
 use crate::id::{GrantId, OrganizationId, PersonId};
 
 /// What one person permitted, and whether it still works.
@@ -116,10 +116,14 @@ fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
     })
 }
 
-/// Writes a grant whole: new, or the same id after a reconnect.
+/// Writes a grant whole: new, or the same id after a reconnect. Opens the log of its calls, unless it is open;
+/// [`StoreError::LeaseLost`] if the person has another one by now, so that this grant's time is over.
 pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
     // What Google permitted is held nowhere else, and the person reads that they are connected.
     tx.reach_disk();
+    if receipts::open(tx, &grant.person_id, &grant.id).await?.is_some_and(|it| it != grant.id) {
+        return Err(StoreError::LeaseLost);
+    }
     tx.run(
         "INSERT INTO grants (id, organization_id, person_id, google_subject, email, hosted_domain, client_id, scopes,
              state, reason, state_since, refresh_sealed, access_sealed, access_expires_at, connected_at)

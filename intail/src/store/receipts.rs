@@ -1,11 +1,14 @@
 //! The log of calls to Google, as a chain of batches for each grant. One row is the chain's end; whoever appends holds
 //! it until the commit, so that two processes can't fork the chain. Old batches are dropped and leave a checkpoint.
+//!
+//! A log begins with the first attempt to connect, before there is a grant, under the id that the grant gets: what was
+//! asked for an attempt that was refused is in it. It goes with the grant, or with the person.
 
 use jiff::Timestamp;
 
 use super::StoreError;
 use super::sql::{Columns, Tx, args};
-use crate::id::{GrantId, OrganizationId};
+use crate::id::{GrantId, OrganizationId, PersonId};
 
 /// The hash before the first batch.
 pub const START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -91,6 +94,28 @@ fn batch(row: &dyn Columns) -> Result<Batch, StoreError> {
         lines: row.text("lines")?,
         hash: row.text("hash")?,
     })
+}
+
+/// Opens a person's log under this id, unless they have one; answers its id. None: there is no such person.
+pub async fn open(tx: &mut Tx, person: &PersonId, id: &GrantId) -> Result<Option<GrantId>, StoreError> {
+    tx.one(
+        "INSERT INTO call_logs (id, organization_id, person_id)
+         SELECT $2, organization_id, id FROM people WHERE id = $1
+         ON CONFLICT (person_id) DO UPDATE SET person_id = excluded.person_id RETURNING id",
+        args![person, id],
+        |row| row.parsed("id"),
+    )
+    .await
+}
+
+/// A person's log; none before they tried to connect.
+pub async fn of_person(tx: &mut Tx, person: &PersonId) -> Result<Option<GrantId>, StoreError> {
+    tx.one("SELECT id FROM call_logs WHERE person_id = $1", args![person], |row| row.parsed("id")).await
+}
+
+/// Whose organization's a log is; none if it has gone.
+pub async fn organization_of(tx: &mut Tx, id: &GrantId) -> Result<Option<OrganizationId>, StoreError> {
+    tx.one("SELECT organization_id FROM call_logs WHERE id = $1", args![id], |row| row.parsed("organization_id")).await
 }
 
 /// The end of a grant's chain; none while nothing was written.

@@ -28,9 +28,8 @@ use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::org::receipts::{self, Chain, KEPT_BYTES_MAX, KEPT_DAYS_MAX, Line as Call, SUMS_DAYS_MAX};
 use crate::signing::{self, Signer};
 use crate::store::call_counts::{self, CallCount};
-use crate::store::grants::{self, Grant};
 use crate::store::receipts::{self as logs, Batch};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, grants};
 
 /// Counts that are shown: about a month of days with some ten kinds of calls each.
 const COUNTS_MAX: i64 = 400;
@@ -112,14 +111,14 @@ pub(super) async fn page(
 ) -> Result<Response, Trouble> {
     let mut tx = web.app.store.read().await?;
     let (mut counts, mut some, mut checked, mut checkpoint) = (Vec::new(), Vec::new(), None, 0);
-    if let Some(grant) = grants::by_person(&mut tx, &caller.person.id).await? {
-        some = batches_before(&mut tx, &grant.id, part.before).await?;
-        checkpoint = checkpoint_of(&mut tx, &grant.id).await?;
+    if let Some(log) = logs::of_person(&mut tx, &caller.person.id).await? {
+        some = batches_before(&mut tx, &log, part.before).await?;
+        checkpoint = checkpoint_of(&mut tx, &log).await?;
         if part.before.is_none() {
-            counts = call_counts::of_grant(&mut tx, &grant.id, COUNTS_MAX).await?;
+            counts = call_counts::of_grant(&mut tx, &log, COUNTS_MAX).await?;
         }
         if part.check.is_some() {
-            checked = receipts::verify(&mut tx, &grant.id).await?;
+            checked = receipts::verify(&mut tx, &log).await?;
         }
     }
     drop(tx);
@@ -227,22 +226,25 @@ fn line(count: &CallCount) -> Line {
 
 /// What an export is made of: read whole in one transaction, within the bound of what is kept.
 struct Export {
-    grant: Grant,
+    log: GrantId,
+    /// The account that is connected, if one is.
+    account: Option<String>,
     chain: Chain,
     counts: Vec<CallCount>,
     batches: Vec<Batch>,
 }
 
 async fn read_export(tx: &mut Tx, caller: &Caller) -> Result<Option<Export>, StoreError> {
-    let Some(grant) = grants::by_person(tx, &caller.person.id).await? else { return Ok(None) };
-    let Some(chain) = receipts::verify(tx, &grant.id).await? else { return Ok(None) };
-    let counts = call_counts::of_grant(tx, &grant.id, i64::MAX).await?;
+    let Some(log) = logs::of_person(tx, &caller.person.id).await? else { return Ok(None) };
+    let Some(chain) = receipts::verify(tx, &log).await? else { return Ok(None) };
+    let account = grants::by_person(tx, &caller.person.id).await?.map(|it| it.email);
+    let counts = call_counts::of_grant(tx, &log, i64::MAX).await?;
     let mut batches: Vec<Batch> = Vec::new();
     loop {
         let last = batches.last().map_or(chain.checkpoint_batch, |it| it.batch);
-        let some = logs::after(tx, &grant.id, last, EXPORT_BATCHES).await?;
+        let some = logs::after(tx, &log, last, EXPORT_BATCHES).await?;
         if some.is_empty() {
-            return Ok(Some(Export { grant, chain, counts, batches }));
+            return Ok(Some(Export { log, account, chain, counts, batches }));
         }
         batches.extend(some);
     }
@@ -255,13 +257,13 @@ pub(super) async fn export(State(web): State<Web>, caller: Caller, origin: Origi
     drop(tx);
     let signer = signer(&web).await?;
     record_export(&web, &caller, origin).await?;
-    let (at, Export { grant, chain, counts, batches }) = (web.app.clock.now(), export);
-    let vouched = receipts::vouched(&grant.id, &chain, at);
+    let (at, Export { log, account, chain, counts, batches }) = (web.app.clock.now(), export);
+    let vouched = receipts::vouched(&log, &chain, at);
     let first = json!({
         "kind": "receipt",
         "version": 1,
-        "permission": grant.id,
-        "account": grant.email,
+        "permission": log,
+        "account": account,
         "at": at.to_string(),
         "chain": ChainShape::of(&chain),
         "vouched": vouched,
@@ -356,14 +358,14 @@ pub(super) async fn receipt(
     Asked(wanted): Asked<Before>,
 ) -> Result<Json<ReceiptShape>, Trouble> {
     let mut tx = web.app.store.read().await?;
-    let Some(grant) = grants::by_person(&mut tx, &caller.person.id).await? else {
+    let Some(log) = logs::of_person(&mut tx, &caller.person.id).await? else {
         return Ok(Json(ReceiptShape::default()));
     };
-    let counts = call_counts::of_grant(&mut tx, &grant.id, COUNTS_MAX).await?;
-    let some = batches_before(&mut tx, &grant.id, wanted.before).await?;
-    let checkpoint = checkpoint_of(&mut tx, &grant.id).await?;
+    let counts = call_counts::of_grant(&mut tx, &log, COUNTS_MAX).await?;
+    let some = batches_before(&mut tx, &log, wanted.before).await?;
+    let checkpoint = checkpoint_of(&mut tx, &log).await?;
     Ok(Json(ReceiptShape {
-        permission: Some(grant.id.to_string()),
+        permission: Some(log.to_string()),
         days: counts.iter().map(TotalShape::of).collect(),
         next: older_than(&some, checkpoint),
         calls: newest_first(&some).iter().map(|(batch, it)| CallShape::of(*batch, it)).collect(),
@@ -378,11 +380,11 @@ pub(super) async fn receipt(
 ))]
 pub(super) async fn verify(State(web): State<Web>, caller: Caller) -> Result<Json<CheckedReceiptShape>, Trouble> {
     let mut tx = web.app.store.read().await?;
-    let grant = grants::by_person(&mut tx, &caller.person.id).await?.ok_or_else(|| trouble::not_there("receipt"))?;
-    let chain = receipts::verify(&mut tx, &grant.id).await?.ok_or_else(|| trouble::not_there("receipt"))?;
+    let log = logs::of_person(&mut tx, &caller.person.id).await?.ok_or_else(|| trouble::not_there("receipt"))?;
+    let chain = receipts::verify(&mut tx, &log).await?.ok_or_else(|| trouble::not_there("receipt"))?;
     drop(tx);
     let signer = signer(&web).await?;
-    let vouched = receipts::vouched(&grant.id, &chain, web.app.clock.now());
+    let vouched = receipts::vouched(&log, &chain, web.app.clock.now());
     Ok(Json(CheckedReceiptShape {
         whole: chain.broken_at.is_none(),
         chain: ChainShape::of(&chain),

@@ -1121,6 +1121,39 @@ async fn a_person_sees_every_call_with_its_reason_and_can_verify_the_export() {
 }
 
 #[tokio::test]
+async fn what_was_asked_for_an_attempt_that_was_refused_stands_in_the_receipt_and_the_log_goes_on() {
+    let running = Running::start().await;
+    running.approve();
+    let (one, two) = running.employees();
+    let person = running.sign_in(&one).await;
+    let mine = session(&running.app, &person).await;
+    let other = Options { choose_account: true, ..Options::default() };
+    running.connect_as(&person, &two, Ticks::All, other).await.expect_err("not theirs");
+    running.app.receipts.write(&running.app.store, running.app.clock.now()).await.expect("written");
+    let (_, page) = get(&running, &mine, "/receipt?check=yes").await;
+    assert!(page.contains("Whole") && page.contains("2 calls"), "the exchange and the revocation: {page}");
+    let (_, export) = get(&running, &mine, "/receipt/export.jsonl").await;
+    let lines =
+        |export: &str| -> Vec<Json> { export.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect() };
+    let asked = |lines: &[Json]| -> Vec<String> {
+        let calls = lines.iter().filter(|it| it["kind"] == "call");
+        calls.filter_map(|it| it["call"].as_str().map(str::to_owned)).collect()
+    };
+    let before = lines(&export);
+    assert_eq!(asked(&before), ["oauth.exchange", "oauth.revoke"]);
+    assert_eq!((&before[0]["account"], before[0]["permission"].is_string()), (&Json::Null, true), "{}", before[0]);
+
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    let (_, export) = get(&running, &mine, "/receipt/export.jsonl").await;
+    let after = lines(&export);
+    assert_eq!(after[0]["permission"], before[0]["permission"], "one log");
+    assert_eq!(asked(&after)[..3], ["oauth.exchange", "oauth.revoke", "oauth.exchange"]);
+    let (_, page) = get(&running, &mine, "/receipt?check=yes").await;
+    assert!(page.contains("Whole"), "{page}");
+}
+
+#[tokio::test]
 async fn a_batch_that_was_changed_or_taken_out_shows() {
     let url = postgres::database().await;
     let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;

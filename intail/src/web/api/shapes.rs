@@ -725,7 +725,8 @@ pub(in crate::web) struct ChangesShape {
 #[derive(Default, Serialize, ToSchema)]
 #[schema(as = Receipt)]
 pub(in crate::web) struct ReceiptShape {
-    /// The id of what the person permitted; null when nothing is connected.
+    /// The id of what the person permits, under which all calls are written down, refused attempts included; null
+    /// before the first attempt to connect.
     pub(in crate::web) permission: Option<String>,
     /// Sums by day, kind of call and outcome, newest day first: about a month.
     pub(in crate::web) days: Vec<TotalShape>,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use intail::id::{GrantId, InvitationId, MailboxId, OrganizationId, PersonId, ReceiptId};
 use intail::org::receipts::{self, Receipts, purpose};
-use intail::store::grants;
+use intail::store::grants::{self, Grant};
 use intail::store::invitations::{self, Invitation};
 use intail::store::leaving_receipts::{self, LeavingReceipt};
 use intail::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
@@ -26,6 +26,7 @@ on_both_databases!(
     what_is_read_in_one_transaction_is_of_one_moment,
     a_sweep_beside_an_append_keeps_the_chain_s_end,
     old_calls_leave_a_checkpoint,
+    a_log_begins_before_there_is_a_grant_and_goes_with_the_person,
     a_leaving_is_taken_up_by_one_at_a_time,
     receipts_of_leaving_are_found_by_those_whom_they_concern,
     the_first_signing_key_wins,
@@ -381,6 +382,42 @@ async fn whoever_is_being_removed_comes_in_no_more_and_is_no_administrator_who_s
     assert!(access_keys::person_of(&mut tx, "k").await.expect("read").is_none());
 }
 
+async fn a_log_begins_before_there_is_a_grant_and_goes_with_the_person(scene: Scene) {
+    let (log, newcomer) = (Receipts::default(), person(&scene.random, &scene.organization, "2"));
+    let (id, another) = (GrantId::new(&scene.random), GrantId::new(&scene.random));
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(logs::open(&mut tx, &newcomer.id, &id).await.expect("read"), None, "of nobody");
+    people::create(&mut tx, &newcomer, at(0)).await.expect("created");
+    assert_eq!(logs::of_person(&mut tx, &newcomer.id).await.expect("read"), None);
+    assert_eq!(logs::open(&mut tx, &newcomer.id, &id).await.expect("opened").as_ref(), Some(&id));
+    assert_eq!(logs::open(&mut tx, &newcomer.id, &another).await.expect("open").as_ref(), Some(&id), "once");
+    tx.commit().await.expect("committed");
+    log.called(&call(&id, at(1)));
+    log.called(&call(&another, at(1)));
+    log.write(&scene.store, at(1)).await.expect("written");
+    assert_eq!(walked(&scene.store, &id).await.calls, 1, "there is no grant yet");
+
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert_eq!(logs::of_person(&mut tx, &newcomer.id).await.expect("read").as_ref(), Some(&id));
+    assert_eq!(logs::organization_of(&mut tx, &id).await.expect("read"), Some(scene.organization.clone()));
+    assert_eq!(logs::organization_of(&mut tx, &another).await.expect("read"), None);
+    let other = grant(&scene.random, &newcomer, "g2");
+    let refused = grants::put(&mut tx, &other).await.expect_err("the log has another id");
+    assert!(matches!(refused, StoreError::LeaseLost), "{refused:?}");
+    grants::put(&mut tx, &Grant { id: id.clone(), ..other }).await.expect("put");
+    erasure::grant(&mut tx, &id).await.expect("erased");
+    assert_eq!(logs::of_person(&mut tx, &newcomer.id).await.expect("read"), None, "it went with the grant");
+
+    logs::open(&mut tx, &newcomer.id, &another).await.expect("opened");
+    tx.commit().await.expect("committed");
+    log.called(&call(&another, at(2)));
+    log.write(&scene.store, at(2)).await.expect("written");
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let gone: BTreeMap<_, _> = erasure::person(&mut tx, &newcomer.id).await.expect("erased").into_iter().collect();
+    let of_log = ["ends of call logs", "call logs", "call counts", "logs of calls", "people"].map(|it| gone[it]);
+    assert_eq!(of_log, [1; 5], "{gone:?}");
+}
+
 async fn a_person_and_an_organization_go_with_everything_of_theirs(scene: Scene) {
     let other = person(&scene.random, &scene.organization, "2");
     let log = Receipts::default();
@@ -395,7 +432,7 @@ async fn a_person_and_an_organization_go_with_everything_of_theirs(scene: Scene)
     erasure::mailbox(&mut tx, &scene.mailbox.id).await.expect("erased");
     let of_grant: BTreeMap<_, _> =
         erasure::grant(&mut tx, &scene.grant.id).await.expect("erased").into_iter().collect();
-    assert_eq!(of_grant.values().sum::<u64>(), 4, "chain's end, batch, count, grant: {of_grant:?}");
+    assert_eq!(of_grant.values().sum::<u64>(), 5, "chain's end, batch, count, log, grant: {of_grant:?}");
     // Whoever was invited in another spelling of their address is the same.
     people::set_email(&mut tx, &scene.person, "ÜNAL@Example.com").await.expect("set");
     let invitation = Invitation {
