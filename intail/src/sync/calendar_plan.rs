@@ -29,6 +29,9 @@ pub const FREE_BUSY_PASS_EVERY: SignedDuration = SignedDuration::from_hours(7 * 
 /// only when it changes: one that Google wrote badly once, or that a newer Intail understands, would stay away. Once a
 /// day is a page for nearly everybody, and eighty for the largest calendar.
 pub const UNREADABLE_PASS_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// How often every calendar is compared whole: no sync token is known to have lost a change, and nothing would show it
+/// if one did. A page a month for nearly everybody.
+pub const WHOLE_PASS_EVERY: SignedDuration = SignedDuration::from_hours(28 * 24);
 /// What an agenda says of itself when the list of calendars has no end: those that are known go on, and others may be
 /// missing.
 pub const LIST_ENDLESS: &str = "list_endless";
@@ -174,11 +177,12 @@ pub fn wait(calendar: &Calendar, is_told: bool, now: Timestamp) -> SignedDuratio
 }
 
 /// From when on a live calendar is compared whole although its sync token is good: its next look after that does it.
-/// None where nothing asks for it.
+/// None where it isn't live.
 pub fn compared_from(calendar: &Calendar) -> Option<Timestamp> {
     let every = match calendar.state {
         CalendarState::Live if calendar.unreadable > 0 => UNREADABLE_PASS_EVERY,
         CalendarState::Live if calendar.entry.access_role == FREE_BUSY => FREE_BUSY_PASS_EVERY,
+        CalendarState::Live => WHOLE_PASS_EVERY,
         _ => return None,
     };
     // Live since the last comparison ended.
@@ -400,7 +404,9 @@ mod tests {
         assert_eq!(tried_again_at(&unreadable), Some(at(1_000 + day)));
         let looked_at_later = Calendar { look_at: Some(at(2_000 + day)), ..unreadable.clone() };
         assert_eq!(tried_again_at(&looked_at_later), Some(at(2_000 + day)), "by the look that comes next");
-        assert_eq!((compared_from(&live("a")), tried_again_at(&live("a"))), (None, None));
+        let month = WHOLE_PASS_EVERY.as_secs();
+        let other = Calendar { state_since: at(5), ..live("a") };
+        assert_eq!((compared_from(&other), tried_again_at(&other)), (Some(at(5 + month)), None));
         // A comparison that runs counts them anew.
         let running = Calendar { state: CalendarState::Reconciling, ..unreadable.clone() };
         assert_eq!((compared_from(&running), tried_again_at(&running)), (None, None));

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::budget::{Budget, Class};
 use super::lifecycle::{self, Lifecycle};
-use super::profiles::{self, Meaning, Telling};
+use super::profiles::{self, Meaning, Telling, Told};
 use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::id::{GrantId, StreamId};
@@ -57,6 +57,8 @@ const RESTART_MAX: SignedDuration = SignedDuration::from_hours(1);
 const WANTED_AFTER: SignedDuration = SignedDuration::from_secs(15);
 /// People whom nobody saw, looked at in one step.
 const SETTLE_MAX: i64 = 500;
+/// People of whom Google is asked in one step whether they are deleted: with its usual answers some seconds.
+const CONFIRMED_AT_ONCE: usize = 20;
 
 /// How long nothing is asked after something stood in the way of the whole directory: an administrator, or the
 /// operator.
@@ -314,8 +316,48 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What Google answers of those whom this administrator's view has missed as often as it takes: of some of them,
+    /// and of fewer where the budget has no room. An administrator of a part of an organization may not be shown the
+    /// rest.
+    async fn confirm(&self) -> Result<Result<BTreeMap<String, Absence>, Timestamp>, StepError> {
+        let mut answers = BTreeMap::new();
+        if self.view() != View::Administrator || !self.counts() {
+            return Ok(Ok(answers));
+        }
+        let organization = &self.directory.organization_id;
+        let mut tx = self.app.store.read().await?;
+        let unseen = directory_people::unseen(&mut tx, organization, self.directory.pass, SETTLE_MAX).await?;
+        let domains = organizations::domains(&mut tx, organization).await?;
+        drop(tx);
+        for person in unseen.iter().filter(|it| profiles::is_last_miss(it)).take(CONFIRMED_AT_ONCE) {
+            let _permit = match self.budget.reserve(&self.grant.google_subject, 1, Class::Repair) {
+                Ok(permit) => permit,
+                Err(until) if answers.is_empty() => return Ok(Err(until)),
+                Err(_) => break,
+            };
+            let (view, pass, now) = (View::Administrator, self.directory.pass, self.now);
+            let telling = Telling { view, is_deleted: false, pass, now, domains: &domains };
+            let asked = self.app.google.directory(&self.caller);
+            let answer = match asked.user(&person.google_id, google::View::Administrator).await {
+                Ok(user) if user.id == person.google_id => {
+                    profiles::told(user, telling).map_or(Absence::Unknown, |it| Absence::None(Box::new(it)))
+                }
+                Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => Absence::Deleted,
+                Err(error) if !is_no(&error) => return Err(error.into()),
+                _ => Absence::Unknown,
+            };
+            answers.insert(person.google_id.clone(), answer);
+        }
+        Ok(Ok(answers))
+    }
+
     /// Looks at some of those whom the pass didn't see; the last of them end the pass.
     pub(super) async fn settle(&mut self) -> Result<Done, StepError> {
+        self.caller.purpose = purpose::CHECK;
+        let mut answers = match self.confirm().await? {
+            Ok(answers) => answers,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
         let mut tx = self.app.store.write().await?;
         directories::hold(&mut tx, self.lease, lease_end(self.now)).await?;
         let (organization, pass) = (&self.directory.organization_id, self.directory.pass);
@@ -332,10 +374,20 @@ impl Run<'_> {
         // A pass before its time says who is there and who was deleted, and counts nobody as missing once more.
         let counts = self.counts();
         let unseen = if counts { unseen } else { Vec::new() };
-        let is_all = i64::try_from(unseen.len()).unwrap_or(i64::MAX) < SETTLE_MAX;
-        let view = self.view();
+        let is_full = i64::try_from(unseen.len()).unwrap_or(i64::MAX) >= SETTLE_MAX;
+        // Of whom Google hasn't been asked yet, it is in the next step.
+        let is_administrators = self.view() == View::Administrator;
+        let is_open = |it: &DirectoryPerson| {
+            is_administrators && profiles::is_last_miss(it) && !answers.contains_key(&it.google_id)
+        };
+        let (open, unseen): (Vec<_>, Vec<_>) = unseen.into_iter().partition(is_open);
+        let is_all = open.is_empty() && !is_full;
         let meanings = unseen.into_iter().map(|known| {
-            let meaning = profiles::missed(&known, view, pass, self.now);
+            let meaning = match answers.remove(&known.google_id) {
+                Some(Absence::None(told)) => profiles::seen(Some(&known), *told),
+                Some(Absence::Deleted) => profiles::missed(&known, true, pass, self.now),
+                Some(Absence::Unknown) | None => profiles::missed(&known, false, pass, self.now),
+            };
             (Some(known), meaning)
         });
         let meanings = meanings.collect();
@@ -443,6 +495,16 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Why a listing lacks somebody, as Google answers when it is asked of them alone.
+enum Absence {
+    /// They are there: the listing was at fault.
+    None(Box<Told>),
+    /// The account was deleted.
+    Deleted,
+    /// Google doesn't say.
+    Unknown,
 }
 
 /// How often a view is read.

@@ -2,7 +2,7 @@
 //! together: two views that show different things, passes that see or miss somebody. Pure, so that every case can be
 //! tested by writing it down.
 //!
-//! What a reader must not break: being missed is not being deleted, until an administrator's view says so or three
+//! What a reader must not break: being missed is not being gone, until an administrator's view says so or three
 //! complete passes agree; and only an administrator's view ever says that somebody is suspended or deleted.
 
 use std::collections::BTreeSet;
@@ -239,15 +239,20 @@ fn deleted(known: Option<&DirectoryPerson>, told: DirectoryPerson) -> Meaning {
     Meaning { person, is_same, news }
 }
 
-/// What it means that a complete pass with this view didn't see somebody. An administrator's view sees everybody: whom
-/// it misses often enough was deleted too long ago to be listed as such.
-pub(super) fn missed(known: &DirectoryPerson, view: View, pass: i64, now: Timestamp) -> Meaning {
-    let misses = known.misses + 1;
-    let is_gone = misses >= MISSES_MAX;
+/// Whether being missed once more makes somebody gone.
+pub(super) fn is_last_miss(known: &DirectoryPerson) -> bool {
+    known.misses + 1 >= MISSES_MAX
+}
+
+/// What it means that a complete pass didn't see somebody. Whom an administrator's view misses often enough was
+/// deleted too long ago to be listed as such, or isn't shown to this administrator: `is_deleted` is what Google
+/// answered when it was asked.
+pub(super) fn missed(known: &DirectoryPerson, is_deleted: bool, pass: i64, now: Timestamp) -> Meaning {
+    let is_gone = is_last_miss(known);
     let person = DirectoryPerson {
         pass,
-        misses,
-        deleted_at: known.deleted_at.or((is_gone && view == View::Administrator).then_some(now)),
+        misses: known.misses + 1,
+        deleted_at: known.deleted_at.or((is_gone && is_deleted).then_some(now)),
         gone_at: known.gone_at.or(is_gone.then_some(now)),
         ..known.clone()
     };
@@ -350,24 +355,26 @@ mod tests {
     }
 
     #[test]
-    fn being_missed_three_times_is_being_gone_and_only_an_administrators_view_calls_it_deleted() {
-        for view in [View::Public, View::Administrator] {
+    fn being_missed_three_times_is_being_gone_and_deleted_only_where_google_says_so() {
+        for (view, is_deleted) in [(View::Public, false), (View::Administrator, false), (View::Administrator, true)] {
             let mut person = stored(ines(""), view, 1);
             for pass in 2..4 {
-                let meaning = missed(&person, view, pass, at(pass));
+                assert!(!is_last_miss(&person));
+                let meaning = missed(&person, is_deleted, pass, at(pass));
                 assert_eq!(meaning.news, None);
                 person = meaning.person;
                 assert!(person.is_shown());
             }
-            let meaning = missed(&person, view, 4, at(4));
+            assert!(is_last_miss(&person));
+            let meaning = missed(&person, is_deleted, 4, at(4));
             assert_eq!((meaning.news, meaning.person.gone_at), (Some(News::Gone), Some(at(4))));
-            assert_eq!(meaning.person.deleted_at.is_some(), view == View::Administrator);
+            assert_eq!(meaning.person.deleted_at.is_some(), is_deleted);
             let back = see(&meaning.person, ines(""), view, 5);
             assert_eq!((back.news, back.person.gone_at), (Some(News::Added), None), "the same tag brings nobody back");
             assert_eq!((back.person.deleted_at, back.person.misses), (None, 0));
         }
         let mut person = stored(ines(""), View::Public, 1);
-        person = missed(&person, View::Public, 2, at(2)).person;
+        person = missed(&person, false, 2, at(2)).person;
         person = see(&person, ines(""), View::Public, 3).person;
         assert_eq!(person.misses, 0, "the count begins anew");
     }

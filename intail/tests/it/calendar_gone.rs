@@ -119,6 +119,29 @@ async fn each_reason_that_ends_a_token_leads_to_one_comparison_that_tells_the_di
 }
 
 #[tokio::test]
+async fn what_no_token_told_of_is_found_within_a_month() {
+    let (running, person) = connected().await;
+    let gone = create(&running, &person, "Gone");
+    look(&running, &person, LOOK).await;
+    delete(&running, &person, &gone);
+    let tells_nothing = Rule::twist(EVENTS, json!({"items": []}), json!({})).of(&person.email).times(1);
+    running.world(|world| world.faults.add(tells_nothing));
+    look(&running, &person, LOOK).await;
+    assert!(is_stored(&running, &person, &gone).await, "Google said nothing, and the token is good");
+    let count = running.feed(&person).await.len();
+    for _ in 0..30 {
+        look(&running, &person, Duration::from_secs(24 * 3_600)).await;
+    }
+    assert!(!is_stored(&running, &person, &gone).await);
+    assert!(told_since(&running, &person, count).await.contains(&(gone, "event.deleted".to_owned())));
+    running.assert_no_appointment_is_lost(&person).await;
+    running.world(|world| world.calls.clear());
+    let count = running.feed(&person).await.len();
+    look(&running, &person, LOOK).await;
+    assert_eq!(running.feed(&person).await.len(), count, "once a month is enough");
+}
+
+#[tokio::test]
 async fn a_token_that_grew_too_old_is_no_different() {
     let (running, person) = connected().await;
     let gone = create(&running, &person, "Gone");

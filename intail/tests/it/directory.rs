@@ -17,7 +17,7 @@ use intail_sandbox::accounts::{Person as Account, PersonSwitch, UserType};
 use intail_sandbox::calls::Call;
 use intail_sandbox::faults::Rule;
 use intail_sandbox::profile::DirectoryAction;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::access::{Proof, access_key, ask, form_token, location, session, text};
 use crate::harness::browser::{Browser, Viewport};
@@ -177,6 +177,44 @@ async fn whoever_is_missed_counts_as_gone_after_three_passes_and_a_hidden_person
     running.pass(DAY * 40);
     assert_eq!(connecting::let_the_deleted_go(&running.app).await.expect("a round"), 0);
     assert!(grant_of(&running, &hidden_one).await.state.works());
+}
+
+/// Whom an administrator isn't shown need not be deleted: Google is asked of each before it counts as that.
+#[tokio::test]
+async fn whom_an_administrators_listing_lacks_is_asked_about_before_anybody_is_taken_for_deleted() {
+    let running = start().await;
+    let administrator = running.connected(ADMIN).await;
+    let everybody = shown(&running, &administrator).await;
+    let lacks_the_others = || {
+        let only = json!({"users": [{"id": administrator.subject, "primaryEmail": ADMIN}]});
+        running.world(|world| world.faults.add(Rule::twist("directory.users.list", only, json!({})).times(1)));
+    };
+    for _ in 0..3 {
+        lacks_the_others();
+        passed(&running, &administrator).await;
+    }
+    let asked = running.calls("directory.users.get");
+    assert!(asked >= everybody.len() - 1, "each of the others: {asked}");
+    assert_eq!(shown(&running, &administrator).await.len(), everybody.len(), "they are there, whatever the list says");
+    passed(&running, &administrator).await;
+    assert_the_directory_is_right(&running, &administrator).await;
+
+    // Google doesn't say of anybody.
+    running.world(|world| world.faults.add(Rule::status("directory.users.get", 403)));
+    for _ in 0..3 {
+        lacks_the_others();
+        passed(&running, &administrator).await;
+    }
+    assert_eq!(shown(&running, &administrator).await.len(), 1);
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let organization = &administrator.organization_id;
+    let all = directory_people::by_ids(&mut tx, organization, &everybody.keys().cloned().collect::<Vec<_>>()).await;
+    drop(tx);
+    let all = all.expect("read");
+    assert!(all.values().all(|it| it.deleted_at.is_none()), "gone, and not deleted: {all:?}");
+    running.world(|world| world.faults.clear());
+    passed(&running, &administrator).await;
+    assert_the_directory_is_right(&running, &administrator).await;
 }
 
 #[tokio::test]

@@ -1021,8 +1021,9 @@ impl Play {
     }
 
     /// How many changes were told of what somebody did. Google's history doesn't tell what labels are called: that is
-    /// found once a day, by a sweep. And a calendar of which only free and busy times can be seen comes as occurrences
-    /// up to a horizon that moves: a pass each week adds what came over it since.
+    /// found once a day, by a sweep. Each calendar is compared whole now and then, and says so. And one of which only
+    /// free and busy times can be seen comes as occurrences up to a horizon that moves: a pass each week adds what came
+    /// over it since.
     async fn feed_length(&self) -> usize {
         let mut length = 0;
         for person in &self.people {
@@ -1030,8 +1031,7 @@ impl Play {
             let feed = self.feed(person).await.expect("read");
             let comes_by_itself = |it: &&changes::Change| match it.kind.as_str() {
                 "event.added" => it.data["calendar_id"].as_str().is_some_and(|id| with_horizon.contains(id)),
-                "calendar.changed" => with_horizon.contains(&it.subject_id),
-                kind => kind.starts_with("label."),
+                kind => kind == "calendar.changed" || kind.starts_with("label."),
             };
             length += feed.iter().filter(|it| !comes_by_itself(it)).count();
         }
