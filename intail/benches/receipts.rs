@@ -1,7 +1,8 @@
 //! What writing down each call costs: two Intails, one with the log of calls and one without, do the same work by turns
 //! — a backfill, twenty seconds of Google's time at once, and then live changes — in one process, each against its own
-//! false Google without latency and of the same seed. `cargo xtask bench receipts` prints the ratio. The false Google's
-//! own work is in both; with the real one, answers take a hundred times as long, and the ratio goes to one.
+//! false Google of the same seed. `cargo xtask bench receipts` prints the ratios: of live changes as Google answers, a
+//! twelfth of a second for each call, and of the engine alone, against a false Google without latency. The false
+//! Google's own work is in both.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
@@ -30,6 +31,9 @@ use tempfile::TempDir;
 const PEOPLE: usize = 6;
 const MESSAGES: usize = 3_000;
 const CHANGES: usize = 1_500;
+/// Live changes while Google takes its time, and how long it takes for each call, in milliseconds.
+const SLOW_CHANGES: usize = 200;
+const LATENCY_MS: u64 = 80;
 /// Turns of a backfill before a bench that hangs ends.
 const TURNS_MAX: usize = 10_000;
 /// Where the product says it is; nobody listens there.
@@ -51,10 +55,20 @@ async fn main() -> Result<(), Failure> {
     for change in 0..CHANGES {
         live.push(by_turns(change, || with.change(change), || without.change(change)).await?);
     }
-    println!("{PEOPLE} people with {MESSAGES} messages each, then {CHANGES} letters, by turns\n");
-    println!("{:<10}{:>8}{:>16}{:>18}{:>10}{:>10}", "", "turns", "with, p50 ms", "without, p50 ms", "p50", "mean");
+    with.take_time(LATENCY_MS);
+    without.take_time(LATENCY_MS);
+    let mut slow = Vec::new();
+    for change in 0..SLOW_CHANGES {
+        slow.push(by_turns(change, || with.change(change), || without.change(change)).await?);
+    }
+    println!(
+        "{PEOPLE} people with {MESSAGES} messages each, then {CHANGES} letters, by turns; then {SLOW_CHANGES} more"
+    );
+    println!("with {LATENCY_MS} ms for each of Google's answers\n");
+    println!("{:<12}{:>8}{:>16}{:>18}{:>10}{:>10}", "", "turns", "with, p50 ms", "without, p50 ms", "p50", "mean");
     report("backfill", &backfill);
     report("live", &live);
+    report("live, slow", &slow);
     with.check().await?;
     without.check().await
 }
@@ -86,7 +100,7 @@ fn report(name: &str, pairs: &[(Duration, Duration)]) {
     let mean = |all: &[f64]| all[..all.len() * 19 / 20].iter().sum::<f64>();
     let (p50, bare) = (middle(&with), middle(&without));
     let turns = pairs.len();
-    println!("{name:<10}{turns:>8}{p50:>16.2}{bare:>18.2}{:>10.3}{:>10.3}", p50 / bare, mean(&with) / mean(&without));
+    println!("{name:<12}{turns:>8}{p50:>16.2}{bare:>18.2}{:>10.3}{:>10.3}", p50 / bare, mean(&with) / mean(&without));
 }
 
 /// One Intail and its false Google.
@@ -142,6 +156,11 @@ impl Scene {
         let took = self.tick().await?;
         self.pass(Duration::from_secs(10));
         Ok(took + self.tick().await?)
+    }
+
+    /// From now on the false Google takes so long for each answer.
+    fn take_time(&self, latency_ms: u64) {
+        self.sandbox.world(|world| world.faults.latency_ms = latency_ms);
     }
 
     fn pass(&self, by: Duration) {
