@@ -334,7 +334,7 @@ fn tour(world: &World, google: &str, intail: &str, data: &Path) -> String {
        {google}/console
        Main menu > Security > Access and data control > API controls
        > Manage Third-Party App Access > search for Intail > Specific Google data
-       (the six that Intail asks for are ticked already)
+       > tick gmail.metadata, calendar.readonly and admin.directory.user.readonly, where they aren't yet
 
     3  The employee again
        {intail}/settings/integrations

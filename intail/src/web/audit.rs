@@ -181,20 +181,24 @@ pub(super) async fn lines(
     entries: Vec<AuditEntry>,
 ) -> Result<Vec<Line>, StoreError> {
     let mut names: BTreeMap<String, String> = BTreeMap::new();
-    for word in entries.iter().flat_map(|it| [&it.actor, &it.about]) {
+    let words = entries.iter().flat_map(|it| {
+        let told = parts(&it.detail).into_iter().filter_map(|(_, value)| value.as_str().map(str::to_owned));
+        [it.actor.clone(), it.about.clone()].into_iter().chain(told)
+    });
+    for word in words {
         let Ok(id) = word.parse::<PersonId>() else { continue };
-        if names.contains_key(word) {
+        if names.contains_key(&word) {
             continue;
         }
         let person = people::by_id(tx, &id).await?.filter(|it| it.organization_id == *organization);
         if let Some(person) = person {
-            names.insert(word.clone(), clip(&person.email, NAME_SHOWN_MAX));
+            names.insert(word, clip(&person.email, NAME_SHOWN_MAX));
         }
     }
     let named = |word: &str| match names.get(word) {
         Some(name) => Named { text: name.clone(), page: Some(format!("/admin/people/{word}")) },
         None if word == organization.as_str() => Named { text: "the organization".to_owned(), page: None },
-        None => Named { text: clip(word, NAME_SHOWN_MAX), page: None },
+        None => Named { text: clip(actor(word), NAME_SHOWN_MAX), page: None },
     };
     let line = |entry: AuditEntry| Line {
         seq: entry.seq,
@@ -203,7 +207,7 @@ pub(super) async fn lines(
         action: action(&entry.action).to_owned(),
         about: named(&entry.about),
         origin: entry.origin,
-        detail: detail(&entry.detail),
+        detail: detail(&entry.detail, &names),
     };
     Ok(entries.into_iter().map(line).collect())
 }
@@ -257,19 +261,45 @@ fn action(word: &str) -> &str {
     }
 }
 
-/// What else there is to know, as "name: value".
-fn detail(text: &str) -> String {
-    let Ok(Json::Object(parts)) = serde_json::from_str(text) else { return String::new() };
+/// Who isn't a person, in words.
+fn actor(word: &str) -> &str {
+    match word {
+        "operator" => "Whoever runs Intail",
+        "intail" => "Intail",
+        "google" => "Google",
+        "directory" => "The directory at Google",
+        word => word,
+    }
+}
+
+/// What an entry carries beside who, what and about whom.
+fn parts(detail: &str) -> serde_json::Map<String, Json> {
+    match serde_json::from_str(detail) {
+        Ok(Json::Object(parts)) => parts,
+        _ => serde_json::Map::new(),
+    }
+}
+
+/// What else there is to know, as "name: value", with the names of those who are here. What isn't so goes without
+/// saying.
+fn detail(text: &str, names: &BTreeMap<String, String>) -> String {
+    let word = |text: &str| match names.get(text) {
+        Some(name) => name.clone(),
+        None if text.chars().all(|it| it.is_ascii_lowercase() || it == '_') => text.replace('_', " "),
+        None => text.to_owned(),
+    };
     let value = |value: &Json| match value {
-        Json::String(text) => text.clone(),
+        Json::String(text) => word(text),
         Json::Array(values) => {
             let values: Vec<String> =
-                values.iter().map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)).collect();
+                values.iter().map(|it| it.as_str().map_or_else(|| it.to_string(), word)).collect();
             values.join(", ")
         }
+        Json::Bool(true) => "yes".to_owned(),
+        Json::Bool(false) | Json::Null => String::new(),
         other => other.to_string(),
     };
-    let parts: Vec<String> = parts
+    let parts: Vec<String> = parts(text)
         .iter()
         .map(|(name, it)| (name, value(it)))
         .filter(|(_, it)| !it.is_empty())

@@ -110,7 +110,7 @@ pub(super) async fn sign_out(State(web): State<Web>, caller: Caller, origin: Ori
             action: "person.signed_out",
             about: caller.person.id.as_str(),
             origin,
-            detail: json!({"where": "here"}),
+            detail: json!({"where": "this_browser"}),
         };
         audit::record(&mut tx, entry, web.app.clock.now()).await?;
         tx.commit().await?;
