@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -222,6 +223,12 @@ pub(super) fn zone(wanted: Option<&str>, own: &str) -> Result<(String, TimeZone)
     named_zone(wanted, own).map_err(|wrong| trouble::not_understood(&wrong.sentence))
 }
 
+/// The zone in which pages are: the one that the browser remembers, if it is still known, or the person's own.
+pub(super) fn zone_of(remembered: Option<&str>, own: &str) -> (String, TimeZone) {
+    let chosen = remembered.and_then(|it| named_zone(Some(it), own).ok());
+    chosen.or_else(|| named_zone(None, own).ok()).unwrap_or_else(|| ("UTC".to_owned(), TimeZone::UTC))
+}
+
 /// The name of a zone that isn't known, and a sentence about it.
 struct WrongZone {
     written: String,
@@ -262,6 +269,7 @@ fn day(wanted: Option<&str>, today: Date) -> Result<Date, Trouble> {
 pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
+    headers: HeaderMap,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Trouble> {
     let now = web.app.clock.now();
@@ -274,11 +282,17 @@ pub(super) async fn page(
         return super::integrations::permission_page(&web, &caller, "calendar", Permission::Calendar).await;
     };
     // A slip in the name of a zone is told beside its field; the days are shown as without it.
-    let (chosen, wrong_zone) = match named_zone(wanted.zone.as_deref(), held.own_zone()) {
-        Ok(_) => (wanted.zone, None),
-        Err(wrong) => (None, Some(wrong)),
+    let chosen = wanted.zone.filter(|it| !it.trim().is_empty());
+    let (chosen, wrong_zone) = match chosen.map(|it| named_zone(Some(&it), held.own_zone())) {
+        Some(Ok(chosen)) => (Some(chosen), None),
+        Some(Err(wrong)) => (None, Some(wrong)),
+        None => (None, None),
     };
-    let (zone_name, zone) = zone(chosen.as_deref(), held.own_zone())?;
+    // It is remembered; whoever writes their own is back where they began.
+    let other = chosen.as_ref().map(|(name, _)| Some(name.as_str()).filter(|it| *it != held.own_zone()));
+    let cookie = other.map(|it| session::remember_zone(&web, it));
+    let (is_chosen, remembered) = (chosen.is_some(), session::zone(&web, &headers));
+    let (zone_name, zone) = chosen.unwrap_or_else(|| zone_of(remembered.as_deref(), held.own_zone()));
     let today = zone.to_datetime(now).date();
     let date = day(wanted.date.as_deref(), today)?;
     let is_week = wanted.view.as_deref() != Some("agenda");
@@ -286,7 +300,8 @@ pub(super) async fn page(
     let window = Window::of_days(first, until, zone.clone());
     let found = agenda::over(&mut tx, &held.agenda.id, &held.shown(), &window).await?;
     drop(tx);
-    let carried = carried(chosen.as_deref().map(|_| zone_name.as_str()));
+    // Also a browser without cookies goes on in it.
+    let carried = carried(is_chosen.then_some(zone_name.as_str()));
     let looks = held.looks();
     let layout = Layout { zone: &zone, now, calendars: &looks, carried: &carried };
     let (days, hours) = layout.days(&found.occurrences, first, until);
@@ -297,7 +312,7 @@ pub(super) async fn page(
     let told = |it: &Calendar| held.is_told(it, connection.grant.connected_at, now);
     let title = title(first, until.yesterday().unwrap_or(until), is_week);
     let shell = Shell::new(&web, Some(&caller), "calendar", title.clone()).following(last_seq, true);
-    html(&CalendarPage {
+    let page = html(&CalendarPage {
         shell,
         title,
         is_week,
@@ -322,6 +337,10 @@ pub(super) async fn page(
         },
         state,
         here: address(date, is_week, &carried),
+    })?;
+    Ok(match cookie {
+        Some(cookie) => (cookie, page).into_response(),
+        None => page,
     })
 }
 
@@ -617,6 +636,7 @@ struct Guest {
 pub(super) async fn event(
     State(web): State<Web>,
     caller: Caller,
+    headers: HeaderMap,
     At((calendar_id, event_id)): At<(String, String)>,
     Asked(which): Asked<Which>,
 ) -> Result<Response, Trouble> {
@@ -625,7 +645,10 @@ pub(super) async fn event(
     let held = Held::of(&mut tx, &caller).await?;
     let fits = calendar_id.len() <= ID_LENGTH_MAX && event_id.len() <= ID_LENGTH_MAX;
     let held = held.filter(|_| fits).ok_or_else(|| trouble::not_there("event"))?;
-    let (zone_name, zone) = zone(which.zone.as_deref(), held.own_zone())?;
+    let (zone_name, zone) = match &which.zone {
+        Some(chosen) => zone(Some(chosen), held.own_zone())?,
+        None => zone_of(session::zone(&web, &headers).as_deref(), held.own_zone()),
+    };
     let ids = [event_id.clone()];
     let found = events::by_ids(&mut tx, &held.agenda.id, &calendar_id, &ids).await?.remove(&event_id);
     let found = found.ok_or_else(|| trouble::not_there("event"))?;

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
 use super::looks::{self, Looked};
@@ -18,6 +18,7 @@ use super::meetings::Meetings;
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{self, When, clip, counted, from_ms, grouped, sender, subject};
+use super::{Web, session};
 use crate::connect::{self, DirectoryCopy, Permission};
 use crate::id::OrganizationId;
 use crate::org::identities::{self, Identity};
@@ -512,7 +513,12 @@ struct Line {
 }
 
 /// `GET /directory/{id}`
-pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<String>) -> Result<Response, Trouble> {
+pub(super) async fn person(
+    State(web): State<Web>,
+    caller: Caller,
+    headers: HeaderMap,
+    At(id): At<String>,
+) -> Result<Response, Trouble> {
     let organization = &caller.person.organization_id;
     let mut tx = web.app.store.read().await?;
     let last_seq = changes::last_seq(&mut tx, organization).await?;
@@ -536,7 +542,10 @@ pub(super) async fn person(State(web): State<Web>, caller: Caller, At(id): At<St
         None => None,
     };
     let meetings = match grant.filter(|_| !is_self) {
-        Some(grant) => Meetings::of(&mut tx, &caller, &grant, &person.addresses(), web.app.clock.now()).await?,
+        Some(grant) => {
+            let zone = session::zone(&web, &headers);
+            Meetings::of(&mut tx, &caller, &grant, &person.addresses(), zone.as_deref(), web.app.clock.now()).await?
+        }
         None => None,
     };
     drop(tx);

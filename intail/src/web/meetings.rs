@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::access::Caller;
-use super::calendar::{Held, zone};
+use super::calendar::{Held, zone_of};
 use super::week::{self, Said};
 use super::words::clip;
 use crate::agenda::{self, Occurrence, Window};
@@ -59,12 +58,14 @@ pub(super) struct Meeting {
 }
 
 impl Meetings {
-    /// With whoever has these addresses; none where the reader's calendars aren't permitted, or not copied yet.
+    /// With whoever has these addresses, in the time zone that the browser remembers; none where the reader's calendars
+    /// aren't permitted, or not copied yet.
     pub(super) async fn of(
         tx: &mut Tx,
         caller: &Caller,
         grant: &Grant,
         theirs: &[&str],
+        remembered: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Self>, StoreError> {
         if grant.state == GrantState::Left || !Permission::Calendar.is_in(&grant.scopes) {
@@ -81,7 +82,7 @@ impl Meetings {
         if shown.is_empty() {
             return Ok(None);
         }
-        let (name, zone) = zone(None, held.own_zone()).unwrap_or_else(|_| ("UTC".to_owned(), TimeZone::UTC));
+        let (name, zone) = zone_of(remembered, held.own_zone());
         let until =
             now.to_zoned(zone.clone()).checked_add(DAYS_AHEAD.days()).map_or(Timestamp::MAX, |it| it.timestamp());
         let window = Window { from: now, until, zone: zone.clone() };

@@ -23,6 +23,8 @@ use crate::store::{StoreError, sessions};
 const SESSION_TIME_MAX: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How long a browser is recognized between the beginning and the end of an authorization.
 const BROWSER_TIME_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// How long a browser's time zone is remembered: as long as browsers keep anything.
+const ZONE_TIME_MAX: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// The longest cookie value that is looked at; ours have 43 characters.
 const TOKEN_LENGTH_MAX: usize = 128;
 /// The longest local address that a person is sent back to.
@@ -30,6 +32,7 @@ const RETURN_LENGTH_MAX: usize = 512;
 
 const SESSION: &str = "intail-session";
 const BROWSER: &str = "intail-browser";
+const ZONE: &str = "intail-zone";
 
 /// A `Set-Cookie` header.
 pub(super) type SetCookie = AppendHeaders<[(header::HeaderName, String); 1]>;
@@ -71,6 +74,17 @@ pub(super) fn recognize_browser(web: &Web, headers: &HeaderMap) -> (String, SetC
     let public_url = &web.app.config.server.public_url;
     let token = value(public_url, headers, BROWSER).unwrap_or_else(|| web.app.random.token());
     (hash_token(&token), set(public_url, BROWSER, token, BROWSER_TIME_MAX))
+}
+
+/// The time zone that this browser chose for its pages, as it was written then.
+pub(super) fn zone(web: &Web, headers: &HeaderMap) -> Option<String> {
+    value(&web.app.config.server.public_url, headers, ZONE)
+}
+
+/// The cookie that remembers a time zone; none forgets it.
+pub(super) fn remember_zone(web: &Web, zone: Option<&str>) -> SetCookie {
+    let lasts = if zone.is_some() { ZONE_TIME_MAX } else { SignedDuration::ZERO };
+    set(&web.app.config.server.public_url, ZONE, zone.unwrap_or_default().to_owned(), lasts)
 }
 
 fn name(public_url: &PublicUrl, bare: &str) -> String {

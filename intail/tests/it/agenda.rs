@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use intail::app::App;
 use intail::id::AgendaId;
 use intail::store::agendas::{self, Agenda};
@@ -238,6 +238,38 @@ async fn the_present_stands_between_what_began_and_what_comes() {
     for path in ["/calendar?date=2026-11-30", "/calendar?view=agenda&date=2026-11-25"] {
         let shown = page(&running.app, path, &proof).await;
         assert!(!shown.contains("class=\"now ") && !shown.contains("id=\"this-day\""), "{path} is without today");
+    }
+}
+
+#[tokio::test]
+async fn a_zone_that_was_chosen_once_is_remembered_by_the_browser_until_the_own_one_is() {
+    let running = Running::start().await;
+    running.approve();
+    let person = with_diary(&running, "ines@example.com").await;
+    let Proof::Session(token) = session(&running.app, &person).await else { panic!("a session") };
+    let with = |zone: &str| Proof::Session(format!("{token}; intail-zone={zone}"));
+    let cookie = async |path: &str| {
+        let answer = ask(&running.app, "GET", path, &with(""), None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.headers().get(header::SET_COOKIE).map(|it| it.to_str().expect("text").to_owned())
+    };
+    let set = cookie("/calendar?zone=asia%2Fkathmandu").await.expect("a cookie");
+    assert!(set.starts_with("intail-zone=Asia/Kathmandu;") && set.contains("Max-Age=34560000"), "{set}");
+    let forgotten = cookie("/calendar?zone=Europe%2FBerlin").await.expect("a cookie");
+    assert!(forgotten.starts_with("intail-zone=;") && forgotten.contains("Max-Age=0"), "{forgotten}");
+    for path in ["/calendar", "/calendar?zone=", "/calendar?zone=Middle%2FEarth"] {
+        assert_eq!(cookie(path).await, None, "{path}");
+    }
+    let here = with("Asia/Kathmandu");
+    let week = plain(&page(&running.app, "/calendar?date=2026-11-24", &here).await);
+    assert!(week.contains("18:45 – 20:15 The review"), "{week}");
+    let event = plain(&page(&running.app, "/calendar/events/ines%40example.com/review", &here).await);
+    assert!(event.contains("18:45"), "{event}");
+    let week = plain(&page(&running.app, "/calendar?date=2026-11-24&zone=Asia%2FTokyo", &here).await);
+    assert!(week.contains("22:00 – 23:30 The review"), "what is asked for goes first: {week}");
+    for strange in ["Middle/Earth", "%3Cscript%3E", "\"x"] {
+        let week = plain(&page(&running.app, "/calendar?date=2026-11-24", &with(strange)).await);
+        assert!(week.contains("14:00 – 15:30 The review"), "{strange}: {week}");
     }
 }
 

@@ -91,6 +91,10 @@ async fn the_calendar_is_turned_by_keys_and_chosen_by_forms_in_a_browser() {
     browser.wait_for_address("zone=Asia%2FTokyo").await;
     browser.find_css("#zone[value='Asia/Tokyo']").await;
     browser.open(&live.intail("/calendar")).await;
+    browser.find_css("#zone[value='Asia/Tokyo']").await;
+    browser.open(&live.intail("/calendar?zone=Europe/Berlin")).await;
+    browser.open(&live.intail("/calendar")).await;
+    browser.find_css("#zone[value='Europe/Berlin']").await;
     let holidays = "//li[contains(., 'Holidays')]//button";
     let button = browser.client().find(fantoccini::Locator::XPath(holidays)).await.expect("a calendar of holidays");
     button.click().await.expect("pressed");
