@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args, listed, places};
+use super::sql::{Columns, Tx, Value, among, args, places};
 use crate::id::{AgendaId, OrganizationId};
 
 /// Values of one row, and the most rows in one statement.
@@ -337,7 +337,7 @@ pub async fn seen(tx: &mut Tx, agenda: &AgendaId, calendar: &str, ids: &[String]
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
             "UPDATE events SET pass = $1 WHERE agenda_id = $2 AND calendar_id = $3 AND event_id IN ({})",
-            listed(chunk.len(), 4)
+            among(chunk.len(), 4)
         );
         let mut values = args![pass, agenda, calendar];
         values.extend(chunk.iter().map(Value::from));
@@ -357,7 +357,7 @@ pub async fn by_ids(
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
             "SELECT * FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({})",
-            listed(chunk.len(), 3)
+            among(chunk.len(), 3)
         );
         let mut values = args![agenda, calendar];
         values.extend(chunk.iter().map(Value::from));
@@ -431,7 +431,7 @@ pub async fn delete(
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
             "DELETE FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({}) RETURNING event_id",
-            listed(chunk.len(), 3)
+            among(chunk.len(), 3)
         );
         let mut values = args![agenda, calendar];
         values.extend(chunk.iter().map(Value::from));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, among, args};
 use crate::id::{HistoryId, MailboxId, OrganizationId};
 
 /// A message that is left out.
@@ -76,7 +76,7 @@ pub async fn by_ids(
     let mut found = BTreeMap::new();
     for chunk in ids.chunks(ROWS_MAX) {
         let sql =
-            format!("SELECT * FROM exclusions WHERE mailbox_id = $1 AND message_id IN ({})", listed(chunk.len(), 2));
+            format!("SELECT * FROM exclusions WHERE mailbox_id = $1 AND message_id IN ({})", among(chunk.len(), 2));
         let mut values = args![mailbox];
         values.extend(chunk.iter().map(Value::from));
         let rows = tx.all_built(sql, values, exclusion).await?;
@@ -90,7 +90,7 @@ pub async fn seen(tx: &mut Tx, mailbox: &MailboxId, ids: &[String], pass: i64) -
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
             "UPDATE exclusions SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({})",
-            listed(chunk.len(), 3)
+            among(chunk.len(), 3)
         );
         let mut values = args![pass, mailbox];
         values.extend(chunk.iter().map(Value::from));

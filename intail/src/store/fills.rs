@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed, places};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, among, args, places};
 use crate::id::{MailboxId, OrganizationId};
 
 /// A message that is still to be fetched.
@@ -121,7 +121,7 @@ pub async fn left(tx: &mut Tx, mailbox: &MailboxId, one: u64, whole: u64) -> Res
 /// Takes messages off the list: they are stored, gone, or debts.
 pub async fn done(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<(), StoreError> {
     for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!("DELETE FROM fills WHERE mailbox_id = $1 AND message_id IN ({})", listed(chunk.len(), 2));
+        let sql = format!("DELETE FROM fills WHERE mailbox_id = $1 AND message_id IN ({})", among(chunk.len(), 2));
         let mut values = args![mailbox];
         values.extend(chunk.iter().map(Value::from));
         tx.run_built(sql, values).await?;

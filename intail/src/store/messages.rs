@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::directory_people::like;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed, places};
+use super::sql::{Columns, ROWS_MAX, Tx, Value, among, args, listed, places};
 use crate::id::{HistoryId, MailboxId, OrganizationId};
 
 /// Values of a message's row and of a label's.
@@ -109,8 +109,7 @@ pub async fn by_id(tx: &mut Tx, mailbox: &MailboxId, id: &str) -> Result<Option<
 pub async fn by_ids(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<BTreeMap<String, Message>, StoreError> {
     let mut found = BTreeMap::new();
     for chunk in ids.chunks(ROWS_MAX) {
-        let sql =
-            format!("SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({})", listed(chunk.len(), 2));
+        let sql = format!("SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({})", among(chunk.len(), 2));
         let mut values = args![mailbox];
         values.extend(chunk.iter().map(Value::from));
         found.extend(tx.all_built(sql, values, message).await?.into_iter().map(|it| (it.id.clone(), it)));
@@ -253,7 +252,7 @@ pub async fn seen(tx: &mut Tx, mailbox: &MailboxId, ids: &[String], pass: i64) -
     for chunk in ids.chunks(ROWS_MAX) {
         let sql = format!(
             "UPDATE messages SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({})",
-            listed(chunk.len(), 3)
+            among(chunk.len(), 3)
         );
         let mut values = args![pass, mailbox];
         values.extend(chunk.iter().map(Value::from));

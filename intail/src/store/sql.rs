@@ -84,6 +84,13 @@ pub(super) fn listed(count: usize, first: usize) -> String {
     (first..first + count).map(|n| format!("${n}")).collect::<Vec<String>>().join(",")
 }
 
+/// The same as rows of a table, for the many ids of one mailbox or calendar: `VALUES ($2),($3),($4)`. PostgreSQL plans
+/// such a statement once for all values when it comes again; a list it then compares with each row in turn, rows it
+/// hashes or looks up.
+pub(super) fn among(count: usize, first: usize) -> String {
+    format!("VALUES {}", (first..first + count).map(|n| format!("(${n})")).collect::<Vec<String>>().join(","))
+}
+
 /// The most rows, or values of an `IN`, in one statement. SQLite allows 32,766 bound values, and a row has up to 14.
 pub(super) const ROWS_MAX: usize = 500;
 
