@@ -176,6 +176,9 @@ pub struct Event {
     pub sequence: u32,
     /// Occurrences that it had before its times were changed.
     pub former: Vec<Moment>,
+    /// Whether it took place once before it became a series: who reads occurrences knew it by its own id.
+    #[serde(default)]
+    pub was_single: bool,
 }
 
 /// Which occurrence of which series.
@@ -226,6 +229,7 @@ impl Event {
             rule: None,
             except: Vec::new(),
             former: Vec::new(),
+            was_single: false,
             slot: Some(which),
             ..self.clone()
         }
@@ -791,6 +795,7 @@ impl World {
         check_rule(&new)?;
         new.updated_at = now;
         new.sequence += 1;
+        new.was_single |= event.rule.is_none() && new.rule.is_some();
         let mut orphans = Vec::new();
         if event.rule.is_some() && (event.rule != new.rule || event.start != new.start) {
             let slots = new.slots(horizon);
@@ -1032,6 +1037,7 @@ pub(crate) fn written(
         updated_at: now,
         sequence: 0,
         former: Vec::new(),
+        was_single: false,
     };
     check_rule(&event)?;
     Ok(event)

@@ -837,6 +837,10 @@ fn add_occurrences<'a>(
         for slot in &series.former {
             add(slot, true);
         }
+        if series.was_single {
+            let event = Event { rule: None, ..series.clone() };
+            items.push(Item { event: Cow::Owned(event), copy: Cow::Owned(gone(copy)) });
+        }
     }
 }
 

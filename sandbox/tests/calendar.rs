@@ -435,6 +435,24 @@ async fn a_reader_of_free_and_busy_gets_occurrences_without_details() {
 }
 
 #[tokio::test]
+async fn whoever_reads_occurrences_is_told_that_an_event_became_a_series() {
+    let workspace = Workspace::open().await;
+    let id = workspace.create(json!({"title": "Once", "start": "2026-11-03T10:00"}));
+    workspace.plan(INES, json!({"action": "share", "email": BO, "role": "freeBusyReader"}));
+    let path = format!("calendars/{INES}/events");
+    let (_, value) = workspace.get(&workspace.bo, &path).await;
+    assert_eq!(ids(&value), [id.as_str()]);
+    let token = sync(&value);
+    workspace.plan(INES, json!({"action": "edit", "id": id, "rule": "FREQ=WEEKLY;COUNT=2"}));
+    let (_, value) = workspace.get(&workspace.bo, &format!("{path}?{token}")).await;
+    let told = value["items"].as_array().unwrap();
+    let told: Vec<(bool, bool)> =
+        told.iter().map(|it| (it["id"] == id.as_str(), it["status"] == "cancelled")).collect();
+    assert_eq!(told.iter().filter(|it| **it == (true, true)).count(), 1, "the one by its own id is gone: {value}");
+    assert_eq!(told.iter().filter(|it| **it == (false, false)).count(), 2, "two take place: {value}");
+}
+
+#[tokio::test]
 async fn guests_answer_and_may_be_hidden_or_left_out() {
     let workspace = Workspace::open().await;
     let guests = json!([BO, "guest@outside.example"]);
