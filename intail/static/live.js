@@ -110,7 +110,7 @@ async function refresh() {
   const [asked, sought] = [opened(), searching];
   searching = false;
   try {
-    const answer = await fetch(asked, { headers: { accept: "text/html" }, credentials: "same-origin" });
+    const answer = await fetch(asked, { headers: { accept: "text/html", "intail-refresh": "yes" }, credentials: "same-origin" });
     if (answer.redirected && new URL(answer.url).pathname !== location.pathname) {
       location.assign(answer.url);
       return;

@@ -21,7 +21,7 @@ use crate::store::agendas::{self, Agenda};
 use crate::store::attempts::{self, Attempt, Purpose};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::directories;
-use crate::store::grants::{self, Grant, GrantState};
+use crate::store::grants::{self, Grant, GrantState, Put};
 use crate::store::mailboxes::{self, Mailbox};
 use crate::store::people::{self, Person};
 use crate::store::{StoreError, Tx, organizations, receipts};
@@ -403,18 +403,23 @@ async fn keep(
     if !missing.contains(&Permission::Directory) {
         directories::wake(&mut tx, &DirectoryId::new(&app.random), &person.organization_id, now).await?;
     }
-    grants::put(&mut tx, &grant).await.map_err(|error| {
+    let taken = || ConnectError::AccountTaken { came: grant.email.clone() };
+    let put = grants::put(&mut tx, &grant).await.map_err(|error| {
         // Somebody else was quicker: to the same account, or the same person in another window.
         if error.is_unique_violation() {
-            return ConnectError::AccountTaken { came: grant.email.clone() };
-        }
-        // They left since, and try anew in another window.
-        if matches!(error, StoreError::LeaseLost) {
-            return ConnectError::StillLeaving;
+            return taken();
         }
         // On PostgreSQL they may have been removed since they were looked for.
         if error.is_foreign_key_violation() { ConnectError::Removed } else { ConnectError::Store(error) }
     })?;
+    match put {
+        Put::Kept => {}
+        // They left since, and try anew in another window.
+        Put::Over => return Err(ConnectError::StillLeaving),
+        Put::AnotherAccount => return Err(taken()),
+    }
+    // On PostgreSQL the other window's streams may have come since they were looked for.
+    let quicker = |error: StoreError| if error.is_unique_violation() { taken() } else { ConnectError::Store(error) };
     // Google asks nobody for consent whose account is suspended: it knows better than the directory did last.
     let is_own = match person.issuer == app.google.endpoints().issuer {
         true => person.subject == grant.google_subject,
@@ -432,7 +437,7 @@ async fn keep(
             Some(mailbox) => mailbox,
             None => {
                 let mailbox = Mailbox::new(MailboxId::new(&app.random), &grant, now);
-                mailboxes::create(&mut tx, &mailbox).await?;
+                mailboxes::create(&mut tx, &mailbox).await.map_err(quicker)?;
                 mailbox
             }
         };
@@ -445,7 +450,7 @@ async fn keep(
             Some(agenda) => agenda,
             None => {
                 let agenda = Agenda::new(AgendaId::new(&app.random), &grant, now);
-                agendas::create(&mut tx, &agenda).await?;
+                agendas::create(&mut tx, &agenda).await.map_err(quicker)?;
                 agenda
             }
         };

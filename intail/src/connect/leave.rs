@@ -519,7 +519,18 @@ async fn erase(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
         save(app, tx, leaving).await?;
         return Ok(false);
     }
-    let taken = leaving.grant_id.as_ref().map(|it| app.receipts.take(it));
+    // Of whom nothing was ever connected there may be a log of attempts that were refused.
+    let log = match &leaving.grant_id {
+        Some(id) => Some(id.clone()),
+        None => logs::of_person(&mut tx, &person).await?.filter(|_| removes_person),
+    };
+    let taken = log.as_ref().map(|it| app.receipts.take(it));
+    if let Some(log) = log.filter(|_| leaving.grant_id.is_none()) {
+        if let Some(taken) = &taken {
+            taken.put(&mut tx, &leaving.organization_id, app.clock.now()).await?;
+        }
+        leaving.calls = sums(&mut tx, &log).await?;
+    }
     if let Some(id) = leaving.grant_id.clone()
         && let Some(grant) = grants::by_id(&mut tx, &id).await?
     {
@@ -683,11 +694,12 @@ fn statement(leaving: &Leaving, now: Timestamp) -> Json {
 }
 
 /// What stays of somebody who disconnects and may connect again: what `OF_PERSON` in `store/erasure.rs` would delete.
-const KEPT_OF_WHO_STAYS: [&str; 4] = [
+const KEPT_OF_WHO_STAYS: [&str; 5] = [
     "what signing in needs: address, name, role, signed-in browsers, access keys and links to sign in",
     "privacy settings, which hold when the person connects again",
     "attempts to connect, for about a day, and the wish to be told of the approval",
     "in the feed, by id, that the mailbox and the calendars were connected and erased",
+    "what was asked for attempts to connect that were refused since",
 ];
 
 /// What stays where an organization's directory is copied. Whether it lists the person isn't known any more: what they

@@ -116,15 +116,26 @@ fn grant(row: &dyn Columns) -> Result<Grant, StoreError> {
     })
 }
 
-/// Writes a grant whole: new, or the same id after a reconnect. Opens the log of its calls, unless it is open;
-/// [`StoreError::LeaseLost`] if the person has another one by now, so that this grant's time is over.
-pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
+/// What became of a grant that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is there.
+    Kept,
+    /// The person has the log of another one by now: this grant's time is over.
+    Over,
+    /// Under this id another account was connected meanwhile. Nothing was written.
+    AnotherAccount,
+}
+
+/// Writes a grant whole: new, or the same id after a reconnect of the same account. Opens the log of its calls, unless
+/// it is open.
+pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<Put, StoreError> {
     // What Google permitted is held nowhere else, and the person reads that they are connected.
     tx.reach_disk();
     if receipts::open(tx, &grant.person_id, &grant.id).await?.is_some_and(|it| it != grant.id) {
-        return Err(StoreError::LeaseLost);
+        return Ok(Put::Over);
     }
-    tx.run(
+    let kept = tx.run(
         "INSERT INTO grants (id, organization_id, person_id, google_subject, email, hosted_domain, client_id, scopes,
              state, reason, state_since, refresh_sealed, access_sealed, access_expires_at, connected_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
@@ -132,7 +143,8 @@ pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
              client_id = excluded.client_id, scopes = excluded.scopes, state = excluded.state, reason = excluded.reason,
              state_since = excluded.state_since, refresh_sealed = excluded.refresh_sealed,
              access_sealed = excluded.access_sealed, access_expires_at = excluded.access_expires_at,
-             connected_at = excluded.connected_at, suspended_at = NULL",
+             connected_at = excluded.connected_at, suspended_at = NULL
+             WHERE grants.google_subject = excluded.google_subject",
         args![
             &grant.id,
             &grant.organization_id,
@@ -152,7 +164,7 @@ pub async fn put(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
         ],
     )
     .await?;
-    Ok(())
+    Ok(if kept == 1 { Put::Kept } else { Put::AnotherAccount })
 }
 
 /// The grant with this id.

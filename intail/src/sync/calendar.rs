@@ -313,7 +313,8 @@ impl AgendaRun<'_> {
         let before = calendar.clone();
         if before.state == CalendarState::Idle {
             begin_pass(calendar, CalendarState::Backfilling, now);
-        } else if compared_from(calendar).is_some_and(|from| from <= now) {
+        } else if !calendar.is_noticed() && compared_from(calendar).is_some_and(|from| from <= now) {
+            // What was told of just now goes first; the look after it compares.
             begin_pass(calendar, CalendarState::Reconciling, now);
         }
         if calendar.page_token.is_none() {

@@ -25,7 +25,7 @@ use crate::store::changes::{self, NewChange, Of};
 use crate::store::directories::{self, Directory, Part};
 use crate::store::directory_people::{self, DirectoryPerson, View};
 use crate::store::directory_readers::{self, Ability, Reader};
-use crate::store::grants::Grant;
+use crate::store::grants::{self, Grant};
 use crate::store::leases::Lease;
 use crate::store::{StoreError, Tx, organizations};
 
@@ -59,6 +59,8 @@ const WANTED_AFTER: SignedDuration = SignedDuration::from_secs(15);
 const SETTLE_MAX: i64 = 500;
 /// People of whom Google is asked in one step whether they are deleted: with its usual answers some seconds.
 const CONFIRMED_AT_ONCE: usize = 20;
+/// How often in a row nothing is heard of somebody until the pass goes on without knowing.
+const CONFIRM_TRIES_MAX: i64 = 5;
 
 /// How long nothing is asked after something stood in the way of the whole directory: an administrator, or the
 /// operator.
@@ -328,8 +330,14 @@ impl Run<'_> {
         let mut tx = self.app.store.read().await?;
         let unseen = directory_people::unseen(&mut tx, organization, self.directory.pass, SETTLE_MAX).await?;
         let domains = organizations::domains(&mut tx, organization).await?;
+        let asked: Vec<_> = unseen.iter().filter(|it| profiles::is_last_miss(it)).take(CONFIRMED_AT_ONCE).collect();
+        let mut working = BTreeSet::new();
+        for person in &asked {
+            let grant = grants::by_google_subject(&mut tx, &person.google_id).await?;
+            working.extend(grant.filter(|it| it.state.works()).map(|it| it.google_subject));
+        }
         drop(tx);
-        for person in unseen.iter().filter(|it| profiles::is_last_miss(it)).take(CONFIRMED_AT_ONCE) {
+        for person in asked {
             let _permit = match self.budget.reserve(&self.grant.google_subject, 1, Class::Repair) {
                 Ok(permit) => permit,
                 Err(until) if answers.is_empty() => return Ok(Err(until)),
@@ -337,13 +345,23 @@ impl Run<'_> {
             };
             let (view, pass, now) = (View::Administrator, self.directory.pass, self.now);
             let telling = Telling { view, is_deleted: false, pass, now, domains: &domains };
-            let asked = self.app.google.directory(&self.caller);
-            let answer = match asked.user(&person.google_id, google::View::Administrator).await {
+            let directory = self.app.google.directory(&self.caller);
+            let answer = match directory.user(&person.google_id, google::View::Administrator).await {
                 Ok(user) if user.id == person.google_id => {
                     profiles::told(user, telling).map_or(Absence::Unknown, |it| Absence::None(Box::new(it)))
                 }
-                Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => Absence::Deleted,
-                Err(error) if !is_no(&error) => return Err(error.into()),
+                // Whose permission works has an account, whatever this administrator is shown.
+                Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => {
+                    if working.contains(&person.google_id) { Absence::Unknown } else { Absence::Deleted }
+                }
+                // What passes, passes: one of whom Google says nothing for long doesn't hold up the others.
+                Err(error) if passes(&error) && self.directory.failures < CONFIRM_TRIES_MAX => {
+                    if answers.is_empty() {
+                        return Err(error.into());
+                    }
+                    break;
+                }
+                Err(error) if is_about_all(&error) => return Err(error.into()),
                 _ => Absence::Unknown,
             };
             answers.insert(person.google_id.clone(), answer);
@@ -521,6 +539,18 @@ fn is_no(error: &Error) -> bool {
         error.kind,
         ErrorKind::Refused(Refusal::Forbidden | Refusal::NotFound | Refusal::Invalid) | ErrorKind::NoDirectory
     )
+}
+
+/// Whether an answer about somebody will be another one soon.
+fn passes(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Transient | ErrorKind::SlowDown { .. })
+}
+
+/// Whether an answer about somebody is one about the grant or the service: everybody else's would be the same.
+fn is_about_all(error: &Error) -> bool {
+    let about_all =
+        matches!(error.kind, ErrorKind::GrantDead(_) | ErrorKind::AdminBlocked(_) | ErrorKind::SlowDown { .. });
+    about_all || matches!(error.kind, ErrorKind::Refused(Refusal::Unauthorized | Refusal::Operator(_)))
 }
 
 /// What stands in the way of the directory alone, in one word: the grant's mail and calendars go on meanwhile, and

@@ -45,7 +45,7 @@ impl Worker {
             }
             Step::Settle => {
                 let reader = row.grant_id.clone().ok_or(StoreError::LeaseLost)?;
-                return self.directory_step(lease, row, &reader, Asked::Nothing, known).await;
+                return self.directory_step(lease, row, &reader, Asked::Absences, known).await;
             }
         }
         Ok(None)
@@ -109,8 +109,8 @@ enum Asked {
     Ability,
     /// The next page.
     Page,
-    /// Nothing.
-    Nothing,
+    /// Whether those whom nobody saw are deleted.
+    Absences,
 }
 
 impl Run<'_> {
@@ -118,7 +118,7 @@ impl Run<'_> {
         match asked {
             Asked::Ability => self.ask().await,
             Asked::Page => self.list().await,
-            Asked::Nothing => self.settle().await,
+            Asked::Absences => self.settle().await,
         }
     }
 }

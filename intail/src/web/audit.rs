@@ -280,12 +280,13 @@ fn parts(detail: &str) -> serde_json::Map<String, Json> {
     }
 }
 
-/// What else there is to know, as "name: value", with the names of those who are here. What isn't so goes without
-/// saying.
+/// What goes without saying where it isn't so.
+const EXCEPTIONS: &[&str] = &["again", "access_keys", "removes_person"];
+
+/// What else there is to know, as "name: value", with the names of those who are here.
 fn detail(text: &str, names: &BTreeMap<String, String>) -> String {
     let word = |text: &str| match names.get(text) {
         Some(name) => name.clone(),
-        None if text.chars().all(|it| it.is_ascii_lowercase() || it == '_') => text.replace('_', " "),
         None => text.to_owned(),
     };
     let value = |value: &Json| match value {
@@ -296,11 +297,13 @@ fn detail(text: &str, names: &BTreeMap<String, String>) -> String {
             values.join(", ")
         }
         Json::Bool(true) => "yes".to_owned(),
-        Json::Bool(false) | Json::Null => String::new(),
+        Json::Bool(false) => "no".to_owned(),
+        Json::Null => String::new(),
         other => other.to_string(),
     };
     let parts: Vec<String> = parts(text)
         .iter()
+        .filter(|(name, it)| **it != Json::Bool(false) || !EXCEPTIONS.contains(&name.as_str()))
         .map(|(name, it)| (name, value(it)))
         .filter(|(_, it)| !it.is_empty())
         .map(|(name, it)| format!("{}: {it}", name.replace('_', " ")))

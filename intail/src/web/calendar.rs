@@ -50,6 +50,8 @@ const NOW_EVERY_S: u8 = 60;
 const LOOKING_EVERY_S: u8 = 20;
 /// The same while calendars are being copied or compared.
 const SETTLING_EVERY_S: u8 = 2;
+/// The header of a page that refreshes itself (`static/live.js`).
+const REFRESH: &str = "intail-refresh";
 /// Names of zones that are offered beside those of the person's calendars.
 const ZONES_OFFERED: [&str; 12] = [
     "UTC",
@@ -290,7 +292,8 @@ pub(super) async fn page(
     };
     // It is remembered; whoever writes their own is back where they began.
     let other = chosen.as_ref().map(|(name, _)| Some(name.as_str()).filter(|it| *it != held.own_zone()));
-    let cookie = other.map(|it| session::remember_zone(&web, it));
+    // A page that refreshes itself chooses nothing: another tab may have chosen since.
+    let cookie = other.filter(|_| !headers.contains_key(REFRESH)).map(|it| session::remember_zone(&web, it));
     let (is_chosen, remembered) = (chosen.is_some(), session::zone(&web, &headers));
     let (zone_name, zone) = chosen.unwrap_or_else(|| zone_of(remembered.as_deref(), held.own_zone()));
     let today = zone.to_datetime(now).date();

@@ -19,6 +19,8 @@ const OF_ONE_MAX: u32 = 240;
 const FEW: u32 = 5;
 /// Beginnings of all busy clients in [`WINDOW`], and as many of all others: more would be rows that nobody needs.
 const OF_ALL_MAX: u32 = 1_200;
+/// Bits of an address of IPv6 that a client may choose.
+const IPV6_HOST_BITS: u32 = 72;
 /// Clients that are remembered in one window.
 const CLIENTS_MAX: usize = 10_000;
 
@@ -64,11 +66,11 @@ impl Floods {
     }
 }
 
-/// Whom an address stands for. One client of IPv6 has a network of addresses, the upper 64 bits.
+/// Whom an address stands for. One client of IPv6 has a network of addresses: homes get up to the upper 56 bits.
 fn client(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(it) => IpAddr::V6(Ipv6Addr::from_bits(it.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(it) => IpAddr::V6(Ipv6Addr::from_bits(it.to_bits() >> IPV6_HOST_BITS << IPV6_HOST_BITS)),
     }
 }
 
@@ -88,7 +90,7 @@ mod tests {
     #[test]
     fn one_client_is_held_back_without_the_others_and_for_a_minute() {
         let floods = Floods::default();
-        let (one, same) = (from("2001:db8::1"), from("2001:db8::ffff:2"));
+        let (one, same) = (from("2001:db8::1"), from("2001:db8:0:ff::ffff:2"));
         for _ in 0..OF_ONE_MAX {
             assert!(floods.admits(one, at(100)));
         }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use intail::app::App;
 use intail::id::AgendaId;
 use intail::store::agendas::{self, Agenda};
@@ -14,6 +15,7 @@ use intail::store::people::Person;
 use jiff::Timestamp;
 use jiff::civil::date;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::access::{Proof, access_key, ask, form_token, location, session, text};
 use crate::harness::running::{Running, Ticks};
@@ -260,6 +262,12 @@ async fn a_zone_that_was_chosen_once_is_remembered_by_the_browser_until_the_own_
     for path in ["/calendar", "/calendar?zone=", "/calendar?zone=Middle%2FEarth"] {
         assert_eq!(cookie(path).await, None, "{path}");
     }
+    let request = Request::builder().uri("/calendar?zone=Asia%2FTokyo").header(header::HOST, "127.0.0.1:8080");
+    let request = request.header(header::COOKIE, format!("intail-session={token}")).header("intail-refresh", "yes");
+    let refreshed = intail::web::router(running.app.clone()).oneshot(request.body(Body::empty()).expect("a request"));
+    let refreshed = refreshed.await.expect("an answer");
+    assert_eq!(refreshed.status(), StatusCode::OK);
+    assert!(!refreshed.headers().contains_key(header::SET_COOKIE), "a tab that refreshes itself chooses nothing");
     let here = with("Asia/Kathmandu");
     let week = plain(&page(&running.app, "/calendar?date=2026-11-24", &here).await);
     assert!(week.contains("18:45 – 20:15 The review"), "{week}");

@@ -199,22 +199,37 @@ async fn whom_an_administrators_listing_lacks_is_asked_about_before_anybody_is_t
     passed(&running, &administrator).await;
     assert_the_directory_is_right(&running, &administrator).await;
 
-    // Google doesn't say of anybody.
-    running.world(|world| world.faults.add(Rule::status("directory.users.get", 403)));
-    for _ in 0..3 {
-        lacks_the_others();
+    // Google doesn't say of anybody, in words that nobody knows, or that they aren't there although they are connected.
+    let connected = running.connected(&running.employee()).await;
+    let deleted = async || -> Vec<String> {
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let ids: Vec<String> = everybody.keys().cloned().collect();
+        let all = directory_people::by_ids(&mut tx, &administrator.organization_id, &ids).await.expect("read");
+        all.into_values().filter(|it| it.deleted_at.is_some()).map(|it| it.google_id).collect()
+    };
+    let gone = async || running.feed(&administrator).await.iter().filter(|it| it.kind == "person.gone").count();
+    let unreadable = Rule::twist("directory.users.get", json!({"id": null}), json!({}));
+    let missing = Rule::status("directory.users.get", 404);
+    for (answer, says_deleted) in [
+        (Rule::status("directory.users.get", 403), false),
+        (unreadable, false),
+        (Rule::status("directory.users.get", 503), false),
+        (missing, true),
+    ] {
+        let before = gone().await;
+        running.world(|world| world.faults.add(answer.clone()));
+        for _ in 0..3 {
+            lacks_the_others();
+            passed(&running, &administrator).await;
+        }
+        assert_eq!(gone().await - before, everybody.len() - 1, "told as gone after {answer:?}");
+        let deleted = deleted().await;
+        assert_eq!(deleted.len(), if says_deleted { everybody.len() - 2 } else { 0 }, "{deleted:?}");
+        assert!(!deleted.contains(&connected.subject), "whose permission works has an account");
+        running.world(|world| world.faults.clear());
         passed(&running, &administrator).await;
+        assert_the_directory_is_right(&running, &administrator).await;
     }
-    assert_eq!(shown(&running, &administrator).await.len(), 1);
-    let mut tx = running.app.store.read().await.expect("a transaction");
-    let organization = &administrator.organization_id;
-    let all = directory_people::by_ids(&mut tx, organization, &everybody.keys().cloned().collect::<Vec<_>>()).await;
-    drop(tx);
-    let all = all.expect("read");
-    assert!(all.values().all(|it| it.deleted_at.is_none()), "gone, and not deleted: {all:?}");
-    running.world(|world| world.faults.clear());
-    passed(&running, &administrator).await;
-    assert_the_directory_is_right(&running, &administrator).await;
 }
 
 #[tokio::test]

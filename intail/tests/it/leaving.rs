@@ -1154,6 +1154,21 @@ async fn what_was_asked_for_an_attempt_that_was_refused_stands_in_the_receipt_an
 }
 
 #[tokio::test]
+async fn the_receipt_of_somebody_who_never_connected_counts_what_was_asked_for_a_refused_attempt() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = as_administrator(&running, ADMIN).await;
+    let (one, two) = running.employees();
+    let person = running.sign_in(&one).await;
+    let other = Options { choose_account: true, ..Options::default() };
+    running.connect_as(&person, &two, Ticks::All, other).await.expect_err("not theirs");
+    connect::let_go(&running.app, &person, &removed_by(&admin)).await.expect("removed");
+    let told: Json = serde_json::from_str(&receipts_of(&running, &person).await[0].statement).expect("JSON");
+    assert_eq!((&told["calls"]["calls"], &told["calls"]["last_batch"]), (&json!(2), &json!(1)), "{told}");
+    assert_eq!((&told["erased"]["call logs"], &told["erased"]["logs of calls"]), (&json!(1), &json!(1)), "{told}");
+}
+
+#[tokio::test]
 async fn a_batch_that_was_changed_or_taken_out_shows() {
     let url = postgres::database().await;
     let running = Running::start_with(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;

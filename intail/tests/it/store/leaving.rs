@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use intail::id::{GrantId, InvitationId, MailboxId, OrganizationId, PersonId, ReceiptId};
 use intail::org::receipts::{self, Receipts, purpose};
-use intail::store::grants::{self, Grant};
+use intail::store::grants::{self, Grant, Put};
 use intail::store::invitations::{self, Invitation};
 use intail::store::leaving_receipts::{self, LeavingReceipt};
 use intail::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revocation};
@@ -384,33 +384,39 @@ async fn whoever_is_being_removed_comes_in_no_more_and_is_no_administrator_who_s
 
 async fn a_log_begins_before_there_is_a_grant_and_goes_with_the_person(scene: Scene) {
     let (log, newcomer) = (Receipts::default(), person(&scene.random, &scene.organization, "2"));
-    let (id, another) = (GrantId::new(&scene.random), GrantId::new(&scene.random));
+    let (id, later) = (GrantId::new(&scene.random), GrantId::new(&scene.random));
     let mut tx = scene.store.write().await.expect("a transaction");
     assert_eq!(logs::open(&mut tx, &newcomer.id, &id).await.expect("read"), None, "of nobody");
     people::create(&mut tx, &newcomer, at(0)).await.expect("created");
     assert_eq!(logs::of_person(&mut tx, &newcomer.id).await.expect("read"), None);
     assert_eq!(logs::open(&mut tx, &newcomer.id, &id).await.expect("opened").as_ref(), Some(&id));
-    assert_eq!(logs::open(&mut tx, &newcomer.id, &another).await.expect("open").as_ref(), Some(&id), "once");
+    assert_eq!(logs::open(&mut tx, &newcomer.id, &later).await.expect("open").as_ref(), Some(&id), "once");
     tx.commit().await.expect("committed");
     log.called(&call(&id, at(1)));
-    log.called(&call(&another, at(1)));
+    log.called(&call(&later, at(1)));
     log.write(&scene.store, at(1)).await.expect("written");
     assert_eq!(walked(&scene.store, &id).await.calls, 1, "there is no grant yet");
 
     let mut tx = scene.store.write().await.expect("a transaction");
     assert_eq!(logs::of_person(&mut tx, &newcomer.id).await.expect("read").as_ref(), Some(&id));
     assert_eq!(logs::organization_of(&mut tx, &id).await.expect("read"), Some(scene.organization.clone()));
-    assert_eq!(logs::organization_of(&mut tx, &another).await.expect("read"), None);
+    assert_eq!(logs::organization_of(&mut tx, &later).await.expect("read"), None);
     let other = grant(&scene.random, &newcomer, "g2");
-    let refused = grants::put(&mut tx, &other).await.expect_err("the log has another id");
-    assert!(matches!(refused, StoreError::LeaseLost), "{refused:?}");
-    grants::put(&mut tx, &Grant { id: id.clone(), ..other }).await.expect("put");
+    assert_eq!(grants::put(&mut tx, &other).await.expect("read"), Put::Over, "the log has another id");
+    let first = Grant { id: id.clone(), ..other };
+    assert_eq!(grants::put(&mut tx, &first).await.expect("put"), Put::Kept);
+    let again = Grant { email: "moved@example.com".into(), ..first.clone() };
+    assert_eq!(grants::put(&mut tx, &again).await.expect("put"), Put::Kept, "a reconnect");
+    let another = Grant { google_subject: "another".into(), email: "another@example.com".into(), ..first.clone() };
+    assert_eq!(grants::put(&mut tx, &another).await.expect("read"), Put::AnotherAccount);
+    let kept = grants::by_id(&mut tx, &id).await.expect("read").expect("there");
+    assert_eq!((kept.google_subject, kept.email), (first.google_subject, again.email), "nothing of it was written");
     erasure::grant(&mut tx, &id).await.expect("erased");
     assert_eq!(logs::of_person(&mut tx, &newcomer.id).await.expect("read"), None, "it went with the grant");
 
-    logs::open(&mut tx, &newcomer.id, &another).await.expect("opened");
+    logs::open(&mut tx, &newcomer.id, &later).await.expect("opened");
     tx.commit().await.expect("committed");
-    log.called(&call(&another, at(2)));
+    log.called(&call(&later, at(2)));
     log.write(&scene.store, at(2)).await.expect("written");
     let mut tx = scene.store.write().await.expect("a transaction");
     let gone: BTreeMap<_, _> = erasure::person(&mut tx, &newcomer.id).await.expect("erased").into_iter().collect();
