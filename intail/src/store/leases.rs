@@ -157,22 +157,23 @@ pub(super) async fn hold_row<T>(
 }
 
 /// Gives the stream back and says when it is due next. If a notice came meanwhile, it is due at once. `spent` is what
-/// it cost within the last minute.
+/// it cost within the last minute; none from who never learned whose it is: what is written there stays.
 pub async fn release(
     tx: &mut Tx,
     lease: &Lease,
     next: Option<Timestamp>,
-    spent: &Spending,
+    spent: Option<&Spending>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = format!(
-        "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent = $5,
+        "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent = COALESCE($5, spent),
              released_number = lease_number,
              due_at = CASE WHEN dirty THEN $4 ELSE $3 END
          WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
         table_of(lease)
     );
-    let released = tx.run_built(sql, args![&lease.stream, lease.number, next, now, spent.to_string()]).await?;
+    let released =
+        tx.run_built(sql, args![&lease.stream, lease.number, next, now, spent.map(Spending::to_string)]).await?;
     if released == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 

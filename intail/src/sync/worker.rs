@@ -374,9 +374,9 @@ impl Worker {
     async fn release(&self, lease: &Lease, next: Option<Timestamp>, grant: Option<&Grant>) -> Result<(), StoreError> {
         let now = self.app.clock.now();
         let api = api_of(Stream::of(&lease.stream));
-        let spent = grant.map(|it| self.budgets.of(api).spent_on(&it.google_subject)).unwrap_or_default();
+        let spent = grant.map(|it| self.budgets.of(api).spent_on(&it.google_subject));
         let mut tx = self.app.store.write().await?;
-        leases::release(&mut tx, lease, next, &spent, now).await?;
+        leases::release(&mut tx, lease, next, spent.as_ref(), now).await?;
         let taken = grant.map(|it| self.app.receipts.take(&it.id));
         if let Some((taken, grant)) = taken.as_ref().zip(grant) {
             taken.put(&mut tx, &grant.organization_id, now).await?;

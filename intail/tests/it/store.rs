@@ -747,14 +747,14 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let told = [("person1@example.com", None), ("stranger@example.com", None)];
     let noticed = mailboxes::notice(&mut tx, &told, at(2)).await;
     assert_eq!(noticed.expect("noticed"), Noticed { mailboxes: 1, known: 0, unknown: 1 });
-    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(3)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), Some(&Spending::default()), at(3)).await.expect("released");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     tx.commit().await.expect("committed");
     assert_eq!((there.due_at, there.noticed_at), (Some(at(3)), Some(at(2))), "due at once, not at 500");
 
     let (_, lease) = claim(&scene, "w", at(4), at(60)).await.pop().expect("it is due again");
     let mut tx = scene.store.write().await.expect("a transaction");
-    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(5)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), Some(&Spending::default()), at(5)).await.expect("released");
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
     mailboxes::wake(&mut tx, &mailbox.id, at(6)).await.expect("woken");
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(6)));
@@ -771,7 +771,7 @@ async fn whose_watch_failed_tries_again_within_the_time_that_is_given(scene: Sce
     assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("none"), 0, "its watch is good");
     mailbox.watch_problem = Some("the topic is missing".into());
     mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
-    leases::release(&mut tx, &lease, Some(at(80_000)), &Spending::default(), at(9)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(80_000)), Some(&Spending::default()), at(9)).await.expect("released");
     assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("it tries"), 1);
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read").expect("there");
     assert!((at(10)..at(3_610)).contains(&there.watch_due_at), "{:?}", there.watch_due_at);
@@ -788,10 +788,10 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     assert!(matches!(saved, Err(StoreError::LeaseLost)), "{saved:?}");
     let held = leases::hold(&mut tx, &slow, at(200)).await;
     assert!(matches!(held, Err(StoreError::LeaseLost)));
-    let released = leases::release(&mut tx, &slow, None, &Spending::default(), at(62)).await;
+    let released = leases::release(&mut tx, &slow, None, Some(&Spending::default()), at(62)).await;
     assert!(matches!(released, Err(StoreError::LeaseLost)));
     leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
-    leases::release(&mut tx, &quick, None, &Spending::default(), at(63)).await.expect("and is given back");
+    leases::release(&mut tx, &quick, None, Some(&Spending::default()), at(63)).await.expect("and is given back");
     let again = leases::hold(&mut tx, &quick, at(300)).await;
     assert!(matches!(again, Err(StoreError::LeaseLost)), "a lease that was given back is gone");
 }
@@ -972,7 +972,7 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     quota::hold(&mut tx, "gmail", at(400)).await.expect("held");
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), Some(at(500)));
     assert_eq!(quota::held_until(&mut tx, "calendar").await.expect("read"), None);
-    leases::release(&mut tx, &again[0], Some(at(505)), &Spending::default(), at(130)).await.expect("released");
+    leases::release(&mut tx, &again[0], Some(at(505)), Some(&Spending::default()), at(130)).await.expect("released");
     leases::hasten(&mut tx, Stream::Mail, at(506), at(140)).await.expect("nobody waits so long");
     assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(505)));
     quota::lift(&mut tx, quota::SERVICES[0], at(140)).await.expect("lifted");
@@ -1343,13 +1343,13 @@ async fn promise_7_a_notice_of_what_is_stored_already_makes_nothing_due(scene: S
     assert_eq!((before.mailboxes, before.known), (1, 0), "nothing is known before the first reading");
     mailbox.cursor = Some(HistoryId(10));
     mailboxes::save(&mut tx, &mailbox, &lease).await.expect("saved");
-    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(3)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), Some(&Spending::default()), at(3)).await.expect("released");
     let (again, lease) = {
         tx.commit().await.expect("committed");
         claim(&scene, "w", at(4), at(60)).await.pop().expect("it was noticed during its run")
     };
     let mut tx = scene.store.write().await.expect("a transaction");
-    leases::release(&mut tx, &lease, Some(at(500)), &Spending::default(), at(5)).await.expect("released");
+    leases::release(&mut tx, &lease, Some(at(500)), Some(&Spending::default()), at(5)).await.expect("released");
     mailboxes::find_untold(&mut tx, &mailbox.id, at(6)).await.expect("found");
     // As numbers 9 < 10; as text it would be the other way round.
     for id in [9, 10] {

@@ -55,7 +55,7 @@ async fn a_grant_that_is_closed_while_others_are_reopened_is_woken_or_stays_clos
     let mut tx = scene.store.write().await.expect("a transaction");
     let claimed = leases::claim(&mut tx, "w", at(1), at(60), Wanted::Due, 9).await.expect("claimed");
     for lease in &claimed {
-        leases::release(&mut tx, lease, None, &Spending::default(), at(2)).await.expect("released");
+        leases::release(&mut tx, lease, None, Some(&Spending::default()), at(2)).await.expect("released");
     }
     tx.commit().await.expect("committed");
 

@@ -10,6 +10,7 @@ use intail::store::events::{self, Attendee, Details, Event, Link, Moment, Party,
 use intail::store::failing::{self, Failed};
 use intail::store::grants::{self, GrantState};
 use intail::store::leases::{self, Stream, Wanted};
+use intail::store::mailboxes;
 use intail::store::people;
 use intail::store::privacy::{self, Policy};
 use intail::store::spending::Spending;
@@ -82,12 +83,18 @@ async fn streams_of_every_kind_are_claimed_longest_due_first(scene: Scene) {
     assert_eq!(streams(&rest), [StreamId::from(&scene.mailbox.id)]);
     for (lease, next) in noticed.iter().chain(&rest).zip([50, 40, 30]) {
         leases::hold(&mut tx, lease, at(90)).await.expect("held");
-        leases::release(&mut tx, lease, Some(at(next)), &Spending::once(at(9), 7), at(10)).await.expect("released");
+        leases::release(&mut tx, lease, Some(at(next)), Some(&Spending::once(at(9), 7)), at(10))
+            .await
+            .expect("released");
     }
     assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(30)));
     assert_eq!(leases::next_due_of(&mut tx, Stream::Calendar).await.expect("read"), Some(at(50)));
     let first = leases::claim(&mut tx, "b", at(60), at(90), Wanted::Due, 2).await.expect("claimed");
     assert_eq!(streams(&first), [StreamId::from(&scene.mailbox.id), StreamId::from(&directory)], "longest due first");
+    // Who never learned whose it is knows nothing of what it cost, and what is written there stays.
+    leases::release(&mut tx, &first[0], Some(at(30)), None, at(61)).await.expect("released");
+    let mailbox = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
+    assert_eq!(mailbox.spent, Spending::once(at(9), 7));
     let held = directories::hold(&mut tx, &first[1], at(99)).await.expect("held");
     let kept = directories::of_organization(&mut tx, &scene.organization).await.expect("read");
     assert_eq!((held.id.clone(), Some(held)), (directory, kept));
@@ -147,7 +154,7 @@ async fn a_stream_that_is_due_at_no_time_wakes_while_its_grant_works(scene: Scen
     let agenda = with_agenda(&scene).await;
     let mut tx = scene.store.write().await.expect("a transaction");
     for lease in leases::claim(&mut tx, "a", at(9), at(60), Wanted::Due, 10).await.expect("claimed") {
-        leases::release(&mut tx, &lease, None, &Spending::default(), at(10)).await.expect("released");
+        leases::release(&mut tx, &lease, None, Some(&Spending::default()), at(10)).await.expect("released");
     }
     for (state, suspended_at, permissions, woken) in [
         (GrantState::NeedsOperator, None, ["a", "b"], 0),
@@ -191,7 +198,7 @@ async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
     assert_eq!(there, Some(written.clone()));
     let late = leases::Lease { number: lease.number - 1, ..lease.clone() };
     assert!(matches!(agendas::save(&mut tx, &written, &late).await, Err(StoreError::LeaseLost)));
-    leases::release(&mut tx, &lease, None, &Spending::default(), at(20)).await.expect("released");
+    leases::release(&mut tx, &lease, None, Some(&Spending::default()), at(20)).await.expect("released");
     assert_eq!(agendas::wake_organization(&mut tx, &scene.organization, at(21)).await.expect("woken"), 1);
     let look =
         async |tx: &mut Tx, before, now| agendas::look(tx, &agenda.id, at(before), at(now)).await.expect("asked");
