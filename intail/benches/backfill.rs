@@ -167,6 +167,8 @@ async fn bare(sandbox: &Sandbox) -> Result<Took, Failure> {
     let (mut threads, mut page_token): (BTreeMap<String, Vec<String>>, Option<String>) = (BTreeMap::new(), None);
     loop {
         let page = app.google.gmail(&caller).messages(page_token.as_deref(), &[], true).await?;
+        // As Intail asks: which are drafts, beside each page.
+        app.google.gmail(&caller).messages(None, &["DRAFT"], true).await?;
         for found in page.refs {
             threads.entry(found.thread_id).or_default().push(found.id);
         }

@@ -255,7 +255,7 @@ fn label(world: &World, caller: &Caller, query: &Query, id: &str) -> Result<Valu
     query.allow(&[])?;
     let mailbox = mailbox(world, caller)?;
     let label = mailbox.label(id).filter(|label| label.id == id).ok_or_else(ApiError::not_found)?;
-    let carriers: Vec<&Message> = mailbox.newest_first().filter(|message| message.has(id)).collect();
+    let carriers: Vec<&Message> = mailbox.carrying(&[id], None).collect();
     let unread: Vec<&Message> = carriers.iter().copied().filter(|message| message.has("UNREAD")).collect();
     let threads = |messages: &[&Message]| {
         messages.iter().map(|message| message.thread_id.as_str()).collect::<std::collections::BTreeSet<_>>().len()
@@ -344,13 +344,9 @@ impl<'a> Listing<'a> {
             && (self.with_spam_and_trash || !(message.has("SPAM") || message.has("TRASH")))
     }
 
-    fn found(&self) -> Box<dyn Iterator<Item = &'a Message> + '_> {
-        match &self.after {
-            Some(place) => {
-                Box::new(self.mailbox.older_than(place.number, &place.word).filter(|message| self.fits(message)))
-            }
-            None => Box::new(self.mailbox.newest_first().filter(|message| self.fits(message))),
-        }
+    fn found(&self) -> impl Iterator<Item = &'a Message> {
+        let after = self.after.as_ref().map(|place| (place.number, place.word.as_str()));
+        self.mailbox.carrying(&self.label_ids, after).filter(|message| self.fits(message))
     }
 
     fn answer(&self, key: &str, refs: Vec<Value>, last: Option<&Message>, more: bool) -> Value {
@@ -362,7 +358,8 @@ impl<'a> Listing<'a> {
             let token = PageToken { number: last.internal_date_ms, word: last.id.clone() };
             answer.insert("nextPageToken".into(), token.write(&self.purpose).into());
         }
-        let estimate = self.mailbox.newest_first().filter(|message| self.fits(message)).take(ESTIMATE_MAX).count();
+        let all = self.mailbox.carrying(&self.label_ids, None).filter(|message| self.fits(message));
+        let estimate = all.take(ESTIMATE_MAX).count();
         answer.insert("resultSizeEstimate".into(), estimate.into());
         answer.into()
     }

@@ -3,6 +3,7 @@
 //! that a reader of the history can never learn of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -187,11 +188,17 @@ pub struct Mailbox {
     pub(crate) last_notice_ms: Option<i64>,
     /// Newest first when read backwards; follows from `messages`.
     #[serde(skip)]
-    order: BTreeSet<(i64, String)>,
+    order: Places,
     /// Messages of each thread by date; follows from `messages`.
     #[serde(skip)]
-    threads: BTreeMap<String, BTreeSet<(i64, String)>>,
+    threads: BTreeMap<String, Places>,
+    /// Messages that carry each label by date; follows from `messages`.
+    #[serde(skip)]
+    carriers: BTreeMap<String, Places>,
 }
+
+/// Messages by date and id.
+type Places = BTreeSet<(i64, String)>;
 
 /// A mailbox as it is saved: without what follows from the messages.
 #[derive(Deserialize)]
@@ -215,6 +222,7 @@ impl From<SavedMailbox> for Mailbox {
             last_notice_ms: saved.last_notice_ms,
             order: BTreeSet::new(),
             threads: BTreeMap::new(),
+            carriers: BTreeMap::new(),
         };
         for message in saved.messages.into_values() {
             mailbox.store(message);
@@ -236,6 +244,7 @@ impl Mailbox {
             last_notice_ms: None,
             order: BTreeSet::new(),
             threads: BTreeMap::new(),
+            carriers: BTreeMap::new(),
         }
     }
 
@@ -251,9 +260,20 @@ impl Mailbox {
         self.order.iter().rev().filter_map(|(_, id)| self.messages.get(id))
     }
 
-    /// Messages that come after `(date, id)` in the newest-first order.
-    pub(crate) fn older_than(&self, date_ms: i64, id: &str) -> impl Iterator<Item = &Message> {
-        self.order.range(..(date_ms, id.to_owned())).rev().filter_map(|(_, id)| self.messages.get(id))
+    /// Messages that carry all of these labels, newest first; with a place `(date, id)` only those that come after it.
+    pub(crate) fn carrying<'a>(
+        &'a self,
+        label_ids: &[&'a str],
+        after: Option<(i64, &str)>,
+    ) -> impl Iterator<Item = &'a Message> + use<'a> {
+        static NONE: Places = BTreeSet::new();
+        let of_label = |id: &&str| self.carriers.get(*id).unwrap_or(&NONE);
+        // The others are looked for among those that carry the rarest.
+        let among = label_ids.iter().map(of_label).min_by_key(|places| places.len()).unwrap_or(&self.order);
+        let end = after.map_or(Bound::Unbounded, |(date_ms, id)| Bound::Excluded((date_ms, id.to_owned())));
+        let label_ids = label_ids.to_vec();
+        let found = among.range((Bound::Unbounded, end)).rev().filter_map(|(_, id)| self.messages.get(id));
+        found.filter(move |message| label_ids.iter().all(|id| message.has(id)))
     }
 
     /// Number of messages, spam and bin included.
@@ -325,16 +345,19 @@ impl Mailbox {
             }
         }
         let message = self.messages.get_mut(id).ok_or_else(|| MailError::NoMessage(id.to_owned()))?;
+        let place = (message.internal_date_ms, message.id.clone());
         let mut added = Vec::new();
         let mut removed = Vec::new();
         for &label_id in remove {
             if message.label_ids.remove(label_id) {
                 removed.push(label_id.to_owned());
+                leave(&mut self.carriers, label_id, &place);
             }
         }
         for &label_id in add {
             if message.label_ids.insert(label_id.to_owned()) {
                 added.push(label_id.to_owned());
+                self.carriers.entry(label_id.to_owned()).or_default().insert(place.clone());
             }
         }
         if added.is_empty() && removed.is_empty() {
@@ -353,11 +376,9 @@ impl Mailbox {
         if let Some(message) = self.messages.remove(id) {
             let place = (message.internal_date_ms, message.id);
             self.order.remove(&place);
-            if let Some(thread) = self.threads.get_mut(&message.thread_id) {
-                thread.remove(&place);
-                if thread.is_empty() {
-                    self.threads.remove(&message.thread_id);
-                }
+            leave(&mut self.threads, &message.thread_id, &place);
+            for label_id in &message.label_ids {
+                leave(&mut self.carriers, label_id, &place);
             }
         }
         Ok(())
@@ -503,6 +524,9 @@ impl Mailbox {
     fn store(&mut self, message: Message) {
         let place = (message.internal_date_ms, message.id.clone());
         self.order.insert(place.clone());
+        for label_id in &message.label_ids {
+            self.carriers.entry(label_id.clone()).or_default().insert(place.clone());
+        }
         self.threads.entry(message.thread_id.clone()).or_default().insert(place);
         self.messages.insert(message.id.clone(), message);
     }
@@ -519,6 +543,16 @@ impl Mailbox {
                 label_ids: message.label_ids.iter().cloned().collect(),
                 what,
             });
+        }
+    }
+}
+
+/// Takes a message out of one of several groups; an empty group goes.
+fn leave(groups: &mut BTreeMap<String, Places>, name: &str, place: &(i64, String)) {
+    if let Some(places) = groups.get_mut(name) {
+        places.remove(place);
+        if places.is_empty() {
+            groups.remove(name);
         }
     }
 }
@@ -597,6 +631,32 @@ mod tests {
         assert!(mailbox.label("Trips").is_none());
         assert!(!mailbox.message(&id).unwrap().has(&label.id));
         assert!(mailbox.delete_label("INBOX", NOW, &mut dice).is_err());
+    }
+
+    #[test]
+    fn who_carries_labels_is_known_through_every_change_and_after_saving() {
+        let (mut mailbox, mut dice) = mailbox();
+        let carriers = |mailbox: &Mailbox, label_ids: &[&str], after: Option<(i64, &str)>| -> String {
+            mailbox.carrying(label_ids, after).map(|message| message.id.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        let dated = |at: i64, labels: &[&str]| Letter { internal_date_ms: Some(at), ..letter("x") }.labelled(labels);
+        let old = mailbox.add(dated(5, &["INBOX", "UNREAD"]), NOW, &mut dice);
+        let new = mailbox.add(dated(7, &["INBOX"]), NOW, &mut dice);
+        let both = format!("{new} {old}");
+        assert_eq!(carriers(&mailbox, &["INBOX"], None), both);
+        assert_eq!(carriers(&mailbox, &["INBOX"], Some((7, &new))), old);
+        assert_eq!(carriers(&mailbox, &["INBOX", "UNREAD"], None), old);
+        assert_eq!(carriers(&mailbox, &["INBOX", "SPAM"], None), "");
+        assert_eq!(carriers(&mailbox, &[], None), both);
+        mailbox.relabel(&new, &["STARRED", "UNREAD"], &["INBOX"], NOW, &mut dice).unwrap();
+        assert_eq!(carriers(&mailbox, &["INBOX"], None), old);
+        assert_eq!(carriers(&mailbox, &["UNREAD"], None), both);
+        let text = serde_json::to_string(&mailbox).unwrap();
+        mailbox.delete(&old, NOW, &mut dice).unwrap();
+        assert_eq!(carriers(&mailbox, &["INBOX"], None), "");
+        assert_eq!(carriers(&mailbox, &["UNREAD"], None), new);
+        let back: Mailbox = serde_json::from_str(&text).unwrap();
+        assert_eq!(carriers(&back, &["UNREAD"], None), both);
     }
 
     #[test]

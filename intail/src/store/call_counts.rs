@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::leavings::CallSums;
-use super::sql::{Columns, Tx, args, places};
+use super::sql::{Columns, Tx, args};
 use crate::id::{GrantId, OrganizationId};
 
 /// What was asked of Google for one grant on one day by one kind of call.
@@ -48,17 +48,6 @@ pub async fn add(
     grant: &GrantId,
     counts: &[CallCount],
 ) -> Result<(), StoreError> {
-    if counts.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "INSERT INTO call_counts (organization_id, grant_id, day, call, outcome, calls, units, bytes, last_at)
-         VALUES {}
-         ON CONFLICT (grant_id, day, call, outcome) DO UPDATE SET calls = call_counts.calls + excluded.calls,
-             units = call_counts.units + excluded.units, bytes = call_counts.bytes + excluded.bytes,
-             last_at = excluded.last_at",
-        places(counts.len(), ROW_VALUES)
-    );
     let mut values = Vec::with_capacity(counts.len() * ROW_VALUES);
     for count in counts {
         values.extend(args![
@@ -73,8 +62,11 @@ pub async fn add(
             count.last_at
         ]);
     }
-    tx.run_built(sql, values).await?;
-    Ok(())
+    let into = "call_counts (organization_id, grant_id, day, call, outcome, calls, units, bytes, last_at)";
+    let adding = "ON CONFLICT (grant_id, day, call, outcome) DO UPDATE SET calls = call_counts.calls + excluded.calls,
+        units = call_counts.units + excluded.units, bytes = call_counts.bytes + excluded.bytes,
+        last_at = excluded.last_at";
+    tx.insert(into, ROW_VALUES, values, adding).await
 }
 
 /// The counts of a grant, newest day first. `limit` bounds it.

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use super::directory_people::{self, DirectoryPerson};
 use super::events::{self, Event};
 use super::messages::{Message, message};
-use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed, places};
+use super::sql::{Columns, Tx, Value, args};
 use super::{StoreError, people};
 use crate::id::{AgendaId, OrganizationId, PersonId, StreamId};
 
@@ -142,27 +142,22 @@ pub async fn append(tx: &mut Tx, of: Of<'_>, changes: &[NewChange], now: Timesta
         .await?
         .ok_or(StoreError::LeaseLost)?;
     let mut seq = last - count;
-    for chunk in changes.chunks(ROWS_MAX) {
-        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
-        for change in chunk {
-            seq += 1;
-            values.extend(args![
-                of.organization,
-                seq,
-                now,
-                of.person(),
-                &of.stream,
-                change.kind,
-                &change.subject_id,
-                change.data.to_string()
-            ]);
-        }
-        let sql = format!(
-            "INSERT INTO changes (organization_id, seq, at, person_id, stream_id, kind, subject_id, data) VALUES {}",
-            places(chunk.len(), ROW_VALUES)
-        );
-        tx.run_built(sql, values).await?;
+    let mut values: Vec<Value> = Vec::with_capacity(changes.len() * ROW_VALUES);
+    for change in changes {
+        seq += 1;
+        values.extend(args![
+            of.organization,
+            seq,
+            now,
+            of.person(),
+            &of.stream,
+            change.kind,
+            &change.subject_id,
+            change.data.to_string()
+        ]);
     }
+    let into = "changes (organization_id, seq, at, person_id, stream_id, kind, subject_id, data)";
+    tx.insert(into, ROW_VALUES, values, "").await?;
     Ok(Some(last))
 }
 
@@ -226,17 +221,10 @@ pub async fn newest_of_person(
 /// Takes the labels out of what the feed told of messages that may not be kept; that there was something, and that it
 /// has gone, stays. A reader who folds the feed ends with the same.
 pub async fn hush(tx: &mut Tx, of: Of<'_>, message_ids: &[String]) -> Result<(), StoreError> {
-    for chunk in message_ids.chunks(ROWS_MAX) {
-        let sql = format!(
-            "UPDATE changes SET data = '{{}}'
-             WHERE person_id = $1 AND stream_id = $2 AND kind IN ('message.added', 'message.changed')
-                 AND subject_id IN ({})",
-            listed(chunk.len(), 3)
-        );
-        let mut values = args![of.person(), &of.stream];
-        values.extend(chunk.iter().map(Value::from));
-        tx.run_built(sql, values).await?;
-    }
+    let sql = "UPDATE changes SET data = '{}'
+         WHERE person_id = $1 AND stream_id = $2 AND kind IN ('message.added', 'message.changed')
+             AND subject_id IN ({among})";
+    tx.run_among(sql, args![of.person(), &of.stream], message_ids).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, among, args};
+use super::sql::{Columns, Tx, args};
 use crate::id::{MailboxId, OrganizationId};
 
 /// A message that couldn't be fetched.
@@ -78,12 +78,8 @@ pub async fn list(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<De
 
 /// Strikes debts off.
 pub async fn paid(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<(), StoreError> {
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!("DELETE FROM debts WHERE mailbox_id = $1 AND message_id IN ({})", among(chunk.len(), 2));
-        let mut values = args![mailbox];
-        values.extend(chunk.iter().map(Value::from));
-        tx.run_built(sql, values).await?;
-    }
+    let sql = "DELETE FROM debts WHERE mailbox_id = $1 AND message_id IN ({among})";
+    tx.run_among(sql, args![mailbox], ids).await?;
     Ok(())
 }
 

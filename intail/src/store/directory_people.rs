@@ -9,11 +9,9 @@ use jiff::Timestamp;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, args, places};
+use super::sql::{Columns, Tx, Value, args};
 use crate::id::{OrganizationId, PersonId};
 
-/// The most ids in one statement; SQLite allows 32,766 bound values and the plans stay good far below that.
-const IDS_MAX: usize = 500;
 /// Values of one address's row.
 const ADDRESS_VALUES: usize = 4;
 /// Words of a search that are looked at; more than anybody types.
@@ -243,13 +241,8 @@ pub async fn put(
     for address in &addresses {
         values.extend(args![organization, *address, &person.google_id, *address == person.address]);
     }
-    let sql = format!(
-        "INSERT INTO directory_aliases (organization_id, address, google_id, is_primary) VALUES {}
-         ON CONFLICT DO NOTHING",
-        places(addresses.len(), ADDRESS_VALUES)
-    );
-    tx.run_built(sql, values).await?;
-    Ok(())
+    let into = "directory_aliases (organization_id, address, google_id, is_primary)";
+    tx.insert(into, ADDRESS_VALUES, values, "ON CONFLICT DO NOTHING").await
 }
 
 /// Marks those whom a pass has seen again, unchanged.
@@ -260,22 +253,10 @@ pub async fn seen(
     pass: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for chunk in ids.chunks(IDS_MAX) {
-        let sql = format!(
-            "UPDATE directory_people SET pass = $2, misses = 0, seen_at = $3
-             WHERE organization_id = $1 AND google_id IN ({})",
-            numbered(4, chunk.len())
-        );
-        let mut values = args![organization, pass, now];
-        values.extend(chunk.iter().map(Value::from));
-        tx.run_built(sql, values).await?;
-    }
+    let sql = "UPDATE directory_people SET pass = $2, misses = 0, seen_at = $3
+         WHERE organization_id = $1 AND google_id IN ({among})";
+    tx.run_among(sql, args![organization, pass, now], ids).await?;
     Ok(())
-}
-
-/// `$4,$5,$6` for three values from the fourth on.
-fn numbered(from: usize, count: usize) -> String {
-    (from..from + count).map(|n| format!("${n}")).collect::<Vec<String>>().join(",")
 }
 
 /// The person with this id of Google's.
@@ -298,18 +279,9 @@ pub async fn by_ids(
     organization: &OrganizationId,
     ids: &[String],
 ) -> Result<BTreeMap<String, DirectoryPerson>, StoreError> {
-    let mut found = BTreeMap::new();
-    for chunk in ids.chunks(IDS_MAX) {
-        let sql = format!(
-            "SELECT * FROM directory_people WHERE organization_id = $1 AND google_id IN ({})",
-            numbered(2, chunk.len())
-        );
-        let mut values = args![organization];
-        values.extend(chunk.iter().map(Value::from));
-        let some = tx.all_built(sql, values, directory_person).await?;
-        found.extend(some.into_iter().map(|it| (it.google_id.clone(), it)));
-    }
-    Ok(found)
+    let sql = "SELECT * FROM directory_people WHERE organization_id = $1 AND google_id IN ({among})";
+    let found = tx.all_among(sql, args![organization], ids, directory_person).await?;
+    Ok(found.into_iter().map(|it| (it.google_id.clone(), it)).collect())
 }
 
 /// Whom these addresses (lower-case) lead to: the address and the person. An address that two people claim leads to
@@ -319,22 +291,13 @@ pub async fn by_addresses(
     organization: &OrganizationId,
     addresses: &[String],
 ) -> Result<BTreeMap<String, DirectoryPerson>, StoreError> {
-    let mut found = BTreeMap::new();
-    for chunk in addresses.chunks(IDS_MAX) {
-        let sql = format!(
-            "SELECT d.*, a.address AS by_address FROM directory_aliases a
-             JOIN directory_people d ON d.organization_id = a.organization_id AND d.google_id = a.google_id
-             WHERE a.organization_id = $1 AND a.address IN ({}) AND d.gone_at IS NULL
-             ORDER BY a.is_primary, d.seen_at, d.google_id",
-            numbered(2, chunk.len())
-        );
-        let mut values = args![organization];
-        values.extend(chunk.iter().map(Value::from));
-        // The best comes last, and stays.
-        let some = tx.all_built(sql, values, |row| Ok((row.text("by_address")?, directory_person(row)?))).await?;
-        found.extend(some);
-    }
-    Ok(found)
+    let sql = "SELECT d.*, a.address AS by_address FROM directory_aliases a
+         JOIN directory_people d ON d.organization_id = a.organization_id AND d.google_id = a.google_id
+         WHERE a.organization_id = $1 AND a.address IN ({among}) AND d.gone_at IS NULL
+         ORDER BY a.is_primary, d.seen_at, d.google_id";
+    let read = |row: &dyn Columns| Ok((row.text("by_address")?, directory_person(row)?));
+    // The best comes last, and stays.
+    Ok(tx.all_among(sql, args![organization], addresses, read).await?.into_iter().collect())
 }
 
 /// Those whom a complete pass hasn't seen and who aren't gone yet, in order of id. `limit` bounds it.
@@ -544,20 +507,14 @@ pub async fn reports(
     after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<DirectoryPerson>, StoreError> {
-    let some = &addresses[..addresses.len().min(IDS_MAX)];
-    if some.is_empty() {
-        return Ok(Vec::new());
-    }
     let sql = format!(
         "SELECT * FROM directory_people
-         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND manager_address IN ({}) AND {}
+         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND manager_address IN ({{among}}) AND {}
          ORDER BY {BY_NAME} LIMIT $3",
-        numbered(4, some.len()),
         behind(BY_NAME)
     );
-    let mut values = args![organization, after.unwrap_or_default(), limit];
-    values.extend(some.iter().map(|it| Value::from(*it)));
-    tx.all_built(sql, values, directory_person).await
+    let values = args![organization, after.unwrap_or_default(), limit];
+    tx.all_among(&sql, values, addresses, directory_person).await
 }
 
 /// How many people whom everybody sees have a manager with each of these addresses; none stands for nobody. Whoever
@@ -567,19 +524,11 @@ pub async fn count_reports(
     organization: &OrganizationId,
     addresses: &[&str],
 ) -> Result<BTreeMap<String, i64>, StoreError> {
-    let mut counts = BTreeMap::new();
-    for chunk in addresses.chunks(IDS_MAX) {
-        let sql = format!(
-            "SELECT manager_address, COUNT(*) AS n FROM directory_people
-             WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND address <> manager_address
-                 AND manager_address IN ({}) GROUP BY manager_address",
-            numbered(2, chunk.len())
-        );
-        let mut values = args![organization];
-        values.extend(chunk.iter().map(|it| Value::from(*it)));
-        counts.extend(tx.all_built(sql, values, |row| Ok((row.text("manager_address")?, row.int("n")?))).await?);
-    }
-    Ok(counts)
+    let sql = "SELECT manager_address, COUNT(*) AS n FROM directory_people
+         WHERE organization_id = $1 AND is_listed AND gone_at IS NULL AND address <> manager_address
+             AND manager_address IN ({among}) GROUP BY manager_address";
+    let read = |row: &dyn Columns| Ok((row.text("manager_address")?, row.int("n")?));
+    Ok(tx.all_among(sql, args![organization], addresses, read).await?.into_iter().collect())
 }
 
 /// The people whom everybody sees and above whom stands nobody whom everybody sees, in order of name, after the person

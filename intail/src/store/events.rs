@@ -11,12 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::sql::{Columns, Tx, Value, among, args, places};
+use super::sql::{Columns, Tx, Value, args};
 use crate::id::{AgendaId, OrganizationId};
 
-/// Values of one row, and the most rows in one statement.
+/// Values of one row.
 const ROW_VALUES: usize = 33;
-const ROWS_MAX: usize = 100;
 /// How far a day begins before, or ends after, the same day in UTC somewhere on Earth.
 pub const DAY_MARGIN: SignedDuration = SignedDuration::from_hours(14);
 
@@ -268,81 +267,67 @@ pub struct Of<'a> {
 
 /// Writes events of one calendar, as a pass saw them; those that are there already are replaced.
 pub async fn put(tx: &mut Tx, of: Of<'_>, events: &[Event], pass: i64) -> Result<(), StoreError> {
-    for chunk in events.chunks(ROWS_MAX) {
-        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
-        for it in chunk {
-            values.extend(args![
-                of.organization,
-                of.agenda,
-                of.calendar,
-                &it.id,
-                &it.etag,
-                &it.status,
-                &it.kind,
-                &it.summary,
-                &it.location,
-                at_of(it.starts),
-                day_of(it.starts),
-                at_of(it.ends),
-                day_of(it.ends),
-                &it.zone,
-                to_json(&it.recurrence),
-                it.series_id.as_deref(),
-                at_of(it.original),
-                day_of(it.original),
-                it.original.map(Moment::instant),
-                it.span.from,
-                it.span.until,
-                it.span.is_long(),
-                &it.ical_uid,
-                it.sequence,
-                &it.visibility,
-                &it.transparency,
-                to_json(&it.organizer),
-                to_json(&it.attendees),
-                it.attendees_omitted,
-                to_json(&it.links),
-                to_json(&it.details),
-                it.is_busy_only,
-                pass
-            ]);
-        }
-        let sql = format!(
-            "INSERT INTO events (organization_id, agenda_id, calendar_id, event_id, etag, status, event_kind, summary,
-                 location, starts_us, starts_on, ends_us, ends_on, zone, recurrence, series_id, original_us,
-                 original_on, slot_us, from_us, until_us, is_long, ical_uid, sequence, visibility, transparency,
-                 organizer, attendees, attendees_omitted, links, details, is_busy_only, pass)
-             VALUES {}
-             ON CONFLICT (agenda_id, calendar_id, event_id) DO UPDATE SET etag = excluded.etag,
-                 status = excluded.status, event_kind = excluded.event_kind, summary = excluded.summary,
-                 location = excluded.location, starts_us = excluded.starts_us, starts_on = excluded.starts_on,
-                 ends_us = excluded.ends_us, ends_on = excluded.ends_on, zone = excluded.zone,
-                 recurrence = excluded.recurrence, series_id = excluded.series_id,
-                 original_us = excluded.original_us, original_on = excluded.original_on,
-                 slot_us = excluded.slot_us, from_us = excluded.from_us, until_us = excluded.until_us,
-                 is_long = excluded.is_long, ical_uid = excluded.ical_uid, sequence = excluded.sequence,
-                 visibility = excluded.visibility, transparency = excluded.transparency, organizer = excluded.organizer,
-                 attendees = excluded.attendees, attendees_omitted = excluded.attendees_omitted,
-                 links = excluded.links, details = excluded.details, is_busy_only = excluded.is_busy_only,
-                 pass = excluded.pass",
-            places(chunk.len(), ROW_VALUES)
-        );
-        tx.run_built(sql, values).await?;
+    let mut values: Vec<Value> = Vec::with_capacity(events.len() * ROW_VALUES);
+    for it in events {
+        values.extend(args![
+            of.organization,
+            of.agenda,
+            of.calendar,
+            &it.id,
+            &it.etag,
+            &it.status,
+            &it.kind,
+            &it.summary,
+            &it.location,
+            at_of(it.starts),
+            day_of(it.starts),
+            at_of(it.ends),
+            day_of(it.ends),
+            &it.zone,
+            to_json(&it.recurrence),
+            it.series_id.as_deref(),
+            at_of(it.original),
+            day_of(it.original),
+            it.original.map(Moment::instant),
+            it.span.from,
+            it.span.until,
+            it.span.is_long(),
+            &it.ical_uid,
+            it.sequence,
+            &it.visibility,
+            &it.transparency,
+            to_json(&it.organizer),
+            to_json(&it.attendees),
+            it.attendees_omitted,
+            to_json(&it.links),
+            to_json(&it.details),
+            it.is_busy_only,
+            pass
+        ]);
     }
-    Ok(())
+    let into = "events (organization_id, agenda_id, calendar_id, event_id, etag, status, event_kind, summary,
+        location, starts_us, starts_on, ends_us, ends_on, zone, recurrence, series_id, original_us,
+        original_on, slot_us, from_us, until_us, is_long, ical_uid, sequence, visibility, transparency,
+        organizer, attendees, attendees_omitted, links, details, is_busy_only, pass)";
+    let replace = "ON CONFLICT (agenda_id, calendar_id, event_id) DO UPDATE SET etag = excluded.etag,
+        status = excluded.status, event_kind = excluded.event_kind, summary = excluded.summary,
+        location = excluded.location, starts_us = excluded.starts_us, starts_on = excluded.starts_on,
+        ends_us = excluded.ends_us, ends_on = excluded.ends_on, zone = excluded.zone,
+        recurrence = excluded.recurrence, series_id = excluded.series_id,
+        original_us = excluded.original_us, original_on = excluded.original_on,
+        slot_us = excluded.slot_us, from_us = excluded.from_us, until_us = excluded.until_us,
+        is_long = excluded.is_long, ical_uid = excluded.ical_uid, sequence = excluded.sequence,
+        visibility = excluded.visibility, transparency = excluded.transparency, organizer = excluded.organizer,
+        attendees = excluded.attendees, attendees_omitted = excluded.attendees_omitted,
+        links = excluded.links, details = excluded.details, is_busy_only = excluded.is_busy_only,
+        pass = excluded.pass";
+    tx.insert(into, ROW_VALUES, values, replace).await
 }
 
 /// Marks events as seen by a pass.
 pub async fn seen(tx: &mut Tx, agenda: &AgendaId, calendar: &str, ids: &[String], pass: i64) -> Result<(), StoreError> {
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!(
-            "UPDATE events SET pass = $1 WHERE agenda_id = $2 AND calendar_id = $3 AND event_id IN ({})",
-            among(chunk.len(), 4)
-        );
-        let mut values = args![pass, agenda, calendar];
-        values.extend(chunk.iter().map(Value::from));
-        tx.run_built(sql, values).await?;
-    }
+    let sql = "UPDATE events SET pass = $1 WHERE agenda_id = $2 AND calendar_id = $3 AND event_id IN ({among})";
+    tx.run_among(sql, args![pass, agenda, calendar], ids).await?;
     Ok(())
 }
 
@@ -353,18 +338,9 @@ pub async fn by_ids(
     calendar: &str,
     ids: &[String],
 ) -> Result<BTreeMap<String, Event>, StoreError> {
-    let mut found = BTreeMap::new();
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!(
-            "SELECT * FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({})",
-            among(chunk.len(), 3)
-        );
-        let mut values = args![agenda, calendar];
-        values.extend(chunk.iter().map(Value::from));
-        let some = tx.all_built(sql, values, event).await?;
-        found.extend(some.into_iter().map(|it| (it.id.clone(), it)));
-    }
-    Ok(found)
+    let sql = "SELECT * FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({among})";
+    let found = tx.all_among(sql, args![agenda, calendar], ids, event).await?;
+    Ok(found.into_iter().map(|it| (it.id.clone(), it)).collect())
 }
 
 /// The ids of a calendar's events that a pass didn't see. `limit` bounds it.
@@ -427,17 +403,10 @@ pub async fn delete(
     calendar: &str,
     ids: &[String],
 ) -> Result<BTreeSet<String>, StoreError> {
-    let mut deleted = BTreeSet::new();
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!(
-            "DELETE FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({}) RETURNING event_id",
-            among(chunk.len(), 3)
-        );
-        let mut values = args![agenda, calendar];
-        values.extend(chunk.iter().map(Value::from));
-        deleted.extend(tx.all_built(sql, values, |row| row.text("event_id")).await?);
-    }
-    Ok(deleted)
+    let sql =
+        "DELETE FROM events WHERE agenda_id = $1 AND calendar_id = $2 AND event_id IN ({among}) RETURNING event_id";
+    let deleted = tx.all_among(sql, args![agenda, calendar], ids, |row| row.text("event_id")).await?;
+    Ok(deleted.into_iter().collect())
 }
 
 /// Events of an agenda in order of their calendars and ids, after a place. `limit` bounds it.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, among, args};
+use super::sql::{Columns, Tx, args};
 use crate::id::{HistoryId, MailboxId, OrganizationId};
 
 /// A message that is left out.
@@ -73,29 +73,15 @@ pub async fn by_ids(
     mailbox: &MailboxId,
     ids: &[String],
 ) -> Result<BTreeMap<String, Exclusion>, StoreError> {
-    let mut found = BTreeMap::new();
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql =
-            format!("SELECT * FROM exclusions WHERE mailbox_id = $1 AND message_id IN ({})", among(chunk.len(), 2));
-        let mut values = args![mailbox];
-        values.extend(chunk.iter().map(Value::from));
-        let rows = tx.all_built(sql, values, exclusion).await?;
-        found.extend(rows.into_iter().map(|it| (it.message_id.clone(), it)));
-    }
-    Ok(found)
+    let sql = "SELECT * FROM exclusions WHERE mailbox_id = $1 AND message_id IN ({among})";
+    let found = tx.all_among(sql, args![mailbox], ids, exclusion).await?;
+    Ok(found.into_iter().map(|it| (it.message_id.clone(), it)).collect())
 }
 
 /// Marks those of these messages that are left out as seen by a listing pass.
 pub async fn seen(tx: &mut Tx, mailbox: &MailboxId, ids: &[String], pass: i64) -> Result<(), StoreError> {
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!(
-            "UPDATE exclusions SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({})",
-            among(chunk.len(), 3)
-        );
-        let mut values = args![pass, mailbox];
-        values.extend(chunk.iter().map(Value::from));
-        tx.run_built(sql, values).await?;
-    }
+    let sql = "UPDATE exclusions SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({among})";
+    tx.run_among(sql, args![pass, mailbox], ids).await?;
     Ok(())
 }
 

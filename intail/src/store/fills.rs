@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, among, args, places};
+use super::sql::{Columns, Tx, Value, args};
 use crate::id::{MailboxId, OrganizationId};
 
 /// A message that is still to be fetched.
@@ -22,6 +22,7 @@ fn fill(row: &dyn Columns) -> Result<Fill, StoreError> {
 
 /// Values of one row.
 const ROW_VALUES: usize = 5;
+
 /// Adds what a page of the listing named, behind everything that is already there.
 pub async fn add(
     tx: &mut Tx,
@@ -37,20 +38,13 @@ pub async fn add(
         .flatten()
         .unwrap_or(0);
     let mut place = last;
-    for chunk in fills.chunks(ROWS_MAX) {
-        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
-        for fill in chunk {
-            place += 1;
-            values.extend(args![organization, mailbox, &fill.message_id, &fill.thread_id, place]);
-        }
-        let sql = format!(
-            "INSERT INTO fills (organization_id, mailbox_id, message_id, thread_id, place) VALUES {}
-             ON CONFLICT (mailbox_id, message_id) DO NOTHING",
-            places(chunk.len(), ROW_VALUES)
-        );
-        tx.run_built(sql, values).await?;
+    let mut values: Vec<Value> = Vec::with_capacity(fills.len() * ROW_VALUES);
+    for fill in fills {
+        place += 1;
+        values.extend(args![organization, mailbox, &fill.message_id, &fill.thread_id, place]);
     }
-    Ok(())
+    let into = "fills (organization_id, mailbox_id, message_id, thread_id, place)";
+    tx.insert(into, ROW_VALUES, values, "ON CONFLICT (mailbox_id, message_id) DO NOTHING").await
 }
 
 /// The next messages to fetch. `limit` bounds it.
@@ -120,12 +114,8 @@ pub async fn left(tx: &mut Tx, mailbox: &MailboxId, one: u64, whole: u64) -> Res
 
 /// Takes messages off the list: they are stored, gone, or debts.
 pub async fn done(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<(), StoreError> {
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!("DELETE FROM fills WHERE mailbox_id = $1 AND message_id IN ({})", among(chunk.len(), 2));
-        let mut values = args![mailbox];
-        values.extend(chunk.iter().map(Value::from));
-        tx.run_built(sql, values).await?;
-    }
+    let sql = "DELETE FROM fills WHERE mailbox_id = $1 AND message_id IN ({among})";
+    tx.run_among(sql, args![mailbox], ids).await?;
     Ok(())
 }
 

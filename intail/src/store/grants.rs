@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
+use super::sql::{Columns, Tx, Value, args};
 use super::{StoreError, receipts};
 use crate::id::{GrantId, OrganizationId, PersonId};
 
@@ -317,55 +317,39 @@ pub async fn reopen(
     whole: &[&str],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let waiting: Vec<GrantId> = tx
+    let waiting: Vec<String> = tx
         .all(
             "SELECT id FROM grants WHERE organization_id = $1 AND state = $2 ORDER BY id",
             args![organization, waited_for.word()],
-            |row| row.parsed("id"),
+            |row| row.text("id"),
         )
         .await?;
-    let mut streams = Vec::new();
     for table in ["mailboxes", "agendas"] {
-        for some in waiting.chunks(ROWS_MAX) {
-            let sql = format!("SELECT id FROM {table} WHERE grant_id IN ({})", listed(some.len(), 1));
-            streams.extend(tx.all_built(sql, some.iter().map(Value::from).collect(), |row| row.text("id")).await?);
-        }
-        streams.sort_unstable();
+        let sql = format!("SELECT id FROM {table} WHERE grant_id IN ({{among}})");
+        let streams = tx.all_among(&sql, args![], &waiting, |row| row.text("id")).await?;
         let notice = if table == "mailboxes" { "notices = notices + 1, noticed_at = $1," } else { "" };
-        for some in streams.chunks(ROWS_MAX) {
-            let sql = format!(
-                "UPDATE {table} SET dirty = TRUE, {notice} due_at = $1
-                 WHERE id IN (SELECT id FROM {table} WHERE id IN ({}) ORDER BY id {})",
-                listed(some.len(), 2),
-                tx.taking("")
-            );
-            let mut values = args![now];
-            values.extend(some.iter().map(Value::from));
-            tx.run_built(sql, values).await?;
-        }
-        streams.clear();
+        let sql = format!(
+            "UPDATE {table} SET dirty = TRUE, {notice} due_at = $1
+             WHERE id IN (SELECT id FROM {table} WHERE id IN ({{among}}) ORDER BY id {})",
+            tx.taking("")
+        );
+        tx.run_among(&sql, args![now], &streams).await?;
     }
     if !waiting.is_empty() {
         tx.run("UPDATE directories SET dirty = TRUE, due_at = $2 WHERE organization_id = $1", args![organization, now])
             .await?;
     }
-    let mut reopened = 0;
-    for some in waiting.chunks(ROWS_MAX) {
-        let mut values = args![waited_for.word(), now];
-        let has = whole.iter().map(|scope| {
-            values.extend(args![format!("% {scope} %")]);
-            format!("' ' || scopes || ' ' LIKE ${}", values.len())
-        });
-        let has = has.chain(["TRUE".to_owned()]).collect::<Vec<_>>().join(" AND ");
-        let sql = format!(
-            "UPDATE grants SET state_since = $2, state = CASE WHEN {has} THEN 'active' ELSE 'partial' END,
-                 reason = CASE WHEN {has} THEN '' ELSE 'permission_missing' END
-             WHERE state = $1 AND id IN (SELECT id FROM grants WHERE id IN ({}) ORDER BY id {})",
-            listed(some.len(), values.len() + 1),
-            tx.taking("")
-        );
-        values.extend(some.iter().map(Value::from));
-        reopened += tx.run_built(sql, values).await?;
-    }
-    Ok(reopened)
+    let mut values = args![waited_for.word(), now];
+    let has = whole.iter().map(|scope| {
+        values.extend(args![format!("% {scope} %")]);
+        format!("' ' || scopes || ' ' LIKE ${}", values.len())
+    });
+    let has = has.chain(["TRUE".to_owned()]).collect::<Vec<_>>().join(" AND ");
+    let sql = format!(
+        "UPDATE grants SET state_since = $2, state = CASE WHEN {has} THEN 'active' ELSE 'partial' END,
+             reason = CASE WHEN {has} THEN '' ELSE 'permission_missing' END
+         WHERE state = $1 AND id IN (SELECT id FROM grants WHERE id IN ({{among}}) ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_among(&sql, values, &waiting).await
 }

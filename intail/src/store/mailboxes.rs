@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
 use super::spending::Spending;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, args, listed};
+use super::sql::{Columns, Tx, args};
 use super::{StoreError, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
 
@@ -338,52 +338,33 @@ pub struct Noticed {
 pub async fn notice(tx: &mut Tx, told: &[(&str, Option<HistoryId>)], now: Timestamp) -> Result<Noticed, StoreError> {
     // It is acknowledged next, and Pub/Sub tells of it once.
     tx.reach_disk();
-    let mut found = Vec::new();
-    for told in told.chunks(ROWS_MAX) {
-        let sql = format!("SELECT id, email, cursor FROM mailboxes WHERE email IN ({})", listed(told.len(), 1));
-        let values = told.iter().map(|(email, _)| Value::from(*email)).collect();
-        let read =
-            |row: &dyn Columns| Ok((row.text("id")?, row.text("email")?, row.parsed_or_null::<HistoryId>("cursor")?));
-        found.extend(tx.all_built(sql, values, read).await?);
-    }
     let told: BTreeMap<&str, Option<HistoryId>> = told.iter().copied().collect();
+    let addresses: Vec<&str> = told.keys().copied().collect();
+    let sql = "SELECT id, email, cursor FROM mailboxes WHERE email IN ({among})";
+    let read =
+        |row: &dyn Columns| Ok((row.text("id")?, row.text("email")?, row.parsed_or_null::<HistoryId>("cursor")?));
+    let found = tx.all_among(sql, args![], &addresses, read).await?;
     let known: BTreeSet<&str> = found.iter().map(|(_, email, _)| email.as_str()).collect();
-    let unknown = (told.len() - known.len()).try_into().unwrap_or(u64::MAX);
-    let mut noticed = Noticed { unknown, ..Noticed::default() };
-    found.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-    for found in found.chunks(ROWS_MAX) {
-        // The cursor only moves forward: what it has reached now, it has reached for ever.
-        let is_news = |(_, email, cursor): &&(String, String, Option<HistoryId>)| {
-            let told = told.get(email.as_str()).copied().flatten();
-            cursor.is_none_or(|cursor| told.is_none_or(|told| told > cursor))
-        };
-        let (news, known): (Vec<_>, Vec<_>) = found.iter().partition(is_news);
-        noticed.known += u64::try_from(known.len()).unwrap_or(u64::MAX);
-        let ids: Vec<&str> = news.into_iter().map(|(id, ..)| id.as_str()).collect();
-        let all: Vec<&str> = found.iter().map(|(id, ..)| id.as_str()).collect();
-        // All of them in one statement first: rows are taken in one order.
-        let sql = format!(
-            "UPDATE mailboxes SET told_at = $1, untold = 0
-             WHERE id IN (SELECT id FROM mailboxes WHERE id IN ({}) ORDER BY id {})",
-            listed(all.len(), 2),
-            tx.taking("")
-        );
-        let with_now = |ids: &[&str]| -> Vec<Value> {
-            args![now].into_iter().chain(ids.iter().map(|it| Value::from(*it))).collect()
-        };
-        tx.run_built(sql, with_now(&all)).await?;
-        if ids.is_empty() {
-            continue;
-        }
-        let sql = format!(
-            "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1,
-                 due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
-             WHERE id IN ({})",
-            listed(ids.len(), 2)
-        );
-        noticed.mailboxes += tx.run_built(sql, with_now(&ids)).await?;
-    }
-    Ok(noticed)
+    // The cursor only moves forward: what it has reached now, it has reached for ever.
+    let is_news = |(_, email, cursor): &&(String, String, Option<HistoryId>)| {
+        let told = told.get(email.as_str()).copied().flatten();
+        cursor.is_none_or(|cursor| told.is_none_or(|told| told > cursor))
+    };
+    let news: Vec<&str> = found.iter().filter(is_news).map(|(id, ..)| id.as_str()).collect();
+    let all: Vec<&str> = found.iter().map(|(id, ..)| id.as_str()).collect();
+    // All of them in one statement first: rows are taken in one order.
+    let sql = format!(
+        "UPDATE mailboxes SET told_at = $1, untold = 0
+         WHERE id IN (SELECT id FROM mailboxes WHERE id IN ({{among}}) ORDER BY id {})",
+        tx.taking("")
+    );
+    tx.run_among(&sql, args![now], &all).await?;
+    let sql = "UPDATE mailboxes SET dirty = TRUE, notices = notices + 1, noticed_at = $1,
+             due_at = CASE WHEN due_at IS NULL OR due_at > $1 THEN $1 ELSE due_at END
+         WHERE id IN ({among})";
+    let mailboxes = tx.run_among(sql, args![now], &news).await?;
+    let count = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
+    Ok(Noticed { mailboxes, known: count(all.len() - news.len()), unknown: count(addresses.len() - known.len()) })
 }
 
 /// Counts a change that was found and that no notice had told of, although a watch was set.

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::directory_people::like;
-use super::sql::{Columns, ROWS_MAX, Tx, Value, among, args, listed, places};
+use super::sql::{Columns, Tx, Value, args, listed};
 use crate::id::{HistoryId, MailboxId, OrganizationId};
 
 /// Values of a message's row and of a label's.
 const ROW_VALUES: usize = 14;
 const LABEL_VALUES: usize = 5;
+/// Addresses of one person that are looked for: Google gives nobody more than a few dozen.
+const ADDRESSES_MAX: usize = 500;
 
 /// A message's stored state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,14 +109,9 @@ pub async fn by_id(tx: &mut Tx, mailbox: &MailboxId, id: &str) -> Result<Option<
 
 /// Those of these messages that are stored, by id.
 pub async fn by_ids(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<BTreeMap<String, Message>, StoreError> {
-    let mut found = BTreeMap::new();
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!("SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({})", among(chunk.len(), 2));
-        let mut values = args![mailbox];
-        values.extend(chunk.iter().map(Value::from));
-        found.extend(tx.all_built(sql, values, message).await?.into_iter().map(|it| (it.id.clone(), it)));
-    }
-    Ok(found)
+    let sql = "SELECT * FROM messages WHERE mailbox_id = $1 AND message_id IN ({among})";
+    let found = tx.all_among(sql, args![mailbox], ids, message).await?;
+    Ok(found.into_iter().map(|it| (it.id.clone(), it)).collect())
 }
 
 /// Writes messages that aren't stored yet, each told once; `pass` is the listing pass that saw them last.
@@ -125,20 +122,15 @@ pub async fn add(
     messages: &[Message],
     pass: i64,
 ) -> Result<(), StoreError> {
-    for chunk in messages.chunks(ROWS_MAX) {
-        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
-        for message in chunk {
-            values.extend(args![organization, mailbox, &message.id]);
-            values.extend(state(message, pass));
-        }
-        let sql = format!(
-            "INSERT INTO messages (organization_id, mailbox_id, message_id, thread_id, received_ms, size_bytes,
-                 history_id, labels, subject, sender_name, sender_address, headers, listing_pass, subject_form)
-             VALUES {}",
-            places(chunk.len(), ROW_VALUES)
-        );
-        tx.run_built(sql, values).await?;
+    let mut values: Vec<Value> = Vec::with_capacity(messages.len() * ROW_VALUES);
+    for message in messages {
+        values.extend(args![organization, mailbox, &message.id]);
+        values.extend(state(message, pass));
     }
+    let into =
+        "messages (organization_id, mailbox_id, message_id, thread_id, received_ms, size_bytes, history_id, labels,
+        subject, sender_name, sender_address, headers, listing_pass, subject_form)";
+    tx.insert(into, ROW_VALUES, values, "").await?;
     let labels: Vec<(&Message, &String)> =
         messages.iter().flat_map(|it| it.labels.iter().map(move |label| (it, label))).collect();
     label(tx, organization, mailbox, &labels).await
@@ -196,19 +188,12 @@ async fn label(
     mailbox: &MailboxId,
     labels: &[(&Message, &String)],
 ) -> Result<(), StoreError> {
-    for chunk in labels.chunks(ROWS_MAX) {
-        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * LABEL_VALUES);
-        for (message, label) in chunk {
-            values.extend(args![organization, mailbox, *label, message.received_ms, &message.id]);
-        }
-        let sql = format!(
-            "INSERT INTO message_labels (organization_id, mailbox_id, label_id, received_ms, message_id) VALUES {}
-             ON CONFLICT DO NOTHING",
-            places(chunk.len(), LABEL_VALUES)
-        );
-        tx.run_built(sql, values).await?;
+    let mut values: Vec<Value> = Vec::with_capacity(labels.len() * LABEL_VALUES);
+    for (message, label) in labels {
+        values.extend(args![organization, mailbox, *label, message.received_ms, &message.id]);
     }
-    Ok(())
+    let into = "message_labels (organization_id, mailbox_id, label_id, received_ms, message_id)";
+    tx.insert(into, LABEL_VALUES, values, "ON CONFLICT DO NOTHING").await
 }
 
 async fn unlabel(tx: &mut Tx, mailbox: &MailboxId, message: &Message, label: &str) -> Result<(), StoreError> {
@@ -249,15 +234,8 @@ pub async fn delete(tx: &mut Tx, mailbox: &MailboxId, message: &Message) -> Resu
 
 /// Marks the messages that a listing pass has seen.
 pub async fn seen(tx: &mut Tx, mailbox: &MailboxId, ids: &[String], pass: i64) -> Result<(), StoreError> {
-    for chunk in ids.chunks(ROWS_MAX) {
-        let sql = format!(
-            "UPDATE messages SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({})",
-            among(chunk.len(), 3)
-        );
-        let mut values = args![pass, mailbox];
-        values.extend(chunk.iter().map(Value::from));
-        tx.run_built(sql, values).await?;
-    }
+    let sql = "UPDATE messages SET listing_pass = $1 WHERE mailbox_id = $2 AND message_id IN ({among})";
+    tx.run_among(sql, args![pass, mailbox], ids).await?;
     Ok(())
 }
 
@@ -381,7 +359,7 @@ pub async fn with_addresses(
     searched: i64,
     limit: i64,
 ) -> Result<Vec<Message>, StoreError> {
-    let some = &addresses[..addresses.len().min(ROWS_MAX)];
+    let some = &addresses[..addresses.len().min(ADDRESSES_MAX)];
     if some.is_empty() {
         return Ok(Vec::new());
     }

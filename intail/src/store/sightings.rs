@@ -2,7 +2,7 @@
 //! the labels that are stored.
 
 use super::StoreError;
-use super::sql::{ROWS_MAX, Tx, Value, args, places};
+use super::sql::{Tx, args};
 use crate::id::{MailboxId, OrganizationId};
 
 /// Values of one row.
@@ -16,19 +16,9 @@ pub async fn add(
     label: &str,
     ids: &[String],
 ) -> Result<(), StoreError> {
-    for chunk in ids.chunks(ROWS_MAX) {
-        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * ROW_VALUES);
-        for id in chunk {
-            values.extend(args![organization, mailbox, label, id]);
-        }
-        let sql = format!(
-            "INSERT INTO sightings (organization_id, mailbox_id, label_id, message_id) VALUES {}
-             ON CONFLICT DO NOTHING",
-            places(chunk.len(), ROW_VALUES)
-        );
-        tx.run_built(sql, values).await?;
-    }
-    Ok(())
+    let values = ids.iter().flat_map(|id| args![organization, mailbox, label, id]).collect();
+    let into = "sightings (organization_id, mailbox_id, label_id, message_id)";
+    tx.insert(into, ROW_VALUES, values, "ON CONFLICT DO NOTHING").await
 }
 
 /// Forgets a mailbox's sightings: a label was compared, or its listing begins again.

@@ -84,15 +84,12 @@ pub(super) fn listed(count: usize, first: usize) -> String {
     (first..first + count).map(|n| format!("${n}")).collect::<Vec<String>>().join(",")
 }
 
-/// The same as rows of a table, for the many ids of one mailbox or calendar: `VALUES ($2),($3),($4)`. PostgreSQL plans
-/// such a statement once for all values when it comes again; a list it then compares with each row in turn, rows it
-/// hashes or looks up.
-pub(super) fn among(count: usize, first: usize) -> String {
-    format!("VALUES {}", (first..first + count).map(|n| format!("(${n})")).collect::<Vec<String>>().join(","))
-}
-
-/// The most rows, or values of an `IN`, in one statement. SQLite allows 32,766 bound values, and a row has up to 14.
-pub(super) const ROWS_MAX: usize = 500;
+/// The most rows in one statement, and the most values: SQLite allows 32,766.
+const ROWS_MAX: usize = 500;
+const VALUES_MAX: usize = 32_000;
+/// Ids, or rows, up to which each has places of its own, so that the statement of a live change stays prepared. More of
+/// them are handed over together, because hundreds of places take longer to read than the rows behind them.
+const FEW_MAX: usize = 8;
 
 /// A row of either database, read by column name.
 pub trait Columns {
@@ -203,23 +200,125 @@ impl Tx {
         }
     }
 
+    /// Runs a statement about as many ids as there are: they stand where its text says `{among}`, their values behind
+    /// `values`. Answers how many rows it touched; without ids it does nothing.
+    pub(super) async fn run_among<T: AsRef<str>>(
+        &mut self,
+        sql: &str,
+        mut values: Vec<Value>,
+        ids: &[T],
+    ) -> Result<u64, StoreError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let (among, many) = self.among(&mut values, ids);
+        self.run_text(AssertSqlSafe(sql.replace("{among}", &among)).into_sql_str(), values, many).await
+    }
+
+    /// Every row of such a query.
+    pub(super) async fn all_among<T: AsRef<str>, R>(
+        &mut self,
+        sql: &str,
+        mut values: Vec<Value>,
+        ids: &[T],
+        read: fn(&dyn Columns) -> Result<R, StoreError>,
+    ) -> Result<Vec<R>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (among, many) = self.among(&mut values, ids);
+        let sql = AssertSqlSafe(sql.replace("{among}", &among)).into_sql_str();
+        self.rows(sql, values, many).await?.iter().map(|row| read(row.as_ref())).collect()
+    }
+
+    /// What stands in an `IN` of ids, and those that take one place together behind all `values`. They are rows there:
+    /// a list PostgreSQL compares with each row of the table in turn, rows it hashes or looks up.
+    fn among<T: AsRef<str>>(&self, values: &mut Vec<Value>, ids: &[T]) -> (String, Vec<String>) {
+        let first = values.len() + 1;
+        if ids.len() <= FEW_MAX {
+            values.extend(ids.iter().map(|it| Value::from(it.as_ref())));
+            let places: Vec<String> = (first..first + ids.len()).map(|n| format!("(${n})")).collect();
+            return (format!("VALUES {}", places.join(",")), Vec::new());
+        }
+        let among = match self.on {
+            On::Sqlite(..) => format!("SELECT value FROM json_each(${first})"),
+            On::Postgres(_) => format!("SELECT UNNEST(${first}::TEXT[])"),
+        };
+        (among, ids.iter().map(|it| it.as_ref().to_owned()).collect())
+    }
+
+    /// Adds rows, whose values stand one row behind the other: `into` names a table and so many columns, `conflict` is
+    /// what is to happen about rows that are there.
+    pub(super) async fn insert(
+        &mut self,
+        into: &str,
+        columns: usize,
+        mut values: Vec<Value>,
+        conflict: &str,
+    ) -> Result<(), StoreError> {
+        if matches!(self.on, On::Postgres(_)) && values.len() > FEW_MAX * columns {
+            return self.insert_stacked(into, columns, values, conflict).await;
+        }
+        let at_once = ROWS_MAX.min(VALUES_MAX / columns) * columns;
+        while !values.is_empty() {
+            let rest = values.split_off(values.len().min(at_once));
+            let rows = places(values.len() / columns, columns);
+            self.run_built(format!("INSERT INTO {into} VALUES {rows} {conflict}"), values).await?;
+            values = rest;
+        }
+        Ok(())
+    }
+
+    /// The same on PostgreSQL, which takes each column as one value.
+    async fn insert_stacked(
+        &mut self,
+        into: &str,
+        columns: usize,
+        values: Vec<Value>,
+        conflict: &str,
+    ) -> Result<(), StoreError> {
+        let stacks = stacked(columns, values)?;
+        let places: Vec<String> =
+            stacks.iter().enumerate().map(|(at, it)| format!("${}::{}[]", at + 1, it.kind())).collect();
+        let sql = format!("INSERT INTO {into} SELECT * FROM UNNEST({}) {conflict}", places.join(","));
+        let query = sqlx::query(AssertSqlSafe(sql).into_sql_str()).persistent(false);
+        let query = stacks.into_iter().fold(query, |query, stack| match stack {
+            Stack::Texts(all) => query.bind(all),
+            Stack::Ints(all) => query.bind(all),
+            Stack::Bools(all) => query.bind(all),
+        });
+        let on = &mut self.on;
+        through(self.ending.as_ref().map(|it| &it.gate), Act::Statement, async {
+            if let On::Postgres(tx) = on {
+                query.execute(&mut **tx).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Runs a statement; answers how many rows it touched.
     pub async fn run(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
-        self.run_text(sql.into_sql_str(), values).await
+        self.run_text(sql.into_sql_str(), values, Vec::new()).await
     }
 
     /// Runs a statement whose text was put together from parts of this source code, never from input.
     pub async fn run_built(&mut self, sql: String, values: Vec<Value>) -> Result<u64, StoreError> {
-        self.run_text(AssertSqlSafe(sql).into_sql_str(), values).await
+        self.run_text(AssertSqlSafe(sql).into_sql_str(), values, Vec::new()).await
     }
 
-    fn run_text(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_text(
+        &mut self,
+        sql: SqlStr,
+        values: Vec<Value>,
+        many: Vec<String>,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
             let on = &mut self.on;
             through(self.ending.as_ref().map(|it| &it.gate), Act::Statement, async {
                 Ok(match on {
-                    On::Sqlite(tx, _) => bind_sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
-                    On::Postgres(tx) => bind_postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+                    On::Sqlite(tx, _) => bind_sqlite(sql, values, &many).execute(&mut **tx).await?.rows_affected(),
+                    On::Postgres(tx) => bind_postgres(sql, values, many).execute(&mut **tx).await?.rows_affected(),
                 })
             })
             .await
@@ -233,7 +332,7 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        self.rows(sql.into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
+        self.rows(sql.into_sql_str(), values, Vec::new()).await?.iter().map(|row| read(row.as_ref())).collect()
     }
 
     /// Every row of a query whose text was put together from parts of this source code, never from input.
@@ -243,7 +342,11 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        self.rows(AssertSqlSafe(sql).into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
+        self.rows(AssertSqlSafe(sql).into_sql_str(), values, Vec::new())
+            .await?
+            .iter()
+            .map(|row| read(row.as_ref()))
+            .collect()
     }
 
     /// Every row of a query whose text was put together from parts of this source code and names of its schema.
@@ -253,7 +356,11 @@ impl Tx {
         values: Vec<Value>,
         read: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        self.rows(AssertSqlSafe(sql).into_sql_str(), values).await?.iter().map(|row| read(row.as_ref())).collect()
+        self.rows(AssertSqlSafe(sql).into_sql_str(), values, Vec::new())
+            .await?
+            .iter()
+            .map(|row| read(row.as_ref()))
+            .collect()
     }
 
     /// The first row of a query, if there is one.
@@ -263,16 +370,16 @@ impl Tx {
         values: Vec<Value>,
         read: fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        self.rows(sql.into_sql_str(), values).await?.first().map(|row| read(row.as_ref())).transpose()
+        self.rows(sql.into_sql_str(), values, Vec::new()).await?.first().map(|row| read(row.as_ref())).transpose()
     }
 
-    fn rows(&mut self, sql: SqlStr, values: Vec<Value>) -> BoxFuture<'_, Result<Rows, StoreError>> {
+    fn rows(&mut self, sql: SqlStr, values: Vec<Value>, many: Vec<String>) -> BoxFuture<'_, Result<Rows, StoreError>> {
         Box::pin(async move {
             let on = &mut self.on;
             through(self.ending.as_ref().map(|it| &it.gate), Act::Statement, async {
                 Ok(match on {
-                    On::Sqlite(tx, _) => boxed(bind_sqlite(sql, values).fetch_all(&mut **tx).await?),
-                    On::Postgres(tx) => boxed(bind_postgres(sql, values).fetch_all(&mut **tx).await?),
+                    On::Sqlite(tx, _) => boxed(bind_sqlite(sql, values, &many).fetch_all(&mut **tx).await?),
+                    On::Postgres(tx) => boxed(bind_postgres(sql, values, many).fetch_all(&mut **tx).await?),
                 })
             })
             .await
@@ -324,21 +431,68 @@ fn unnamed(sql: SqlStr) -> SqlStr {
     AssertSqlSafe(text).into_sql_str()
 }
 
-fn bind_sqlite(sql: SqlStr, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
+/// `many` take one place behind the others: as a text of JSON.
+fn bind_sqlite(sql: SqlStr, values: Vec<Value>, many: &[String]) -> Query<'static, Sqlite, SqliteArguments> {
     let sql = if values.len() > NAMED_MAX { unnamed(sql) } else { sql };
-    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+    let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Text(text) => query.bind(text),
         Value::Int(number) => query.bind(number),
         Value::Bool(truth) => query.bind(truth),
-    })
+    });
+    if many.is_empty() { query } else { query.bind(serde_json::to_string(many).unwrap_or_default()) }
 }
 
-fn bind_postgres(sql: SqlStr, values: Vec<Value>) -> Query<'static, Postgres, PgArguments> {
-    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+/// `many` take one place behind the others: as an array. What is right for many depends on how much the table holds,
+/// and a plan that was kept may be from when it held nothing: such a statement is planned anew.
+fn bind_postgres(sql: SqlStr, values: Vec<Value>, many: Vec<String>) -> Query<'static, Postgres, PgArguments> {
+    let query = sqlx::query(sql).persistent(many.is_empty());
+    let query = values.into_iter().fold(query, |query, value| match value {
         Value::Text(text) => query.bind(text),
         Value::Int(number) => query.bind(number),
         Value::Bool(truth) => query.bind(truth),
-    })
+    });
+    if many.is_empty() { query } else { query.bind(many) }
+}
+
+/// One column of many rows.
+#[derive(Debug, PartialEq, Eq)]
+enum Stack {
+    Texts(Vec<Option<String>>),
+    Ints(Vec<Option<i64>>),
+    Bools(Vec<Option<bool>>),
+}
+
+impl Stack {
+    /// PostgreSQL's word for what it holds.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Texts(_) => "TEXT",
+            Self::Ints(_) => "BIGINT",
+            Self::Bools(_) => "BOOLEAN",
+        }
+    }
+}
+
+/// Rows, whose values stand one row behind the other, by column. Each column's values are of one kind.
+fn stacked(columns: usize, values: Vec<Value>) -> Result<Vec<Stack>, StoreError> {
+    let of_kind = |value: &Value| match value {
+        Value::Text(_) => Stack::Texts(Vec::new()),
+        Value::Int(_) => Stack::Ints(Vec::new()),
+        Value::Bool(_) => Stack::Bools(Vec::new()),
+    };
+    let mut stacks: Vec<Stack> = values.iter().take(columns).map(of_kind).collect();
+    for (at, value) in values.into_iter().enumerate() {
+        match (&mut stacks[at % columns], value) {
+            (Stack::Texts(all), Value::Text(it)) => all.push(it),
+            (Stack::Ints(all), Value::Int(it)) => all.push(it),
+            (Stack::Bools(all), Value::Bool(it)) => all.push(it),
+            _ => {
+                let what = "a value stands in a column of another kind";
+                return Err(StoreError::Database(sqlx::Error::Encode(what.into())));
+            }
+        }
+    }
+    Ok(stacks)
 }
 
 #[cfg(test)]
@@ -353,5 +507,18 @@ mod tests {
         for kept in ["SELECT $2, $1", "SELECT $1, $1", "SELECT $1, $3", "SELECT '$'"] {
             assert_eq!(unnamed(kept.to_owned()), kept);
         }
+    }
+
+    #[test]
+    fn rows_are_stacked_by_column_and_a_value_of_another_kind_is_refused() {
+        let rows = args!["a", 1, None::<String>, "b", 2, "c"];
+        let text = |it: &str| Some(it.to_owned());
+        let columns = vec![
+            Stack::Texts(vec![text("a"), text("b")]),
+            Stack::Ints(vec![Some(1), Some(2)]),
+            Stack::Texts(vec![None, text("c")]),
+        ];
+        assert_eq!(stacked(3, rows).expect("of one kind each"), columns);
+        assert!(stacked(2, args!["a", 1, "b", true]).is_err());
     }
 }

@@ -13,8 +13,6 @@ use super::{Store, StoreError};
 
 /// Rows that are read at once: a long row has some hundred kilobytes.
 pub const ROWS_AT_ONCE: i64 = 200;
-/// Values of one statement: SQLite allows 32,766, PostgreSQL 65,535.
-const VALUES_MAX: usize = 30_000;
 /// By how much a restored feed's numbers go ahead: more than any feed gives out between a backup and its restoring.
 const FEED_AHEAD: i64 = 1_000_000_000;
 
@@ -129,14 +127,8 @@ pub async fn page(tx: &mut Tx, table: &Table, after: Option<&Row>) -> Result<Vec
 
 /// Adds rows.
 pub async fn insert(tx: &mut Tx, table: &Table, rows: Vec<Row>) -> Result<(), StoreError> {
-    let width = table.columns.len();
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let chunk: Vec<Row> = rows.by_ref().take(VALUES_MAX / width.max(1)).collect();
-        let sql = format!("INSERT INTO \"{}\" ({}) VALUES {}", table.name, table.names(), places(chunk.len(), width));
-        tx.run_built(sql, chunk.into_iter().flatten().collect()).await?;
-    }
-    Ok(())
+    let into = format!("\"{}\" ({})", table.name, table.names());
+    tx.insert(&into, table.columns.len(), rows.into_iter().flatten().collect(), "").await
 }
 
 /// How many rows a table has.

@@ -40,7 +40,7 @@ use crate::store::{StoreError, Tx};
 const FETCH_MAX: usize = 50;
 /// Messages that lead one step of a backfill. It mostly ends earlier, by its time; where Google answers at once, more
 /// of them share what a step costs the database.
-const FILL_MAX: i64 = 400;
+const FILL_MAX: i64 = 1_000;
 /// How long a step of a backfill goes on asking. A live change of the same mailbox waits that long and one answer more.
 const FILL_TIME: Duration = Duration::from_millis(250);
 /// Pages of history read in one step. The cursor is kept after each page that held records.

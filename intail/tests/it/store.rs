@@ -91,6 +91,7 @@ on_both_databases!(
     messages_are_paged_newest_first,
     labels_of_messages_follow_their_changes,
     fills_keep_their_order_and_repeat_nothing,
+    many_at_once_are_written_and_found_as_a_few_are,
     a_label_is_compared_with_its_sightings,
     a_thread_s_fills_come_together,
     a_noticed_mailbox_is_claimed_before_those_that_are_only_due,
@@ -903,6 +904,37 @@ async fn fills_keep_their_order_and_repeat_nothing(scene: Scene) {
         fills::done(&mut tx, &scene.mailbox.id, std::slice::from_ref(&it.message_id)).await.expect("done");
     }
     assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"), second[1..]);
+}
+
+/// Few have a place each in a statement, many are handed over together: as JSON, or as an array for each column.
+async fn many_at_once_are_written_and_found_as_a_few_are(scene: Scene) {
+    let odd = ["", "a'b", "\"q\"", "\\", "{c,d}", "NULL", "é\u{1F600}", "$1", "[1]"];
+    let (organization, mailbox) = (&scene.organization, &scene.mailbox.id);
+    for many in [1, 8, 9, 600, 1_201] {
+        let ids: Vec<String> = (0..many).map(|at| format!("{many}.{at}{}", odd[at % odd.len()])).collect();
+        let all: Vec<Message> = ids.iter().zip(1..).map(|(id, at)| message(id, at, &["INBOX", "UNREAD"])).collect();
+        let fill = |id: &String| Fill { message_id: id.clone(), thread_id: "t".into() };
+        let wanted: Vec<Fill> = ids.iter().map(fill).collect();
+        let mut tx = scene.store.write().await.expect("a transaction");
+        messages::add(&mut tx, organization, mailbox, &all, 1).await.expect("added");
+        fills::add(&mut tx, organization, mailbox, &wanted).await.expect("added");
+        fills::add(&mut tx, organization, mailbox, &wanted).await.expect("added again");
+        let mut asked = ids.clone();
+        asked.push("unknown".to_owned());
+        let found = messages::by_ids(&mut tx, mailbox, &asked).await.expect("read");
+        assert_eq!(found, all.into_iter().map(|it| (it.id.clone(), it)).collect(), "{many}");
+        messages::seen(&mut tx, mailbox, &ids, 2).await.expect("marked");
+        assert_eq!(messages::unseen(&mut tx, mailbox, 2, 9).await.expect("read"), []);
+        fills::done(&mut tx, mailbox, &ids[1..]).await.expect("done");
+        assert_eq!(fills::next(&mut tx, mailbox, 9).await.expect("read"), wanted[..1]);
+        let counted = messages::count_labelled(&mut tx, mailbox, &["UNREAD"]).await.expect("counted");
+        assert_eq!(usize::try_from(counted), Ok(many), "{many}");
+        // Dropped: the next begins anew.
+    }
+    let mut tx = scene.store.write().await.expect("a transaction");
+    assert!(messages::by_ids(&mut tx, mailbox, &[]).await.expect("read").is_empty());
+    messages::add(&mut tx, organization, mailbox, &[], 1).await.expect("nothing is added");
+    fills::done(&mut tx, mailbox, &[]).await.expect("nothing is done");
 }
 
 async fn a_noticed_mailbox_is_claimed_before_those_that_are_only_due(scene: Scene) {

@@ -55,10 +55,10 @@ const EMPTY_NAMES: &[&str] =
 /// The longest line, in characters.
 const COLUMNS_MAX: usize = 120;
 
-/// How many times the store may decide by database: five for a pool (migrate, read, write, scrub, close) and four for
-/// a transaction (execute, fetch, commit, and taking rows in an order, which SQLite has no words for and no need of).
-/// Everything else is one text for both.
-const DIALECT_MATCHES_MAX: usize = 9;
+/// How many times the store may decide by database: five for a pool (migrate, read, write, scrub, close) and five for
+/// a transaction (execute, fetch, commit, many ids in one place, and taking rows in an order, which SQLite has no words
+/// for and no need of). Everything else is one text for both.
+const DIALECT_MATCHES_MAX: usize = 10;
 
 /// The only files in which the store may decide by database.
 const DIALECT_FILES: &[&str] = &["intail/src/store/dialect.rs", "intail/src/store/sql.rs"];

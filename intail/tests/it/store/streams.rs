@@ -29,6 +29,7 @@ on_both_databases!(
     a_calendar_keeps_what_each_of_its_writers_said,
     everybodys_changes_are_read_by_those_who_permitted_the_directory,
     an_event_comes_back_as_it_was_written,
+    many_events_come_back_as_a_few_do,
     a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it,
     what_a_pass_did_not_see_is_found_and_deleted,
     private_events_can_be_hidden_where_they_are,
@@ -347,6 +348,27 @@ async fn an_event_comes_back_as_it_was_written(scene: Scene) {
     changes::append(&mut tx, of, &[told("e"), told("gone")], at(1)).await.expect("appended");
     let feed = changes::of_person(&mut tx, &scene.person.id, 0, 9).await.expect("read");
     assert_eq!((feed[0].event.as_ref(), feed[1].event.as_ref()), (Some(&whole), None));
+}
+
+async fn many_events_come_back_as_a_few_do(scene: Scene) {
+    let agenda = with_agenda(&scene).await;
+    // Some have no beginning, some no end, some belong to a series, and some are only busy.
+    let one = |at: i64| Event {
+        starts: (at % 3 > 0).then(|| Moment::At(super::at(at))),
+        series_id: (at % 5 == 0).then(|| "series".to_owned()),
+        is_busy_only: at % 2 == 0,
+        ..event(&format!("e{at:03}"), at, (at % 7 > 0).then_some(at + 1))
+    };
+    let all: Vec<Event> = (0..150).map(one).collect();
+    put(&scene, &agenda, &all, 1).await;
+    put(&scene, &agenda, &all, 2).await;
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let ids: Vec<String> = all.iter().map(|it| it.id.clone()).collect();
+    let found = events::by_ids(&mut tx, &agenda.id, PRIMARY, &ids).await.expect("read");
+    assert_eq!(found.into_values().collect::<Vec<Event>>(), all);
+    assert_eq!(events::unseen(&mut tx, &agenda.id, PRIMARY, 2, 9).await.expect("read"), Vec::<String>::new());
+    let deleted = events::delete(&mut tx, &agenda.id, PRIMARY, &ids).await.expect("deleted");
+    assert_eq!(deleted.into_iter().collect::<Vec<String>>(), ids);
 }
 
 async fn a_window_shows_what_lies_in_it_and_what_was_moved_out_of_it(scene: Scene) {
