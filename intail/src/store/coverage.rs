@@ -25,6 +25,8 @@ pub struct Coverage {
     pub held_count: Option<i64>,
     /// Audits in a row that found a difference.
     pub misses: i64,
+    /// Google's history id when one of these was found last, of messages or of labels.
+    pub differed_id: Option<HistoryId>,
     /// When a repair was last begun because of that.
     pub repaired_at: Option<Timestamp>,
     /// How many more messages Google counts than it lists, once comparing everything has shown that it does; negative
@@ -58,6 +60,7 @@ fn coverage(row: &dyn Columns) -> Result<Coverage, StoreError> {
         google_count: row.int_or_null("google_count")?,
         held_count: row.int_or_null("held_count")?,
         misses: row.int("misses")?,
+        differed_id: row.parsed_or_null("differed_id")?,
         repaired_at: row.at_or_null("repaired_at")?,
         explained: row.int_or_null("explained")?,
         explained_at: row.at_or_null("explained_at")?,
@@ -99,14 +102,14 @@ pub async fn put(
     tx.run(
         "INSERT INTO coverage (mailbox_id, organization_id, due_at, audited_at, history_id, google_count, held_count,
              misses, repaired_at, explained, explained_at, labels_differ, labels_explained, labels_explained_at,
-             labels_repaired_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             labels_repaired_at, differed_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (mailbox_id) DO UPDATE SET due_at = excluded.due_at, audited_at = excluded.audited_at,
              history_id = excluded.history_id, google_count = excluded.google_count, held_count = excluded.held_count,
              misses = excluded.misses, repaired_at = excluded.repaired_at, explained = excluded.explained,
              explained_at = excluded.explained_at, labels_differ = excluded.labels_differ,
              labels_explained = excluded.labels_explained, labels_explained_at = excluded.labels_explained_at,
-             labels_repaired_at = excluded.labels_repaired_at",
+             labels_repaired_at = excluded.labels_repaired_at, differed_id = excluded.differed_id",
         args![
             mailbox,
             organization,
@@ -122,7 +125,8 @@ pub async fn put(
             now_known.labels_differ.as_deref(),
             now_known.labels_explained.as_deref(),
             now_known.labels_explained_at,
-            now_known.labels_repaired_at
+            now_known.labels_repaired_at,
+            now_known.differed_id
         ],
     )
     .await?;

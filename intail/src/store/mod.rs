@@ -95,6 +95,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (32, "looks", include_str!("../../migrations/0032_looks.sql")),
     (33, "used links", include_str!("../../migrations/0033_used_links.sql")),
     (34, "call logs", include_str!("../../migrations/0034_call_logs.sql")),
+    (35, "differed id", include_str!("../../migrations/0035_differed_id.sql")),
 ];
 
 /// People whose names are folded anew in one transaction, so that nobody waits long for it.

@@ -21,7 +21,7 @@ use crate::store::{exclusions, messages};
 pub(super) const AUDIT_AFTER: Duration = Duration::from_secs(15 * 60);
 /// When to count again after a difference, or when the mailbox moved while it was counted.
 const AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
-/// Differences in a row that make a hole: one may be Google's lag.
+/// Differences in a row that make a hole, if nothing happens between them: one may be Google's lag.
 const MISSES_MAX: i64 = 2;
 /// The least time between two repairs of a mailbox: what a pass over everything doesn't mend, another one won't.
 const REPAIR_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -38,6 +38,8 @@ struct Counts {
     held: i64,
     /// Here or left out, in the spam or the trash.
     aside: i64,
+    /// Google's history id by then.
+    id: HistoryId,
 }
 
 /// What the counts say.
@@ -45,18 +47,24 @@ struct Counts {
 enum Verdict {
     /// Nothing is missing.
     Agrees,
-    /// They differ for the first time.
+    /// They differ for the first time, or something happened since.
     Suspicion,
-    /// They differ again, by as much.
+    /// They differ again, by as much, and nothing happened in between.
     Hole,
 }
 
-/// What the counts say, and what is known with them. A difference that comparing everything left as it is isn't ours:
-/// Google counts otherwise than it lists, and comparing once more won't help.
+/// What the counts say, and what is known with them. Google may count what can't be read yet, so a difference counts
+/// only if it is the same again and nothing happened in between: two such delays may amount to as much. One that
+/// comparing everything left as it is isn't ours: Google counts otherwise than it lists, and once more won't help.
 fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverage) {
     let offset = counts.counted - counts.held;
     let offset_before = known.google_count.zip(known.held_count).map(|(google, held)| google - held);
-    let found = Coverage { google_count: Some(counts.counted), held_count: Some(counts.held), ..known.clone() };
+    let found = Coverage {
+        google_count: Some(counts.counted),
+        held_count: Some(counts.held),
+        differed_id: Some(counts.id),
+        ..known.clone()
+    };
     let agreed = Coverage { due_at: None, audited_at: Some(now), misses: 0, ..found.clone() };
     if offset == 0 || counts.counted == counts.held - counts.aside {
         return (Verdict::Agrees, Coverage { explained: None, ..agreed });
@@ -64,8 +72,8 @@ fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverag
     if known.explained == Some(offset) && is_within(known.explained_at, EXPLAINED_FOR, now) {
         return (Verdict::Agrees, agreed);
     }
-    // A hole stays as it is; what changes is a message that is counted already and can't be read yet.
-    if known.misses + 1 < MISSES_MAX || offset_before != Some(offset) {
+    let is_quiet = known.differed_id == Some(counts.id);
+    if known.misses + 1 < MISSES_MAX || offset_before != Some(offset) || !is_quiet {
         let due_at = now.saturating_add(AGAIN_AFTER).ok();
         return (Verdict::Suspicion, Coverage { due_at, misses: known.misses + 1, ..found });
     }
@@ -76,7 +84,7 @@ fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverag
 }
 
 /// The same for the labels that are counted, once the messages agree: `differ` says by how much, and `found` what is
-/// known with that. The same difference twice is compared, label by label.
+/// known with that. The same difference twice, with nothing in between, is compared, label by label.
 fn judge_labels(known: &Coverage, found: Coverage, differ: Option<String>, now: Timestamp) -> (Verdict, Coverage) {
     let found = Coverage { labels_differ: differ.clone(), ..found };
     if differ.is_none() {
@@ -85,7 +93,7 @@ fn judge_labels(known: &Coverage, found: Coverage, differ: Option<String>, now: 
     if known.labels_explained == differ && is_within(known.labels_explained_at, EXPLAINED_FOR, now) {
         return (Verdict::Agrees, found);
     }
-    if known.labels_differ != differ {
+    if known.labels_differ != differ || known.differed_id != found.differed_id {
         let due_at = now.saturating_add(AGAIN_AFTER).ok();
         return (Verdict::Suspicion, Coverage { due_at, audited_at: known.audited_at, ..found });
     }
@@ -159,7 +167,8 @@ impl Run<'_> {
             }
             Coverage { due_at: self.now.saturating_add(AGAIN_AFTER).ok(), ..known }
         } else {
-            let (verdict, found) = judge(&known, &Counts { counted, held, aside }, self.now);
+            let counts = Counts { counted, held, aside, id: HistoryId(after.history_id) };
+            let (verdict, found) = judge(&known, &counts, self.now);
             if verdict == Verdict::Hole {
                 tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole: everything is compared");
                 changes.push(self.list_everything());
@@ -231,7 +240,12 @@ mod tests {
     }
 
     fn audit(known: &mut Coverage, counted: i64, minute: i64) -> Verdict {
-        let (verdict, found) = judge(known, &Counts { counted, held: 10, aside: 1 }, at(minute));
+        audit_at(known, counted, minute, 7)
+    }
+
+    fn audit_at(known: &mut Coverage, counted: i64, minute: i64, id: u64) -> Verdict {
+        let counts = Counts { counted, held: 10, aside: 1, id: HistoryId(id) };
+        let (verdict, found) = judge(known, &counts, at(minute));
         *known = found;
         verdict
     }
@@ -269,7 +283,12 @@ mod tests {
     }
 
     fn audit_labels(known: &mut Coverage, differ: Option<&str>, minute: i64) -> Verdict {
-        let agreed = Coverage { due_at: None, audited_at: Some(at(minute)), ..known.clone() };
+        audit_labels_at(known, differ, minute, 7)
+    }
+
+    fn audit_labels_at(known: &mut Coverage, differ: Option<&str>, minute: i64, id: u64) -> Verdict {
+        let differed_id = Some(HistoryId(id));
+        let agreed = Coverage { due_at: None, audited_at: Some(at(minute)), differed_id, ..known.clone() };
         let (verdict, found) = judge_labels(known, agreed, differ.map(str::to_owned), at(minute));
         *known = found;
         verdict
@@ -291,6 +310,18 @@ mod tests {
         let week = 7 * 24 * 60;
         assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 29 + week), Verdict::Agrees);
         assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 31 + week), Verdict::Hole);
+    }
+
+    #[test]
+    fn the_same_difference_twice_is_no_hole_if_something_happened_in_between() {
+        let mut known = Coverage::default();
+        let verdicts = [(0, 1), (10, 2), (20, 3), (30, 3)].map(|(minute, id)| audit_at(&mut known, 12, minute, id));
+        assert_eq!(verdicts[..3], [Verdict::Suspicion; 3], "each may be a letter that is counted and not shown yet");
+        assert_eq!(verdicts[3], Verdict::Hole);
+        let mut known = Coverage::default();
+        let verdicts =
+            [(0, 1), (10, 2), (20, 2)].map(|(minute, id)| audit_labels_at(&mut known, Some("INBOX-1"), minute, id));
+        assert_eq!(verdicts, [Verdict::Suspicion, Verdict::Suspicion, Verdict::Hole]);
     }
 
     #[test]

@@ -1093,6 +1093,7 @@ async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {
         google_count: Some(7),
         held_count: Some(6),
         misses: 1,
+        differed_id: Some(HistoryId(6)),
         repaired_at: Some(at(55)),
         due_at: None,
         explained: Some(-2),
