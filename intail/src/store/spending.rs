@@ -14,6 +14,11 @@ use crate::clock::from_us;
 /// begins at the same instants for everybody, so that telling it again changes nothing.
 const GRAIN: SignedDuration = SignedDuration::from_secs(5);
 
+/// The number of the grain that an instant lies in: the same for a unit, whoever tells of it, and however often.
+pub fn grain(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(GRAIN.as_secs())
+}
+
 /// When how many quota units were spent, earliest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spending(Vec<(Timestamp, u64)>);
@@ -26,14 +31,15 @@ impl Spending {
 
     /// What is added must not be earlier than what is there.
     pub fn add(&mut self, at: Timestamp, units: u64) {
-        let grain = |at: Timestamp| at.as_second().div_euclid(GRAIN.as_secs());
+        if units == 0 {
+            return;
+        }
         match self.0.last_mut() {
             Some((last, sum)) if grain(*last) == grain(at) => {
                 *last = at;
                 *sum = sum.saturating_add(units);
             }
-            _ if units > 0 => self.0.push((at, units)),
-            _ => {}
+            _ => self.0.push((at, units)),
         }
     }
 
@@ -89,10 +95,11 @@ mod tests {
     fn what_was_spent_is_read_as_it_was_written() {
         let mut spending = Spending::default();
         assert_eq!(spending.to_string(), "");
-        for (ms, units) in [(1_000, 7), (4_999, 2), (5_000, 3), (61_000, 0)] {
+        // Where nothing was spent, nothing is told later than it was.
+        for (ms, units) in [(1_000, 7), (4_998, 2), (4_999, 0), (5_000, 3), (61_000, 0)] {
             spending.add(at(ms), units);
         }
-        assert_eq!(spending.to_string(), "4999000:9 5000000:3");
+        assert_eq!(spending.to_string(), "4998000:9 5000000:3");
         for it in [spending, Spending::default()] {
             assert_eq!(it.to_string().parse::<Spending>().expect("read"), it);
         }

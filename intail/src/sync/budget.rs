@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Quota;
-use crate::store::spending::Spending;
+use crate::store::spending::{Spending, grain};
 
 /// Google's minute.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -355,22 +355,26 @@ impl Budget {
         spending
     }
 
-    /// What others spent on a person's mailbox, this process included. What is known here already counts; and who knows
-    /// something of it knows what came before that, so it is the latest that may be unknown. If nobody knows it (more
-    /// than there is, [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair leaves to live changes
-    /// is free: together with the most that the other may have spent, that is no more than the whole.
+    /// What others spent on a person's mailbox, this process included. What is known here already counts. The same
+    /// unit may be known as of another instant of its grain, so it is what was spent since the beginning of each grain
+    /// that is compared: as much as was told counts here, too, from then on. If nobody knows it (more than there is,
+    /// [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair leaves to live changes is free:
+    /// together with the most that the other may have spent, that is no more than the whole.
     pub(super) fn remember(&self, subject: &str, spending: &Spending) {
         let now = self.clock.now();
         let mut spent = self.lock();
         let most = spent.limits.person_minute;
         let account = &mut spent.people.entry(subject.to_owned()).or_default().account;
-        let counting = || spending.each().filter(|(at, _)| now.duration_since(*at) < WINDOW);
-        let units = counting().fold(0u64, |sum, (_, units)| sum.saturating_add(units));
-        let units = if units > most { most * REPAIR_MAX / 1_000 } else { units };
-        let mut unknown = units.saturating_sub(account.held(now));
-        for (at, units) in counting().rev() {
-            account.insert(at.min(now), units.min(unknown));
-            unknown -= units.min(unknown);
+        let held = account.held(now);
+        let mut told = 0u64;
+        for (at, units) in spending.each().rev().filter(|(at, _)| now.duration_since(*at) < WINDOW) {
+            let at = at.min(now);
+            told = told.saturating_add(units);
+            if told > most {
+                account.insert(at, (most * REPAIR_MAX / 1_000).saturating_sub(held));
+                return;
+            }
+            account.insert(at, told.saturating_sub(account.since(grain(at))));
         }
     }
 
@@ -615,6 +619,12 @@ impl Account {
         Err(now.checked_add(SignedDuration::from_secs(1)).unwrap_or(now))
     }
 
+    /// What counts since the beginning of a grain, with what is under way.
+    fn since(&self, begin: i64) -> u64 {
+        let since = self.done.iter().rev().take_while(|(at, _)| grain(*at) >= begin);
+        since.map(|(_, units)| units).sum::<u64>() + self.underway
+    }
+
     /// Adds what was spent before now where it belongs: what stands first leaves the minute first.
     fn insert(&mut self, at: Timestamp, units: u64) {
         if units > 0 {
@@ -752,6 +762,30 @@ mod tests {
         budget.take_part(2_000, at(12), at(5));
         assert!(budget.reserve("1", 250, Class::Live).is_err(), "although nothing was spent yet");
         drop(budget.reserve("1", 20, Class::Live).expect("room"));
+    }
+
+    #[test]
+    fn what_two_processes_know_at_different_times_of_the_same_units_hides_nothing_that_only_one_knows() {
+        let clock = Clock::owned(at(0));
+        let [one, other] = [(); 2].map(|()| Budget::new(LIMITS, clock.clone()));
+        let spend = |budget: &Budget, units| drop(budget.reserve("1", units, Class::Live).expect("room"));
+        pass(&clock, 25);
+        spend(&one, 101);
+        pass(&clock, 2);
+        spend(&one, 5);
+        other.remember("1", &one.spent_on("1"));
+        assert_eq!(other.spent_on("1"), Spending::once(at(27), 106));
+        pass(&clock, 13);
+        spend(&one, 50);
+        // The one has forgotten what it spent at 25; the other heard of it as of 27.
+        pass(&clock, 46);
+        other.remember("1", &one.spent_on("1"));
+        pass(&clock, 2);
+        assert_eq!(other.spent_on("1"), Spending::once(at(40), 50));
+        spend(&other, 30);
+        one.remember("1", &other.spent_on("1"));
+        one.remember("1", &other.spent_on("1"));
+        assert_eq!(one.spent_on("1").to_string(), "40000000:50 88000000:30", "what is known counts once");
     }
 
     #[test]
@@ -919,8 +953,8 @@ mod tests {
         let (budget, clock) = budget(LIMITS);
         pass(&clock, 30);
         budget.remember("1", &Spending::once(at(10), 900));
-        budget.remember("1", &Spending::once(at(20), 900));
-        assert_eq!(budget.spent_on("1"), Spending::once(at(10), 900));
+        budget.remember("1", &Spending::once(at(14), 900));
+        assert_eq!(budget.spent_on("1"), Spending::once(at(10), 900), "of one grain");
         assert_eq!(until(budget.reserve("1", 200, Class::Live)), at(70));
         budget.remember("2", &Spending::once(at(-30), 900));
         assert_eq!(budget.spent_on("2"), Spending::default());
