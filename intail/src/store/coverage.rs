@@ -23,9 +23,9 @@ pub struct Coverage {
     pub google_count: Option<i64>,
     /// Messages that were held at the same time.
     pub held_count: Option<i64>,
-    /// Audits in a row that found a difference.
+    /// Audits in a row that found the same difference.
     pub misses: i64,
-    /// Google's history id when one of these was found last, of messages or of labels.
+    /// Google's history id at the last of these.
     pub differed_id: Option<HistoryId>,
     /// When a repair was last begun because of that.
     pub repaired_at: Option<Timestamp>,
@@ -37,6 +37,10 @@ pub struct Coverage {
     /// By how much the counts of labels differed when they were last compared, such as `INBOX+1 UNREAD-2`; none while
     /// they agree.
     pub labels_differ: Option<String>,
+    /// Audits in a row that found these.
+    pub labels_misses: i64,
+    /// Google's history id at the last of these.
+    pub labels_differed_id: Option<HistoryId>,
     /// The differences that comparing those labels left as they were.
     pub labels_explained: Option<String>,
     /// Since when that is known.
@@ -65,6 +69,8 @@ fn coverage(row: &dyn Columns) -> Result<Coverage, StoreError> {
         explained: row.int_or_null("explained")?,
         explained_at: row.at_or_null("explained_at")?,
         labels_differ: row.text_or_null("labels_differ")?,
+        labels_misses: row.int("labels_misses")?,
+        labels_differed_id: row.parsed_or_null("labels_differed_id")?,
         labels_explained: row.text_or_null("labels_explained")?,
         labels_explained_at: row.at_or_null("labels_explained_at")?,
         labels_repaired_at: row.at_or_null("labels_repaired_at")?,
@@ -102,14 +108,15 @@ pub async fn put(
     tx.run(
         "INSERT INTO coverage (mailbox_id, organization_id, due_at, audited_at, history_id, google_count, held_count,
              misses, repaired_at, explained, explained_at, labels_differ, labels_explained, labels_explained_at,
-             labels_repaired_at, differed_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             labels_repaired_at, differed_id, labels_misses, labels_differed_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
          ON CONFLICT (mailbox_id) DO UPDATE SET due_at = excluded.due_at, audited_at = excluded.audited_at,
              history_id = excluded.history_id, google_count = excluded.google_count, held_count = excluded.held_count,
              misses = excluded.misses, repaired_at = excluded.repaired_at, explained = excluded.explained,
              explained_at = excluded.explained_at, labels_differ = excluded.labels_differ,
              labels_explained = excluded.labels_explained, labels_explained_at = excluded.labels_explained_at,
-             labels_repaired_at = excluded.labels_repaired_at, differed_id = excluded.differed_id",
+             labels_repaired_at = excluded.labels_repaired_at, differed_id = excluded.differed_id,
+             labels_misses = excluded.labels_misses, labels_differed_id = excluded.labels_differed_id",
         args![
             mailbox,
             organization,
@@ -126,7 +133,9 @@ pub async fn put(
             now_known.labels_explained.as_deref(),
             now_known.labels_explained_at,
             now_known.labels_repaired_at,
-            now_known.differed_id
+            now_known.differed_id,
+            now_known.labels_misses,
+            now_known.labels_differed_id
         ],
     )
     .await?;

@@ -136,7 +136,9 @@ fn lease(row: &dyn Columns) -> Result<Lease, StoreError> {
     })
 }
 
-/// Proves, inside the transaction that is about to write, that the lease still holds, and prolongs it.
+/// Proves, inside the transaction that is about to write, that the lease still holds, and prolongs it. It is never
+/// shortened: a step that began long ago says an earlier end than whoever prolonged the lease meanwhile, and who comes
+/// next counts on Google's minute being over by then.
 pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
     hold_row(tx, lease, until, |_| Ok(())).await
 }
@@ -149,7 +151,8 @@ pub(super) async fn hold_row<T>(
     read: fn(&dyn Columns) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let sql = format!(
-        "UPDATE {} SET lease_until = $3 WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL RETURNING *",
+        "UPDATE {} SET lease_until = CASE WHEN lease_until > $3 THEN lease_until ELSE $3 END
+         WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL RETURNING *",
         table_of(lease)
     );
     let held = tx.all_built(sql, args![&lease.stream, lease.number, until], read).await?;

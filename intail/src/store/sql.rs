@@ -84,9 +84,9 @@ pub(super) fn listed(count: usize, first: usize) -> String {
     (first..first + count).map(|n| format!("${n}")).collect::<Vec<String>>().join(",")
 }
 
-/// The most rows in one statement, and the most values: SQLite allows 32,766.
+/// The most rows in one statement, and the most values: SQLite allows 32,766, and keeps the statement.
 const ROWS_MAX: usize = 500;
-const VALUES_MAX: usize = 32_000;
+const VALUES_MAX: usize = 7_000;
 /// Ids, or rows, up to which each has places of its own, so that the statement of a live change stays prepared. More of
 /// them are handed over together, because hundreds of places take longer to read than the rows behind them.
 const FEW_MAX: usize = 8;
@@ -281,7 +281,7 @@ impl Tx {
         let places: Vec<String> =
             stacks.iter().enumerate().map(|(at, it)| format!("${}::{}[]", at + 1, it.kind())).collect();
         let sql = format!("INSERT INTO {into} SELECT * FROM UNNEST({}) {conflict}", places.join(","));
-        let query = sqlx::query(AssertSqlSafe(sql).into_sql_str()).persistent(false);
+        let query = sqlx::query(AssertSqlSafe(sql).into_sql_str());
         let query = stacks.into_iter().fold(query, |query, stack| match stack {
             Stack::Texts(all) => query.bind(all),
             Stack::Ints(all) => query.bind(all),

@@ -21,8 +21,10 @@ use crate::store::{exclusions, messages};
 pub(super) const AUDIT_AFTER: Duration = Duration::from_secs(15 * 60);
 /// When to count again after a difference, or when the mailbox moved while it was counted.
 const AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
-/// Differences in a row that make a hole, if nothing happens between them: one may be Google's lag.
+/// Differences in a row that make a hole where nothing happens between them: one may be Google's lag.
 const MISSES_MAX: i64 = 2;
+/// The same where something always happens between them: as many delays don't amount to as much each time.
+const BUSY_MISSES_MAX: i64 = 6;
 /// The least time between two repairs of a mailbox: what a pass over everything doesn't mend, another one won't.
 const REPAIR_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How long a difference that comparing left as it was counts as explained: what nobody can see may hide behind it.
@@ -54,54 +56,65 @@ enum Verdict {
 }
 
 /// What the counts say, and what is known with them. Google may count what can't be read yet, so a difference counts
-/// only if it is the same again and nothing happened in between: two such delays may amount to as much. One that
-/// comparing everything left as it is isn't ours: Google counts otherwise than it lists, and once more won't help.
+/// only if it is the same again, see [`is_proved`]. One that comparing everything left as it is isn't ours: Google
+/// counts otherwise than it lists, and comparing once more won't help.
 fn judge(known: &Coverage, counts: &Counts, now: Timestamp) -> (Verdict, Coverage) {
     let offset = counts.counted - counts.held;
     let offset_before = known.google_count.zip(known.held_count).map(|(google, held)| google - held);
-    let found = Coverage {
-        google_count: Some(counts.counted),
-        held_count: Some(counts.held),
-        differed_id: Some(counts.id),
-        ..known.clone()
-    };
-    let agreed = Coverage { due_at: None, audited_at: Some(now), misses: 0, ..found.clone() };
+    let found = Coverage { google_count: Some(counts.counted), held_count: Some(counts.held), ..known.clone() };
+    let agreed = Coverage { due_at: None, audited_at: Some(now), misses: 0, differed_id: None, ..found.clone() };
     if offset == 0 || counts.counted == counts.held - counts.aside {
         return (Verdict::Agrees, Coverage { explained: None, ..agreed });
     }
     if known.explained == Some(offset) && is_within(known.explained_at, EXPLAINED_FOR, now) {
         return (Verdict::Agrees, agreed);
     }
-    let is_quiet = known.differed_id == Some(counts.id);
-    if known.misses + 1 < MISSES_MAX || offset_before != Some(offset) || !is_quiet {
+    let misses = if offset_before == Some(offset) { known.misses + 1 } else { 1 };
+    if !is_proved(misses, known.differed_id, counts.id) {
         let due_at = now.saturating_add(AGAIN_AFTER).ok();
-        return (Verdict::Suspicion, Coverage { due_at, misses: known.misses + 1, ..found });
+        return (Verdict::Suspicion, Coverage { due_at, misses, differed_id: Some(counts.id), ..found });
     }
     if is_within(known.repaired_at, REPAIR_EVERY, now) {
         return (Verdict::Agrees, Coverage { explained: Some(offset), explained_at: Some(now), ..agreed });
     }
-    (Verdict::Hole, Coverage { due_at: None, misses: 0, repaired_at: Some(now), ..found })
+    (Verdict::Hole, Coverage { due_at: None, misses: 0, differed_id: None, repaired_at: Some(now), ..found })
+}
+
+/// Whether a difference that so many audits in a row found is one of the copy: nothing happened at Google between the
+/// last two, or it stays whatever happens.
+fn is_proved(misses: i64, before: Option<HistoryId>, id: HistoryId) -> bool {
+    misses >= BUSY_MISSES_MAX || misses >= MISSES_MAX && before == Some(id)
 }
 
 /// The same for the labels that are counted, once the messages agree: `differ` says by how much, and `found` what is
-/// known with that. The same difference twice, with nothing in between, is compared, label by label.
-fn judge_labels(known: &Coverage, found: Coverage, differ: Option<String>, now: Timestamp) -> (Verdict, Coverage) {
-    let found = Coverage { labels_differ: differ.clone(), ..found };
+/// known with that. A difference that is proved is compared, label by label.
+fn judge_labels(
+    known: &Coverage,
+    found: Coverage,
+    differ: Option<String>,
+    id: HistoryId,
+    now: Timestamp,
+) -> (Verdict, Coverage) {
+    let found = Coverage { labels_differ: differ.clone(), labels_misses: 0, labels_differed_id: None, ..found };
     if differ.is_none() {
         return (Verdict::Agrees, Coverage { labels_explained: None, labels_explained_at: None, ..found });
     }
     if known.labels_explained == differ && is_within(known.labels_explained_at, EXPLAINED_FOR, now) {
         return (Verdict::Agrees, found);
     }
-    if known.labels_differ != differ || known.differed_id != found.differed_id {
+    let misses = if known.labels_differ == differ { known.labels_misses + 1 } else { 1 };
+    if !is_proved(misses, known.labels_differed_id, id) {
         let due_at = now.saturating_add(AGAIN_AFTER).ok();
-        return (Verdict::Suspicion, Coverage { due_at, audited_at: known.audited_at, ..found });
+        let audited_at = known.audited_at;
+        let doubted = Coverage { labels_misses: misses, labels_differed_id: Some(id), ..found };
+        return (Verdict::Suspicion, Coverage { due_at, audited_at, ..doubted });
     }
     if is_within(known.labels_repaired_at, REPAIR_EVERY, now) {
         return (Verdict::Agrees, Coverage { labels_explained: differ, labels_explained_at: Some(now), ..found });
     }
     let audited_at = known.audited_at;
-    (Verdict::Hole, Coverage { due_at: None, audited_at, labels_repaired_at: Some(now), ..found })
+    let again = Coverage { labels_misses: misses, labels_differed_id: Some(id), ..found };
+    (Verdict::Hole, Coverage { due_at: None, audited_at, labels_repaired_at: Some(now), ..again })
 }
 
 fn is_within(at: Option<Timestamp>, time: Duration, now: Timestamp) -> bool {
@@ -174,7 +187,7 @@ impl Run<'_> {
                 changes.push(self.list_everything());
             }
             let (verdict, found) = match verdict {
-                Verdict::Agrees => judge_labels(&known, found, differ, self.now),
+                Verdict::Agrees => judge_labels(&known, found, differ, counts.id, self.now),
                 other => (other, found),
             };
             if let Some(label) = differing(&found).first().filter(|_| found.labels_repaired_at == Some(self.now)) {
@@ -287,9 +300,8 @@ mod tests {
     }
 
     fn audit_labels_at(known: &mut Coverage, differ: Option<&str>, minute: i64, id: u64) -> Verdict {
-        let differed_id = Some(HistoryId(id));
-        let agreed = Coverage { due_at: None, audited_at: Some(at(minute)), differed_id, ..known.clone() };
-        let (verdict, found) = judge_labels(known, agreed, differ.map(str::to_owned), at(minute));
+        let agreed = Coverage { due_at: None, audited_at: Some(at(minute)), ..known.clone() };
+        let (verdict, found) = judge_labels(known, agreed, differ.map(str::to_owned), HistoryId(id), at(minute));
         *known = found;
         verdict
     }
@@ -309,7 +321,8 @@ mod tests {
         assert!(known.agrees());
         let week = 7 * 24 * 60;
         assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 29 + week), Verdict::Agrees);
-        assert_eq!(audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), 31 + week), Verdict::Hole);
+        let doubted = [31, 41].map(|minute| audit_labels(&mut known, Some("INBOX+1 UNREAD-2"), minute + week));
+        assert_eq!(doubted, [Verdict::Suspicion, Verdict::Hole], "what was explained for a week is doubted");
     }
 
     #[test]
@@ -322,6 +335,18 @@ mod tests {
         let verdicts =
             [(0, 1), (10, 2), (20, 2)].map(|(minute, id)| audit_labels_at(&mut known, Some("INBOX-1"), minute, id));
         assert_eq!(verdicts, [Verdict::Suspicion, Verdict::Suspicion, Verdict::Hole]);
+    }
+
+    #[test]
+    fn a_difference_that_stays_however_much_happens_is_a_hole_within_an_hour() {
+        let (mut known, mut labels) = (Coverage::default(), Coverage::default());
+        for minute in [0_i64, 10, 20, 30, 40] {
+            let id = 100 + minute.unsigned_abs();
+            assert_eq!(audit_at(&mut known, 12, minute, id), Verdict::Suspicion);
+            assert_eq!(audit_labels_at(&mut labels, Some("INBOX-1"), minute, id), Verdict::Suspicion);
+        }
+        assert_eq!(audit_at(&mut known, 12, 50, 150), Verdict::Hole);
+        assert_eq!(audit_labels_at(&mut labels, Some("INBOX-1"), 50, 150), Verdict::Hole);
     }
 
     #[test]

@@ -792,6 +792,10 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     let released = leases::release(&mut tx, &slow, None, Some(&Spending::default()), at(62)).await;
     assert!(matches!(released, Err(StoreError::LeaseLost)));
     leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
+    // A step that began before the lease was prolonged.
+    leases::hold(&mut tx, &quick, at(200)).await.expect("and isn't shortened");
+    let next = leases::next_due(&mut tx).await.expect("read");
+    assert_eq!(next, Some(at(300)));
     leases::release(&mut tx, &quick, None, Some(&Spending::default()), at(63)).await.expect("and is given back");
     let again = leases::hold(&mut tx, &quick, at(300)).await;
     assert!(matches!(again, Err(StoreError::LeaseLost)), "a lease that was given back is gone");
@@ -1094,6 +1098,8 @@ async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {
         held_count: Some(6),
         misses: 1,
         differed_id: Some(HistoryId(6)),
+        labels_misses: 3,
+        labels_differed_id: Some(HistoryId(5)),
         repaired_at: Some(at(55)),
         due_at: None,
         explained: Some(-2),

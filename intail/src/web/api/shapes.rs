@@ -467,7 +467,7 @@ pub(in crate::web) struct AuditShape {
     counted_by_google: Option<i64>,
     /// Messages that were held at the same time.
     held: Option<i64>,
-    /// Audits in a row that found a difference: two begin a repair.
+    /// Audits in a row that found the same difference: two begin a repair if nothing happened between them, else six.
     differences: i64,
     /// How many more messages Google counts than it lists, as comparing everything has shown; null ordinarily.
     explained: Option<i64>,
@@ -475,7 +475,8 @@ pub(in crate::web) struct AuditShape {
     #[schema(value_type = Option<String>, format = DateTime)]
     repaired_at: Option<Timestamp>,
     /// By how much Google's counts of INBOX, STARRED and UNREAD differ from what is held, such as `INBOX+1 UNREAD-2`;
-    /// null ordinarily. The same difference twice makes Intail compare these labels.
+    /// null ordinarily. The same difference twice, with nothing in between, or six times makes Intail compare these
+    /// labels.
     labels_differ: Option<String>,
     /// Whether comparing those labels left that as it is: Google counts otherwise than it lists.
     labels_explained: bool,
