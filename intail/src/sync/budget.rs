@@ -246,8 +246,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let now = self.budget.clock.now();
         let mut spent = self.budget.lock();
+        let now = self.budget.clock.now();
         spent.day.turn(now);
         spent.day.units += self.used;
         spent.day.unwritten += self.used;
@@ -277,6 +277,7 @@ impl Budget {
         Self { spent: Arc::new(Mutex::new(spent)), clock }
     }
 
+    /// Whoever asks the clock does so once this is locked: an earlier time would look as if the clock were set back.
     fn lock(&self) -> MutexGuard<'_, Spent> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -294,8 +295,8 @@ impl Budget {
         least: u64,
         class: Class,
     ) -> Result<Permit, Timestamp> {
-        let now = self.clock.now();
         let mut spent = self.lock();
+        let now = self.clock.now();
         let units = spent.reserve(subject, wanted, least, class, now)?;
         Ok(Permit { budget: self.clone(), subject: subject.to_owned(), reserved: units, used: units })
     }
@@ -303,8 +304,8 @@ impl Budget {
     /// Google refused although there was room by our count: less is spent for a while, or fewer calls are made at once.
     /// `until` is what Google said.
     pub(super) fn refused(&self, subject: &str, scope: SlowScope, until: Option<Timestamp>) {
-        let now = self.clock.now();
         let mut spent = self.lock();
+        let now = self.clock.now();
         let at_once = spent.at_once(subject, now);
         match scope {
             SlowScope::Concurrency => {
@@ -346,8 +347,8 @@ impl Budget {
 
     /// What a person's mailbox cost within the last minute, for whoever works on it next.
     pub(super) fn spent_on(&self, subject: &str) -> Spending {
-        let now = self.clock.now();
         let mut spent = self.lock();
+        let now = self.clock.now();
         let mut spending = Spending::default();
         if let Some(Person { account, .. }) = spent.people.get_mut(subject) {
             account.held(now);
@@ -363,27 +364,28 @@ impl Budget {
     /// [`UNKNOWN_SPENT`](crate::store::quota::UNKNOWN_SPENT)), only what repair leaves to live changes is free:
     /// together with the most that the other may have spent, that is no more than the whole.
     pub(super) fn remember(&self, subject: &str, spending: &Spending) {
-        let now = self.clock.now();
         let mut spent = self.lock();
+        let now = self.clock.now();
         let most = spent.limits.person_minute;
         let account = &mut spent.people.entry(subject.to_owned()).or_default().account;
-        let held = account.held(now);
+        account.held(now);
         let mut told = 0u64;
         for (at, units) in spending.each().rev().filter(|(at, _)| now.duration_since(*at) < WINDOW) {
             let at = at.min(now);
-            told = told.saturating_add(units);
-            if told > most {
-                account.insert(at, (most * REPAIR_MAX / 1_000).saturating_sub(held));
+            if units > most {
+                // Whatever is known here besides may be told of as of later than it was.
+                account.insert(at, most * REPAIR_MAX / 1_000);
                 return;
             }
+            told = told.saturating_add(units);
             account.insert(at, told.saturating_sub(account.since(grain(at))));
         }
     }
 
     /// What was spent in the last minute by this process, in millionths of the project's minute, rounded up.
     pub(super) fn spent_in_minute(&self) -> u64 {
-        let now = self.clock.now();
         let mut spent = self.lock();
+        let now = self.clock.now();
         let held = spent.project.held(now);
         spent.millionths(held)
     }
@@ -397,8 +399,8 @@ impl Budget {
 
     /// What was spent today that isn't written down yet.
     pub(super) fn unwritten(&self) -> Day {
-        let now = self.clock.now();
         let mut spent = self.lock();
+        let now = self.clock.now();
         spent.day.turn(now);
         spent.day
     }
@@ -416,8 +418,8 @@ impl Budget {
 
     /// `written` of the day were written down, and everybody together spent `total`.
     pub(super) fn book(&self, written: Day, total: u64) {
-        let now = self.clock.now();
         let mut spent = self.lock();
+        let now = self.clock.now();
         spent.day.turn(now);
         if spent.day.number == written.number {
             spent.day.unwritten = spent.day.unwritten.saturating_sub(written.unwritten);

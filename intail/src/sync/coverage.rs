@@ -9,7 +9,7 @@ use intail_google::{Error, ErrorKind, Refusal};
 use jiff::Timestamp;
 
 use super::budget::Class;
-use super::mail::{DRAFT, Run};
+use super::mail::{DRAFT, DRAFT_PAGES_MAX, Run};
 use super::privacy::ASIDE;
 use super::worker::{Done, StepError};
 use crate::id::HistoryId;
@@ -113,7 +113,8 @@ fn judge_labels(
         return (Verdict::Agrees, Coverage { labels_explained: differ, labels_explained_at: Some(now), ..found });
     }
     let audited_at = known.audited_at;
-    let again = Coverage { labels_misses: misses, labels_differed_id: Some(id), ..found };
+    // The first audit after it is the second that finds what it leaves.
+    let again = Coverage { labels_misses: 1, labels_differed_id: Some(id), ..found };
     (Verdict::Hole, Coverage { due_at: None, audited_at, labels_repaired_at: Some(now), ..again })
 }
 
@@ -219,11 +220,20 @@ impl Run<'_> {
             if agrees(offset) {
                 continue;
             }
-            if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Backfill) {
-                return Ok(Err(until));
+            let (mut drafts, mut page_token) = (0, None);
+            for _ in 0..DRAFT_PAGES_MAX {
+                if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Backfill) {
+                    return Ok(Err(until));
+                }
+                let gmail = self.app.google.gmail(&self.caller);
+                let page = gmail.messages(page_token.as_deref(), &[DRAFT, label], true).await?;
+                drafts += i64::try_from(page.refs.len()).unwrap_or(0);
+                page_token = page.next_page_token;
+                if page_token.is_none() {
+                    break;
+                }
             }
-            let drafts = self.app.google.gmail(&self.caller).messages(None, &[DRAFT, label], true).await?.refs;
-            let offset = offset - i64::try_from(drafts.len()).unwrap_or(0);
+            let offset = offset - drafts;
             if !agrees(offset) {
                 differ.push(format!("{label}{offset:+}"));
             }

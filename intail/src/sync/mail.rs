@@ -73,7 +73,7 @@ const LISTED_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// In the place of a label: which labels there are is still to be asked. No label's id is empty.
 const ALL_LABELS: &str = "";
 /// Pages of drafts that are listed beside each page of the mailbox: nobody keeps ten thousand.
-const DRAFT_PAGES_MAX: usize = 20;
+pub(super) const DRAFT_PAGES_MAX: usize = 20;
 /// Gmail's label for drafts. Drafts aren't copied: each keystroke's autosave destroys one and makes another.
 pub(super) const DRAFT: &str = "DRAFT";
 

@@ -36,7 +36,10 @@ const STEPS_MAX: usize = 8;
 /// How long a lease holds without being prolonged, and how often it is: a step with many slow calls may take minutes, a
 /// process that died should be replaced soon.
 const LEASE: Duration = Duration::from_secs(90);
-const PROLONG_EVERY: Duration = Duration::from_secs(30);
+const PROLONG_EVERY: Duration = Duration::from_secs(20);
+/// When that is tried again after it failed: whoever comes next counts on it that Google's minute after the last call
+/// is over when the lease ends.
+const PROLONG_AGAIN: Duration = Duration::from_secs(1);
 /// How often the store is asked for due streams when no bell rings: other instances can't ring this one's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often grants that wait for the operator are tried again: what was wrong with the OAuth client may be mended at
@@ -307,17 +310,19 @@ impl Worker {
 
     /// Returns when the lease is lost.
     async fn prolong(&self, lease: &Lease) {
+        let mut wait = PROLONG_EVERY;
         loop {
-            self.app.clock.sleep(PROLONG_EVERY).await;
+            self.app.clock.sleep(wait).await;
             let prolonged = async {
                 let mut tx = self.app.store.write().await?;
                 leases::hold(&mut tx, lease, lease_end(self.app.clock.now())).await?;
                 tx.commit().await
             };
             match prolonged.await {
-                Ok(()) => {}
+                Ok(()) => wait = PROLONG_EVERY,
                 Err(StoreError::LeaseLost) => return,
                 Err(error) => {
+                    wait = PROLONG_AGAIN;
                     tracing::warn!(error = &error as &dyn std::error::Error, "a lease can't be prolonged yet");
                 }
             }
