@@ -491,8 +491,15 @@ impl AgendaRun<'_> {
     /// Cancelled occurrences of no series hide nothing; Google lists them to nobody.
     async fn forget_orphans(&self, tx: &mut Tx, at: usize) -> Result<Vec<NewChange>, StoreError> {
         let calendar = &self.calendars[at];
-        let ids = events::orphans(tx, &self.agenda.id, &calendar.id, calendar.pass, DELETE_MAX).await?;
-        self.delete(tx, &calendar.id, &ids).await
+        let mut changes = Vec::new();
+        // All of them: of a series that went Google told each occurrence, and the next reading begins behind that.
+        loop {
+            let ids = events::orphans(tx, &self.agenda.id, &calendar.id, calendar.pass, DELETE_MAX).await?;
+            changes.extend(self.delete(tx, &calendar.id, &ids).await?);
+            if is_last(&ids) {
+                return Ok(changes);
+            }
+        }
     }
 
     /// A page of events couldn't be read.

@@ -255,6 +255,30 @@ async fn who_sees_more_in_the_middle_of_a_reading_is_shown_all_of_it() {
     running.assert_no_appointment_is_lost(&person).await;
 }
 
+/// Where only free and busy times are seen, a series comes as its occurrences, and goes as them: two years of days.
+#[tokio::test]
+async fn nothing_is_left_of_a_long_series_that_went_from_a_calendar_of_busy_times() {
+    let (running, person) = connected().await;
+    let (_, other) = running.employees();
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "freeBusyReader"}));
+    running.plan(&person.email, json!({"action": "list", "calendar": other}));
+    let look = async || {
+        running.pass(Duration::from_secs(3 * 3600));
+        running.settle_calendars(&person).await;
+        let agenda = running.agenda(&person).await;
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let counts = events::counts_by_calendar(&mut tx, &agenda.id).await.expect("read");
+        counts.get(&other).map_or(0, |(events, _)| *events)
+    };
+    let before = look().await;
+    let event = json!({"title": "Stand-up", "start": "2026-11-24T09:00", "rule": "FREQ=DAILY"});
+    let id = running.plan(&other, json!({"action": "create", "event": event}));
+    assert!(look().await > before + 600);
+    running.plan(&other, json!({"action": "delete", "id": id}));
+    assert_eq!(look().await, before);
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
 #[tokio::test]
 async fn a_calendar_that_the_person_leaves_out_is_erased_and_comes_back_when_they_want_it() {
     let (running, person) = connected().await;
