@@ -359,7 +359,11 @@ function turnToPresent(turnsList) {
   const heading = document.getElementById("this-day");
   const isFirst = document.querySelector("#days .day")?.contains(heading);
   if (heading?.offsetParent && !isFirst) heading.scrollIntoView();
-  else scrollTo(0, 0);
+  else {
+    scrollTo(0, 0);
+    // The hours are nearly as high as the window: in the evening the present lies below its edge.
+    line?.scrollIntoView({ block: "nearest" });
+  }
 }
 if (document.querySelector("[data-calendar]")) {
   document.addEventListener("click", (event) => {
