@@ -171,10 +171,15 @@ async fn admit(web: &Web, who: Who, request: Request) -> Result<(Request, Option
 }
 
 async fn by_session(web: &Web, headers: &HeaderMap) -> Result<Option<Caller>, StoreError> {
-    let Some(token) = session::token(web, headers) else {
-        return Ok(None);
-    };
-    let token_hash = hash_token(&token);
+    match session::token(web, headers) {
+        Some(token) => of_session(web, &token).await,
+        None => Ok(None),
+    }
+}
+
+/// Who is signed in with this session's token, if it stands.
+pub(super) async fn of_session(web: &Web, token: &str) -> Result<Option<Caller>, StoreError> {
+    let token_hash = hash_token(token);
     let mut tx = web.app.store.read().await?;
     let Some(session) = sessions::by_token(&mut tx, &token_hash, web.app.clock.now()).await? else {
         return Ok(None);

@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Web;
-use super::access::Caller;
+use super::access::{self, Caller};
 use super::page::{Shell, html};
+use super::{Web, session};
 use crate::connect::ConnectError;
 use crate::signin::SignInError;
 use crate::store::StoreError;
@@ -336,6 +336,7 @@ struct Explained {
 /// The layer that turns [`Trouble`] into what the asker can read.
 pub(super) async fn explain(State(web): State<Web>, request: Request, next: Next) -> Response {
     let for_programs = request.uri().path().starts_with("/api/");
+    let session = session::token(&web, request.headers());
     let mut response = next.run(request).await;
     let Some(facts) = response.extensions_mut().remove::<Arc<Facts>>() else {
         return response;
@@ -344,8 +345,13 @@ pub(super) async fn explain(State(web): State<Web>, request: Request, next: Next
     let mut told = if for_programs {
         problem(&facts, &reference)
     } else {
-        let caller = response.extensions().get::<Caller>();
-        let shell = Shell::new(&web, caller, "", facts.title.clone());
+        let caller = match response.extensions().get::<Caller>() {
+            Some(caller) => Some(caller.clone()),
+            // No route let them in, and still they are signed in. Where something is broken, nobody is looked for.
+            None if !facts.status.is_server_error() => signed_in(&web, session.as_deref()).await,
+            None => None,
+        };
+        let shell = Shell::new(&web, caller.as_ref(), "", facts.title.clone());
         let page = TroublePage { shell, facts: &facts, reference: &reference };
         html(&page).unwrap_or_else(|_| reference.clone().into_response())
     };
@@ -357,6 +363,10 @@ pub(super) async fn explain(State(web): State<Web>, request: Request, next: Next
     }
     told.extensions_mut().insert(Explained { reference, facts });
     told
+}
+
+async fn signed_in(web: &Web, session: Option<&str>) -> Option<Caller> {
+    access::of_session(web, session?).await.ok().flatten()
 }
 
 fn problem(facts: &Facts, reference: &str) -> Response {

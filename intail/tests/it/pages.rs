@@ -110,6 +110,29 @@ async fn everybody_is_guarded_by_the_same_headers() {
 }
 
 #[tokio::test]
+async fn who_is_signed_in_stays_so_on_a_page_that_says_no() {
+    let running = Running::start().await;
+    let mut browser = Browser::new(&running.app);
+    browser.sign_in(&running, "bjorn@example.com").await;
+    for (path, status) in [
+        ("/nothing", StatusCode::NOT_FOUND),
+        ("/admin", StatusCode::FORBIDDEN),
+        ("/approve/forged", StatusCode::NOT_FOUND),
+        ("/connect/google/callback", StatusCode::BAD_REQUEST),
+    ] {
+        let answer = browser.send("GET", path, "").await;
+        assert_eq!(answer.status(), status, "{path}");
+        let page = text(answer).await;
+        assert!(page.contains("Sign out") && !page.contains(">Sign in<"), "{path}: {page}");
+        let strange = text(ask(&running.app, "GET", path, &Proof::Nothing, None).await).await;
+        assert!(!strange.contains("Sign out"), "{path}");
+    }
+    let page = browser.page("/nothing").await;
+    browser.press(&page, "/signout", "").await;
+    assert!(browser.page("/nothing").await.contains(">Sign in<"), "signed out");
+}
+
+#[tokio::test]
 async fn before_approval_the_card_gives_what_to_send_the_administrator() {
     let running = Running::start().await;
     let mut browser = Browser::new(&running.app);
