@@ -68,6 +68,7 @@ use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 pub use clock::Clock;
@@ -309,7 +310,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(token::routes())
         .merge(console::routes())
         .merge(pages::routes())
-        .layer(CompressionLayer::new())
+        // Nobody waits for this network: what counts is that an answer is compressed, and that it costs little.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), gate::pass))
         .with_state(shared);
     batch::before(calls)
