@@ -26,7 +26,14 @@ const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 /// Thousandths of a person's limit that each class may use. What lies between them is kept free for the one above.
 const LIVE_MAX: u64 = 995;
 const REPAIR_MAX: u64 = 990;
-pub(super) const BACKFILL_MAX: u64 = 985;
+pub(super) const BACKFILL_MAX: u64 = 980;
+/// What is copied in bulk is spread over the minute: who used it up at once would leave live changes no room until it
+/// is over. So much faster than the minute allows, in thousandths, that nothing of it stays unused.
+const PACE: u64 = 1_050;
+/// How much of what the pace allows may be used ahead of it, so that the newest messages are there at once; and how
+/// much is waited for, so that a step is worth its writing.
+const AHEAD: SignedDuration = SignedDuration::from_secs(20);
+const BEAT: SignedDuration = SignedDuration::from_secs(2);
 /// Millionths of the project's minute: all of it.
 pub(super) const WHOLE: u64 = 1_000_000;
 /// A part that doesn't grow any more.
@@ -35,7 +42,7 @@ const NEARLY_WHOLE: u64 = 980_000;
 const REPAIR_OF_PART: u64 = 998;
 const BACKFILL_OF_PART: u64 = 995;
 /// How much of the project's day all but live changes may use, in percent: what is left is for them.
-const DAY_MAX_PERCENT: u64 = 95;
+pub(super) const DAY_MAX_PERCENT: u64 = 95;
 /// How much less is spent, in thousandths, each time Google refuses earlier than we counted, at most how much less, and
 /// for how long: other programs may use the same project.
 const TRIM_STEP: u64 = 100;
@@ -147,6 +154,10 @@ struct Person {
     backfills_at: Option<Timestamp>,
     /// A live change found no room, and comes first until then.
     live_until: Option<Timestamp>,
+    /// When the pace will have allowed for what was copied in bulk.
+    paced_until: Option<Timestamp>,
+    /// What live changes took within the last two minutes.
+    live: VecDeque<(Timestamp, u64)>,
 }
 
 struct Calls {
@@ -216,6 +227,9 @@ pub(super) struct Permit {
     subject: String,
     reserved: u64,
     used: u64,
+    class: Class,
+    /// The pace that it is taken at, if it is.
+    pace: Option<Pace>,
 }
 
 impl Permit {
@@ -229,9 +243,10 @@ impl Permit {
         let back = self.reserved.saturating_sub(units);
         let mut spent = self.budget.lock();
         spent.project.underway = spent.project.underway.saturating_sub(back);
-        if let Some(Person { account, here, .. }) = spent.people.get_mut(&self.subject) {
-            account.underway = account.underway.saturating_sub(back);
-            here.underway = here.underway.saturating_sub(back);
+        if let Some(person) = spent.people.get_mut(&self.subject) {
+            person.account.underway = person.account.underway.saturating_sub(back);
+            person.here.underway = person.here.underway.saturating_sub(back);
+            person.give_back(self.pace, back);
         }
         drop(spent);
         self.reserved -= back;
@@ -253,6 +268,10 @@ impl Drop for Permit {
         spent.day.unwritten += self.used;
         spent.project.settle(self.reserved, self.used, now);
         let person = spent.people.entry(std::mem::take(&mut self.subject)).or_default();
+        person.give_back(self.pace, self.reserved.saturating_sub(self.used));
+        if self.class == Class::Live && self.used > 0 {
+            person.live.push_back((now, self.used));
+        }
         person.account.settle(self.reserved, self.used, now);
         // Backfill alone asks for it: what is over is forgotten with this.
         person.here.settle(self.reserved, self.used, now);
@@ -284,10 +303,14 @@ impl Budget {
 
     /// Reserves `units` for a Google account, or says when to ask again.
     pub(super) fn reserve(&self, subject: &str, units: u64, class: Class) -> Result<Permit, Timestamp> {
-        self.reserve_up_to(subject, units, units, class)
+        let mut spent = self.lock();
+        let now = self.clock.now();
+        let units = spent.reserve(subject, units, units, class, now)?;
+        Ok(self.permit(subject, units, class, None))
     }
 
-    /// Reserves as much of `wanted` as there is room for, and `least` at least; or says when to ask again.
+    /// Reserves as much of `wanted` as there is room for, and `least` at least; or says when to ask again. All but live
+    /// changes keep to a pace.
     pub(super) fn reserve_up_to(
         &self,
         subject: &str,
@@ -297,8 +320,26 @@ impl Budget {
     ) -> Result<Permit, Timestamp> {
         let mut spent = self.lock();
         let now = self.clock.now();
-        let units = spent.reserve(subject, wanted, least, class, now)?;
-        Ok(Permit { budget: self.clone(), subject: subject.to_owned(), reserved: units, used: units })
+        let pace = (class != Class::Live).then(|| spent.pace(class));
+        let allowed = match pace {
+            Some(pace) => spent.keep_pace(subject, pace, least, now)?,
+            None => u64::MAX,
+        };
+        let reserved = spent.reserve(subject, wanted.min(allowed), least, class, now);
+        if let Some(pace) = pace {
+            let person = spent.people.entry(subject.to_owned()).or_default();
+            match reserved {
+                Ok(units) => person.go_on(pace, units, now),
+                // Whoever waits for the minute saves nothing up meanwhile.
+                Err(until) if until.duration_since(now) <= WINDOW => person.wait(until),
+                Err(_) => {}
+            }
+        }
+        Ok(self.permit(subject, reserved?, class, pace))
+    }
+
+    fn permit(&self, subject: &str, units: u64, class: Class, pace: Option<Pace>) -> Permit {
+        Permit { budget: self.clone(), subject: subject.to_owned(), reserved: units, used: units, class, pace }
     }
 
     /// Google refused although there was room by our count: less is spent for a while, or fewer calls are made at once.
@@ -498,7 +539,8 @@ impl Spent {
         // A part that is told anew soon may be larger then, unless it is nearly everything.
         let next_at = self.part.next_at.filter(|_| self.part.most < NEARLY_WHOLE).map(|at| at.max(soon));
         let sooner = |until: Timestamp| next_at.map_or(until, |at| at.min(until));
-        let mine = person.account.room(least, person_most, now);
+        let kept_free = if class == Class::Live { 0 } else { person.kept_free(now) };
+        let mine = person.account.room(least, person_most.saturating_sub(kept_free), now);
         let mine = match class {
             Class::Backfill => mine.and_then(|mine| {
                 let fair = person.here.room(least, fair, now);
@@ -528,6 +570,28 @@ impl Spent {
                 Err(until)
             }
         }
+    }
+
+    /// How long the pace of a class allows for a unit.
+    fn pace(&self, class: Class) -> Pace {
+        let most = if class == Class::Repair { REPAIR_MAX } else { BACKFILL_MAX };
+        Pace { units: (self.limits.person_minute * most / 1_000 * PACE / 1_000).max(1) }
+    }
+
+    /// How many units the pace allows now, if these are `least` at least; or when it will.
+    fn keep_pace(&self, subject: &str, pace: Pace, least: u64, now: Timestamp) -> Result<u64, Timestamp> {
+        let paced_until = self.people.get(subject).and_then(|it| it.paced_until).unwrap_or(now);
+        let ahead = paced_until.duration_since(now).max(SignedDuration::ZERO);
+        // Further ahead than this is nobody but whose clock was set back.
+        let ahead = if ahead > WINDOW + AHEAD { SignedDuration::ZERO } else { ahead };
+        let time = (AHEAD - ahead).max(SignedDuration::ZERO);
+        let wanted = pace.time_of(least).min(AHEAD);
+        if time >= wanted {
+            return Ok(pace.units_in(time).max(least));
+        }
+        // Times are kept without their last digits: a little later, so that it isn't too early.
+        let wait = ahead - (AHEAD - wanted.max(BEAT)) + SignedDuration::from_millis(1);
+        Err(now.checked_add(wait).unwrap_or(now))
     }
 
     fn day_is_used(&mut self, percent: u64, now: Timestamp) -> Option<Timestamp> {
@@ -576,6 +640,60 @@ impl Spent {
             person.calls = None;
         }
         at_once.min(most)
+    }
+}
+
+/// How fast somebody's messages are copied in bulk.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// In a minute.
+    units: u64,
+}
+
+impl Pace {
+    fn time_of(self, units: u64) -> SignedDuration {
+        let nanos = (u128::from(units) * WINDOW.as_nanos().unsigned_abs()).div_ceil(u128::from(self.units));
+        // More than a minute's is nowhere asked for.
+        SignedDuration::from_nanos(i64::try_from(nanos.min(WINDOW.as_nanos().unsigned_abs())).unwrap_or(i64::MAX))
+    }
+
+    fn units_in(self, time: SignedDuration) -> u64 {
+        let units = u128::from(self.units) * time.as_nanos().unsigned_abs() / WINDOW.as_nanos().unsigned_abs();
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+}
+
+impl Person {
+    /// What is kept free for live changes, beside what they took in this minute: as much as they took in each of the
+    /// last two. Without that, backfill would take what leaves the minute of a mailbox where much happens.
+    fn kept_free(&mut self, now: Timestamp) -> u64 {
+        while self.live.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW * 2) {
+            self.live.pop_front();
+        }
+        let (mut both, mut this) = (0u64, 0u64);
+        for (at, units) in &self.live {
+            both = both.saturating_add(*units);
+            this = this.saturating_add(if now.duration_since(*at) < WINDOW { *units } else { 0 });
+        }
+        (both / 2).saturating_sub(this)
+    }
+
+    /// So many units were taken.
+    fn go_on(&mut self, pace: Pace, units: u64, now: Timestamp) {
+        let from = self.paced_until.filter(|at| at.duration_since(now) <= WINDOW + AHEAD).max(Some(now));
+        self.paced_until = from.map(|at| at.saturating_add(pace.time_of(units)).unwrap_or(at));
+    }
+
+    /// Of what was taken, so many units weren't used.
+    fn give_back(&mut self, pace: Option<Pace>, units: u64) {
+        if let (Some(pace), Some(at)) = (pace, self.paced_until) {
+            self.paced_until = at.saturating_sub(pace.time_of(units)).ok();
+        }
+    }
+
+    /// At `until` the pace allows no more than for a beat.
+    fn wait(&mut self, until: Timestamp) {
+        self.paced_until = self.paced_until.max(until.saturating_add(AHEAD - BEAT).ok());
     }
 }
 
@@ -750,7 +868,7 @@ mod tests {
         permit.used(100);
         drop(permit);
         assert_eq!(budget.spent_on("1"), Spending::once(at(0), 100));
-        assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Backfill).expect("room").units(), 885);
+        assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Live).expect("room").units(), 895);
     }
 
     #[test]
@@ -883,6 +1001,100 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_messages_are_there_at_once_and_the_rest_follows_at_a_pace() {
+        let (budget, clock) = budget(Limits { person_minute: 6_000, ..LIMITS });
+        let ahead = budget.reserve_up_to("1", 20_000, 20, Class::Backfill).expect("room").units();
+        assert_eq!(ahead, 2_058, "a third of a minute");
+        let later = at(2) + Duration::from_millis(1);
+        assert_eq!(until(budget.reserve_up_to("1", 20_000, 20, Class::Backfill)), later);
+        assert!(budget.reserve("1", 10, Class::Backfill).is_ok(), "a page isn't bulk");
+        pass(&clock, 2);
+        let mut permit = budget.reserve_up_to("1", 20_000, 20, Class::Backfill).expect("room");
+        assert_eq!(permit.units(), 205, "as much as two seconds allow");
+        permit.used(0);
+        drop(permit);
+        let again = budget.reserve_up_to("1", 20_000, 20, Class::Repair).expect("nothing of it was used");
+        assert!((200..=210).contains(&again.units()), "{}", again.units());
+        assert!(budget.reserve_up_to("2", 20_000, 20, Class::Backfill).is_ok(), "each at a pace of their own");
+    }
+
+    #[test]
+    fn whoever_is_told_when_the_pace_allows_something_gets_it_then() {
+        let (budget, clock) = budget(Limits { person_minute: 1_100, ..LIMITS });
+        let (mut taken, mut waits) = (0, 0);
+        while taken < 2_000 {
+            match budget.reserve_up_to("1", 1_000, 40, Class::Backfill) {
+                Ok(mut permit) => {
+                    permit.only(40);
+                    taken += 40;
+                }
+                Err(until) => {
+                    // As it is kept: without what is less than a microsecond.
+                    let kept = from_us(until.as_microsecond());
+                    assert!(kept > clock.now(), "{until} isn't later than now");
+                    clock.advance(Duration::try_from(kept.duration_since(clock.now())).expect("later"));
+                    waits += 1;
+                }
+            }
+        }
+        assert!(waits < 60, "{waits}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nobody_from_their_pace() {
+        let clock = Clock::owned(at(10_000));
+        let budget = Budget::new(LIMITS, clock.clone());
+        drop(budget.reserve_up_to("1", 900, 20, Class::Backfill).expect("room"));
+        let back = Budget { clock: Clock::owned(at(0)), ..budget };
+        let until = until(back.reserve_up_to("1", 900, 900, Class::Backfill));
+        assert!(until <= at(60), "{until}");
+        back.clock.advance(Duration::from_secs(61));
+        assert!(back.reserve_up_to("1", 900, 20, Class::Backfill).is_ok());
+    }
+
+    /// How long letters waited at most, in tenths of a second, from the second minute on, and how many units a minute
+    /// were copied beside them.
+    fn beside_a_backfill(letters: impl Fn(u64) -> u64) -> (u64, u64) {
+        const MINUTES: u64 = 6;
+        let (budget, clock) = budget(Limits { person_minute: 6_000, project_minute: 1_000_000, ..LIMITS });
+        let (mut copied, mut copy_at, mut waiting, mut longest) = (0, at(0), VecDeque::new(), 0);
+        for tenth in 0..MINUTES * 600 {
+            let counts = tenth >= 600;
+            if copy_at <= clock.now() {
+                match budget.reserve_up_to("1", 20_000, 20, Class::Backfill) {
+                    Ok(mut permit) => {
+                        permit.only(permit.units() / 20 * 20);
+                        copied += if counts { permit.units() } else { 0 };
+                    }
+                    Err(until) => copy_at = until,
+                }
+            }
+            (0..letters(tenth)).for_each(|_| waiting.push_back(tenth));
+            while let Some(since) = waiting.front().copied() {
+                if budget.reserve("1", 22, Class::Live).is_err() {
+                    longest = if counts { longest.max(tenth + 1 - since) } else { longest };
+                    break;
+                }
+                waiting.pop_front();
+            }
+            clock.advance(Duration::from_millis(100));
+        }
+        (longest, copied / (MINUTES - 1))
+    }
+
+    #[test]
+    fn letters_that_come_while_a_mailbox_is_copied_wait_for_nothing() {
+        let (longest, copied) = beside_a_backfill(|tenth| u64::from(tenth % 40 == 7));
+        assert!(longest <= 20, "fifteen a minute: {longest} tenths of a second");
+        assert!(copied >= 5_400, "{copied}");
+        let (longest, copied) = beside_a_backfill(|tenth| if tenth % 600 == 300 { 4 } else { 0 });
+        assert_eq!(longest, 0, "four at once");
+        assert!(copied >= 5_700, "{copied}");
+        let (longest, _) = beside_a_backfill(|tenth| if tenth % 600 == 300 { 12 } else { 0 });
+        assert!(longest <= 50, "twelve at once: {longest} tenths of a second");
+    }
+
+    #[test]
     fn backfill_is_shared_fairly_when_all_want_more_than_there_is() {
         let (budget, _) = budget(Limits { project_minute: 1_000, ..LIMITS });
         let mut spent = [0; 4];
@@ -1012,7 +1224,8 @@ mod tests {
         let (budget, _) = budget(Limits { project_minute: 1_000, ..LIMITS });
         budget.take_part(400_000, at(12), at(5));
         budget.remember("1", &Spending::once(at(0), 398));
-        assert_eq!(budget.reserve_up_to("1", 5_000, 20, Class::Backfill).expect("room").units(), 398);
+        assert!(budget.reserve("1", 399, Class::Backfill).is_err());
+        assert!(budget.reserve("1", 398, Class::Backfill).is_ok());
     }
 
     #[test]

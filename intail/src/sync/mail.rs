@@ -60,7 +60,7 @@ const RELIST_PAGES_MAX: usize = 60;
 const RELIST_MARGIN_MS: i64 = 3_600_000;
 /// Why a message is owed that history named and Google doesn't show: it may come (observed: seconds), or have gone.
 const NOT_READABLE_YET: &str = "not_readable_yet";
-/// How often it is looked for before it counts as gone: after 10 s, a minute and ten minutes.
+/// How often it is looked for before it counts as gone: after 10 s, a minute and six minutes.
 const NOT_READABLE_TRIES_MAX: i64 = 3;
 /// Failures of passing trouble in one step after which nothing more is asked: Google is having a bad time.
 const TRANSIENTS_MAX: usize = 3;
@@ -815,14 +815,14 @@ impl Run<'_> {
         let mut tx = self.app.store.read().await?;
         let wanted = fills::next_threads(&mut tx, &self.mailbox.id, FILL_MAX).await?;
         drop(tx);
+        // Threads bring older messages along; everything down to the newest of each is then here.
+        let newest = wanted.iter().filter_map(|thread| thread.first());
+        let leads: BTreeSet<String> = newest.map(|it| it.message_id.clone()).collect();
         let (asks, mut permit) = match self.affordable(wanted) {
             Ok(plan) => plan,
             Err(until) => return Ok(Done::Wait(until)),
         };
         let asked: Vec<Fill> = asks.iter().flat_map(Ask::wanted).cloned().collect();
-        // Threads bring older messages along; everything down to the newest of each is then here.
-        let leads: BTreeSet<String> =
-            asks.iter().filter_map(|it| it.wanted().first()).map(|it| it.message_id.clone()).collect();
         let fetched = self.fetch_plan(asks, self.app.clock.now().checked_add(FILL_TIME).ok()).await;
         permit.used(permit.units().saturating_sub(fetched.unasked_units));
         self.count_filling(permit.units().saturating_sub(fetched.unasked_units));
@@ -968,11 +968,11 @@ impl Run<'_> {
     async fn debts(&mut self) -> Result<Done, StepError> {
         let limit = i64::try_from(FETCH_MAX).unwrap_or(i64::MAX);
         let mut tx = self.app.store.read().await?;
-        let owed = debts::due(&mut tx, &self.mailbox.id, self.now, limit).await?;
+        let mut owed = debts::due(&mut tx, &self.mailbox.id, self.now, limit).await?;
         drop(tx);
-        let units = self.price("gmail.messages.get") * u64::try_from(owed.len()).unwrap_or(u64::MAX);
-        if let Err(until) = self.take(units, Class::Live) {
-            return Ok(Done::Wait(until));
+        match self.take_messages(owed.len()) {
+            Ok(affordable) => owed.truncate(affordable),
+            Err(until) => return Ok(Done::Wait(until)),
         }
         let asks = owed
             .iter()
@@ -1027,13 +1027,23 @@ impl Run<'_> {
 
     /// Fetches as many as the minute's budget still holds; the rest become debts that are due when it opens again.
     async fn fetch_within_budget(&self, wanted: &[Fill]) -> Fetched {
-        let price = self.price("gmail.messages.get");
-        let now: &[Fill] = &wanted[..wanted.len().min(FETCH_MAX)];
-        let units = price * u64::try_from(now.len()).unwrap_or(u64::MAX);
-        let affordable = if self.take(units, Class::Live).is_ok() { now } else { &[] };
-        let mut fetched = self.fetch_plan(affordable.iter().cloned().map(Ask::One).collect(), None).await;
-        fetched.failed.extend(wanted[affordable.len()..].iter().map(|it| (it.clone(), "waits_for_quota")));
+        let affordable = self.take_messages(wanted.len().min(FETCH_MAX)).unwrap_or(0);
+        let (now, later) = wanted.split_at(affordable);
+        let mut fetched = self.fetch_plan(now.iter().cloned().map(Ask::One).collect(), None).await;
+        fetched.failed.extend(later.iter().map(|it| (it.clone(), "waits_for_quota")));
         fetched
+    }
+
+    /// Takes the units of as many of so many messages as the minute has room for, one at least, for what just happened;
+    /// answers how many.
+    fn take_messages(&self, count: usize) -> Result<usize, Timestamp> {
+        let price = self.price("gmail.messages.get").max(1);
+        let wanted = price.saturating_mul(u64::try_from(count).unwrap_or(u64::MAX));
+        let mut permit = self.budget.reserve_up_to(&self.grant.google_subject, wanted, price, Class::Live)?;
+        let affordable = permit.units() / price;
+        permit.only(affordable * price);
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
+        Ok(usize::try_from(affordable).unwrap_or(count).min(count))
     }
 
     /// Asks all of it, or what can be begun before `deadline`.
@@ -1358,7 +1368,7 @@ pub(super) fn deleted(message: &Message) -> NewChange {
     NewChange { kind: "message.deleted", subject_id: message.id.clone(), data: json!({}) }
 }
 
-/// How long to wait before looking again for a message that isn't readable: 10 s, a minute, ten minutes.
+/// How long to wait before looking again for a message that isn't readable: 10 s, a minute, six minutes.
 fn patience(tries: i64) -> Duration {
     Duration::from_secs(10 * 6u64.saturating_pow(u32::try_from(tries).unwrap_or(0)).min(60))
 }
