@@ -10,6 +10,7 @@ use super::StoreError;
 use super::directory_people::View;
 use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
+use super::spending::Spending;
 use super::sql::{Columns, Tx, args};
 use crate::id::{DirectoryId, GrantId, OrganizationId};
 
@@ -61,6 +62,8 @@ pub struct Directory {
     pub failed: Option<Failed>,
     /// When it is due.
     pub due_at: Option<Timestamp>,
+    /// What the grant that read it last had spent in the minute before the last run ended.
+    pub spent: Spending,
 }
 
 impl Directory {
@@ -128,6 +131,7 @@ fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
         failures: row.int("failures")?,
         failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,
+        spent: row.parsed("spent")?,
     })
 }
 

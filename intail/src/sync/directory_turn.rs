@@ -63,6 +63,9 @@ impl Worker {
         // Whoever left meanwhile is no candidate any more.
         let Some(grant) = grants::by_id(&mut tx, grant).await? else { return Ok(None) };
         drop(tx);
+        if known.is_none() && !self.worked_last(lease) {
+            self.budgets.of(Api::Directory).remember(&grant.google_subject, &row.spent);
+        }
         // Each grant's calls are written down as its own.
         if let Some(before) = known.replace(grant.clone()).filter(|it| it.id != grant.id) {
             self.write_calls(&before).await?;
