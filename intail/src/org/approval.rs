@@ -54,7 +54,9 @@ impl Way {
             Self::NotConfigured => {
                 "Google answered access_not_configured: the administrator has to review Intail first."
             }
-            Self::Refresh => "Google refused to renew an access that had worked, and answered admin_policy_enforced.",
+            Self::Refresh => {
+                "Google refused to renew an access that had worked: the administrator's settings keep Intail out."
+            }
         }
     }
 }
