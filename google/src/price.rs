@@ -5,7 +5,7 @@
 //! anything from these numbers in code: which table counts is the operator's configuration, because it depends on the
 //! age of their Cloud project.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,11 @@ pub struct Limits {
 const NO_LIMIT: u64 = 1_000_000_000_000;
 
 impl Limits {
+    /// What may be spent on a day; none where nobody names a limit.
+    pub fn day(&self) -> Option<u64> {
+        (self.project_day < NO_LIMIT).then_some(self.project_day)
+    }
+
     /// The limits of a service that counts requests instead of pricing them; `None` where requests are not counted.
     pub fn of_requests(api: Api) -> Option<Self> {
         let Requests { person_minute, project_minute, project_day } = requests(api)?;
@@ -120,6 +125,28 @@ impl Table {
     }
 }
 
+/// What calls cost: Google's table, and the operator's own prices, which come before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prices {
+    /// The table.
+    pub table: Table,
+    /// Units by the name of the call, where they differ from the table.
+    pub units: BTreeMap<String, u32>,
+}
+
+impl Prices {
+    /// The units that one call costs.
+    pub fn units(&self, call: &str) -> u32 {
+        self.units.get(call).copied().unwrap_or_else(|| self.table.units(call))
+    }
+}
+
+impl From<Table> for Prices {
+    fn from(table: Table) -> Self {
+        Self { table, units: BTreeMap::new() }
+    }
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
@@ -155,6 +182,20 @@ mod tests {
         assert_eq!(Table::May2026.limits().person_minute, 6_000);
         assert_eq!(Table::BeforeMay2026.limits().person_minute, 15_000);
         assert_eq!(Table::BeforeMay2026.limits().project_day, 80_000_000);
+    }
+
+    #[test]
+    fn a_price_of_the_operator_s_own_comes_before_the_table() {
+        let units = BTreeMap::from([("gmail.messages.get".to_owned(), 7)]);
+        let prices = Prices { units, ..Table::May2026.into() };
+        assert_eq!((prices.units("gmail.messages.get"), prices.units("gmail.threads.get")), (7, 40));
+    }
+
+    #[test]
+    fn only_a_service_that_names_it_has_a_limit_of_the_day() {
+        assert_eq!(Table::May2026.limits().day(), Some(80_000_000));
+        assert_eq!(Limits::of_requests(Api::Calendar).unwrap().day(), Some(1_000_000));
+        assert_eq!(Limits::of_requests(Api::Directory).unwrap().day(), None);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct ClientOptions {
     /// Where Google is.
     pub endpoints: Endpoints,
     /// What calls cost.
-    pub prices: price::Table,
+    pub prices: price::Prices,
     /// The clock.
     pub now: Now,
     /// Is told of each call after it ended.
@@ -92,7 +92,7 @@ pub(crate) struct Inner {
     pub(crate) endpoints: Endpoints,
     pub(crate) now: Now,
     pub(crate) keys: KeyCache,
-    prices: price::Table,
+    prices: price::Prices,
     hook: Option<Arc<dyn CallHook>>,
     http: reqwest::Client,
     transport: Option<Arc<dyn Transport>>,

@@ -52,6 +52,9 @@ const FORETOLD_AFTER: u64 = 5;
 /// Live changes while nothing else happens, and during the backfill: one every so often.
 const CHANGES: usize = 150;
 const CHANGE_EVERY: Duration = Duration::from_millis(700);
+/// One in so many of them is a letter to the same person, of whom so many get them by turns.
+const BUSY_EVERY: usize = 5;
+const BUSY: usize = 3;
 /// Minutes that are measured.
 const MINUTES_MEASURED: i64 = 3;
 /// How often a change is looked for: what latencies are rounded to.
@@ -180,7 +183,7 @@ impl Scene {
         let now = clock.clone();
         let google = Client::new(ClientOptions {
             endpoints: config.google.endpoints.clone(),
-            prices: config.quota.table,
+            prices: config.quota.table.into(),
             now: Arc::new(move || now.now()),
             hook: None,
             user_agent: "intail (gzip)".to_owned(),
@@ -270,9 +273,11 @@ impl Scene {
         let mut running = Vec::new();
         for turn in 0..CHANGES {
             let scene = self.clone();
-            running.push(tokio::spawn(async move {
-                scene.change(turn * 37 % scene.people.len()).await.map_err(|error| error.to_string())
-            }));
+            let number = match turn % BUSY_EVERY {
+                0 => turn / BUSY_EVERY % BUSY,
+                _ => turn * 37 % scene.people.len(),
+            };
+            running.push(tokio::spawn(async move { scene.change(number).await.map_err(|error| error.to_string()) }));
             self.clock.sleep(CHANGE_EVERY).await;
         }
         let mut took = Vec::new();
@@ -306,7 +311,7 @@ async fn one(scene: &Scene, mail: usize) -> Result<(), Failure> {
             let mut tx = scene.app.store.read().await?;
             let now = scene.clock.now();
             let outlook = sync::outlook(&mut tx, &mailbox, held, &scene.app.config.quota, now).await?;
-            foretold = outlook.map(|it| (now, it.done_at));
+            foretold = outlook.pass.map(|it| (now, it.done_at));
         }
     }
     let ended = scene.clock.now();

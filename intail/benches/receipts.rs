@@ -198,7 +198,7 @@ fn without_a_log(app: &App) -> Result<App, Failure> {
     let now = app.clock.clone();
     let google = Client::new(ClientOptions {
         endpoints: app.config.google.endpoints.clone(),
-        prices: app.config.quota.table,
+        prices: app.config.quota.table.into(),
         now: Arc::new(move || now.now()),
         hook: None,
         user_agent: "intail-bench".to_owned(),

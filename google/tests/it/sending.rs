@@ -4,9 +4,10 @@ use std::{
     collections::BTreeMap,
     error::Error as _,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use aws_lc_rs::{
@@ -16,15 +17,20 @@ use aws_lc_rs::{
 use axum::{body::Body, http::Response};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use intail_google::{
-    Client, Endpoints, Error, ErrorKind, OperatorFault, Refusal,
+    Client, ClientOptions, DeadReason, Endpoints, Error, ErrorKind, OperatorFault, Refusal,
     gmail::HEADERS,
     oauth::{OAuthClient, Provider},
     pubsub::{Created, Credentials, Granted, PushSpec, SubscriptionSpec},
+    transport::{Carrying, NotCarried, Transport},
 };
 use secrecy::SecretString;
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Notify,
+    task::JoinSet,
+};
 
-use crate::server::{START, Seen, Server, TOKEN, caller, client, endpoints, json};
+use crate::server::{Report, START, Seen, Server, TOKEN, caller, client, endpoints, json};
 
 /// An answer that every call can read.
 const ANYTHING: &str = r#"{"emailAddress":"ada@example.com","historyId":"7","expiration":"1795604800000","id":"a",
@@ -272,6 +278,135 @@ fn never() -> impl futures::Stream<Item = Result<String, std::convert::Infallibl
     futures::stream::pending()
 }
 
+/// A server that hears every request and says these bytes to it, whatever they promise. Then it hangs up or is silent.
+async fn saying(said: String, hangs_up: bool) -> (url::Url, JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        // What is dropped is closed.
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut heard: Vec<u8> = Vec::new();
+            while !heard.windows(4).any(|end| end == b"\r\n\r\n") {
+                let bytes = stream.read_buf(&mut heard).await.expect("a request");
+                assert_ne!(bytes, 0, "nobody goes before there is an answer");
+            }
+            stream.write_all(said.as_bytes()).await.expect("written");
+            if hangs_up {
+                stream.shutdown().await.expect("closed");
+            }
+            open.push(stream);
+        }
+    });
+    (url::Url::parse(&format!("http://{address}")).expect("an address"), task)
+}
+
+/// How long a test waits for an answer that never comes.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The network, but that it notes which deadline each request has and waits for a moment only.
+struct Impatient {
+    http: reqwest::Client,
+    deadlines: Mutex<Vec<Option<Duration>>>,
+}
+
+impl Transport for Impatient {
+    fn carry(&self, mut request: reqwest::Request) -> Carrying<'_> {
+        let deadline = request.timeout_mut().replace(PATIENCE);
+        self.deadlines.lock().expect("no test panics while it holds it").push(deadline);
+        Box::pin(async move { self.http.execute(request).await.map_err(NotCarried::from) })
+    }
+}
+
+/// A client without patience for the server at this address, what it reports, and how its requests travel.
+fn impatient(base: &url::Url) -> (Client, Report, Arc<Impatient>) {
+    #[expect(clippy::disallowed_methods, reason = "it sends what the client under test has made")]
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let (network, report) = (Arc::new(Impatient { http, deadlines: Mutex::default() }), Report::default());
+    let options = ClientOptions {
+        endpoints: endpoints(base),
+        prices: intail_google::price::Table::May2026.into(),
+        now: Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
+        hook: Some(Arc::new(report.clone())),
+        user_agent: "intail-test".to_owned(),
+        transport: Some(network.clone()),
+    };
+    (Client::new(options).expect("acceptable endpoints"), report, network)
+}
+
+/// Whether a call is over because its deadline has passed.
+fn ran_out(error: &Error) -> bool {
+    error.source().and_then(|cause| cause.downcast_ref::<NotCarried>()).is_some_and(|it| it.timed_out)
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_answered_to_its_end_is_over_at_its_deadline() {
+    let begun = "HTTP/1.1 200 OK\r\ncontent-length: 64\r\n\r\n{}";
+    for (said, status) in [("", None), (begun, Some(200_u16))] {
+        let (base, _server) = saying(said.to_owned(), false).await;
+        let (client, report, network) = impatient(&base);
+        let (caller, provider, oauth) = (caller(), Provider::google(client.endpoints()), oauth_client());
+        let (refresh_token, pubsub) = ("1//hush".into(), client.pubsub(base.as_str(), &Credentials::anonymous()));
+        let (read, refreshed, polled) = futures::join!(
+            client.gmail(&caller).message("abc"),
+            client.refresh(&provider, &oauth, &refresh_token, "grant_1", "why"),
+            pubsub.pull("projects/p/subscriptions/mail", 1),
+        );
+        let mut failed = vec![read.map(drop), refreshed.map(drop)];
+        // To a long poll silence says that there is nothing; an answer that was begun doesn't.
+        let outcome = if said.is_empty() { "ok" } else { "transient" };
+        match outcome {
+            "ok" => assert!(polled.unwrap().is_empty()),
+            _ => failed.push(polled.map(drop)),
+        }
+        for error in failed.into_iter().map(Result::unwrap_err) {
+            assert_eq!((&error.kind, ran_out(&error)), (&ErrorKind::Transient, true), "{said}: {error}");
+        }
+        let mut told: Vec<_> = report.records().iter().map(|one| (one.call, one.status, one.outcome)).collect();
+        told.sort_unstable();
+        let expected = [
+            ("gmail.messages.get", status, "transient"),
+            ("oauth.refresh", status, "transient"),
+            ("pubsub.subscriptions.pull", status, outcome),
+        ];
+        assert_eq!(told, expected, "{said}");
+        let mut deadlines = network.deadlines.lock().expect("no test panics while it holds it").clone();
+        deadlines.sort_unstable();
+        assert_eq!(deadlines, [30, 30, 100].map(|seconds| Some(Duration::from_secs(seconds))));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_trouble_whatever_its_beginning_says() {
+    let refresh = async |said: String| {
+        let (base, _server) = saying(said, true).await;
+        let (client, report) = client(endpoints(&base));
+        let provider = Provider::google(client.endpoints());
+        let result = client.refresh(&provider, &oauth_client(), &"1//hush".into(), "grant_1", "why").await;
+        let records = report.records();
+        assert_eq!(records.len(), 1);
+        (result.map(drop).map_err(|error| error.kind), records[0].status, records[0].outcome)
+    };
+    let answer = |status: &str, length: usize, body: &str| {
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    let trouble = |status: Option<u16>| (Err::<(), _>(ErrorKind::Transient), status, "transient");
+    let (tokens, dead) = (r#"{"access_token":"t"}"#, r#"{"error":"invalid_grant"}"#);
+    // Whole, both are believed.
+    assert_eq!(refresh(answer("200 OK", tokens.len(), tokens)).await, (Ok(()), Some(200), "ok"));
+    let revoked = ErrorKind::GrantDead(DeadReason::Revoked);
+    let refused = refresh(answer("400 Bad Request", dead.len(), dead)).await;
+    assert_eq!(refused, (Err(revoked), Some(400), "grant_dead"));
+
+    assert_eq!(refresh(answer("200 OK", 64, tokens)).await, trouble(Some(200)));
+    assert_eq!(refresh(answer("400 Bad Request", 64, dead)).await, trouble(Some(400)));
+    assert_eq!(refresh(answer("200 OK", 64, "")).await, trouble(Some(200)));
+    let chunked = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{tokens}\r\n", tokens.len());
+    assert_eq!(refresh(chunked).await, trouble(Some(200)));
+    assert_eq!(refresh(String::new()).await, trouble(None), "the connection broke before an answer");
+}
+
 #[tokio::test]
 async fn codes_and_tokens_travel_in_forms() {
     let tokens = r#"{"access_token":"a","expires_in":3599,"scope":"openid email","refresh_token":"r"}"#;
@@ -434,9 +569,9 @@ async fn granting_gives_way_to_others_but_not_for_ever() {
 #[tokio::test]
 async fn a_client_refuses_unsafe_endpoints() {
     let far = Endpoints { token: "http://token.example".parse().unwrap(), ..Endpoints::default() };
-    let options = intail_google::ClientOptions {
+    let options = ClientOptions {
         endpoints: far,
-        prices: intail_google::price::Table::May2026,
+        prices: intail_google::price::Table::May2026.into(),
         now: Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
         hook: None,
         user_agent: String::new(),

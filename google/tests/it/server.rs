@@ -147,7 +147,7 @@ pub(crate) fn client(endpoints: Endpoints) -> (Client, Report) {
     let clock = report.clock.clone();
     let options = ClientOptions {
         endpoints,
-        prices: Table::May2026,
+        prices: Table::May2026.into(),
         now: Arc::new(move || Timestamp::from_second(clock.load(Ordering::Relaxed)).expect("in range")),
         hook: Some(Arc::new(report.clone())),
         user_agent: "intail-test".to_owned(),

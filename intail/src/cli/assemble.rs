@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use intail_google::price::Prices;
 use intail_google::{Client, ClientOptions};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -38,7 +39,7 @@ pub(super) fn google(config: &Config, clock: &Clock, receipts: Receipts) -> Resu
     let now = clock.clone();
     let options = ClientOptions {
         endpoints: config.google.endpoints.clone(),
-        prices: config.quota.table,
+        prices: Prices { table: config.quota.table, units: config.quota.units.clone() },
         now: Arc::new(move || now.now()),
         hook: Some(Arc::new(receipts)),
         user_agent: USER_AGENT.to_owned(),

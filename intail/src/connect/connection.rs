@@ -199,6 +199,8 @@ pub struct Connection {
     pub debts: i64,
     /// When the next of them is tried.
     pub next_debt_at: Option<Timestamp>,
+    /// Why they failed, and how many for each reason, most first.
+    pub debt_reasons: Vec<(String, i64)>,
     /// What the last audit proved.
     pub coverage: Coverage,
     /// The calendars, once their permission was there.
@@ -291,12 +293,15 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
     };
     let erased_at = erased_at(tx, &grant).await?;
     let (mut stored, mut left_out, mut waiting, mut owed, mut next_debt_at) = (0, 0, 0, 0, None);
-    let mut proved = Coverage::default();
+    let (mut debt_reasons, mut proved) = (Vec::new(), Coverage::default());
     if let Some(mailbox) = &mailbox {
         stored = messages::count(tx, &mailbox.id).await?;
         left_out = exclusions::count(tx, &mailbox.id).await?.all;
         waiting = fills::count(tx, &mailbox.id).await?;
         (owed, next_debt_at) = debts::outlook(tx, &mailbox.id).await?;
+        if owed > 0 {
+            debt_reasons = debts::reasons(tx, &mailbox.id).await?;
+        }
         proved = coverage::of_mailbox(tx, &mailbox.id).await?;
     }
     let agenda = calendars::of_person(tx, person, grant.connected_at, now).await?;
@@ -332,6 +337,7 @@ pub async fn connection(tx: &mut Tx, person: &PersonId, now: Timestamp) -> Resul
         waiting,
         debts: owed,
         next_debt_at,
+        debt_reasons,
         coverage: proved,
         agenda,
         directory,

@@ -76,6 +76,16 @@ pub async fn list(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<De
     tx.all("SELECT * FROM debts WHERE mailbox_id = $1 ORDER BY since LIMIT $2", args![mailbox, limit], debt).await
 }
 
+/// Why items of a mailbox are owed, and how many for each reason.
+pub async fn reasons(tx: &mut Tx, mailbox: &MailboxId) -> Result<Vec<(String, i64)>, StoreError> {
+    tx.all(
+        "SELECT reason, COUNT(*) AS n FROM debts WHERE mailbox_id = $1 GROUP BY reason ORDER BY COUNT(*) DESC, reason",
+        args![mailbox],
+        |row| Ok((row.text("reason")?, row.int("n")?)),
+    )
+    .await
+}
+
 /// Strikes debts off.
 pub async fn paid(tx: &mut Tx, mailbox: &MailboxId, ids: &[String]) -> Result<(), StoreError> {
     let sql = "DELETE FROM debts WHERE mailbox_id = $1 AND message_id IN ({among})";

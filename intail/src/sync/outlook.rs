@@ -1,11 +1,15 @@
-//! When a backfill will be done, and what it waits for: from Google's prices, from what the listing named, and from how
-//! fast it has gone so far. Computed when it is shown, never stored.
+//! When a backfill will be done, what a mailbox or calendars wait for, and what of Google's day is used: from Google's
+//! prices, from what the listing named, and from how fast it has gone so far. Computed when it is shown, never stored.
+//!
+//! A reader must not break: where this says that something waits for the next day is where the engine stops it, see
+//! [`Bulk`].
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::budget::{BACKFILL_MAX, day};
+use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT, day};
 use crate::config::Quota;
 use crate::id::OrganizationId;
+use crate::store::agendas::Agenda;
 use crate::store::mailboxes::{self, Mailbox, MailboxState};
 use crate::store::{StoreError, Tx, fills, quota};
 
@@ -16,81 +20,175 @@ const MEASURED_AFTER: SignedDuration = SignedDuration::from_mins(3);
 const STANDS_STILL_AFTER: SignedDuration = SignedDuration::from_mins(3);
 /// Messages that the listing gives at once, for its price.
 const LISTED_AT_ONCE: u64 = 500;
-/// Whose day and whose wishes count for mail.
+/// The services, each with a day and with wishes of its own.
 const GMAIL: &str = "gmail";
+const CALENDAR: &str = "calendar";
+const DIRECTORY: &str = "directory";
 /// Minutes of a day.
 const DAY_MIN: u64 = 24 * 60;
 
-/// How a pass over a mailbox goes on.
+/// At how much of the project's day copying what was there before stops at the latest, whatever an organization's
+/// policy says, in percent: what is left is for new changes.
+pub const COPYING_STOPS_PERCENT_MAX: u64 = DAY_MAX_PERCENT;
+
+/// How the reading of a mailbox goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
+    /// Its backfill or comparison; none while it is live.
+    pub pass: Option<Pass>,
+    /// What it waits for now; none while it goes on.
+    pub waits: Option<Waits>,
+}
+
+/// How a pass over a mailbox goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
     /// Quota units that it will still cost, as far as is known.
     pub units_left: u64,
     /// Units a minute that it will get.
     pub units_minute: u64,
     /// When it will be done.
     pub done_at: Timestamp,
-    /// What it waits for now; none while it goes on.
-    pub waits: Option<Waits>,
 }
 
-/// What a backfill waits for.
+/// What a mailbox or calendars wait for, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// Google asked this mailbox to slow down.
+    /// Google asked to slow down with what is this person's.
     Paused(Timestamp),
     /// Google asked the whole project to wait.
     Project(Timestamp),
-    /// The organization's part of the project's day is used up.
-    Day(Timestamp),
+    /// So much of the project's day is used up that this goes on with the next one.
+    Day {
+        /// What goes on then.
+        bulk: Bulk,
+        /// How much of the day that is, in percent.
+        percent: u64,
+        /// When the next one begins.
+        until: Timestamp,
+    },
     /// Google's list of the mailbox led nowhere: it is listed anew then.
     Listing(Timestamp),
 }
 
-/// What was spent of the project's day, for the administrator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DayUse {
-    /// Units spent.
-    pub units: u64,
-    /// Units that Google gives.
-    pub limit: u64,
-    /// How much of it the organization leaves to backfill, in percent.
-    pub backfill_percent: u64,
-    /// When the next day begins.
-    pub turns_at: Timestamp,
+impl Waits {
+    /// Until when.
+    pub fn until(self) -> Timestamp {
+        match self {
+            Self::Paused(until) | Self::Project(until) | Self::Day { until, .. } | Self::Listing(until) => until,
+        }
+    }
 }
 
-/// The present day's use.
-pub async fn day_use(
+/// What waits for the next day before new changes would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bulk {
+    /// Copying what was there before: it stops where the organization's policy says, or where comparing does.
+    Copying,
+    /// Comparing, and looking at what Google doesn't tell of: it stops where only new changes go on.
+    Comparing,
+}
+
+/// What a pass over a mailbox is, as the engine asks for it: it compares what was copied whole once; the rest of a
+/// first copy stays one although the cursor was lost. None while it is live.
+fn bulk(mailbox: &Mailbox) -> Option<Bulk> {
+    match mailbox.state {
+        MailboxState::Live => None,
+        MailboxState::Reconciling if mailbox.copied_at.is_some() => Some(Bulk::Comparing),
+        MailboxState::Reconciling | MailboxState::Backfilling => Some(Bulk::Copying),
+    }
+}
+
+/// What was spent of the project's day at one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayUse {
+    /// The word for the service.
+    pub service: &'static str,
+    /// Units spent, or requests where these are counted, by everybody who uses this installation.
+    pub units: u64,
+    /// How many of them Google gives.
+    pub limit: u64,
+    /// When the next day begins.
+    pub turns_at: Timestamp,
+    /// At how much of it the organization lets copying stop, in percent.
+    policy_percent: u64,
+}
+
+impl DayUse {
+    /// At how much of the day this stops, in percent.
+    pub fn percent(&self, bulk: Bulk) -> u64 {
+        match bulk {
+            Bulk::Copying => self.policy_percent.min(DAY_MAX_PERCENT),
+            Bulk::Comparing => DAY_MAX_PERCENT,
+        }
+    }
+
+    /// Whether so much is used that this waits for the next day.
+    pub fn is_used_up(&self, bulk: Bulk) -> bool {
+        self.units >= self.share(bulk)
+    }
+
+    fn share(&self, bulk: Bulk) -> u64 {
+        self.limit / 100 * self.percent(bulk)
+    }
+}
+
+/// What was spent today at each service that has a limit of the day.
+pub async fn day_uses(
     tx: &mut Tx,
     organization: &OrganizationId,
     prices: &Quota,
     now: Timestamp,
-) -> Result<DayUse, StoreError> {
-    let (number, turns_at) = day(now);
-    Ok(DayUse {
-        units: u64::try_from(quota::spent(tx, GMAIL, number).await?).unwrap_or(0),
-        limit: prices.limits.project_day,
-        backfill_percent: u64::try_from(quota::backfill_day_percent(tx, organization).await?).unwrap_or(0),
-        turns_at,
-    })
+) -> Result<Vec<DayUse>, StoreError> {
+    let mut uses = Vec::new();
+    for (service, _) in quota::SERVICES {
+        uses.extend(day_use(tx, service, organization, prices, now).await?);
+    }
+    Ok(uses)
 }
 
-/// How the pass over a mailbox goes on; none when it is live. `held` messages are stored.
+async fn day_use(
+    tx: &mut Tx,
+    service: &'static str,
+    organization: &OrganizationId,
+    prices: &Quota,
+    now: Timestamp,
+) -> Result<Option<DayUse>, StoreError> {
+    let limits = match service {
+        CALENDAR => prices.calendar,
+        DIRECTORY => prices.directory,
+        _ => prices.limits,
+    };
+    let Some(limit) = limits.day() else { return Ok(None) };
+    let (number, turns_at) = day(now);
+    Ok(Some(DayUse {
+        service,
+        units: u64::try_from(quota::spent(tx, service, number).await?).unwrap_or(0),
+        limit,
+        turns_at,
+        policy_percent: u64::try_from(quota::backfill_day_percent(tx, organization).await?).unwrap_or(0),
+    }))
+}
+
+/// How the reading of a mailbox goes on. `held` messages are stored.
 pub async fn outlook(
     tx: &mut Tx,
     mailbox: &Mailbox,
     held: i64,
     prices: &Quota,
     now: Timestamp,
-) -> Result<Option<Outlook>, StoreError> {
-    if mailbox.state == MailboxState::Live {
-        return Ok(None);
-    }
+) -> Result<Outlook, StoreError> {
+    let day_use = day_use(tx, GMAIL, &mailbox.organization_id, prices, now).await?;
+    let held_until = quota::held_until(tx, GMAIL).await?;
+    let bulk = bulk(mailbox);
+    let lists_at = mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done);
+    let waits =
+        waits(mailbox.paused_until, held_until, day_use.as_ref().zip(bulk), now).or(lists_at.map(Waits::Listing));
+    let Some(bulk) = bulk else { return Ok(Outlook { pass: None, waits }) };
     let (one, whole) = (u64::from(prices.units("gmail.messages.get")), u64::from(prices.units("gmail.threads.get")));
     let listed = fills::left(tx, &mailbox.id, one, whole).await?;
     let unlisted = match mailbox.total_messages {
-        Some(total) if !mailbox.listing_done && mailbox.state == MailboxState::Backfilling => {
+        Some(total) if !mailbox.listing_done && bulk == Bulk::Copying => {
             u64::try_from(total - held).unwrap_or(0).saturating_sub(listed.messages)
         }
         _ => 0,
@@ -99,27 +197,48 @@ pub async fn outlook(
     let pages = unlisted.div_ceil(LISTED_AT_ONCE) * 2 * u64::from(prices.units("gmail.messages.list"));
     let units_left = listed.units + unlisted * usual + pages;
     let active = u64::try_from(mailboxes::filling(tx).await?).unwrap_or(1).max(1);
-    let day_use = day_use(tx, &mailbox.organization_id, prices, now).await?;
-    let held_until = quota::held_until(tx, GMAIL).await?.filter(|until| *until > now);
     let model = (prices.limits.person_minute).min(prices.limits.project_minute / active) * BACKFILL_MAX / 1_000;
     let units_minute = measured(mailbox, now).map_or(model, |it| it.min(model)).max(1);
-    let day = Day {
-        left: (day_use.limit / 100 * day_use.backfill_percent.min(100)).saturating_sub(day_use.units) / active,
-        whole: day_use.limit / 100 * day_use.backfill_percent.min(100) / active,
-        turns_at: day_use.turns_at,
-    };
-    let waits = mailbox
-        .paused_until
-        .filter(|until| *until > now)
-        .map(Waits::Paused)
-        .or(held_until.map(Waits::Project))
-        .or((day.left == 0 && mailbox.state == MailboxState::Backfilling).then_some(Waits::Day(day.turns_at)))
-        .or(mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done).map(Waits::Listing));
+    let (most, used) = day_use.as_ref().map_or((u64::MAX, 0), |it| (it.share(bulk), it.units));
+    let day = Day { left: most.saturating_sub(used) / active, whole: most / active, turns_at: day(now).1 };
     let begins_at = match waits {
         Some(Waits::Paused(until) | Waits::Project(until) | Waits::Listing(until)) => until,
-        _ => now,
+        Some(Waits::Day { .. }) | None => now,
     };
-    Ok(Some(Outlook { units_left, units_minute, done_at: done_at(units_left, units_minute, day, begins_at), waits }))
+    let done_at = done_at(units_left, units_minute, day, begins_at);
+    Ok(Outlook { pass: Some(Pass { units_left, units_minute, done_at }), waits })
+}
+
+/// What a person's calendars wait for, of which `bulk` is read without a notice, if anything is.
+pub async fn calendar_waits(
+    tx: &mut Tx,
+    agenda: &Agenda,
+    bulk: Option<Bulk>,
+    prices: &Quota,
+    now: Timestamp,
+) -> Result<Option<Waits>, StoreError> {
+    let day_use = day_use(tx, CALENDAR, &agenda.organization_id, prices, now).await?;
+    let held_until = quota::held_until(tx, CALENDAR).await?;
+    Ok(waits(agenda.paused_until, held_until, day_use.as_ref().zip(bulk), now))
+}
+
+/// What holds somebody's mail or calendars up: what Google asked for, whichever of it lasts longer, or else the day.
+fn waits(
+    paused_until: Option<Timestamp>,
+    held_until: Option<Timestamp>,
+    day: Option<(&DayUse, Bulk)>,
+    now: Timestamp,
+) -> Option<Waits> {
+    let ahead = |at: Option<Timestamp>| at.filter(|at| *at > now);
+    match (ahead(paused_until), ahead(held_until)) {
+        (paused, Some(held)) if paused.is_none_or(|paused| paused <= held) => Some(Waits::Project(held)),
+        (Some(paused), _) => Some(Waits::Paused(paused)),
+        (None, _) => day.filter(|(day, bulk)| day.is_used_up(*bulk)).map(|(day, bulk)| Waits::Day {
+            bulk,
+            percent: day.percent(bulk),
+            until: day.turns_at,
+        }),
+    }
 }
 
 /// How fast the present pass has gone, in units a minute, once it has run for a while.
@@ -199,6 +318,10 @@ mod tests {
         Mailbox { filling_since: Some(since), ..Mailbox::new(MailboxId::new(&random), &grant, since) }
     }
 
+    fn day_used() -> DayUse {
+        DayUse { service: GMAIL, units: 10_000, limit: 10_000, turns_at: at(60), policy_percent: 80 }
+    }
+
     fn days(units: u64, left: u64, whole: u64) -> i64 {
         let day = Day { left, whole, turns_at: at(3_600) };
         done_at(units, 6_000, day, at(0)).as_second()
@@ -223,6 +346,42 @@ mod tests {
         assert_eq!(measured(&ran(hour, 0), at(24 * hour)), Some(6_000), "it stands still for 23 hours");
         assert_eq!(measured(&ran(24 * hour, 23 * hour), at(24 * hour)), Some(6_000), "and goes on");
         assert_eq!(measured(&ran(hour, 0), at(hour + 60)), Some(5_901), "waiting for the minute to pass is slowness");
+    }
+
+    #[test]
+    fn a_pass_waits_for_the_day_exactly_where_the_engine_stops_it() {
+        let live = Mailbox { state: MailboxState::Live, ..filling(at(0)) };
+        let compared = Mailbox { state: MailboxState::Reconciling, copied_at: Some(at(0)), ..filling(at(0)) };
+        let begun = Mailbox { copied_at: None, ..compared.clone() };
+        let waits_for = |mailbox: &Mailbox, units, policy_percent| {
+            let day_use = DayUse { units, policy_percent, ..day_used() };
+            waits(None, None, Some(&day_use).zip(bulk(mailbox)), at(0))
+        };
+        let day = |bulk, percent| Some(Waits::Day { bulk, percent, until: at(60) });
+        for (mailbox, units, policy_percent, expected) in [
+            (&filling(at(0)), 7_999, 80, None),
+            (&filling(at(0)), 8_000, 80, day(Bulk::Copying, 80)),
+            (&begun, 8_000, 80, day(Bulk::Copying, 80)),
+            (&filling(at(0)), 9_499, 100, None),
+            (&filling(at(0)), 9_500, 100, day(Bulk::Copying, 95)),
+            (&compared, 9_499, 80, None),
+            (&compared, 9_500, 80, day(Bulk::Comparing, 95)),
+            (&live, 10_000, 80, None),
+        ] {
+            assert_eq!(waits_for(mailbox, units, policy_percent), expected, "{units} {policy_percent}");
+        }
+    }
+
+    #[test]
+    fn of_what_google_asked_for_the_longer_is_told() {
+        let day_use = day_used();
+        let waits =
+            |paused: i64, held: i64| waits(Some(at(paused)), Some(at(held)), Some((&day_use, Bulk::Copying)), at(10));
+        assert_eq!(waits(20, 30), Some(Waits::Project(at(30))));
+        assert_eq!(waits(30, 20), Some(Waits::Paused(at(30))));
+        assert_eq!(waits(5, 20), Some(Waits::Project(at(20))));
+        assert_eq!(waits(20, 5), Some(Waits::Paused(at(20))));
+        assert_eq!(waits(10, 10).map(Waits::until), Some(at(60)), "both are over: the day is what is left");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::Web;
 use super::access::Caller;
 use super::approval::Way;
+use super::copying::{Allowance, outlook};
 use super::directory::{StateLine, state_line};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
@@ -19,7 +20,7 @@ use crate::store::operator_faults::{self, OperatorFault};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::{self, Search};
 use crate::store::{StoreError, Tx};
-use crate::sync::{self, DayUse};
+use crate::sync;
 
 /// People whom the overview shows; the page People shows all.
 const PEOPLE_SHOWN: i64 = 25;
@@ -44,16 +45,8 @@ struct AdministrationPage {
     faults: Vec<Fault>,
     /// How the copy of the directory stands; none while nobody permitted it.
     directory: Option<StateLine>,
-    today: Today,
-}
-
-/// What was spent of the day that Google counts.
-struct Today {
-    units: String,
-    limit: String,
-    share: u8,
-    backfill_percent: u64,
-    turns_at: When,
+    /// What of the day is used that Google counts, by service.
+    allowances: Vec<Allowance>,
 }
 
 /// How many people stand how.
@@ -107,7 +100,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     let counts = people::count_by_standing(&mut tx, id, now).await?;
     let found = people::search(&mut tx, id, &Search::default(), None, now, PEOPLE_SHOWN + 1).await?;
     let faults = operator_faults::list(&mut tx).await?;
-    let today = sync::day_use(&mut tx, id, &web.app.config.quota, now).await?;
+    let days = sync::day_uses(&mut tx, id, &web.app.config.quota, now).await?;
     let shown = usize::try_from(PEOPLE_SHOWN).unwrap_or(usize::MAX).min(found.len());
     let mut lines = Vec::with_capacity(shown);
     for listed in &found[..shown] {
@@ -128,7 +121,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         more: found.len() > shown,
         faults: faults.into_iter().map(fault).collect(),
         directory: directory.map(|it| state_line(Some(&it))),
-        today: words_of(&today),
+        allowances: days.iter().map(Allowance::of).collect(),
     })
 }
 
@@ -148,26 +141,14 @@ async fn copying(
     let mut last = None;
     for listed in found {
         let Some(connection) = connect::connection(tx, &listed.person.id, now).await? else { continue };
-        let Some(mailbox) = &connection.mailbox else { continue };
-        let outlook = sync::outlook(tx, mailbox, connection.settled(), &web.app.config.quota, now).await?;
-        last = last.max(outlook.map(|it| it.done_at));
+        let pass = outlook(web, tx, &connection).await?.and_then(|it| it.pass);
+        last = last.max(pass.map(|it| it.done_at));
     }
     Ok(last.map(|at| Copying {
         mailboxes: counted(mailboxes, "mailbox is", "mailboxes are"),
         done_at: When::full(at),
         more,
     }))
-}
-
-fn words_of(today: &DayUse) -> Today {
-    let number = |units: u64| grouped(i64::try_from(units).unwrap_or(i64::MAX));
-    Today {
-        units: number(today.units),
-        limit: number(today.limit),
-        share: u8::try_from(today.units.saturating_mul(100) / today.limit.max(1)).unwrap_or(100).min(100),
-        backfill_percent: today.backfill_percent,
-        turns_at: When::full(today.turns_at),
-    }
 }
 
 fn count((word, count): (String, i64)) -> Count {

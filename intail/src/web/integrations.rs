@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::access::Caller;
 use super::approval::Way;
 use super::asked::{Asked, At, Sent};
+use super::copying::{Extent, Progress, Waiting};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{self, When, clip, counted, from_ms, grouped, reason};
@@ -22,12 +23,13 @@ use crate::store::attempts::{self, Attempt};
 use crate::store::changes;
 use crate::store::directory_people::View;
 use crate::store::grants::GrantState;
+use crate::store::leases::Stream;
 use crate::store::leavings::{self, Revocation};
 use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::{self, Role};
+use crate::sync::Waits;
 use crate::sync::calendar_plan::LIST_ENDLESS;
-use crate::sync::{self, Outlook, Waits};
 
 /// How long after connecting the confirmation is still shown when the page is asked for it.
 const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(5);
@@ -116,22 +118,20 @@ struct Permitted {
     copied: Option<Copied>,
 }
 
-/// How a copy stands, and as of when.
+/// How a copy stands, as of when, and what it waits for.
 struct Copied {
     text: String,
     at: Option<When>,
+    waits: Option<Waiting>,
 }
 
 /// How far the copy is.
 struct Copying {
     state: &'static str,
-    stored: String,
-    total: Option<String>,
-    done_share: Option<u8>,
+    extent: Extent,
     /// What the privacy settings leave out.
     left_out: Option<String>,
     waiting: Option<String>,
-    complete_to: Option<When>,
     /// Before when nothing is copied, as the organization decided.
     copied_from: Option<When>,
     as_of: Option<When>,
@@ -147,12 +147,6 @@ struct Copying {
     differs: Option<String>,
     /// Whether Google counts otherwise than it lists, as comparing everything has shown.
     is_explained: bool,
-    paused_until: Option<When>,
-    /// When a pass will be done, and what it waits for.
-    done_at: Option<When>,
-    day_turns_at: Option<When>,
-    project_waits_until: Option<When>,
-    listing_waits_until: Option<When>,
     labels_differ: bool,
     unreadable: Option<Unreadable>,
 }
@@ -196,6 +190,8 @@ struct StandstillWords {
 struct Debts {
     count: String,
     next_at: Option<When>,
+    /// Why, the commonest reason first.
+    why: String,
 }
 
 /// `GET /settings/integrations`
@@ -215,10 +211,7 @@ pub(super) async fn page(
     let organization = organization.ok_or_else(|| trouble::not_there("organization"))?;
     let way = Way::of(&web, &mut tx, &organization).await?;
     let has_administrator = people::administrators(&mut tx, &organization.id).await? > 0;
-    let outlook = match connection.as_ref().and_then(|it| it.mailbox.as_ref().map(|mailbox| (mailbox, it.settled()))) {
-        Some((mailbox, held)) => sync::outlook(&mut tx, mailbox, held, &web.app.config.quota, now).await?,
-        None => None,
-    };
+    let progress = Progress::of(&web, &mut tx, &organization.id, connection.as_ref()).await?;
     drop(tx);
     let approval = organization.approval;
     let waits = caller.standing.and_then(|it| it.waits_since);
@@ -243,7 +236,7 @@ pub(super) async fn page(
             Some(leaving) => {
                 Status { tone: "busy", text: "Being disconnected", since: Some(When::full(leaving.begun_at)) }
             }
-            None => status(connection.as_ref(), approval, now),
+            None => status(connection.as_ref(), approval, progress.mail_waits()),
         },
         leaving_since: leaving.map(|it| When::full(it.begun_at)),
         abandoned: abandoned.filter(|begun| is_left_open(*begun, connection.as_ref())).map(When::full),
@@ -254,7 +247,7 @@ pub(super) async fn page(
         has_administrator,
         waits_since: waits.map(When::full),
         may_choose: organization.secondary_accounts,
-        card: connection.map(|it| card(&it, outlook.as_ref(), now)),
+        card: connection.map(|it| card(&it, &progress, now)),
         settling_every_s: if settles { SETTLING_EVERY_S } else { 0 },
     })
 }
@@ -290,7 +283,7 @@ fn is_settling(connection: &Connection, now: Timestamp) -> bool {
         })
 }
 
-fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -> Status {
+fn status(connection: Option<&Connection>, approval: Approval, waits: Option<Waits>) -> Status {
     let Some(connection) = connection else {
         let (tone, text) = match approval {
             Approval::Approved => ("quiet", "Not connected"),
@@ -302,7 +295,7 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
     let mailbox = connection.mailbox.as_ref();
     let grant_since = Some(When::full(connection.grant.state_since));
     let mailbox_since = connection.mailbox_since().map(When::full);
-    let paused = mailbox.is_some_and(|it| it.paused_until.is_some_and(|until| until > now));
+    let paused = matches!(waits, Some(Waits::Paused(_) | Waits::Project(_)));
     let suspended_since = connection.grant.suspended_at.map(When::full);
     let (tone, text, since) = match connection.grant.state {
         _ if suspended_since.is_some() => ("act", "Suspended at Google", suspended_since),
@@ -324,21 +317,41 @@ fn status(connection: Option<&Connection>, approval: Approval, now: Timestamp) -
     Status { tone, text, since }
 }
 
-fn card(connection: &Connection, outlook: Option<&Outlook>, now: Timestamp) -> Card {
+fn card(connection: &Connection, progress: &Progress, now: Timestamp) -> Card {
     Card {
         email: connection.grant.email.clone(),
         connected_at: When::full(connection.grant.connected_at),
         problem: problem(connection),
-        permissions: Permission::ALL.into_iter().map(|it| permitted(it, connection)).collect(),
+        permissions: Permission::ALL.into_iter().map(|it| permitted(it, connection, progress)).collect(),
         missing_any: !connection.missing.is_empty() && connection.works(),
         reads_mail: connection.reads_mail(),
-        copying: connection.mailbox.as_ref().map(|it| copying(connection, it, outlook, now)),
+        copying: connection.mailbox.as_ref().map(|it| copying(connection, it, progress, now)),
         push: push_words(connection),
         debts: (connection.debts > 0).then(|| Debts {
             count: counted(connection.debts, "message", "messages"),
             next_at: connection.next_debt_at.map(When::full),
+            why: debt_words(&connection.debt_reasons),
         }),
     }
+}
+
+/// Why messages couldn't be read, each reason once.
+fn debt_words(reasons: &[(String, i64)]) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for (reason, _) in reasons {
+        let said = match reason.as_str() {
+            "waits_for_quota" | "slow_down" => "Google’s allowance for a minute was used up",
+            "not_readable_yet" => "Google tells of it and doesn’t show it yet",
+            "transient" => "Google didn’t answer as it should",
+            "not_understood" => "Google’s answer couldn’t be understood",
+            "not_in_its_thread" | "not_asked_yet" => "it is still to be asked for by itself",
+            _ => "Google refused it",
+        };
+        if !words.contains(&said) {
+            words.push(said);
+        }
+    }
+    words.join("; ")
 }
 
 fn problem(connection: &Connection) -> Option<Problem> {
@@ -370,7 +383,7 @@ fn problem(connection: &Connection) -> Option<Problem> {
     Some(Problem { who, title, text: reason(&connection.grant), since, can_reconnect })
 }
 
-fn permitted(permission: Permission, connection: &Connection) -> Permitted {
+fn permitted(permission: Permission, connection: &Connection, progress: &Progress) -> Permitted {
     let why = match permission {
         Permission::Mail => "Without it there is no mail in Intail: this is what everything else hangs on.",
         Permission::Calendar => "Without it Intail has no calendar for you. Mail isn’t touched by that.",
@@ -379,7 +392,7 @@ fn permitted(permission: Permission, connection: &Connection) -> Permitted {
     let copied = match permission {
         // The figures above say it.
         Permission::Mail => None,
-        Permission::Calendar => calendar_words(connection),
+        Permission::Calendar => calendar_words(connection, progress),
         Permission::Directory => directory_words(connection),
     };
     let granted = connection.granted.contains(&permission);
@@ -391,17 +404,19 @@ fn unreadable(standstill: &Standstill) -> String {
 }
 
 /// How the copy of the person's calendars stands.
-fn calendar_words(connection: &Connection) -> Option<Copied> {
+fn calendar_words(connection: &Connection, progress: &Progress) -> Option<Copied> {
     let agenda = connection.agenda.as_ref().filter(|_| connection.reads_calendars())?;
+    let why = agenda.agenda.paused_why.as_deref();
+    let waits = progress.calendars_wait.map(|it| Waiting::of(it, Stream::Calendar, why));
     if agenda.agenda.problem.as_deref() == Some("no_calendar") {
-        return Some(Copied { text: "Google has no calendar for this account.".to_owned(), at: None });
+        return Some(Copied { text: "Google has no calendar for this account.".to_owned(), at: None, waits: None });
     }
     if let Some(it) = &connection.calendar_standstill {
-        return Some(Copied { text: unreadable(it), at: agenda.as_of().map(When::full) });
+        return Some(Copied { text: unreadable(it), at: agenda.as_of().map(When::full), waits });
     }
     let events = counted(agenda.events, "event", "events");
     if !agenda.has_advanced() {
-        return Some(Copied { text: format!("Being copied: {events} so far."), at: None });
+        return Some(Copied { text: format!("Being copied: {events} so far."), at: None, waits });
     }
     let calendars = counted(i64::try_from(agenda.followed().count()).unwrap_or(i64::MAX), "calendar", "calendars");
     let how = match agenda.mode() {
@@ -421,7 +436,7 @@ fn calendar_words(connection: &Connection) -> Option<Copied> {
         _ => "",
     };
     let text = format!("{events} of {calendars} copied. {how}.{away}{endless}");
-    Some(Copied { text, at: agenda.as_of().map(When::full) })
+    Some(Copied { text, at: agenda.as_of().map(When::full), waits })
 }
 
 /// How the copy of the organization's directory stands.
@@ -440,24 +455,15 @@ fn directory_words(connection: &Connection) -> Option<Copied> {
             format!("{} copied, read {view}.", counted(copy.people, "person", "people"))
         }
     };
-    Some(Copied { text, at: copy.passed_at.map(When::full) })
+    Some(Copied { text, at: copy.passed_at.map(When::full), waits: None })
 }
 
-fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>, now: Timestamp) -> Copying {
-    let waits = outlook.and_then(|it| it.waits);
-    let total = mailbox.total_messages.map(|total| total.max(connection.settled()));
-    let share = total.map(|total| if total == 0 { 100 } else { connection.settled().saturating_mul(100) / total });
-    let complete = mailbox.state == MailboxState::Live;
-    let is_growing = mailbox.state == MailboxState::Backfilling;
+fn copying(connection: &Connection, mailbox: &Mailbox, progress: &Progress, now: Timestamp) -> Copying {
     Copying {
         state: mailbox.state.word(),
-        stored: grouped(connection.stored),
-        total: total.filter(|_| !complete).map(grouped),
-        done_share: share.filter(|_| !complete).and_then(|it| u8::try_from(it).ok()),
+        extent: Extent::of(connection, mailbox, progress),
         left_out: (connection.left_out > 0).then(|| counted(connection.left_out, "message", "messages")),
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
-        // While everything is compared, what is missing may be anywhere.
-        complete_to: mailbox.oldest_ms.filter(|_| is_growing).map(|ms| When::day(from_ms(ms))),
         copied_from: mailbox.copied_from_ms.map(|ms| When::day(from_ms(ms))),
         as_of: mailbox.cursor_at.map(When::full),
         is_complete: connection.is_complete(),
@@ -471,21 +477,6 @@ fn copying(connection: &Connection, mailbox: &Mailbox, outlook: Option<&Outlook>
             entries: counted(mailbox.unreadable, "entry", "entries"),
             compared_at: mailbox.compare_at.filter(|at| *at > now).map(When::full),
         }),
-        paused_until: mailbox.paused_until.filter(|until| *until > now).map(When::full),
-        // What a comparison will have to fetch is known once it has listed everything.
-        done_at: outlook.filter(|_| is_growing || mailbox.listing_done).map(|it| When::full(it.done_at)),
-        day_turns_at: match waits {
-            Some(Waits::Day(until)) => Some(When::full(until)),
-            _ => None,
-        },
-        project_waits_until: match waits {
-            Some(Waits::Project(until)) => Some(When::full(until)),
-            _ => None,
-        },
-        listing_waits_until: match waits {
-            Some(Waits::Listing(until)) => Some(When::full(until)),
-            _ => None,
-        },
     }
 }
 

@@ -27,6 +27,7 @@ mod approval;
 mod audit;
 mod calendar;
 mod colleagues;
+mod copying;
 mod directory;
 mod health;
 mod home;

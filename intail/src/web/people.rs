@@ -11,6 +11,7 @@ use super::access::Caller;
 use super::administration::{self, Standing};
 use super::asked::{Asked, At, Sent};
 use super::audit::Line as AuditLine;
+use super::copying::{Extent, Progress, Waiting};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{self, When, clip, counted};
@@ -22,6 +23,7 @@ use crate::org::invitations::{self as inviting, Invited};
 use crate::org::roles::{self, By, RoleChange};
 use crate::store::audit::{self, Filter};
 use crate::store::invitations::{self, Invitation};
+use crate::store::leases::Stream;
 use crate::store::people::{self, Listed, Role, Search};
 use crate::store::{StoreError, Tx, directory_people, erasure, sessions, sign_in_links};
 
@@ -59,7 +61,7 @@ struct PeoplePage {
     next: Option<String>,
     reminder: Option<Reminder>,
     never_came: Option<NeverCame>,
-    invitations: Vec<Waiting>,
+    invitations: Vec<OpenInvitation>,
     roles: [Role; 3],
 }
 
@@ -106,7 +108,7 @@ struct ReminderText<'a> {
     public_url: &'a str,
 }
 
-struct Waiting {
+struct OpenInvitation {
     id: String,
     email: String,
     role: &'static str,
@@ -148,7 +150,7 @@ pub(super) async fn page(
         people: found.into_iter().map(line).collect(),
         reminder,
         never_came,
-        invitations: waiting.into_iter().map(waiting_words).collect(),
+        invitations: waiting.into_iter().map(open_invitation).collect(),
         roles: Role::ALL,
     })
 }
@@ -230,8 +232,8 @@ fn reminder<'a>(web: &Web, addresses: impl Iterator<Item = &'a str>) -> Reminder
     Reminder { addresses: addresses.join(", "), text: ReminderText { public_url }.render().unwrap_or_default() }
 }
 
-fn waiting_words(invitation: Invitation) -> Waiting {
-    Waiting {
+fn open_invitation(invitation: Invitation) -> OpenInvitation {
+    OpenInvitation {
         id: invitation.id.to_string(),
         email: invitation.email,
         role: invitation.role.word(),
@@ -259,9 +261,14 @@ struct Facts {
     connected_at: When,
     push: &'static str,
     missing: String,
+    /// Messages that are copied, of how many while that goes on.
     stored: String,
+    /// How far the copy of the mail is; none while there is no mailbox.
+    extent: Option<Extent>,
     /// How the calendars stand, by count; none where they aren't permitted.
     calendars: Option<String>,
+    /// What they wait for.
+    calendars_wait: Option<Waiting>,
     /// Since when the directory calls the account suspended.
     suspended_at: Option<When>,
     /// When everything is erased, because the directory calls the account deleted.
@@ -288,6 +295,7 @@ pub(super) async fn person(
         .await?
         .ok_or_else(|| trouble::not_there("person").back_to_people())?;
     let connection = connect::connection(&mut tx, &id, now).await?;
+    let progress = Progress::of(&web, &mut tx, organization, connection.as_ref()).await?;
     let filter = Filter { action: String::new(), who: id.to_string() };
     let entries = audit::list(&mut tx, organization, &filter, i64::MAX, ENTRIES_SHOWN).await?;
     let entries = super::audit::lines(&mut tx, organization, entries).await?;
@@ -300,7 +308,7 @@ pub(super) async fn person(
         role: listed.person.role,
         roles: Role::ALL,
         person: line(listed),
-        connection: connection.as_ref().map(facts),
+        connection: connection.as_ref().map(|it| facts(it, &progress)),
         entries,
     })
 }
@@ -309,15 +317,22 @@ fn person_id(text: &str) -> Result<PersonId, Trouble> {
     text.parse().map_err(|_| trouble::not_there("person").back_to_people())
 }
 
-fn facts(connection: &Connection) -> Facts {
+fn facts(connection: &Connection, progress: &Progress) -> Facts {
     let missing: Vec<&str> = connection.missing.iter().map(|it| it.title()).collect();
+    let extent = connection.mailbox.as_ref().map(|it| Extent::of(connection, it, progress));
+    let why = connection.agenda.as_ref().and_then(|it| it.agenda.paused_why.as_deref());
     Facts {
         account: clip(&connection.grant.email, NAME_SHOWN_MAX),
         connected_at: When::full(connection.grant.connected_at),
         push: administration::push(connection),
         missing: missing.join(", "),
-        stored: counted(connection.stored, "message", "messages"),
+        stored: match extent.as_ref().and_then(|it| it.total.as_ref().map(|total| (&it.stored, total))) {
+            Some((stored, total)) => format!("{stored} of {total} messages"),
+            None => counted(connection.stored, "message", "messages"),
+        },
+        extent,
         calendars: calendars(connection),
+        calendars_wait: progress.calendars_wait.map(|it| Waiting::of(it, Stream::Calendar, why)),
         suspended_at: connection.grant.suspended_at.map(When::full),
         erased_at: connection.erased_at.map(When::full),
     }

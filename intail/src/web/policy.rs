@@ -14,8 +14,10 @@ use super::trouble::{self, Trouble};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::store::people::Role;
 use crate::store::{Tx, organizations, quota};
+use crate::sync::COPYING_STOPS_PERCENT_MAX;
 
-/// How much of the day's allowance old mail may take, in percent. 0 would never finish a copy.
+/// At how much of the day's allowance copying old mail stops, in percent: of what everything together uses, for
+/// everybody. 0 would never finish a copy.
 const BACKFILL_PERCENT: std::ops::RangeInclusive<i64> = 5..=100;
 /// How many days before a person connects their mail may be copied from, if not everything is.
 const BACKFILL_DAYS: std::ops::RangeInclusive<i64> = 1..=36_500;
@@ -64,6 +66,8 @@ struct PolicyPage {
     seen: String,
     secondary_accounts: bool,
     backfill: (i64, i64),
+    /// At how much of the day's allowance it stops whatever is decided, in percent.
+    stops_at_most: u64,
     depth: (i64, i64),
     days: (i64, i64),
     retention: (i64, i64),
@@ -90,6 +94,7 @@ pub(super) async fn page(
         seen: policy.word(),
         secondary_accounts: organization.is_some_and(|it| it.secondary_accounts),
         backfill: BACKFILL_PERCENT.into_inner(),
+        stops_at_most: COPYING_STOPS_PERCENT_MAX,
         depth: BACKFILL_DAYS.into_inner(),
         days: AUDIT_DAYS.into_inner(),
         retention: RETENTION_DAYS.into_inner(),
@@ -143,7 +148,7 @@ pub(super) async fn change(
     };
     let to = Policy {
         domain_joining: wanted.domain_joining.is_some(),
-        backfill_percent: number(&wanted.backfill_percent, &BACKFILL_PERCENT, "The share for old mail", "percent")?,
+        backfill_percent: number(&wanted.backfill_percent, &BACKFILL_PERCENT, "Where copying stops", "percent")?,
         backfill_days,
         audit_kept_days: number(&wanted.audit_kept_days, &AUDIT_DAYS, "How long the audit log is kept", "days")?,
         retention_days: match wanted.retention_days.first() {

@@ -8,11 +8,13 @@ use axum::body::Body;
 use axum::http::Request;
 use intail::connect;
 use intail::id::HistoryId;
+use intail::notices::provision::{self, Publisher};
 use intail::org::audit::Origin;
 use intail::seal::hash_token;
 use intail::store::coverage::{self, Coverage};
-use intail::store::debts;
+use intail::store::debts::{self, Debt};
 use intail::store::mailboxes::MailboxState;
+use intail::store::operator_faults::{self, OperatorFault};
 use intail::store::people::Person;
 use intail::store::{labels, mailboxes, messages, quota, sessions};
 use intail::web;
@@ -24,7 +26,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::access::{ask, session, text};
 use crate::harness::postgres;
-use crate::harness::running::{Running, Setup, Ticks};
+use crate::harness::running::{ADMIN, Running, Setup, Ticks, receive};
+use crate::quota::{assert_waits_for_the_day, what_is_told};
 
 async fn connected() -> (Running, intail::store::people::Person) {
     let running = Running::start().await;
@@ -32,18 +35,6 @@ async fn connected() -> (Running, intail::store::people::Person) {
     let email = running.employee();
     let person = running.connected(&email).await;
     (running, person)
-}
-
-fn receive(count: u32) -> MailAction {
-    MailAction::Receive {
-        from: None,
-        compose: None,
-        headers: None,
-        label_ids: None,
-        thread_id: None,
-        internal_date_ms: None,
-        count,
-    }
 }
 
 fn one(id: &str) -> One {
@@ -61,6 +52,17 @@ fn in_inbox(running: &Running, email: &str) -> String {
             .id
             .clone()
     })
+}
+
+async fn faults(running: &Running) -> Vec<OperatorFault> {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    operator_faults::list(&mut tx).await.expect("read")
+}
+
+async fn owed(running: &Running, person: &Person) -> Vec<Debt> {
+    let mailbox = running.mailbox(person).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    debts::list(&mut tx, &mailbox.id, 9).await.expect("read")
 }
 
 #[tokio::test]
@@ -207,10 +209,34 @@ async fn a_lost_notice_is_found_by_the_trailing_looks() {
     running.pass(Duration::from_secs(5));
     running.work().await;
     running.assert_nothing_is_lost(&person).await;
+}
 
+#[tokio::test]
+async fn what_comes_after_the_trailing_looks_and_nobody_tells_of_is_found_by_one_probe() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
     running.act(&email, receive(1));
-    running.pass(Duration::from_secs(11 * 60));
     running.work().await;
+    for _ in 0..3 {
+        running.pass(Duration::from_secs(6));
+        running.work().await;
+    }
+    let mailbox = running.mailbox(&person).await;
+    assert!(mailbox.look_at.is_none() && mailbox.probe_at.is_some(), "only the probe is left: {mailbox:?}");
+    let held = running.stored(&person).await.len();
+
+    running.world(|world| {
+        world.settings.notices.lost_percent = 100;
+        world.calls.clear();
+    });
+    running.act(&email, receive(1));
+    running.pass(Duration::from_secs(9 * 60));
+    running.work().await;
+    let asked = running.world(|world| world.calls.iter().filter(|it| it.call.starts_with("gmail.")).count());
+    assert_eq!((asked, running.stored(&person).await.len()), (0, held), "nobody looks before the ten minutes are over");
+    running.pass(Duration::from_secs(60));
+    running.work().await;
+    assert_eq!(running.calls("gmail.users.getProfile"), 1);
     running.assert_nothing_is_lost(&person).await;
 }
 
@@ -458,6 +484,7 @@ async fn when_the_day_is_used_up_backfill_waits_until_it_turns_and_live_changes_
     let proof = session(&running.app, &person).await;
     let card = text(ask(&running.app, "GET", "/settings/integrations", &proof, None).await).await;
     assert!(card.contains("day-used") && card.contains("New mail arrives all the same"), "{card}");
+    assert_waits_for_the_day(&what_is_told(&running, &person).await, 80, "copying old mail stops there");
     for _ in 0..8 {
         running.pass(Duration::from_secs(24 * 3600));
         running.settle().await;
@@ -530,14 +557,17 @@ async fn an_item_that_fails_is_a_debt_and_the_cursor_goes_on() {
     running.world(|world| world.faults.add(Rule::status("gmail.users.messages.get", 500).times(2)));
     running.act(&email, receive(1));
     running.work().await;
-    let mailbox = running.mailbox(&person).await;
-    let mut tx = running.app.store.read().await.expect("a transaction");
-    let owed = debts::list(&mut tx, &mailbox.id, 9).await.expect("read");
-    drop(tx);
+    let (mailbox, owed) = (running.mailbox(&person).await, owed(&running, &person).await);
     assert_eq!(owed.len(), 1);
     assert_eq!(owed[0].reason, "transient");
     let current = running.world(|world| world.mailbox(&email).expect("there").history().current());
     assert_eq!(mailbox.cursor, Some(HistoryId(current)), "the mailbox goes on");
+    let card = page(&running, &person, "/settings/integrations").await;
+    assert!(card.contains("1 message couldn’t be read yet and will be tried again"), "{card}");
+    assert!(card.contains(": Google didn’t answer as it should."), "{card}");
+    let told = page(&running, &person, &format!("/api/v1/mailboxes/{}/coverage", mailbox.id)).await;
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["debts"]["by_reason"], serde_json::json!({"transient": 1}), "{told}");
     running.settle().await;
     running.assert_nothing_is_lost(&person).await;
 }
@@ -558,6 +588,12 @@ async fn google_s_wish_to_slow_down_is_kept_and_survives_a_restart() {
     let mailbox = running.mailbox(&person).await;
     let until = mailbox.paused_until.expect("it is paused");
     assert_eq!(until.to_string(), "2026-11-22T23:00:00Z");
+    let (card, api) = what_is_told(&running, &person).await;
+    let told = ["waits_for", "paused_why", "paused_until", "waits_until"].map(|it| api["mailbox"][it].as_str());
+    let until = Some("2026-11-22T23:00:00Z");
+    assert_eq!(told, [Some("mailbox"), Some("person"), until, until], "{api}");
+    let why = "</time>: Google asked Intail to slow down with this mailbox. Nothing new arrives until then";
+    assert!(card.contains("id=\"paused\">Waits until ") && card.contains(why), "{card}");
     running.world(|world| world.calls.clear());
     running.pass(Duration::from_secs(3600));
     running.act(&email, receive(1));
@@ -621,7 +657,7 @@ async fn live_changes_arrive_while_the_backfill_runs() {
 }
 
 #[tokio::test]
-async fn a_missing_publisher_right_is_the_operator_s_and_reading_goes_on() {
+async fn a_missing_topic_is_the_operator_s_and_reading_goes_on() {
     let running = Running::start().await;
     running.approve();
     let email = running.employee();
@@ -633,12 +669,53 @@ async fn a_missing_publisher_right_is_the_operator_s_and_reading_goes_on() {
         running.pass(Duration::from_secs(70));
         running.worker.tick().await.expect("the engine runs");
     }
-    let mut tx = running.app.store.read().await.expect("a transaction");
-    let faults = intail::store::operator_faults::list(&mut tx).await.expect("read");
-    drop(tx);
+    let faults = faults(&running).await;
     assert_eq!(faults.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>(), ["pubsub.topic_missing"]);
     assert!(running.mailbox(&person).await.watch_problem.is_some());
     assert!(!running.stored(&person).await.is_empty(), "mail is read all the same");
+}
+
+#[tokio::test]
+async fn a_missing_publisher_right_is_the_operator_s_and_over_once_the_right_is_back() {
+    let (running, person) = connected().await;
+    let (email, settings) = (person.email.clone(), &running.app.config.pubsub);
+    running.world(|world| {
+        let topic = world.pubsub.topics.get_mut(&settings.topic).expect("it was made");
+        topic.policy.bindings.clear();
+    });
+    running.act(&email, receive(1));
+    // Until the next renewal, Google says nothing of it.
+    running.pass(Duration::from_secs(29 * 3600));
+    running.work().await;
+    let told = faults(&running).await;
+    assert_eq!(told.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>(), ["pubsub.publisher_missing"]);
+    assert!(running.mailbox(&person).await.watch_problem.is_some());
+    running.assert_nothing_is_lost(&person).await;
+    let administrator = session(&running.app, &running.sign_in(ADMIN).await).await;
+    let overview = async || text(ask(&running.app, "GET", "/admin", &administrator, None).await).await;
+    let page = overview().await;
+    assert!(page.contains("pubsub.publisher_missing") && page.contains("grant roles/pubsub.publisher on it"), "{page}");
+    let ready = text(ask(&running.app, "GET", "/readyz", &administrator, None).await).await;
+    assert!(ready.contains("pubsub.publisher_missing"), "{ready}");
+
+    running.act(&email, receive(1));
+    assert_eq!(running.take_notices().await, 0, "Google can't tell");
+    running.pass(Duration::from_secs(10 * 60 + 1));
+    running.work().await;
+    running.assert_nothing_is_lost(&person).await;
+
+    let given = provision::publisher(&running.pubsub, settings).await.expect("the operator gives the right back");
+    assert_eq!(given, Publisher::Granted);
+    running.pass(Duration::from_secs(30 * 60));
+    running.work().await;
+    assert!(faults(&running).await.is_empty(), "the next watch is set, and heals it");
+    assert_eq!(running.mailbox(&person).await.watch_problem, None);
+    assert!(overview().await.contains("Nothing has to be mended"));
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    assert!(running.take_notices().await > 0, "Google tells again");
+    running.work().await;
+    running.assert_nothing_is_lost(&person).await;
 }
 
 #[tokio::test]
@@ -888,6 +965,111 @@ async fn a_message_that_becomes_readable_late_is_not_forgotten() {
     running.assert_nothing_is_lost(&person).await;
 }
 
+#[tokio::test]
+async fn a_message_that_is_gone_before_it_is_fetched_leaves_no_row_and_no_debt() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    // The history tells of everything half a minute late: it is asked for when it has gone and nobody says so yet.
+    running.world(|world| world.settings.visibility_lag_ms = 30_000);
+    let gone = running.act(&email, receive(1)).ids.remove(0);
+    running.work().await;
+    running.pass(Duration::from_secs(20));
+    running.act(&email, MailAction::Delete(one(&gone)));
+    running.work().await;
+    let fetched = running.calls("gmail.users.messages.get");
+    running.pass(Duration::from_secs(10));
+    running.act(&email, receive(1));
+    running.work().await;
+    let owing = owed(&running, &person).await;
+    let owing: Vec<(&str, &str)> = owing.iter().map(|it| (it.message_id.as_str(), it.reason.as_str())).collect();
+    assert_eq!(owing, [(gone.as_str(), "not_readable_yet")]);
+    let arrived = running.world(|world| {
+        let history = world.mailbox(&email).expect("a mailbox").history();
+        history.records().find(|it| it.message_id == gone).expect("it is told of").id
+    });
+    assert_eq!(running.mailbox(&person).await.cursor, Some(HistoryId(arrived)), "the mailbox goes on");
+
+    // After 10 s, a minute and six minutes it counts as gone; nobody reads the history meanwhile.
+    for _ in 0..44 {
+        running.pass(Duration::from_secs(10));
+        running.work().await;
+    }
+    assert_eq!(running.calls("gmail.users.messages.get") - fetched, 4, "the first time, and three tries");
+    assert_eq!(owed(&running, &person).await, Vec::<Debt>::new());
+    assert!(!running.stored(&person).await.contains_key(&gone));
+    assert!(running.feed(&person).await.iter().all(|it| it.subject_id != gone), "the feed never heard of it");
+    running.settle().await;
+    assert_eq!(owed(&running, &person).await, Vec::<Debt>::new());
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_backfill_that_was_cut_between_two_pages_goes_on_at_the_page_that_it_had_reached() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    running.world(|world| world.settings.page_max = 10);
+    let (pages, draft_pages) = running.world(|world| {
+        let mailbox = world.mailbox(&email).expect("a mailbox");
+        let drafts = mailbox.newest_first().filter(|it| it.has("DRAFT")).count();
+        (mailbox.newest_first().count().div_ceil(10), drafts.div_ceil(10).max(1))
+    });
+    assert!(pages > 5, "the world has mail: {pages}");
+    // Each page is listed beside the drafts. After three of them, Google fails.
+    let skip = u32::try_from(3 * (1 + draft_pages)).expect("a few");
+    running.world(|world| world.faults.add(Rule { skip, ..Rule::status("gmail.users.messages.list", 503) }));
+    let person = running.sign_in(&email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.worker.tick().await.expect("the engine runs");
+    let cut = running.mailbox(&person).await;
+    assert_eq!((cut.state, cut.listing_pages, cut.listing_page.is_some()), (MailboxState::Backfilling, 3, true));
+
+    // Nothing is fetched now, so that the listing ends and nothing comes after it.
+    running.world(|world| {
+        world.faults.clear();
+        world.faults.add(Rule::status("gmail.users.messages.get", 503));
+        world.faults.add(Rule::status("gmail.users.threads.get", 503));
+        world.calls.clear();
+    });
+    running.pass(Duration::from_secs(60));
+    running.another_worker().tick().await.expect("the engine runs");
+    assert!(running.mailbox(&person).await.listing_done);
+    let listed = running.calls("gmail.users.messages.list");
+    assert_eq!(listed, (pages - 3) * (1 + draft_pages), "of {pages} pages, those that were left");
+    running.world(|world| world.faults.clear());
+    running.settle().await;
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn while_a_mailbox_is_compared_its_card_says_so_and_its_mail_can_be_read() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    let newest = running.stored(&person).await.into_values().max_by_key(|it| it.received_ms).expect("there is mail");
+    let proof = session(&running.app, &person).await;
+    let shown = async |path: &str| {
+        let answer = ask(&running.app, "GET", path, &proof, None).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        text(answer).await
+    };
+    running.act(&email, MailAction::ForgetHistory);
+    running.pass(Duration::from_secs(2));
+    running.act(&email, receive(1));
+    running.take_notices().await;
+    running.worker.tick().await.expect("the engine runs");
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Reconciling);
+    let card = shown("/settings/integrations").await;
+    assert!(card.contains("Comparing with Google") && card.contains("What is here is being compared"), "{card}");
+    let thread = format!("/mail/thread/{}", newest.thread_id);
+    let mail = shown("/mail").await;
+    assert!(mail.contains("Comparing everything with Google") && mail.contains(&thread), "{mail}");
+    shown(&thread).await;
+    running.settle().await;
+    let card = shown("/settings/integrations").await;
+    assert!(!card.contains("Comparing with Google") && card.contains("Connected and live"), "{card}");
+    running.assert_nothing_is_lost(&person).await;
+}
+
 async fn proved(running: &Running, person: &Person) -> Coverage {
     let mailbox = running.mailbox(person).await;
     let mut tx = running.app.store.read().await.expect("a transaction");
@@ -957,6 +1139,23 @@ async fn a_label_that_differs_is_found_by_counting_and_only_that_label_is_compar
     assert!(proved.agrees() && proved.audited_at >= proved.labels_repaired_at, "{proved:?}");
     let after = running.mailbox(&person).await;
     assert_eq!((after.state, after.listing_pass), (MailboxState::Live, mailbox.listing_pass));
+}
+
+#[tokio::test]
+async fn drafts_that_carry_a_label_are_counted_to_the_last_page_of_them() {
+    let (running, person) = connected().await;
+    running.world(|world| world.settings.page_max = 2);
+    for _ in 0..7 {
+        let draft = running.act(&person.email, MailAction::Draft { earlier: None, compose: Compose::default() });
+        running.act(&person.email, MailAction::Star(one(&draft.ids[0])));
+    }
+    running.pass(Duration::from_secs(25 * 3600));
+    running.act(&person.email, receive(1));
+    let before = proved(&running, &person).await;
+    running.settle().await;
+    let after = proved(&running, &person).await;
+    assert!(after.audited_at > before.audited_at && after.agrees(), "{after:?}");
+    assert_eq!((after.labels_differ.as_deref(), after.labels_repaired_at), (None, None), "nothing differs");
 }
 
 #[tokio::test]

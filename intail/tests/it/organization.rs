@@ -1,6 +1,7 @@
 //! Organizations and their people: who joins by which way, what administrators and auditors see and change, the links
 //! and invitations that let somebody in, and the audit log that says who did it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use intail::org::roles::By;
 use intail::seal::hash_token;
 use intail::signin::{self, SignInError};
 use intail::signing::is_signed;
+use intail::store::mailboxes::MailboxState;
 use intail::store::people::{self, Person, Role};
 use intail::store::{organizations, quota, sign_in_links};
 use intail::web;
@@ -25,8 +27,9 @@ use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
 use crate::access::{Proof, access_key, ask, form_token, location, session, text};
-use crate::harness::running::{ADMIN, BROWSER, Running, Ticks, read};
+use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks, read, receive};
 use crate::pages::between;
+use crate::quota::{assert_waits_for_the_day, what_is_told};
 
 /// The largest page that a test reads.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -554,6 +557,123 @@ async fn the_administrator_sees_how_many_mailboxes_are_being_copied_and_until_wh
     );
     running.settle().await;
     assert!(!desk.page("/admin").await.contains("id=\"copying\""), "everything is copied");
+}
+
+/// A number of less than a million with its thousands apart, as pages write it.
+fn apart(number: u64) -> String {
+    if number < 1_000 { number.to_string() } else { format!("{},{:03}", number / 1_000, number % 1_000) }
+}
+
+#[tokio::test]
+async fn card_api_and_administrator_say_the_same_of_a_copy_that_goes_on_and_of_one_that_waits() {
+    let running = Running::start_with(Setup { gmail_day: Some(10_000), ..Setup::default() }).await;
+    running.approve();
+    let admin = running.sign_in(ADMIN).await;
+    let desk = Desk::of(&running.app, &admin).await;
+    let page = desk.page("/admin/policy").await;
+    assert!(page.contains("At how much of the day’s allowance copying old mail stops, in percent"), "{page}");
+    assert!(page.contains("new mail included") && page.contains("At 95 % it stops in any case."), "{page}");
+    // The last 500 units are for new mail, whatever is decided.
+    let saved = desk.send("/admin/policy", "domain_joining=1&backfill_percent=100&audit_kept_days=90").await;
+    assert_eq!(location(&saved).as_deref(), Some("/admin/policy?done=saved"));
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(600));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    for _ in 0..2 {
+        running.work().await;
+        running.pass(Duration::from_secs(20));
+    }
+    running.work().await;
+
+    let theirs = format!("/admin/people/{}", person.id);
+    let (card, api) = what_is_told(&running, &person).await;
+    let (page, overview) = (desk.page(&theirs).await, desk.page("/admin").await);
+    let (mailbox, today) = (&api["mailbox"], &api["allowances"][0]);
+    let number = |it: &Json, name: &str| it[name].as_u64().expect("a number");
+    let (stored, total) = (number(mailbox, "messages_stored"), number(mailbox, "messages_total"));
+    assert!(0 < stored && stored < total, "{mailbox}");
+    let (stored, total) = (apart(stored), apart(total));
+    assert!(card.contains(&format!("<strong id=\"stored\">{stored}</strong> of {total} messages")), "{card}");
+    assert!(page.contains(&format!("id=\"copied\">{stored} of {total} messages<")), "{page}");
+    let part = |page: &str, id: &str| {
+        let end = if page == card { "</li>" } else { "</dd>" };
+        between(page, &format!("id=\"{id}\""), end).unwrap_or_default().to_owned()
+    };
+    for (told, id) in [(&mailbox["complete_back_to"], "complete-to"), (&mailbox["pass"]["done_at"], "done-at")] {
+        let instant = format!("datetime=\"{}Z\"", &told.as_str().expect("an instant")[..19]);
+        for page in [&card, &page] {
+            assert!(part(page, id).contains(&instant), "{id} {told}: {page}");
+        }
+    }
+    assert!(mailbox["waits_for"].is_null() && mailbox["pass"]["waits_for"].is_null(), "{mailbox}");
+    assert!(!card.contains("Waits until") && !page.contains("id=\"day-used\""), "{page}");
+    let used = number(today, "used");
+    assert!(used > 0 && used < 9_500 && today["service"] == "gmail" && today["limit"] == 10_000, "{today}");
+    assert_eq!(today["copying_stops_percent"], 95, "{today}");
+    for page in [&card, &page] {
+        let told = part(page, "allowance");
+        assert!(told.contains(&format!("{} of 10,000 units", apart(used))), "{told}");
+        assert!(told.contains("Copying old mail stops at 95 %"), "{told}");
+    }
+    assert!(overview.contains(&format!("<strong id=\"used-gmail\">{}</strong> of 10,000 units", apart(used))));
+    assert!(overview.contains("id=\"used-calendar\"") && !overview.contains("id=\"used-directory\""), "{overview}");
+    let told = between(&overview, "id=\"allowance-gmail\">", "</p>").expect("of Gmail");
+    assert!(told.starts_with("Copying old mail stops at 95 %."), "{told}");
+
+    running.settle().await;
+    running.pass(Duration::from_secs(10));
+    running.act(&email, receive(1));
+    running.settle().await;
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Backfilling);
+    let told = what_is_told(&running, &person).await;
+    assert_waits_for_the_day(&told, 95, "copying old mail stops there");
+    let waits = between(&told.0, "id=\"day-used\">Waits until ", "</li>").expect("the card says so");
+    let (page, overview) = (desk.page(&theirs).await, desk.page("/admin").await);
+    assert!(page.contains(&format!("<dd id=\"day-used\">until {waits}</dd>")), "{page}");
+    let told = between(&overview, "id=\"allowance-gmail\">", "</p>").expect("of Gmail");
+    assert!(told.starts_with("Copying old mail waits: 95 % are used up."), "{told}");
+}
+
+#[tokio::test]
+async fn how_far_back_mail_is_copied_is_decided_under_policy_and_told_to_the_person() {
+    let running = Running::start().await;
+    running.approve();
+    let admin = running.sign_in(ADMIN).await;
+    let desk = Desk::of(&running.app, &admin).await;
+    let decide = async |days: &str| {
+        let form = format!("domain_joining=1&backfill_percent=80&audit_kept_days=400&backfill_days={days}");
+        desk.send("/admin/policy", &form).await
+    };
+    for wrong in ["0", "36501", "some"] {
+        let answer = decide(wrong).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{wrong}");
+        assert!(text(answer).await.contains("How far back old mail is copied is a whole number"), "{wrong}");
+    }
+    assert_eq!(location(&decide("20").await).as_deref(), Some("/admin/policy?done=saved"));
+    let page = desk.page("/admin/policy").await;
+    assert!(between(&page, "id=\"backfill-days\"", ">").is_some_and(|it| it.contains("value=\"20\"")), "{page}");
+
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let from_ms = running.mailbox(&person).await.copied_from_ms.expect("a depth");
+    let (recent, older): (BTreeSet<(bool, String)>, _) = running.world(|world| {
+        let all = world.mailbox(&email).expect("a mailbox").newest_first().filter(|it| !it.has("DRAFT"));
+        all.map(|it| (it.internal_date_ms >= from_ms, it.id.clone())).partition(|(is_recent, _)| *is_recent)
+    });
+    let recent: BTreeSet<String> = recent.into_iter().map(|(_, id)| id).collect();
+    assert!(recent.len() > 3 && older.len() > 3, "some are older: {} of {}", older.len(), recent.len());
+    assert_eq!(running.stored(&person).await.into_keys().collect::<BTreeSet<_>>(), recent);
+    let (card, api) = what_is_told(&running, &person).await;
+    assert_eq!(api["mailbox"]["messages_stored"], recent.len(), "{api}");
+    assert_eq!(api["mailbox"]["messages_total"], recent.len(), "older mail isn't waited for: {api}");
+    let depth = between(&card, "id=\"depth\"", "</li>").expect("the card says so");
+    assert!(depth.contains("Your organization copies mail from <time"), "{depth}");
+    let page = desk.page(&format!("/admin/people/{}", person.id)).await;
+    assert!(page.contains(&format!("id=\"copied\">{} messages<", apart(recent.len() as u64))), "{page}");
+    assert_eq!(location(&decide("").await).as_deref(), Some("/admin/policy?done=saved"), "empty copies everything");
+    let page = desk.page("/admin/policy").await;
+    assert!(between(&page, "id=\"backfill-days\"", ">").is_some_and(|it| it.contains("value=\"\"")), "{page}");
 }
 
 #[tokio::test]

@@ -4,35 +4,59 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
+use intail::store::calendars::CalendarState;
 use intail::store::mailboxes::MailboxState;
+use intail::store::people::Person;
 use intail::store::quota::Engine;
 use intail::store::{operator_faults, quota, turns};
 use intail::sync::Worker;
 use intail_sandbox::action::MailAction;
 use intail_sandbox::quota::Limits;
 use jiff::Timestamp;
+use serde_json::{Value as Json, json};
 use sqlx::{Connection as _, PgConnection};
 
+use crate::access::{Proof, access_key, ask, session, text};
 use crate::harness::postgres::{database, until_so_many_wait};
-use crate::harness::running::{Running, Setup, Ticks};
+use crate::harness::running::{Running, Setup, Ticks, receive};
+use crate::pages::between;
 
 /// The project's minute, as parts of it are counted.
 const WHOLE: i64 = 1_000_000;
+/// When the project's day turns that every test begins in: at midnight in California.
+const TURNS_AT: &str = "2026-11-23T08:00:00Z";
+
+/// What somebody is told of their own copy: by the card, and by the API.
+pub(crate) async fn what_is_told(running: &Running, person: &Person) -> (String, Json) {
+    let (browser, key) = (session(&running.app, person).await, access_key(&running.app, person).await);
+    let card = text(ask(&running.app, "GET", "/settings/integrations", &browser, None).await).await;
+    let told = text(ask(&running.app, "GET", "/api/v1/connection", &key, None).await).await;
+    (card, serde_json::from_str(&told).expect("JSON"))
+}
+
+/// Asserts that a person's mail waits for the day to turn, on the card and in the API, and why.
+pub(crate) fn assert_waits_for_the_day((card, api): &(String, Json), percent: u64, stops: &str) {
+    let mailbox = &api["mailbox"];
+    assert_eq!((&mailbox["waits_for"], &mailbox["waits_until"]), (&json!("day"), &json!(TURNS_AT)), "{mailbox}");
+    let pass = &mailbox["pass"];
+    assert_eq!((&pass["waits_for"], &pass["waits_until"]), (&json!("day"), &json!(TURNS_AT)), "{mailbox}");
+    let told = between(card, "id=\"day-used\"", "</li>").expect("the card says that it waits");
+    let used = format!("{percent} % of Google’s allowance for today are used");
+    for words in [TURNS_AT, &used, stops, "New mail arrives all the same."] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+/// What was asked of Google so far, in units.
+fn spent(running: &Running) -> u64 {
+    running.world(|world| world.calls.iter().map(|it| u64::from(it.units)).sum())
+}
 
 /// The parts of the project's minute that were taken, each with the process that took it.
 async fn parts(running: &Running) -> Vec<Engine> {
     let mut tx = running.app.store.write().await.expect("a transaction");
     // Not committed: whoever is forgotten here isn't forgotten.
     quota::others(&mut tx, "nobody", Timestamp::MIN, Timestamp::MIN).await.expect("read")
-}
-
-fn receive(count: u32) -> MailAction {
-    match MailAction::sample() {
-        MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, .. } => {
-            MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, count }
-        }
-        other => other,
-    }
 }
 
 /// Lets an engine work until it has asked for so many messages, and then it dies: nothing of it goes on.
@@ -113,18 +137,168 @@ async fn the_rest_of_a_first_copy_waits_for_the_day_although_the_cursor_was_lost
     running.settle().await;
     let (state, stored) = (running.mailbox(&person).await.state, running.stored(&person).await.len());
     assert!(state == MailboxState::Backfilling && (100..400).contains(&stored), "{state:?} {stored}");
+    let (card, api) = what_is_told(&running, &person).await;
+    assert!(api["mailbox"]["complete_back_to"].is_string() && card.contains("id=\"complete-to\""), "{api} {card}");
     running.act(&email, MailAction::ForgetHistory);
     running.pass(Duration::from_secs(2));
     running.act(&email, receive(1));
     running.settle().await;
     assert_eq!(running.mailbox(&person).await.state, MailboxState::Reconciling);
-    let day = running.world(|world| world.calls.iter().map(|it| u64::from(it.units)).sum::<u64>());
+    let day = spent(&running);
     assert!(day < 6_500, "the rest waits: {day} units were spent");
+    let told = what_is_told(&running, &person).await;
+    assert_waits_for_the_day(&told, 80, "copying old mail stops there");
+    let (card, api) = told;
+    assert_eq!(api["mailbox"]["complete_back_to"], Json::Null, "what is missing may be anywhere");
+    assert!(!card.contains("id=\"complete-to\""), "{card}");
     for _ in 0..8 {
         running.pass(Duration::from_secs(24 * 3600));
         running.settle().await;
     }
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_comparison_waits_for_the_day_only_at_its_end_and_says_so() {
+    let running = Running::start_with(Setup { gmail_day: Some(30_000), ..Setup::default() }).await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
+    // New mail uses up nearly all of the day.
+    for _ in 0..40 {
+        if spent(&running) > 29_100 {
+            break;
+        }
+        running.pass(Duration::from_secs(60));
+        running.act(&email, receive(50));
+        running.work().await;
+    }
+    assert!(spent(&running) > 29_100, "{}", spent(&running));
+    running.act(&email, MailAction::ForgetHistory);
+    running.pass(Duration::from_secs(10));
+    running.act(&email, receive(1));
+    running.settle().await;
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Reconciling);
+    assert_waits_for_the_day(&what_is_told(&running, &person).await, 95, "comparing with Google stops there");
+    running.pass(Duration::from_secs(2));
+    let new = running.act(&email, receive(1)).ids.remove(0);
+    running.settle().await;
+    assert!(running.stored(&person).await.contains_key(&new), "new mail arrives all the same");
+    running.pass(Duration::from_secs(24 * 3600));
+    running.settle().await;
+    let (card, api) = what_is_told(&running, &person).await;
+    assert_eq!((&api["mailbox"]["state"], &api["mailbox"]["waits_for"]), (&json!("live"), &Json::Null), "{api}");
+    assert!(!card.contains("id=\"day-used\""), "{card}");
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn whose_mail_is_live_is_told_why_nothing_arrives_when_google_wants_no_more_questions_today() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    let (card, api) = what_is_told(&running, &person).await;
+    assert_eq!((&api["mailbox"]["state"], &api["mailbox"]["waits_for"]), (&json!("live"), &Json::Null), "{api}");
+    assert!(!card.contains("Waits until"), "{card}");
+    // Somebody set a lower limit in Google's console than Intail believes: it is used up already.
+    let lower = Limits { person_minute: 6_000, project_minute: 1_200_000, project_day: 300 };
+    running.world(|world| world.quota.limits = Some(lower));
+    running.pass(Duration::from_secs(2));
+    let new = running.act(&email, receive(1)).ids.remove(0);
+    running.work().await;
+    running.pass(Duration::from_secs(20));
+    running.work().await;
+    assert!(!running.stored(&person).await.contains_key(&new), "it can't be read");
+    let (card, api) = what_is_told(&running, &person).await;
+    let mailbox = &api["mailbox"];
+    assert_eq!((&mailbox["state"], &mailbox["pass"]), (&json!("live"), &Json::Null), "{mailbox}");
+    assert_eq!((&mailbox["waits_for"], &mailbox["waits_until"]), (&json!("project"), &json!(TURNS_AT)), "{mailbox}");
+    assert_eq!(mailbox["paused_why"], "day", "{mailbox}");
+    let told = between(&card, "id=\"project-waits\"", "</li>").expect("the card says that it waits");
+    assert!(told.contains(TURNS_AT) && told.contains("Nothing new arrives until then"), "{told}");
+    let state = between(&card, "id=\"state\"", "</p>").expect("how it stands");
+    assert!(state.contains("Paused"), "{state}");
+    running.world(|world| world.quota.limits = None);
+    running.pass(Duration::from_secs(25 * 3600));
+    running.settle().await;
+    let (card, api) = what_is_told(&running, &person).await;
+    let mailbox = &api["mailbox"];
+    assert_eq!((&mailbox["waits_for"], &mailbox["paused_why"]), (&Json::Null, &Json::Null), "{mailbox}");
+    assert!(!card.contains("Waits until"), "{card}");
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_calendar_that_waits_for_tomorrow_s_requests_says_so() {
+    let running = Running::start().await;
+    running.approve();
+    let (email, other) = running.employees();
+    let person = running.connected(&email).await;
+    running.settle_calendars(&person).await;
+    assert_eq!(what_is_told(&running, &person).await.1["agenda"]["waits_for"], Json::Null);
+    // Others have used up nine tenths of the day, which begins at midnight in California.
+    let turns_at: Timestamp = TURNS_AT.parse().expect("a time");
+    let today = turns_at.as_second().div_euclid(24 * 3600) - 1;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    quota::spend(&mut tx, "calendar", today, 900_000).await.expect("spent");
+    tx.commit().await.expect("committed");
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "reader"}));
+    running.plan(&person.email, json!({"action": "list", "calendar": other}));
+    running.pass(Duration::from_secs(3 * 3600));
+    running.work().await;
+    let of_other = async || running.calendars(&person).await.into_iter().find(|it| it.id == other).map(|it| it.state);
+    assert_eq!(of_other().await, Some(CalendarState::Idle), "nothing new may be copied today");
+    let (card, api) = what_is_told(&running, &person).await;
+    let agenda = &api["agenda"];
+    assert_eq!((&agenda["waits_for"], &agenda["waits_until"]), (&json!("day"), &json!(TURNS_AT)), "{agenda}");
+    let told = between(&card, "id=\"calendars-day-used\"", "</p>").expect("the card says that they wait");
+    for words in
+        [TURNS_AT, "80 % of Google’s allowance for today are used", "copying calendars that are new here stops"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let of_day = api["allowances"].as_array().expect("a list").iter().find(|it| it["service"] == "calendar");
+    let of_day = of_day.expect("the calendar has a day");
+    assert!(of_day["used"].as_u64() >= Some(900_000) && of_day["limit"] == 1_000_000, "{of_day}");
+    assert_eq!((&of_day["copying_stops_percent"], &of_day["turns_at"]), (&json!(80), &json!(TURNS_AT)));
+    running.pass(Duration::from_secs(24 * 3600));
+    running.settle_calendars(&person).await;
+    assert_eq!(of_other().await, Some(CalendarState::Live));
+    let (card, api) = what_is_told(&running, &person).await;
+    assert_eq!(api["agenda"]["waits_for"], Json::Null);
+    assert!(!card.contains("id=\"calendars-day-used\""), "{card}");
+}
+
+#[tokio::test]
+async fn the_operator_s_own_prices_stand_in_receipts_and_sums() {
+    let call = "gmail.messages.get";
+    let gmail_units = BTreeMap::from([(call.to_owned(), 7)]);
+    let running = Running::start_with(Setup { gmail_units, ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.pass(Duration::from_secs(2));
+    running.act(&person.email, receive(1));
+    running.work().await;
+    let receipt = ask(&running.app, "GET", "/api/v1/receipt", &access_key(&running.app, &person).await, None).await;
+    let receipt: Json = serde_json::from_str(&text(receipt).await).expect("JSON");
+    let number = |it: &Json, name: &str| it[name].as_i64().expect("a number");
+    let calls: Vec<&Json> =
+        receipt["calls"].as_array().expect("a list").iter().filter(|it| it["call"] == call).collect();
+    assert!(!calls.is_empty() && calls.iter().all(|it| number(it, "units") == 7), "{calls:?}");
+    let days: Vec<&Json> = receipt["days"].as_array().expect("a list").iter().filter(|it| it["call"] == call).collect();
+    assert!(!days.is_empty() && days.iter().all(|it| number(it, "units") == 7 * number(it, "calls")), "{days:?}");
+    let others = receipt["days"].as_array().expect("a list").iter().filter(|it| it["call"] == "gmail.watch");
+    assert!(others.clone().count() > 0, "a price that isn't overridden");
+    others.for_each(|it| assert_eq!(number(it, "units"), 100 * number(it, "calls"), "{it}"));
+    let metrics = text(ask(&running.app, "GET", "/metrics", &Proof::Nothing, None).await).await;
+    let sum = |name: &str| {
+        let line = format!("{name}{{call=\"{call}\",outcome=\"ok\"}} ");
+        between(&metrics, &line, "\n").expect("a sum").parse::<u64>().expect("a number")
+    };
+    let asked = sum("intail_google_calls");
+    assert!(asked > 0 && sum("intail_google_units") == 7 * asked, "{metrics}");
 }
 
 #[tokio::test]

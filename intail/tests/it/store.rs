@@ -1080,6 +1080,8 @@ async fn debts_are_due_at_their_time(scene: Scene) {
     }
     assert_eq!(debts::due(&mut tx, &scene.mailbox.id, at(29), 9).await.expect("read"), [debt("b", 1, 20)]);
     assert_eq!(debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"), (2, Some(at(20))));
+    let reasons = debts::reasons(&mut tx, &scene.mailbox.id).await.expect("read");
+    assert_eq!(reasons, [("transient".to_owned(), 2)]);
     debts::paid(&mut tx, &scene.mailbox.id, &["b".to_owned()]).await.expect("paid");
     assert_eq!(debts::list(&mut tx, &scene.mailbox.id, 9).await.expect("read"), [debt("a", 2, 30)]);
 }

@@ -11,9 +11,11 @@ use super::super::Web;
 use super::super::access::Caller;
 use super::super::asked::At;
 use super::super::trouble::{self, Problem, Trouble};
-use super::shapes::FailingShape;
+use super::super::week::only_time_is_known;
+use super::shapes::{FailingShape, waits_for};
 use crate::connect::{self, AgendaStanding, CalendarStanding, Standstill};
 use crate::store::events::{Event, Moment};
+use crate::sync::Waits;
 use crate::sync::calendar_plan::tried_again_at;
 
 /// All calendars in the caller's list.
@@ -46,6 +48,13 @@ pub(in crate::web) struct AgendaShape {
     /// Since when.
     #[schema(value_type = Option<String>, format = DateTime)]
     problem_since: Option<Timestamp>,
+    /// What they wait for now: `calendars` when Google asked to slow down with this person's, `project` when Google
+    /// wants no questions about anybody's, `day` when so much of today's allowance is used up that calendars that are
+    /// new here, or what Google doesn't tell of, are read with the next day; null while nothing waits.
+    waits_for: Option<&'static str>,
+    /// Until when they wait.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    waits_until: Option<Timestamp>,
     /// Since when calendars can't be read although the connection works; null while they can be.
     failing: Option<FailingShape>,
 }
@@ -138,7 +147,8 @@ pub(in crate::web) struct EventShape {
     series_id: Option<String>,
     /// Which occurrence it is: when it would begin if nobody had moved it.
     original: Option<String>,
-    /// Whether only its time is stored, by the privacy settings.
+    /// Whether only its time is known of a private event: Google shows the person no more of it, or the privacy
+    /// settings keep no more. Of a calendar whose `access_role` is `freeBusyReader`, no event is known any better.
     busy_only: bool,
 }
 
@@ -163,13 +173,13 @@ impl EventShape {
             recurrence: event.recurrence.clone(),
             series_id: event.series_id.clone(),
             original: moment(event.original),
-            busy_only: event.is_busy_only,
+            busy_only: only_time_is_known(event),
         }
     }
 }
 
 impl AgendaShape {
-    pub(super) fn of(standing: &AgendaStanding, standstill: Option<&Standstill>) -> Self {
+    pub(super) fn of(standing: &AgendaStanding, standstill: Option<&Standstill>, waits: Option<Waits>) -> Self {
         Self {
             id: standing.agenda.id.to_string(),
             calendars_followed: i64::try_from(standing.followed().count()).unwrap_or(i64::MAX),
@@ -179,6 +189,8 @@ impl AgendaShape {
             mode: standing.mode().word(),
             problem: standing.agenda.problem.clone(),
             problem_since: standing.agenda.problem_since,
+            waits_for: waits.map(|it| waits_for(it, "calendars")),
+            waits_until: waits.map(Waits::until),
             failing: standstill.map(FailingShape::of),
         }
     }
@@ -252,4 +264,27 @@ async fn standing(web: &Web, caller: &Caller) -> Result<Option<AgendaStanding>, 
     let mut tx = web.app.store.read().await?;
     let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
     Ok(connection.and_then(|it| it.agenda))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_hidden_by_google_or_by_the_settings_the_feed_says_that_only_the_time_is_known() {
+        let event = |visibility: &str, summary: &str| Event {
+            visibility: visibility.to_owned(),
+            summary: summary.to_owned(),
+            ..Event::default()
+        };
+        for (event, busy_only) in [
+            (event("private", ""), true),
+            (Event { is_busy_only: true, ..event("default", "") }, true),
+            (event("private", "Tea"), false),
+            (event("default", ""), false),
+        ] {
+            let shape = EventShape::of(&event);
+            assert_eq!((shape.busy_only, shape.summary), (busy_only, event.summary.clone()), "{event:?}");
+        }
+    }
 }

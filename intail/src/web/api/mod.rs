@@ -16,13 +16,13 @@ use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
 use super::colleagues::{self, Colleagues};
+use super::copying::{Progress, outlook};
 use super::directory::{may_read, search_words, shown};
 use super::mail::{after_page, read_place};
 use super::privacy::Standing;
 use super::trouble::{self, Problem, Trouble};
 use crate::connect::{self, Connection};
-use crate::store::{StoreError, Tx, changes, directory_people, feed_gaps, labels, messages};
-use crate::sync::{self, Outlook};
+use crate::store::{changes, directory_people, feed_gaps, labels, messages};
 
 pub(super) use calendars::{calendars, coverage as calendar_coverage};
 pub(super) use shapes::{
@@ -112,11 +112,8 @@ pub(super) async fn me(caller: Caller) -> Json<MeShape> {
 pub(super) async fn connection(State(web): State<Web>, caller: Caller) -> Result<Json<ConnectionShape>, Trouble> {
     let mut tx = web.app.store.read().await?;
     let connection = connect::connection(&mut tx, &caller.person.id, web.app.clock.now()).await?;
-    let outlook = match &connection {
-        Some(connection) => outlook(&web, &mut tx, connection).await?,
-        None => None,
-    };
-    Ok(Json(ConnectionShape::of(connection.as_ref(), outlook.as_ref())))
+    let progress = Progress::of(&web, &mut tx, &caller.person.organization_id, connection.as_ref()).await?;
+    Ok(Json(ConnectionShape::of(connection.as_ref(), &progress)))
 }
 
 /// What may be kept of the person's mail: their own choice, the organization's floor, and what counts of both.
@@ -144,12 +141,6 @@ pub(super) async fn mailboxes(State(web): State<Web>, caller: Caller) -> Result<
         mailboxes.extend(MailboxShape::of(connection, outlook.as_ref()));
     }
     Ok(Json(MailboxesShape { mailboxes }))
-}
-
-/// How a connection's pass over its mailbox goes on.
-async fn outlook(web: &Web, tx: &mut Tx, connection: &Connection) -> Result<Option<Outlook>, StoreError> {
-    let Some(mailbox) = &connection.mailbox else { return Ok(None) };
-    sync::outlook(tx, mailbox, connection.settled(), &web.app.config.quota, web.app.clock.now()).await
 }
 
 /// One mailbox.

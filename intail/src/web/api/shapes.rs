@@ -22,8 +22,9 @@ use crate::store::mailboxes::{Mailbox, MailboxState};
 use crate::store::messages::{Message, SubjectForm};
 use crate::store::people::Person;
 use crate::store::privacy::Policy;
-use crate::sync::{Outlook, Waits};
+use crate::sync::{Bulk, DayUse, Outlook, Pass, Waits};
 use crate::web::colleagues::{Colleagues, written};
+use crate::web::copying::{Progress, complete_back_to};
 use crate::web::privacy::Standing;
 use crate::web::words::from_ms;
 
@@ -76,6 +77,39 @@ pub(in crate::web) struct ConnectionShape {
     mailbox: Option<MailboxShape>,
     /// The calendars, once they are permitted.
     agenda: Option<AgendaShape>,
+    /// What of Google's allowance for today is used, for each service that has one.
+    allowances: Vec<AllowanceShape>,
+}
+
+/// What of Google's allowance for today is used of one service. It is that of the whole installation: everybody who
+/// uses it shares it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Allowance)]
+pub(in crate::web) struct AllowanceShape {
+    /// `gmail` or `calendar`.
+    service: &'static str,
+    /// What was read today, by everybody together: quota units of Gmail, requests of the calendar.
+    used: u64,
+    /// How much Google gives on a day.
+    limit: u64,
+    /// At how much of it copying what was there before stops until the next day, in percent, by the organization's
+    /// policy. Comparisons stop at 95 %; what changes goes on.
+    copying_stops_percent: u64,
+    /// When the next day begins: at midnight in California.
+    #[schema(value_type = String, format = DateTime)]
+    turns_at: Timestamp,
+}
+
+impl AllowanceShape {
+    fn of(day: &DayUse) -> Self {
+        Self {
+            service: day.service,
+            used: day.units,
+            limit: day.limit,
+            copying_stops_percent: day.percent(Bulk::Copying),
+            turns_at: day.turns_at,
+        }
+    }
 }
 
 /// What may be kept of the person's mail.
@@ -157,7 +191,7 @@ pub(in crate::web) struct PermissionShape {
 }
 
 impl ConnectionShape {
-    pub(super) fn of(connection: Option<&Connection>, outlook: Option<&Outlook>) -> Self {
+    pub(super) fn of(connection: Option<&Connection>, progress: &Progress) -> Self {
         let granted = |it: Permission| connection.is_some_and(|connection| connection.granted.contains(&it));
         let permissions = Permission::ALL
             .into_iter()
@@ -170,10 +204,12 @@ impl ConnectionShape {
             reason: connection.map_or_else(String::new, |it| it.grant.reason.clone()),
             since: connection.map(|it| it.grant.state_since),
             permissions,
-            mailbox: connection.and_then(|it| MailboxShape::of(it, outlook)),
+            mailbox: connection.and_then(|it| MailboxShape::of(it, progress.mail.as_ref())),
             agenda: connection.and_then(|it| {
-                it.agenda.as_ref().map(|agenda| AgendaShape::of(agenda, it.calendar_standstill.as_ref()))
+                let standstill = it.calendar_standstill.as_ref();
+                it.agenda.as_ref().map(|agenda| AgendaShape::of(agenda, standstill, progress.calendars_wait))
             }),
+            allowances: progress.days.iter().map(AllowanceShape::of).collect(),
         }
     }
 }
@@ -189,6 +225,9 @@ pub(in crate::web) struct DirectoryShape {
     view: Option<&'static str>,
     /// People whom everybody in the organization sees.
     people_total: i64,
+    /// Entries that couldn't be read when everybody was looked at last, or so far while that goes on. Whoever was known
+    /// before stays as they were.
+    entries_unreadable: i64,
     /// What stands in the way, in one word: `nobody_permits`, `no_directory`, `blocked_by_administrator`,
     /// `api_disabled` or `most_are_missing`.
     problem: Option<String>,
@@ -206,6 +245,7 @@ impl DirectoryShape {
             as_of: copy.and_then(|it| it.passed_at),
             view: copy.and_then(|it| it.view).map(View::word),
             people_total: copy.map_or(0, |it| it.people),
+            entries_unreadable: copy.map_or(0, |it| it.unreadable),
             problem: copy.and_then(|it| it.problem.clone()),
             failing: copy.and_then(|it| it.standstill.as_ref()).map(FailingShape::of),
             people: people.iter().map(DirectoryPersonShape::of).collect(),
@@ -287,18 +327,31 @@ pub(in crate::web) struct MailboxShape {
     messages_total: Option<i64>,
     /// Messages that are known of and not fetched yet.
     messages_waiting: i64,
-    /// Back to when the copy is complete, while it is still growing.
+    /// Back to when the copy is complete, while it is still growing. Null while everything is compared: what is missing
+    /// may be anywhere then.
     #[schema(value_type = Option<String>, format = DateTime)]
     complete_back_to: Option<Timestamp>,
     /// Until when no call is made because Google asked for it.
     #[schema(value_type = Option<String>, format = DateTime)]
     paused_until: Option<Timestamp>,
+    /// Why, in one word: Google found too many questions of this `person`, too many at once (`concurrency`), too many
+    /// of the whole `project`, or too many on this `day`.
+    paused_why: Option<String>,
+    /// What it waits for now, whatever it does: `mailbox` when Google asked to slow down with this one, `project` when
+    /// Google wants no questions about anybody, `day` when so much of today's allowance is used up that what it does
+    /// goes on with the next day, `listing` when Google's list of the mailbox led nowhere and is read anew; null while
+    /// it goes on, and while mail isn't read at all. New mail arrives all the same with `day` and `listing`.
+    waits_for: Option<&'static str>,
+    /// Until when it waits.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    waits_until: Option<Timestamp>,
     /// Since when the mailbox can't be read although the connection works; null while it can be.
     failing: Option<FailingShape>,
     /// Since when something that Google told of isn't read, if that is longer than it takes.
     #[schema(value_type = Option<String>, format = DateTime)]
     unread_since: Option<Timestamp>,
-    /// How a backfill or a comparison of everything goes on; null while the mailbox is live.
+    /// How a backfill or a comparison of everything goes on; null while the mailbox is live, and while mail isn't read
+    /// at all.
     pass: Option<PassShape>,
     /// Whether Google tells of changes.
     push: PushShape,
@@ -339,9 +392,7 @@ pub(in crate::web) struct PassShape {
     /// When it will be done.
     #[schema(value_type = String, format = DateTime)]
     done_at: Timestamp,
-    /// What it waits for: `mailbox` or `project` when Google asked to slow down, `day` when the organization's part of
-    /// the project's day is used up, `listing` when Google's list of the mailbox led nowhere and is read anew; null
-    /// while it goes on.
+    /// What it waits for: the mailbox's `waits_for`.
     waits_for: Option<&'static str>,
     /// Until when it waits.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -349,21 +400,24 @@ pub(in crate::web) struct PassShape {
 }
 
 impl PassShape {
-    fn of(outlook: &Outlook) -> Self {
-        let (waits_for, waits_until) = match outlook.waits {
-            None => (None, None),
-            Some(Waits::Paused(until)) => (Some("mailbox"), Some(until)),
-            Some(Waits::Project(until)) => (Some("project"), Some(until)),
-            Some(Waits::Day(until)) => (Some("day"), Some(until)),
-            Some(Waits::Listing(until)) => (Some("listing"), Some(until)),
-        };
+    fn of(pass: &Pass, waits: Option<Waits>) -> Self {
         Self {
-            units_left: outlook.units_left,
-            units_per_minute: outlook.units_minute,
-            done_at: outlook.done_at,
-            waits_for,
-            waits_until,
+            units_left: pass.units_left,
+            units_per_minute: pass.units_minute,
+            done_at: pass.done_at,
+            waits_for: waits.map(|it| waits_for(it, "mailbox")),
+            waits_until: waits.map(Waits::until),
         }
+    }
+}
+
+/// What is waited for, in one word; `paused` is the one for what Google asked to slow down with.
+pub(super) fn waits_for(waits: Waits, paused: &'static str) -> &'static str {
+    match waits {
+        Waits::Paused(_) => paused,
+        Waits::Project(_) => "project",
+        Waits::Day { .. } => "day",
+        Waits::Listing(_) => "listing",
     }
 }
 
@@ -397,11 +451,21 @@ pub(in crate::web) struct DebtsShape {
     /// When the next of them is tried.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_try_at: Option<Timestamp>,
+    /// How many by reason: `waits_for_quota`, `not_readable_yet`, `transient`, `not_understood`, `refused`, …
+    by_reason: BTreeMap<String, i64>,
+}
+
+impl DebtsShape {
+    fn of(connection: &Connection) -> Self {
+        let by_reason = connection.debt_reasons.iter().cloned().collect();
+        Self { count: connection.debts, next_try_at: connection.next_debt_at, by_reason }
+    }
 }
 
 impl MailboxShape {
     pub(super) fn of(connection: &Connection, outlook: Option<&Outlook>) -> Option<Self> {
         let mailbox: &Mailbox = connection.mailbox.as_ref()?;
+        let waits = outlook.and_then(|it| it.waits);
         Some(Self {
             id: mailbox.id.to_string(),
             email: mailbox.email.clone(),
@@ -413,13 +477,16 @@ impl MailboxShape {
             messages_left_out: connection.left_out,
             messages_total: mailbox.total_messages,
             messages_waiting: connection.waiting,
-            complete_back_to: mailbox.oldest_ms.map(from_ms),
+            complete_back_to: complete_back_to(mailbox),
             paused_until: mailbox.paused_until,
+            paused_why: mailbox.paused_why.clone(),
+            waits_for: waits.map(|it| waits_for(it, "mailbox")),
+            waits_until: waits.map(Waits::until),
             failing: connection.mail_standstill.as_ref().map(FailingShape::of),
             unread_since: connection.unread_since,
-            pass: outlook.map(PassShape::of),
+            pass: outlook.and_then(|it| it.pass.as_ref()).map(|it| PassShape::of(it, waits)),
             push: PushShape::of(&connection.push),
-            debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
+            debts: DebtsShape::of(connection),
         })
     }
 }
@@ -500,7 +567,7 @@ impl CoverageShape {
             complete_to: mailbox.cursor_at,
             history_id: mailbox.cursor.map(|it| it.to_string()),
             messages_waiting: connection.waiting,
-            debts: DebtsShape { count: connection.debts, next_try_at: connection.next_debt_at },
+            debts: DebtsShape::of(connection),
             entries_unreadable: mailbox.unreadable,
             unreadable_retry_at: mailbox.compare_at,
             audit: AuditShape {

@@ -76,6 +76,8 @@ pub(crate) struct Setup {
     pub(crate) gmail_day: Option<u64>,
     /// What it gives the project in a minute, as Intail believes.
     pub(crate) gmail_minute: Option<u64>,
+    /// What single calls to Gmail cost, as Intail's operator says, in the place of the table's prices.
+    pub(crate) gmail_units: BTreeMap<String, u32>,
     /// Google tells of calendars although the address leads to this machine only, as in the demo.
     pub(crate) tells: bool,
 }
@@ -117,6 +119,7 @@ impl Running {
         if let Some(units) = setup.gmail_minute {
             config.quota.limits.project_minute = units;
         }
+        config.quota.units = setup.gmail_units;
         if let Some(mode) = setup.mode {
             config.pubsub.mode = mode;
         }
@@ -387,6 +390,19 @@ impl Running {
     /// Switches of the false Google's sign-in.
     pub(crate) fn switch(&self, with: impl FnOnce(&mut IdentitySwitches)) {
         self.world(|world| with(&mut world.identity.switches));
+    }
+}
+
+/// So many invented letters arrive.
+pub(crate) fn receive(count: u32) -> MailAction {
+    MailAction::Receive {
+        from: None,
+        compose: None,
+        headers: None,
+        label_ids: None,
+        thread_id: None,
+        internal_date_ms: None,
+        count,
     }
 }
 
