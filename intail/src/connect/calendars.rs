@@ -4,11 +4,8 @@ use jiff::Timestamp;
 
 use crate::id::PersonId;
 use crate::store::agendas::{self, Agenda};
-use crate::store::calendars::{self, Calendar, CalendarState};
+use crate::store::calendars::{self, CALENDARS_MAX, Calendar, CalendarState};
 use crate::store::{StoreError, Tx, channels, events};
-
-/// Calendars that are shown at most: more than Google's own list shows.
-const CALENDARS_MAX: i64 = 1_000;
 
 /// How Intail learns of changes in a calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,9 @@ use super::StoreError;
 use super::sql::{Columns, Tx, args};
 use crate::id::{AgendaId, OrganizationId};
 
+/// Calendars of one person that are kept, copied and shown: more than Google's own pages show at once.
+pub const CALENDARS_MAX: i64 = 1_000;
+
 /// A calendar in a person's list. Its names are hostile text, bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calendar {

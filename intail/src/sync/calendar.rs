@@ -23,7 +23,7 @@ use super::worker::{Done, StepError, lease_end};
 use crate::app::App;
 use crate::org::receipts::purpose;
 use crate::store::agendas::{self, Agenda};
-use crate::store::calendars::{self, Calendar, CalendarState};
+use crate::store::calendars::{self, CALENDARS_MAX, Calendar, CalendarState};
 use crate::store::changes::{self, NewChange, Of};
 use crate::store::channels::{self, Channel};
 use crate::store::events::{self, Event};
@@ -31,8 +31,6 @@ use crate::store::grants::Grant;
 use crate::store::leases::Lease;
 use crate::store::{StoreError, Tx, privacy};
 
-/// Calendars of one person: more than Google's own pages show at once.
-pub(super) const CALENDARS_MAX: i64 = 1_000;
 /// Channels of one person that are looked at: two a calendar while they are renewed.
 pub(super) const CHANNELS_MAX: i64 = 2 * CALENDARS_MAX;
 /// Events deleted in one step: others who write wait no longer than for a page.

@@ -8,7 +8,7 @@ use intail_google::oauth::scope;
 use intail_google::{ErrorKind, Refusal};
 use jiff::Timestamp;
 
-use super::calendar::{AgendaRun, BLOCKED_FOR, CALENDARS_MAX, CHANNELS_MAX, Followed, around, blocked, follow_privacy};
+use super::calendar::{AgendaRun, BLOCKED_FOR, CHANNELS_MAX, Followed, around, blocked, follow_privacy};
 use super::calendar_plan::{CalendarStep, Surroundings, is_new, plan};
 use super::worker::{Done, StepError, Worker, lease_end};
 use crate::access;
@@ -32,7 +32,7 @@ impl Worker {
             self.budgets.of(Api::Calendar).remember(&grant.google_subject, &agenda.spent);
         }
         *known = Some(grant.clone());
-        let mut calendars = calendars::of_agenda(&mut tx, &agenda.id, CALENDARS_MAX).await?;
+        let mut calendars = calendars::of_agenda(&mut tx, &agenda.id, calendars::CALENDARS_MAX).await?;
         // What may not be kept goes before anything else, and needs nobody's permission.
         if let Followed::Page(told) = follow_privacy(&mut tx, &mut agenda, &mut calendars, now).await? {
             agendas::save(&mut tx, &agenda, lease).await?;

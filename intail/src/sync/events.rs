@@ -285,6 +285,8 @@ fn clock(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
 
     fn time(text: &str) -> google::EventTime {
@@ -362,6 +364,74 @@ mod tests {
             google::Event { summary: Some("雪\u{0}\n".repeat(2_000)), ..event("2026-12-24", "2026-12-25", &[]) };
         let kept = stored("c", long).expect("readable");
         assert!(kept.summary.len() <= TEXT_BYTES_MAX && kept.summary.starts_with("雪  雪"), "{}", kept.summary.len());
+    }
+
+    /// What is stored of an event that Google writes with these members beside what every event has.
+    fn written(members: Json) -> Event {
+        let mut whole = json!({
+            "kind": "calendar#event", "id": "e", "status": "confirmed",
+            "start": {"dateTime": "2026-11-25T09:00:00+01:00", "timeZone": "Europe/Berlin"},
+            "end": {"dateTime": "2026-11-25T10:00:00+01:00", "timeZone": "Europe/Berlin"},
+        });
+        for (name, value) in members.as_object().expect("members") {
+            whole[name.as_str()] = value.clone();
+        }
+        stored("c", serde_json::from_value(whole).expect("an event of Google’s")).expect("readable")
+    }
+
+    #[test]
+    fn what_only_some_events_have_comes_from_google_s_json_into_the_row() {
+        let (all, new) = ("declineAllConflictingInvitations", "declineOnlyNewConflictingInvitations");
+        let place = |kind: &str, more: Json| {
+            let mut place = json!({ "type": kind });
+            place[kind] = more;
+            json!({ "eventType": "workingLocation", "workingLocationProperties": place })
+        };
+        let at = |work_kind: &str, work_place: &str| Details {
+            work_kind: work_kind.to_owned(),
+            work_place: work_place.to_owned(),
+            ..Details::default()
+        };
+        let declines = |declines: &str| Details { declines: declines.to_owned(), ..Details::default() };
+        let born = |kind: &str| Details { birthday_kind: kind.to_owned(), ..Details::default() };
+        let held_with = |conference: &str| Details { conference: conference.to_owned(), ..Details::default() };
+        let hidden = Details { guests_hidden: true, ..Details::default() };
+        let open = Details { end_unspecified: true, ..Details::default() };
+        let desk = json!({"label": "Tower 3", "buildingId": "B1", "floorId": "2", "deskId": "4"});
+        let away = json!({"autoDeclineMode": all, "declineMessage": "Not here"});
+        let focus = json!({"autoDeclineMode": new, "chatStatus": "doNotDisturb"});
+        let call = json!({"conferenceId": "x", "conferenceSolution": {"key": {"type": "hangoutsMeet"},
+            "name": "Google Meet", "iconUri": "https://icon.example"}});
+        let twice = json!({"outOfOfficeProperties": {"autoDeclineMode": all},
+            "focusTimeProperties": {"autoDeclineMode": new}});
+        let nothing = json!({"workingLocationProperties": null, "outOfOfficeProperties": null,
+            "focusTimeProperties": {}, "birthdayProperties": null, "guestsCanSeeOtherGuests": null,
+            "conferenceData": null, "endTimeUnspecified": null});
+        for (members, kind, details) in [
+            (json!({}), "default", Details::default()),
+            (nothing, "default", Details::default()),
+            (place("homeOffice", json!({})), "workingLocation", at("homeOffice", "")),
+            (place("officeLocation", desk), "workingLocation", at("officeLocation", "Tower 3")),
+            (place("officeLocation", json!({"deskId": "4"})), "workingLocation", at("officeLocation", "")),
+            (place("customLocation", json!({"label": "A barn"})), "workingLocation", at("customLocation", "A barn")),
+            (place("treeHouse", json!({})), "workingLocation", at("treeHouse", "")),
+            (json!({"eventType": "outOfOffice", "outOfOfficeProperties": away}), "outOfOffice", declines(all)),
+            (json!({"eventType": "focusTime", "focusTimeProperties": focus}), "focusTime", declines(new)),
+            (twice, "default", declines(all)),
+            (json!({"eventType": "birthday", "birthdayProperties": {"type": "self"}}), "birthday", born("self")),
+            (json!({"birthdayProperties": {"type": "custom", "customTypeName": "Day"}}), "default", born("custom")),
+            (json!({"guestsCanSeeOtherGuests": false}), "default", hidden),
+            (json!({"guestsCanSeeOtherGuests": true}), "default", Details::default()),
+            (json!({ "conferenceData": call }), "default", held_with("Google Meet")),
+            (json!({"endTimeUnspecified": true}), "default", open),
+        ] {
+            let row = written(members.clone());
+            assert_eq!((row.kind.as_str(), &row.details), (kind, &details), "{members}");
+        }
+        // What somebody else wrote is bounded here, too.
+        let name = "x".repeat(NAME_BYTES_MAX + 1);
+        let long = written(json!({"conferenceData": {"conferenceSolution": {"name": name}}}));
+        assert_eq!(long.details.conference.len(), NAME_BYTES_MAX);
     }
 
     #[test]

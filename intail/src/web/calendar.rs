@@ -1,7 +1,7 @@
 //! The calendar's pages: a week among its hours, the agenda as a list, one event with everybody who is invited, and
 //! which calendars are copied. Everything that others wrote is clipped here and escaped by the templates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use askama::Template;
@@ -20,18 +20,16 @@ use super::looks::{self, Looked};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::week::{self, Day, Hours, Layout, Said, Shown};
-use super::words::{self, SHOWN_MAX, When, clip, counted};
+use super::words::{self, SHOWN_MAX, When, clip, counted, grouped};
 use super::{Web, session};
 use crate::agenda::{self, Occurrence, Window};
 use crate::connect::{self, Connection, Permission};
-use crate::store::calendars::{self, Calendar, CalendarState, Choice};
+use crate::store::calendars::{self, CALENDARS_MAX, Calendar, CalendarState, Choice};
 use crate::store::channels::{self, Channel};
 use crate::store::events::{self, Attendee, Event, Moment};
 use crate::store::{StoreError, Tx, agendas, changes};
 use crate::sync::calendar_plan::{LIST_ENDLESS, tried_again_at};
 
-/// Calendars of one person that are shown. Google shows as many in its own list without complaint.
-pub(super) const CALENDARS_MAX: i64 = 500;
 /// Channels that are looked through: each calendar has one, and one more while it is renewed.
 const CHANNELS_MAX: i64 = 2 * CALENDARS_MAX;
 /// Days of the list.
@@ -203,10 +201,19 @@ impl Held {
     fn looks(&self) -> BTreeMap<String, Shown> {
         let look = |(place, it): (usize, &Calendar)| {
             let name = clip(it.title(), SHOWN_MAX);
-            let is_busy_only = it.entry.access_role == "freeBusyReader";
-            (it.id.clone(), Shown { name, place, is_busy_only, is_first: it.entry.is_primary })
+            (it.id.clone(), Shown { name, place, is_busy_only: is_busy_only(it), is_first: it.entry.is_primary })
         };
         self.calendars.iter().enumerate().map(look).collect()
+    }
+
+    /// The ids of those of which only busy times are seen.
+    pub(super) fn busy_only(&self) -> BTreeSet<&str> {
+        self.calendars.iter().filter(|it| is_busy_only(it)).map(|it| it.id.as_str()).collect()
+    }
+
+    /// Whether the list may have more calendars than are kept.
+    fn is_full(&self) -> bool {
+        i64::try_from(self.calendars.len()).unwrap_or(i64::MAX) >= CALENDARS_MAX
     }
 
     /// The calendars that are copied of which Google doesn't tell.
@@ -218,6 +225,11 @@ impl Held {
     fn is_told(&self, calendar: &Calendar, connected_at: Timestamp, now: Timestamp) -> bool {
         self.channels.iter().any(|it| it.calendar_id == calendar.id && it.tells(connected_at, now))
     }
+}
+
+/// Whether Google shows the person nothing of a calendar but when it is busy.
+fn is_busy_only(calendar: &Calendar) -> bool {
+    calendar.entry.access_role == "freeBusyReader"
 }
 
 /// The zone that a request wants, or the person's own, with its name.
@@ -509,11 +521,15 @@ fn state_line(connection: &Connection, held: &Held, has_notices: bool, now: Time
         (1, _) => "Live, but one calendar can’t be read".to_owned(),
         (many, _) => format!("Live, but {many} calendars can’t be read"),
     };
-    let text = match is_list_endless {
-        true => format!("{text}. Google’s list of your calendars has no end: some may be missing"),
-        false => text,
+    let text = match (is_list_endless, held.is_full()) {
+        (true, _) => format!("{text}. Google’s list of your calendars has no end: some may be missing"),
+        (false, true) => {
+            let most = grouped(CALENDARS_MAX);
+            format!("{text}. Intail keeps {most} calendars of a list at most: if yours has more, some are missing")
+        }
+        (false, false) => text,
     };
-    let is_whole = ailing == 0 && unreadable == 0 && !is_list_endless;
+    let is_whole = ailing == 0 && unreadable == 0 && !is_list_endless && !held.is_full();
     StateLine {
         tone: if is_whole { "good" } else { "busy" },
         text,
@@ -687,7 +703,7 @@ pub(super) async fn event(
         kind: week::kind(event),
         calendar: look.name.clone(),
         hue: look.hue(),
-        is_busy_only: look.is_busy_only || event.is_busy_only,
+        is_busy_only: look.is_busy_only || week::only_time_is_known(event),
         is_cancelled: event.is_cancelled(),
         is_tentative: event.status == "tentative",
         blocks_time: event.transparency != "transparent",

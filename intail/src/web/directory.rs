@@ -103,7 +103,7 @@ pub(super) struct StateLine {
     pub(super) tone: &'static str,
     pub(super) text: String,
     pub(super) as_of: Option<When>,
-    pub(super) limits: &'static str,
+    pub(super) limits: String,
     every_s: u8,
 }
 
@@ -389,12 +389,16 @@ pub(super) fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
             tone: "busy",
             text: "Starting".to_owned(),
             as_of: None,
-            limits: "",
+            limits: String::new(),
             every_s: COPYING_EVERY_S,
         };
     };
     let as_of = copy.passed_at.map(When::full);
     let people = counted(copy.people, "person", "people");
+    let people = match copy.unreadable {
+        0 => people,
+        some => format!("{people}, and {} that can’t be read", counted(some, "entry", "entries")),
+    };
     let (tone, text, every_s) = match (copy.problem.as_deref(), copy.passed_at) {
         (None, _) if let Some(it) = &copy.standstill => {
             ("act", format!("{people}. Can’t be read now: {}", words::failure(&it.why)), 0)
@@ -405,9 +409,9 @@ pub(super) fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
         (Some(problem), Some(_)) => ("act", format!("{people}. {}", hindrance(problem)), 0),
         (None, None) if copy.seen > 0 => ("busy", format!("Copying: {} so far", grouped(copy.seen)), COPYING_EVERY_S),
         (None, None) => ("busy", "Copying".to_owned(), COPYING_EVERY_S),
-        (None, Some(_)) => ("good", people, LOOKING_EVERY_S),
+        (None, Some(_)) => (if copy.unreadable == 0 { "good" } else { "busy" }, people, LOOKING_EVERY_S),
     };
-    let limits = match copy.view {
+    let of_view = match copy.view {
         _ if copy.passed_at.is_none() => "",
         Some(View::Public) => {
             "Read as everybody in your organization sees it, once a day, and more often while \
@@ -420,6 +424,15 @@ pub(super) fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
              everybody at Google isn’t shown here either."
         }
     };
+    let of_unreadable = match copy.unreadable {
+        _ if copy.passed_at.is_none() => "",
+        0 => "",
+        _ => {
+            "Whoever can’t be read stays as they were when they could be, and is missing here if they are new; Intail \
+             tries again each time it looks."
+        }
+    };
+    let limits = [of_unreadable, of_view].into_iter().filter(|it| !it.is_empty()).collect::<Vec<&str>>().join(" ");
     StateLine { tone, text, as_of, limits, every_s }
 }
 
@@ -700,6 +713,33 @@ mod tests {
         let said = said.map(|(found, more, is_later)| told(found, more, is_later));
         let words = ["Nobody fits", "1 person fits", "12 people fit", "More than 50 people fit", "1 other person fits"];
         assert_eq!(said, words);
+    }
+
+    #[test]
+    fn how_many_entries_can_not_be_read_is_said_beside_the_people() {
+        let copy = |unreadable: i64| DirectoryCopy {
+            view: Some(View::Public),
+            passed_at: Some(from_us(0)),
+            people: 57,
+            seen: 57,
+            unreadable,
+            problem: None,
+            problem_since: None,
+            standstill: None,
+        };
+        let whole = state_line(Some(&copy(0)));
+        assert_eq!((whole.tone, whole.text.as_str()), ("good", "57 people"));
+        assert!(whole.limits.starts_with("Read as everybody"), "{}", whole.limits);
+        for (unreadable, said) in [(1, "1 entry"), (1_200, "1,200 entries")] {
+            let line = state_line(Some(&copy(unreadable)));
+            assert_eq!((line.tone, line.text), ("busy", format!("57 people, and {said} that can’t be read")));
+            assert!(line.limits.starts_with("Whoever can’t be read stays as they were"), "{}", line.limits);
+            assert!(line.limits.ends_with(&whole.limits) && line.every_s == LOOKING_EVERY_S, "{}", line.limits);
+        }
+        let ended = state_line(Some(&DirectoryCopy { problem: Some("no_directory".to_owned()), ..copy(2) }));
+        assert!(ended.text.contains("2 entries") && ended.tone == "act", "{}", ended.text);
+        let first = state_line(Some(&DirectoryCopy { passed_at: None, ..copy(2) }));
+        assert!(first.limits.is_empty() && first.text.starts_with("Copying"), "{}", first.text);
     }
 
     #[test]

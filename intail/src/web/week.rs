@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 use super::words::{SHOWN_MAX, clip};
 use crate::agenda::{Occurrence, day_begins};
-use crate::store::events::{Event, Moment};
+use crate::store::events::{Event, Moment, Party};
 
 /// Quarters of an hour: the rows of the grid.
 const QUARTERS_OF_HOUR: i64 = 4;
@@ -523,13 +523,23 @@ pub(super) fn title(event: &Event, is_busy_only: bool) -> String {
     match event.kind.as_str() {
         "workingLocation" if !work_place.is_empty() => work_place,
         "workingLocation" if event.details.work_kind == "homeOffice" => "Home".to_owned(),
+        "workingLocation" if event.details.work_kind == "officeLocation" => "Office".to_owned(),
         "workingLocation" => "Somewhere else".to_owned(),
         "outOfOffice" => "Out of office".to_owned(),
         "focusTime" => "Focus time".to_owned(),
         "birthday" => "Birthday".to_owned(),
-        _ if is_busy_only || event.is_busy_only => "Busy".to_owned(),
+        _ if is_busy_only || only_time_is_known(event) => "Busy".to_owned(),
         _ => "(no title)".to_owned(),
     }
+}
+
+/// Whether nothing but its time is known of an event, in whichever calendar it stands: the privacy settings keep no
+/// more, or Google shows the person no more of what somebody else calls private. Then it says neither a title nor
+/// anybody's name. Where it shows an event whole, it says at least whose it is, the person's own included.
+pub(super) fn only_time_is_known(event: &Event) -> bool {
+    let is_private = matches!(event.visibility.as_str(), "private" | "confidential");
+    let is_bare = event.summary.trim().is_empty() && event.organizer == Party::default() && event.attendees.is_empty();
+    event.is_busy_only || (is_private && is_bare)
 }
 
 /// What kind of event it is, unless it is just an event. Kinds that are new are events.
@@ -647,6 +657,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+    use crate::store::events::Attendee;
 
     fn at(text: &str) -> Moment {
         Moment::At(text.parse().expect("a time"))
@@ -839,5 +850,32 @@ mod tests {
         let mut home = event("workingLocation");
         home.details.work_kind = "homeOffice".to_owned();
         assert_eq!(title(&home, false), "Home");
+        let mut office = event("workingLocation");
+        assert_eq!(title(&office, false), "Somewhere else");
+        office.details.work_kind = "officeLocation".to_owned();
+        assert_eq!(title(&office, false), "Office");
+        office.details.work_place = "Desk 4".to_owned();
+        assert_eq!(title(&office, false), "Desk 4");
+    }
+
+    #[test]
+    fn what_somebody_else_calls_private_is_busy_and_an_own_one_without_a_title_is_not() {
+        let event = |visibility: &str| Event { visibility: visibility.to_owned(), ..Event::default() };
+        for visibility in ["private", "confidential"] {
+            assert_eq!(title(&event(visibility), false), "Busy", "{visibility}");
+            let own = Party { own: true, ..Party::default() };
+            let guest = Attendee { address: "kofi@example.com".to_owned(), ..Attendee::default() };
+            for whole in [
+                Event { organizer: own, ..event(visibility) },
+                Event { attendees: vec![guest], ..event(visibility) },
+                Event { summary: "Tea".to_owned(), ..event(visibility) },
+            ] {
+                assert!(!only_time_is_known(&whole), "{whole:?}");
+            }
+        }
+        for visibility in ["", "default", "public", "whispered"] {
+            assert!(!only_time_is_known(&event(visibility)), "{visibility}");
+        }
+        assert!(only_time_is_known(&Event { is_busy_only: true, ..Event::default() }));
     }
 }

@@ -103,6 +103,14 @@ fn diary(own: &str) -> Vec<Event> {
     hostile.summary = "<script>alert(1)</script>".to_owned();
     let mut busy = event(BUSY, "busy", at("2026-11-23T10:00:00Z"), at("2026-11-23T11:00:00Z"));
     busy.summary = String::new();
+    // As Google shows what somebody in the team calls private: it names nobody. Of the person's own it says whose.
+    let private = |it: Event| Event { summary: String::new(), visibility: "private".to_owned(), ..it };
+    let secret = private(event(TEAM, "secret", at("2026-11-27T14:00:00Z"), at("2026-11-27T15:00:00Z")));
+    let mut untitled = private(event(own, "untitled", at("2026-11-28T09:00:00Z"), at("2026-11-28T10:00:00Z")));
+    untitled.organizer = Party { address: own.to_owned(), name: String::new(), own: true };
+    let mut office = kind("workingLocation", whole("office", 26, 27));
+    office.summary = String::new();
+    office.details.work_kind = "officeLocation".to_owned();
     vec![
         standup,
         moved,
@@ -119,6 +127,9 @@ fn diary(own: &str) -> Vec<Event> {
         event(TEAM, "retro", at("2026-11-24T13:30:00Z"), at("2026-11-24T14:00:00Z")),
         hostile,
         busy,
+        secret,
+        untitled,
+        office,
     ]
 }
 
@@ -197,7 +208,10 @@ async fn a_week_shows_events_of_every_kind_where_they_take_place() {
         "The focus Focus time",
         "The siesta",
         "all day Home Working location",
+        "all day Office Working location",
         "11:00 – 12:00 Busy",
+        "15:00 – 16:00 Busy",
+        "10:00 – 11:00 (no title)",
         "from 22:00",
         "until 02:00",
         "1 series is shown at the beginning only.",
@@ -373,8 +387,83 @@ async fn the_agenda_lists_four_weeks_and_an_event_has_its_page() {
     assert!(!plain(&review).contains("Series"), "a single event has no rule");
     let gone = page(&running.app, "/calendar/events/ines%40example.com/standup_20261126T080000Z", &proof).await;
     assert!(plain(&gone).contains("Cancelled"));
-    let busy = page(&running.app, "/calendar/events/boss%40example.com/busy", &proof).await;
-    assert!(plain(&busy).contains("Only the time is known of this event"));
+    for (path, is_busy) in [
+        ("boss%40example.com/busy", true),
+        ("team%40group.calendar.example.com/secret", true),
+        ("ines%40example.com/untitled", false),
+    ] {
+        let page = page(&running.app, &format!("/calendar/events/{path}"), &proof).await;
+        let title = if is_busy { ">Busy</h1>" } else { ">(no title)</h1>" };
+        assert!(page.contains(title), "{path}: {page}");
+        assert_eq!(plain(&page).contains("Only the time is known of this event"), is_busy, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_colleague_calls_private_is_busy_from_google_s_answer_to_the_page_and_the_api() {
+    let running = Running::start().await;
+    running.approve();
+    let (email, colleague) = running.employees();
+    running.plan(&colleague, json!({"action": "share", "email": email, "role": "reader"}));
+    running.plan(&email, json!({"action": "list", "calendar": colleague}));
+    let plan = |whose: &str, title: &str, start: &str| {
+        let event = json!({"title": title, "start": start, "zone": "Europe/Berlin", "visibility": "private"});
+        running.plan(whose, json!({"action": "create", "event": event}))
+    };
+    let secret = plan(&colleague, "Quokkanarwhal", "2026-11-25T12:00");
+    let own = plan(&email, "Numbatdugong", "2026-11-25T13:00");
+    let person = running.connected(&email).await;
+    running.settle_calendars(&person).await;
+    let (app, proof) = (&running.app, session(&running.app, &person).await);
+    let path = |calendar: &str, id: &str| format!("/calendar/events/{}/{id}", calendar.replace('@', "%40"));
+    let shown = page(app, &path(&colleague, &secret), &proof).await;
+    assert!(shown.contains(">Busy</h1>") && shown.contains("Only the time is known of this event"), "{shown}");
+    assert!(!shown.contains("Quokkanarwhal"), "{shown}");
+    let shown = page(app, &path(&email, &own), &proof).await;
+    assert!(shown.contains(">Numbatdugong</h1>") && !shown.contains("Only the time is known"), "{shown}");
+    let week = plain(&page(app, "/calendar?date=2026-11-25&zone=Europe/Berlin", &proof).await);
+    assert!(week.contains("12:00 – 12:30 Busy") && week.contains("Numbatdugong"), "{week}");
+    let key = access_key(app, &person).await;
+    let json = page(app, "/api/v1/agenda?from=2026-11-25&until=2026-11-26", &key).await;
+    let agenda: Value = serde_json::from_str(&json).expect("JSON");
+    let busy_only = |calendar: &str, id: &str| {
+        let mut events = agenda["occurrences"].as_array().expect("a list").iter().map(|it| &it["event"]);
+        let found = events.find(|it| it["calendar_id"] == calendar && it["id"] == id).expect("it takes place");
+        found["busy_only"].clone()
+    };
+    assert_eq!((busy_only(&colleague, &secret), busy_only(&email, &own)), (Value::from(true), Value::from(false)));
+}
+
+#[tokio::test]
+async fn every_calendar_that_is_copied_is_shown_and_a_list_that_may_be_cut_says_so() {
+    let running = Running::start().await;
+    running.approve();
+    let app = &running.app;
+    let person = with_diary(&running, "ines@example.com").await;
+    let proof = session(app, &person).await;
+    let before = plain(&page(app, "/calendar?date=2026-11-25", &proof).await);
+    assert!(!before.contains("of a list at most"), "three are all: {before}");
+    let now = app.clock.now();
+    let mut tx = app.store.write().await.expect("a transaction");
+    let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("there");
+    let id = |number: i64| format!("more-{number:04}@example.com");
+    for number in 4..=calendars::CALENDARS_MAX {
+        let entry = Entry { name: format!("More {number:04}"), ..shown() };
+        let calendar = Calendar::new(&id(number), entry, now);
+        let calendar = Calendar { state: CalendarState::Live, synced_at: Some(now), ..calendar };
+        calendars::create(&mut tx, &person.organization_id, &agenda.id, &calendar).await.expect("created");
+    }
+    let last = id(calendars::CALENDARS_MAX);
+    let event = event(&last, "farewell", at("2026-11-25T16:00:00Z"), at("2026-11-25T17:00:00Z"));
+    let of = events::Of { organization: &person.organization_id, agenda: &agenda.id, calendar: &last };
+    events::put(&mut tx, of, &[event], 1).await.expect("put");
+    tx.commit().await.expect("committed");
+    let week = plain(&page(app, "/calendar?date=2026-11-25", &proof).await);
+    assert!(week.contains("The farewell") && week.contains("The retro"), "also of those that come last by name");
+    assert!(week.contains("Intail keeps 1,000 calendars of a list at most: if yours has more, some are missing"));
+    let key = access_key(app, &person).await;
+    let listed: Value = serde_json::from_str(&page(app, "/api/v1/calendars", &key).await).expect("JSON");
+    assert_eq!(listed["calendars"].as_array().map(Vec::len), Some(1_000), "the API lists as many");
 }
 
 #[tokio::test]
@@ -443,6 +532,8 @@ async fn the_api_answers_with_occurrences_and_bounds_what_is_asked() {
     assert_eq!(of("lunch")[0]["own_answer"], "declined");
     assert_eq!(of("siesta")[0]["event"]["kind"], "siesta", "what is new is kept");
     assert_eq!(agenda["unreadable"][0]["event_id"], "lunar");
+    let busy_only = ["busy", "secret", "untitled", "review"].map(|id| of(id)[0]["event"]["busy_only"] == true);
+    assert_eq!(busy_only, [true, true, false, false], "as the event’s page says");
     let details = &of("review")[0]["event"];
     assert_eq!((&details["zone"], &details["guests_hidden"]), (&Value::from("Europe/Berlin"), &Value::from(false)));
     let text = ["conference", "work_kind", "work_place", "declines", "birthday_kind"];

@@ -841,6 +841,154 @@ async fn only_those_who_permitted_it_are_shown_the_directory() {
     assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
 }
 
+/// What stands between these marks, each time.
+fn between<'a>(page: &'a str, before: &str, after: &str) -> Vec<&'a str> {
+    page.split(before).skip(1).map(|it| it.split_once(after).expect("it ends").0).collect()
+}
+
+/// The part of a person's page under the heading with this id; none where there is none.
+fn part<'a>(page: &'a str, heading: &str) -> Option<&'a str> {
+    let (_, rest) = page.split_once(format!("<h2 id=\"{heading}\">").as_str())?;
+    Some(rest.split_once("</section>").expect("the part ends").0)
+}
+
+#[tokio::test]
+async fn a_person_s_page_shows_their_place_and_each_reader_what_is_the_reader_s_own() {
+    const WHOM: &str = "newa@example.com";
+    let running = start().await;
+    let (one, two) = running.employees();
+    // A chief whose own manager stands in no directory, a head, the person, and two who report to them.
+    let mut ids = std::collections::BTreeMap::new();
+    for (email, name, manager) in [
+        ("cleo@example.com", "Cleo Chief", "owner@elsewhere.example"),
+        ("hedda@example.com", "Hedda Head", "cleo@example.com"),
+        (WHOM, "Newa Comer", "hedda@example.com"),
+        ("bela@example.com", "Bela Below", WHOM),
+        ("zora@example.com", "Zora Below", WHOM),
+    ] {
+        let (given_name, family_name) = name.split_once(' ').expect("two names");
+        let hired = json!({"action": "hire", "email": email, "given_name": given_name, "family_name": family_name});
+        let placed = json!({"action": "edit", "manager": manager, "title": "Of tea", "photo": email == WHOM});
+        for action in [hired, placed] {
+            let about = if action["action"] == "hire" { ADMIN } else { email };
+            edit(&running, about, serde_json::from_value(action).expect("an action"));
+        }
+        let id = running.world(|world| world.identity.person_by_email(email).expect("there").sub.clone());
+        ids.insert(email, id);
+    }
+    // What each of two readers has with the person, and what they have without.
+    let receive = |whose: &str, from: &str, cc: &str, subject: &str| {
+        let headers = [("From", from), ("To", whose), ("Cc", cc), ("Subject", subject)];
+        let headers: Vec<Json> = headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let action = json!({"action": "receive", "headers": headers});
+        running.act(whose, serde_json::from_value(action).expect("an action"));
+    };
+    let (stranger, theirs) = ("Str Anger <stranger@elsewhere.example>", "Newa Comer <newa@example.com>");
+    receive(&one, theirs, &one, "To the first");
+    receive(&one, stranger, theirs, "About them");
+    receive(&one, stranger, &one, "Without them");
+    receive(&two, theirs, &two, "To the second");
+    let meet = |whose: &str, title: &str, start: &str, guests: &[&str]| {
+        let event = json!({"title": title, "start": start, "guests": guests});
+        running.plan(whose, json!({"action": "create", "event": event}));
+    };
+    meet(&one, "Tea of the first", "2026-11-25T09:00", &[WHOM]);
+    meet(&one, "Tea without them", "2026-11-25T10:00", &[two.as_str()]);
+    meet(&two, "Tea of the second", "2026-11-25T11:00", &[WHOM]);
+    meet(&two, "Tea of all three", "2026-11-25T12:00", &[WHOM, one.as_str()]);
+    let (first, second) = (running.connected(&one).await, running.connected(&two).await);
+    for reader in [&first, &second] {
+        running.settle_calendars(reader).await;
+    }
+    let proofs = (session(&running.app, &first).await, session(&running.app, &second).await);
+    let page = async |proof: &Proof, path: &str| {
+        let answer = ask(&running.app, "GET", path, proof, None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        text(answer).await
+    };
+    let of = |email: &str| format!("/directory/{}", ids[email]);
+    let (seen, other) = (page(&proofs.0, &of(WHOM)).await, page(&proofs.1, &of(WHOM)).await);
+
+    // Their place: the nearest manager first, whoever reports to them by name, each with the way to their page.
+    let names = |part: &str| -> Vec<String> {
+        between(part, "<span class=\"name\"><bdi>", "</bdi>").into_iter().map(str::to_owned).collect()
+    };
+    for page in [&seen, &other] {
+        assert!(page.contains("id=\"post\">Of tea</p>"), "{page}");
+        let above = part(page, "manager-title").expect("whom they report to");
+        assert_eq!(names(above), ["Hedda Head", "Cleo Chief"], "{above}");
+        let below = part(page, "reports-title").expect("who reports to them");
+        assert_eq!(names(below), ["Bela Below", "Zora Below"], "{below}");
+        let links = [between(above, "href=\"", "\""), between(below, "href=\"", "\"")].concat();
+        let people = ["hedda@example.com", "cleo@example.com", "bela@example.com", "zora@example.com"];
+        assert_eq!(links, people.map(of), "each leads to their page");
+        let reach = part(page, "reach-title").expect("how to reach them");
+        let picture = running.world(|world| format!("{}/static/person.svg?{}", world.identity.public_url, ids[WHOM]));
+        assert!(reach.contains(&format!("href=\"{picture}\" rel=\"noopener noreferrer\"")), "{reach}");
+    }
+    let chief = page(&proofs.0, &of("cleo@example.com")).await;
+    let above = part(&chief, "manager-title").expect("whom they report to");
+    assert!(above.contains("owner@elsewhere.example, who isn’t in the directory."), "{above}");
+    assert!(!above.contains("href="), "it leads nowhere: {above}");
+    assert_eq!(names(part(&chief, "reports-title").expect("reports")), ["Hedda Head"]);
+    assert!(!chief.contains("<dt>Picture</dt>"), "there is none");
+    let last = page(&proofs.0, &of("zora@example.com")).await;
+    assert!(part(&last, "reports-title").expect("reports").contains("Nobody, as far as the directory says."));
+
+    // What a reader has with them: of the reader's own mailbox and calendars, and nothing of anybody else's.
+    let subjects = |page: &str, heading: &str| -> Vec<String> {
+        let part = part(page, heading).expect("the reader permitted it");
+        let mut found = between(part, "<span class=\"subject\"><bdi>", "</bdi>");
+        found.sort_unstable();
+        found.into_iter().map(str::to_owned).collect()
+    };
+    assert_eq!(subjects(&seen, "mail-title"), ["About them", "To the first"]);
+    assert_eq!(subjects(&other, "mail-title"), ["To the second"]);
+    assert_eq!(subjects(&seen, "meetings-title"), ["Tea of all three", "Tea of the first"]);
+    assert_eq!(subjects(&other, "meetings-title"), ["Tea of all three", "Tea of the second"]);
+    let mail = part(&seen, "mail-title").expect("their mail");
+    assert!(mail.contains("from them") && mail.contains("from <bdi>Str Anger</bdi>"), "{mail}");
+    assert!(!seen.contains("To the second") && !seen.contains("Tea of the second"), "{seen}");
+    assert!(!other.contains("To the first") && !other.contains("Tea of the first"), "{other}");
+    for (proof, page_of_them) in [(&proofs.0, &seen), (&proofs.1, &other)] {
+        for heading in ["mail-title", "meetings-title"] {
+            for href in between(part(page_of_them, heading).expect("there"), "href=\"", "\"") {
+                page(proof, href).await;
+            }
+        }
+    }
+    // With oneself, nobody has anything.
+    let own = page(&proofs.0, &format!("/directory/{}", first.subject)).await;
+    assert!(own.contains("This is you"), "{own}");
+    assert_eq!((part(&own, "mail-title"), part(&own, "meetings-title")), (None, None));
+}
+
+#[tokio::test]
+async fn how_many_entries_can_not_be_read_stands_on_the_page_and_in_the_api_until_they_can() {
+    let running = start().await;
+    let person = running.connected(&running.employee()).await;
+    let told = async || {
+        let (proof, key) = (session(&running.app, &person).await, access_key(&running.app, &person).await);
+        let page = text(ask(&running.app, "GET", "/directory", &proof, None).await).await;
+        let json = text(ask(&running.app, "GET", "/api/v1/directory", &key, None).await).await;
+        let json: Json = serde_json::from_str(&json).expect("JSON");
+        (page, json["entries_unreadable"].clone())
+    };
+    let (page, unreadable) = told().await;
+    assert!(!page.contains("can’t be read") && unreadable == 0, "{unreadable}: {page}");
+    let odd = json!({"users": [{"id": "odd", "suspended": "maybe"}, {"id": 7}]});
+    running.world(|world| world.faults.add(Rule::twist("directory.users.list", json!({}), odd)));
+    passed(&running, &person).await;
+    let (page, unreadable) = told().await;
+    assert!(page.contains(" people, and 2 entries that can’t be read") && unreadable == 2, "{unreadable}: {page}");
+    assert!(page.contains("Whoever can’t be read stays as they were"), "{page}");
+    assert!(page.contains("id=\"look\""), "a look can be asked for all the same: {page}");
+    running.world(|world| world.faults.clear());
+    passed(&running, &person).await;
+    let (page, unreadable) = told().await;
+    assert!(!page.contains("can’t be read") && unreadable == 0, "{unreadable}: {page}");
+}
+
 /// An organization that no page can draw: a chief, thirty heads, and below one of them more than a page of people.
 #[tokio::test]
 async fn a_large_organization_is_drawn_level_by_level() {

@@ -1,6 +1,8 @@
 //! `GET /api/v1/agenda`: what the person's calendars show in a window, series expanded. A reader must not remove or
 //! rename a field within v1.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use jiff::civil::Date;
@@ -17,6 +19,7 @@ use crate::web::asked::Asked;
 use crate::web::calendar::{Held, zone};
 use crate::web::colleagues::{self, Colleagues};
 use crate::web::trouble::{self, Problem, Trouble};
+use crate::web::week::only_time_is_known;
 
 /// From when until before when, and where the asker is.
 #[derive(Deserialize)]
@@ -88,7 +91,8 @@ struct EventShape {
     transparency: String,
     /// `default`, `public`, `private`, `confidential`, or a word that is new.
     visibility: String,
-    /// Whether only its time is kept, by the privacy settings.
+    /// Whether only its time is known: Google shows the person no more of it, as of what others call private, or the
+    /// privacy settings keep no more.
     busy_only: bool,
     /// Whose event it is.
     organizer: PartyShape,
@@ -184,20 +188,21 @@ fn written(moment: Moment) -> String {
 }
 
 impl OccurrenceShape {
-    fn of(it: &Occurrence, colleagues: &Colleagues) -> Self {
+    fn of(it: &Occurrence, busy_only: &BTreeSet<&str>, colleagues: &Colleagues) -> Self {
         Self {
             starts: written(it.starts),
             ends: written(it.ends),
             all_day: it.is_all_day(),
             slot: it.slot.map(written),
             own_answer: it.own_answer().map(str::to_owned),
-            event: EventShape::of(&it.event, colleagues),
+            event: EventShape::of(&it.event, busy_only, colleagues),
         }
     }
 }
 
 impl EventShape {
-    fn of(it: &Event, colleagues: &Colleagues) -> Self {
+    /// `busy_only` are the calendars of which only busy times are seen.
+    fn of(it: &Event, busy_only: &BTreeSet<&str>, colleagues: &Colleagues) -> Self {
         let party = PartyShape {
             address: it.organizer.address.clone(),
             person_id: colleagues.person_id(&it.organizer.address),
@@ -214,7 +219,7 @@ impl EventShape {
             recurrence: it.recurrence.clone(),
             transparency: it.transparency.clone(),
             visibility: it.visibility.clone(),
-            busy_only: it.is_busy_only,
+            busy_only: busy_only.contains(it.calendar_id.as_str()) || only_time_is_known(it),
             organizer: party,
             attendees: it.attendees.iter().map(|it| AttendeeShape::of(it, colleagues)).collect(),
             attendees_omitted: it.attendees_omitted,
@@ -277,6 +282,7 @@ pub(in crate::web) async fn agenda(
     let found = agenda::over(&mut tx, &held.agenda.id, &held.shown(), &window).await?;
     let guests = colleagues::guests(found.occurrences.iter().map(|it| &*it.event));
     let colleagues = Colleagues::of(&mut tx, &caller, guests).await?;
+    let busy_only = held.busy_only();
     let unreadable = found.unreadable.iter().map(|(event, why)| UnreadableShape {
         calendar_id: event.calendar_id.clone(),
         event_id: event.id.clone(),
@@ -286,7 +292,7 @@ pub(in crate::web) async fn agenda(
         zone: zone_name,
         from: window.from,
         until: window.until,
-        occurrences: found.occurrences.iter().map(|it| OccurrenceShape::of(it, &colleagues)).collect(),
+        occurrences: found.occurrences.iter().map(|it| OccurrenceShape::of(it, &busy_only, &colleagues)).collect(),
         unreadable: unreadable.collect(),
         complete: found.is_complete,
     }))
