@@ -1,9 +1,10 @@
 //! `intail doctor`: looks at everything that Intail needs outside itself, and for each problem names one thing to do.
 //! It changes nothing at Google unless `--fix` is given, and then only makes what is missing of topic, right and
-//! subscription; here it lifts a wait that Google asked for. Each check is one function that answers with a
-//! [`Finding`]; a check that can't be made because an earlier one failed says so instead of failing too.
+//! subscription; here it lifts a wait that Google asked for. A heartbeat that nobody waits for goes through the topic,
+//! to see whether it may. Each check is one function that answers with a [`Finding`]; a check that can't be made,
+//! because an earlier one failed, says so instead of failing too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -359,7 +360,8 @@ async fn pubsub(config: &Config, google: &Client, fix: bool, again: &str) -> Vec
     }
     let publisher = publisher(config, &pubsub, fix, again).await;
     let subscription = subscription(config, &pubsub, fix, again).await;
-    vec![topic, publisher, subscription]
+    let heartbeat = heartbeat(config, &pubsub).await;
+    [topic, publisher, subscription].into_iter().chain(heartbeat).collect()
 }
 
 async fn topic(config: &Config, pubsub: &PubSub, fix: bool, again: &str) -> Finding {
@@ -424,6 +426,19 @@ async fn subscription(config: &Config, pubsub: &PubSub, fix: bool, again: &str) 
         Ok(None) => Finding::problem("subscription", format!("{name} doesn't exist."), again),
         Err(error) => unseen("subscription", name, &error, "roles/pubsub.viewer"),
     }
+}
+
+/// Whether Intail may publish its heartbeat. It is said only where it can't.
+async fn heartbeat(config: &Config, pubsub: &PubSub) -> Option<Finding> {
+    let name = &config.pubsub.topic;
+    let beat = notices::heartbeat::message("doctor");
+    let error = pubsub.publish(name, &beat, &BTreeMap::new()).await.err()?;
+    let detail = format!(
+        "Intail can't publish its heartbeat to {name}, so nothing proves that notices arrive. {}",
+        spoken(&error)
+    );
+    let refused = format!("Give Intail's service account roles/pubsub.publisher on {name}.");
+    Some(Finding::problem("heartbeat", detail, remedy(&error, &refused)))
 }
 
 fn how(config: &Config) -> &'static str {

@@ -1,11 +1,13 @@
 //! The heartbeat: once a minute a message of Intail's own goes through the topic as notices do, and comes back to the
 //! same [`super::take`]. That proves the way from topic to worker, and when a beat stays out, the hop that broke is
-//! named. What it can't prove is that Google publishes; that shows when mailboxes change and nobody tells.
+//! named. What it can't prove is that Google publishes; that shows when mailboxes change and nobody tells. Then the
+//! topic is asked whether Gmail may.
 //!
 //! What a reader must not break: the beat says nothing about anybody, the answer to a broken hop is a fault for the
 //! operator and never less reading, and a beat that Intail may not send is no fault of the way.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use intail_google::pubsub::{Created, Credentials, PubSub};
@@ -42,6 +44,8 @@ const TOPIC: &str = "pubsub.topic_missing";
 const SUBSCRIPTION: &str = "pubsub.subscription_missing";
 const MISFIT: &str = "pubsub.subscription_misfit";
 const STUCK: &str = "pubsub.consumer_stuck";
+/// Gmail may not publish to the topic: also what a watch finds.
+const PUBLISHER: &str = "pubsub.publisher_missing";
 const SILENT: &str = "google.silent";
 /// What an arriving beat disproves.
 const DISPROVED: [&str; 4] = [TOPIC, SUBSCRIPTION, MISFIT, STUCK];
@@ -83,12 +87,15 @@ pub async fn run(app: &App, credentials: &Credentials, shutdown: CancellationTok
 pub struct Heart<'a> {
     app: &'a App,
     pubsub: PubSub,
+    /// Whether it was logged that beats may not be sent, since the last one that was.
+    is_unproved_told: AtomicBool,
 }
 
 impl<'a> Heart<'a> {
     /// With an identity that may publish to the topic, or at least pull.
     pub fn new(app: &'a App, credentials: &Credentials) -> Self {
-        Self { app, pubsub: app.google.pubsub(app.config.pubsub.endpoint.as_str(), credentials) }
+        let pubsub = app.google.pubsub(app.config.pubsub.endpoint.as_str(), credentials);
+        Self { app, pubsub, is_unproved_told: AtomicBool::new(false) }
     }
 
     /// Looks after the last beat and sends another, if that is due and no other process does.
@@ -99,13 +106,32 @@ impl<'a> Heart<'a> {
         if !heartbeat::claim(&mut tx, now, later(now, EVERY)).await? {
             return Ok(Look::NotDue);
         }
-        self.listen_for_google(&mut tx, now).await?;
+        // Mailboxes were found changed, time and again, since the last notice of anybody's.
+        let is_silent = mailboxes::untold(&mut tx).await? >= UNTOLD_MAX;
+        if !is_silent {
+            self.google_tells(&mut tx).await?;
+        }
         let last = heartbeat::get(&mut tx).await?.filter(|it| it.is_pending);
         let waits = last.as_ref().is_some_and(|it| now < later(it.sent_at, LOST));
         if !waits {
             heartbeat::send(&mut tx, &token, now).await?;
         }
         tx.commit().await?;
+        let look = self.beat(last, waits, &token, now).await?;
+        if is_silent {
+            self.name_silence(now).await?;
+        }
+        Ok(look)
+    }
+
+    /// Examines the way if the `last` beat is late, and sends the next unless that one is still waited for.
+    async fn beat(
+        &self,
+        last: Option<heartbeat::Heartbeat>,
+        waits: bool,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Look, StoreError> {
         let broken = match last {
             Some(last) if now >= later(last.sent_at, LATE) => Some(self.examine(!waits).await?),
             _ => None,
@@ -113,7 +139,7 @@ impl<'a> Heart<'a> {
         if waits {
             return Ok(broken.unwrap_or(Look::Sent));
         }
-        let sent = match self.send(&token).await? {
+        let sent = match self.send(token).await? {
             // No beat will ever come back here, whatever breaks.
             Look::Forbidden => self.inspect().await?,
             sent => sent,
@@ -162,16 +188,15 @@ impl<'a> Heart<'a> {
     }
 
     async fn send(&self, token: &str) -> Result<Look, StoreError> {
-        let data = json!({ "intailHeartbeat": token }).to_string();
-        let Err(error) = self.pubsub.publish(&self.app.config.pubsub.topic, data.as_bytes(), &BTreeMap::new()).await
-        else {
+        let topic = &self.app.config.pubsub.topic;
+        let Err(error) = self.pubsub.publish(topic, &message(token), &BTreeMap::new()).await else {
+            self.is_unproved_told.store(false, Ordering::Relaxed);
             return Ok(Look::Sent);
         };
         let mut tx = self.app.store.write().await?;
         heartbeat::unsend(&mut tx, token).await?;
         let look = match error.kind {
             ErrorKind::Refused(Refusal::NotFound) => {
-                let topic = &self.app.config.pubsub.topic;
                 let detail = format!(
                     "The Pub/Sub topic {topic} doesn't exist, so Google can't tell of new mail. Mail is still read, \
                      every ten minutes. `intail doctor --fix` makes it again."
@@ -183,7 +208,12 @@ impl<'a> Heart<'a> {
                 operator_faults::raise(&mut tx, TOPIC, &detail, self.app.clock.now()).await?;
                 Look::Broken(TOPIC)
             }
-            ErrorKind::Refused(_) => Look::Forbidden,
+            ErrorKind::Refused(_) => {
+                if !self.is_unproved_told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, topic, "no heartbeat may be published: nothing proves the way of notices");
+                }
+                Look::Forbidden
+            }
             _ => Look::Unclear,
         };
         tx.commit().await?;
@@ -247,25 +277,84 @@ impl<'a> Heart<'a> {
         }
     }
 
-    /// Whether Google tells: mailboxes that were found changed, time and again, since the last notice of anybody's.
-    async fn listen_for_google(&self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-        if mailboxes::untold(tx).await? < UNTOLD_MAX {
-            operator_faults::clear(tx, SILENT).await?;
-            return Ok(());
+    /// Google tells, as far as is known: what was raised here because it didn't is over. What a watch found, a watch
+    /// that is set disproves.
+    async fn google_tells(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        operator_faults::clear(tx, SILENT).await?;
+        let shut_out = self.shut_out();
+        if operator_faults::list(tx).await?.iter().any(|it| it.kind == PUBLISHER && it.detail == shut_out) {
+            operator_faults::clear(tx, PUBLISHER).await?;
         }
-        let detail = format!(
-            "Mailboxes changed and Google told of none of it, although their watches are set. Most likely {} lost the \
-             role roles/pubsub.publisher on {}: `intail doctor` looks, `--fix` gives it back. Mail is still read, \
-             minutes later than it could be.",
-            GMAIL_PUBLISHER.trim_start_matches("serviceAccount:"),
-            self.app.config.pubsub.topic
-        );
-        if operator_faults::list(tx).await?.iter().all(|it| it.kind != SILENT) {
-            // Whoever changed and wasn't told of is found; from here each mailbox asks by itself.
-            mailboxes::wake_all(tx, now).await?;
-        }
-        operator_faults::raise(tx, SILENT, &detail, now).await
+        Ok(())
     }
+
+    /// Google told of nothing: says that it is because Gmail may not publish, where Intail may see that, and otherwise
+    /// that Google is silent.
+    async fn name_silence(&self, now: Timestamp) -> Result<(), StoreError> {
+        let may_publish = self.pubsub.may_publish(&self.app.config.pubsub.topic, GMAIL_PUBLISHER).await.ok();
+        let shut_out = self.shut_out();
+        let mut tx = self.app.store.write().await?;
+        let known = operator_faults::list(&mut tx).await?;
+        let named = known.iter().find(|it| it.kind == PUBLISHER);
+        if named.is_some_and(|it| it.detail != shut_out) {
+            // A watch found it: Gmail's own word says enough.
+            operator_faults::clear(&mut tx, SILENT).await?;
+            return tx.commit().await;
+        }
+        // What was seen once holds until it is seen otherwise.
+        let (kind, detail, other) = if may_publish == Some(false) || (may_publish.is_none() && named.is_some()) {
+            (PUBLISHER, shut_out, SILENT)
+        } else {
+            (SILENT, self.silent(may_publish.is_some()), PUBLISHER)
+        };
+        if known.iter().all(|it| it.kind != PUBLISHER && it.kind != SILENT) {
+            // Whoever changed and wasn't told of is found; from here each mailbox asks by itself.
+            mailboxes::wake_all(&mut tx, now).await?;
+        }
+        operator_faults::clear(&mut tx, other).await?;
+        operator_faults::raise(&mut tx, kind, &detail, now).await?;
+        tx.commit().await?;
+        self.app.due.ring();
+        Ok(())
+    }
+
+    fn shut_out(&self) -> String {
+        format!(
+            "Mailboxes changed and Google told of none of it, because {} doesn't have the role roles/pubsub.publisher \
+             on {}. `intail doctor --fix` gives it back. Mail is still read, minutes later than it could be.",
+            gmail_account(),
+            self.app.config.pubsub.topic
+        )
+    }
+
+    fn silent(&self, may_publish: bool) -> String {
+        let (account, topic) = (gmail_account(), &self.app.config.pubsub.topic);
+        let why = if may_publish {
+            format!(
+                "{account} has the role roles/pubsub.publisher on {topic}: if it got that back only now, this ends \
+                 with the next change; otherwise look whether Google tells of trouble with Gmail or Pub/Sub."
+            )
+        } else {
+            format!(
+                "Most likely {account} lost the role roles/pubsub.publisher on {topic}: `intail doctor` looks, `--fix` \
+                 gives it back."
+            )
+        };
+        format!(
+            "Mailboxes changed and Google told of none of it, although their watches are set. {why} Mail is still \
+             read, minutes later than it could be."
+        )
+    }
+}
+
+/// Gmail's account as an operator knows it.
+fn gmail_account() -> &'static str {
+    GMAIL_PUBLISHER.trim_start_matches("serviceAccount:")
+}
+
+/// A heartbeat as it is published.
+pub(crate) fn message(token: &str) -> Vec<u8> {
+    json!({ "intailHeartbeat": token }).to_string().into_bytes()
 }
 
 /// The token of a heartbeat, if that is what a message carries.
@@ -300,6 +389,7 @@ mod tests {
     #[test]
     fn only_a_heartbeat_is_taken_for_one() {
         assert_eq!(token(br#"{"intailHeartbeat":"abc"}"#).as_deref(), Some("abc"));
+        assert_eq!(token(&message("abc")).as_deref(), Some("abc"));
         let long = format!(r#"{{"intailHeartbeat":"{}"}}"#, "a".repeat(TOKEN_LENGTH_MAX + 1));
         let others: [&[u8]; 6] = [
             b"",

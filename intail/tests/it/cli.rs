@@ -16,6 +16,7 @@ use intail::id::PersonId;
 use intail::random::Random;
 use intail::store::people::{self, Person, Role};
 use intail::store::{Store, organizations};
+use intail_sandbox::faults::Rule;
 use intail_sandbox::{Options, Sandbox};
 use tokio::sync::{mpsc, oneshot};
 
@@ -193,6 +194,20 @@ async fn the_doctor_finds_and_mends() {
     assert_eq!(outcome, Outcome::Done, "{json}");
     let findings: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
     assert!(findings.iter().all(|it| it["state"] == "ok" && it["remedy"].is_null()), "{json}");
+}
+
+#[tokio::test]
+async fn the_doctor_says_when_nothing_proves_the_way_of_notices() {
+    let (directory, sandbox) = (tempfile::tempdir().expect("a folder"), sandbox().await);
+    configure(directory.path(), &sandbox);
+    run(directory.path(), "intail doctor --config intail.toml --fix").await.expect("it mended");
+    sandbox.world(|world| world.faults.add(Rule::status("pubsub.publish", 403)));
+    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml").await.expect("it looked");
+    assert_eq!(outcome, Outcome::Problems);
+    let problems: Vec<&str> = text.lines().filter(|it| it.starts_with("problem")).collect();
+    assert!(matches!(&problems[..], [only] if only.contains("heartbeat")), "{text}");
+    let remedy = "Give Intail's service account roles/pubsub.publisher on projects/intail-demo/topics/mail.";
+    assert!(text.contains(remedy), "{text}");
 }
 
 #[tokio::test]

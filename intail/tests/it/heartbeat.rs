@@ -5,19 +5,54 @@ use std::time::Duration;
 
 use intail::config::PubSubMode;
 use intail::notices::heartbeat::{Heart, Look};
+use intail::notices::provision::{self, Publisher};
 use intail::store::heartbeat::{self, Heartbeat};
 use intail::store::operator_faults;
+use intail::store::people::Person;
 use intail_google::pubsub::Credentials;
 use intail_sandbox::action::MailAction;
 use intail_sandbox::faults::Rule;
 
 use crate::access::{Proof, ask, text};
-use crate::harness::running::{Running, Setup};
+use crate::harness::running::{Running, Setup, receive};
+use crate::mail::Written;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn look(running: &Running) -> Look {
     Heart::new(&running.app, &Credentials::anonymous()).look().await.expect("looked at")
+}
+
+/// The operator takes Gmail's right to publish away.
+fn shut_gmail_out(running: &Running) {
+    let topic = &running.app.config.pubsub.topic;
+    running.world(|world| world.pubsub.topics.get_mut(topic).expect("it was made").policy.bindings.clear());
+}
+
+async fn let_gmail_in(running: &Running) {
+    let given = provision::publisher(&running.pubsub, &running.app.config.pubsub).await.expect("given");
+    assert_eq!(given, Publisher::Granted);
+}
+
+/// An Intail whose topic Gmail may not publish to, and somebody whose mailbox changed three times since. The probes
+/// after activity found it; no watch was renewed meanwhile.
+async fn nobody_tells() -> (Running, Person) {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.act(&person.email, receive(1));
+    running.work().await;
+    shut_gmail_out(&running);
+    for _ in 0..3 {
+        running.pass(Duration::from_secs(6));
+        running.work().await;
+        running.act(&person.email, receive(1));
+        running.pass(11 * MINUTE);
+        running.work().await;
+        running.assert_nothing_is_lost(&person).await;
+    }
+    assert!(faults(&running).await.is_empty());
+    (running, person)
 }
 
 /// A minute passes, and somebody looks.
@@ -232,4 +267,98 @@ async fn when_mailboxes_change_and_nobody_tells_google_is_named() {
     assert!(running.take_notices().await > 0, "Google tells again");
     next_look(&running).await;
     assert!(faults(&running).await.is_empty(), "it told again: {:?}", faults(&running).await);
+}
+
+#[tokio::test]
+async fn when_nobody_tells_because_gmail_may_not_publish_that_is_named() {
+    let (running, person) = nobody_tells().await;
+    assert_eq!(look(&running).await, Look::Sent, "the way itself works");
+    only_fault(&running, "pubsub.publisher_missing", "`intail doctor --fix` gives it back").await;
+    let due = running.mailbox(&person).await.due_at;
+    assert!(due.is_some_and(|due| due <= running.app.clock.now()), "everybody is looked at once");
+    running.work().await;
+    running.pass(Duration::from_secs(6));
+    running.work().await;
+    running.world(|world| world.faults.add(Rule::status("pubsub.getIamPolicy", 503).times(9)));
+    next_look(&running).await;
+    only_fault(&running, "pubsub.publisher_missing", "roles/pubsub.publisher").await;
+    let due = running.mailbox(&person).await.due_at;
+    assert!(due.is_none_or(|due| due > running.app.clock.now()), "that is no news");
+    running.world(|world| world.faults.clear());
+    running.take_notices().await;
+
+    let_gmail_in(&running).await;
+    next_look(&running).await;
+    only_fault(&running, "google.silent", "if it got that back only now").await;
+    running.take_notices().await;
+    running.act(&person.email, receive(1));
+    assert!(running.take_notices().await > 0, "Google tells again");
+    next_look(&running).await;
+    assert!(faults(&running).await.is_empty(), "it told again: {:?}", faults(&running).await);
+}
+
+#[tokio::test]
+async fn that_gmail_may_not_publish_is_over_with_the_first_notice() {
+    let (running, person) = nobody_tells().await;
+    look(&running).await;
+    only_fault(&running, "pubsub.publisher_missing", "because gmail-api-push@system.gserviceaccount.com").await;
+    running.work().await;
+    let_gmail_in(&running).await;
+    running.pass(Duration::from_secs(2));
+    running.act(&person.email, receive(1));
+    assert!(running.take_notices().await > 0, "Google tells again");
+    next_look(&running).await;
+    assert!(faults(&running).await.is_empty(), "it told again: {:?}", faults(&running).await);
+}
+
+#[tokio::test]
+async fn where_intail_may_not_see_who_publishes_google_is_called_silent() {
+    let (running, _) = nobody_tells().await;
+    running.world(|world| world.faults.add(Rule::status("pubsub.getIamPolicy", 403)));
+    look(&running).await;
+    only_fault(&running, "google.silent", "Most likely gmail-api-push@system.gserviceaccount.com lost the role").await;
+}
+
+#[tokio::test]
+async fn what_a_watch_found_only_a_watch_takes_back() {
+    let running = Running::start().await;
+    running.approve();
+    running.connected(&running.employee()).await;
+    shut_gmail_out(&running);
+    running.pass(Duration::from_secs(29 * 3600));
+    running.work().await;
+    let_gmail_in(&running).await;
+    assert_eq!(look(&running).await, Look::Sent);
+    only_fault(&running, "pubsub.publisher_missing", "the operator has to grant").await;
+    running.pass(Duration::from_secs(3600));
+    running.work().await;
+    assert!(faults(&running).await.is_empty(), "a watch was set");
+}
+
+#[tokio::test]
+async fn that_nothing_proves_the_way_is_logged_once() {
+    let log = Written::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(log.clone()).finish();
+    // With a single subscriber, tracing asks the thread that comes first whether a place in the code is worth a line.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let running = Running::start().await;
+    let heart = Heart::new(&running.app, &Credentials::anonymous());
+    let next = async || {
+        running.pass(MINUTE);
+        heart.look().await.expect("looked at")
+    };
+    let logged = || log.text().matches("nothing proves the way of notices").count();
+    let forbid = || running.world(|world| world.faults.add(Rule::status("pubsub.publish", 403)));
+    forbid();
+    for _ in 0..3 {
+        assert_eq!(next().await, Look::Forbidden);
+    }
+    assert_eq!(logged(), 1);
+    running.world(|world| world.faults.clear());
+    assert_eq!(next().await, Look::Sent);
+    running.take_notices().await;
+    forbid();
+    assert_eq!(next().await, Look::Forbidden);
+    assert_eq!(logged(), 2, "it was proved in between");
 }
