@@ -9,7 +9,7 @@ use intail::org::privacy as policy;
 use intail::store::agendas;
 use intail::store::calendars::{self, CalendarState, Choice};
 use intail::store::changes::Change;
-use intail::store::events::{self, Event};
+use intail::store::events::{self, Event, Moment};
 use intail::store::people::Person;
 use intail::store::privacy::Policy;
 use intail_google::oauth::scope;
@@ -17,6 +17,7 @@ use intail_sandbox::quota::{Counted, Limits};
 use serde_json::json;
 
 use crate::access::{access_key, ask, session, text};
+use crate::harness::calendars as appointments;
 use crate::harness::running::{Running, Setup, Ticks};
 
 /// Longer than the longest wait between two looks at a calendar that Google doesn't tell of.
@@ -50,6 +51,16 @@ async fn told(running: &Running, person: &Person, id: &str) -> Vec<String> {
 async fn look(running: &Running, person: &Person) {
     running.pass(LOOK);
     running.settle_calendars(person).await;
+}
+
+/// Rows, what they say, and the folded feed are as Google shows them, calendars of busy times included.
+async fn assert_all_is_as_google_shows_it(running: &Running, person: &Person) {
+    running.assert_no_appointment_is_lost(person).await;
+    let shown = appointments::of(&running.sandbox, &person.email).await;
+    let agenda = running.agenda(person).await;
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    let details = appointments::details(&mut tx, &agenda.id).await;
+    assert_eq!(appointments::difference_in_detail(&details, &shown), Vec::<String>::new(), "what they say");
 }
 
 #[tokio::test]
@@ -253,6 +264,83 @@ async fn who_sees_more_in_the_middle_of_a_reading_is_shown_all_of_it() {
     running.settle_calendars(&person).await;
     assert_eq!(of_other().await.entry.access_role, "reader");
     running.assert_no_appointment_is_lost(&person).await;
+}
+
+/// Where only free and busy times are seen, everything comes as occurrences, and nothing is said of them.
+#[tokio::test]
+async fn when_somebody_is_busy_is_copied_and_followed_where_nothing_else_may_be_seen() {
+    let (running, person) = connected().await;
+    let (_, other) = running.employees();
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "freeBusyReader"}));
+    let plan = |action: serde_json::Value| running.plan(&other, action);
+    let create = |start: &str, rule: &str, free: bool| {
+        let event = json!({"title": "Quokka", "start": start, "zone": "Europe/Berlin", "rule": rule, "free": free});
+        plan(json!({"action": "create", "event": event}))
+    };
+    let single = create("2026-11-25T12:00", "", false);
+    let series = create("2026-11-24T09:00", "FREQ=DAILY;COUNT=9", false);
+    let free = create("2026-11-26", "", true);
+    let slot = |day: u8, hour: u8| format!("{series}_202611{day}T{hour:02}0000Z");
+    plan(json!({"action": "move", "id": slot(25, 8), "start": "2026-12-20T10:00"}));
+    plan(json!({"action": "delete", "id": slot(26, 8)}));
+    running.pass(Duration::from_secs(3 * 3600));
+    running.settle_calendars(&person).await;
+    let is_there = async |id: &str| !stored(&running, &person, id).await.is_empty();
+    assert_all_is_as_google_shows_it(&running, &person).await;
+    let known = stored(&running, &person, &single).await.remove(0);
+    assert!(known.starts.is_some() && known.ends.is_some(), "{known:?}");
+    assert!(known.summary.is_empty() && known.organizer.address.is_empty() && known.links.is_empty(), "{known:?}");
+    let moved = stored(&running, &person, &slot(25, 8)).await.remove(0).starts;
+    assert_eq!(moved, Some(Moment::At("2026-12-20T09:00:00Z".parse().expect("a time"))));
+    assert!(is_there(&slot(24, 8)).await && is_there(&slot(27, 8)).await);
+    assert!(!is_there(&slot(26, 8)).await, "an occurrence that doesn't take place");
+    assert!(!is_there(&free).await && !is_there(&series).await, "what blocks no time, and a series as such");
+
+    // The series moves, and takes along what differed from it; what was free isn't any more, and the other way round.
+    plan(json!({"action": "move", "id": series, "start": "2026-11-24T10:00"}));
+    plan(json!({"action": "edit", "id": free, "free": false}));
+    plan(json!({"action": "edit", "id": single, "free": true}));
+    look(&running, &person).await;
+    assert_all_is_as_google_shows_it(&running, &person).await;
+    assert!(is_there(&slot(24, 9)).await && is_there(&slot(26, 9)).await && is_there(&free).await);
+    assert!(!is_there(&slot(24, 8)).await && !is_there(&slot(25, 8)).await && !is_there(&single).await);
+
+    plan(json!({"action": "edit", "id": series, "rule": "FREQ=DAILY;COUNT=3"}));
+    look(&running, &person).await;
+    assert_all_is_as_google_shows_it(&running, &person).await;
+    assert!(is_there(&slot(26, 9)).await && !is_there(&slot(27, 9)).await);
+
+    plan(json!({"action": "delete", "id": series}));
+    plan(json!({"action": "delete", "id": free}));
+    look(&running, &person).await;
+    assert_all_is_as_google_shows_it(&running, &person).await;
+    for id in [&slot(24, 9), &free] {
+        assert_eq!(told(&running, &person, id).await.last().map(String::as_str), Some("event.deleted"));
+    }
+}
+
+/// How far occurrences are shown moves with time, and no token tells of what comes into sight.
+#[tokio::test]
+async fn a_busy_time_that_comes_into_sight_is_there_within_a_week() {
+    let (running, person) = connected().await;
+    let (_, other) = running.employees();
+    running.plan(&other, json!({"action": "share", "email": person.email, "role": "freeBusyReader"}));
+    let event = json!({"title": "Stand-up", "start": "2026-11-24T09:00", "rule": "FREQ=WEEKLY"});
+    let series = running.plan(&other, json!({"action": "create", "event": event}));
+    let after = async |time: Duration| {
+        running.pass(time);
+        running.settle_calendars(&person).await;
+        let agenda = running.agenda(&person).await;
+        let mut tx = running.app.store.read().await.expect("a transaction");
+        let all = events::after(&mut tx, &agenda.id, ("", ""), i64::MAX).await.expect("read");
+        all.into_iter().filter(|it| it.series_id.as_ref() == Some(&series)).count()
+    };
+    let before = after(Duration::from_secs(3 * 3600)).await;
+    assert!(before > 100, "two years of weeks: {before}");
+    assert_eq!(after(LOOK).await, before, "another look brings nothing");
+    let new = after(DAY * 8).await - before;
+    assert!((1..=2).contains(&new), "{new} weeks came into sight in eight days");
+    assert_all_is_as_google_shows_it(&running, &person).await;
 }
 
 /// Where only free and busy times are seen, a series comes as its occurrences, and goes as them: two years of days.

@@ -27,8 +27,8 @@ pub(crate) fn of(sandbox: &Sandbox, email: &str) -> Mail {
     })
 }
 
-/// One line for each held message that isn't what Google has: its thread, when Google took it in, its subject. These
-/// never change, so whether it is there at all is the labels' comparison.
+/// One line for each held message that isn't what Google has: its thread, when Google took it in, its size, its
+/// subject, its sender. These never change, so whether it is there at all is the labels' comparison.
 pub(crate) fn difference_in_content(held: &[Held], sandbox: &Sandbox, email: &str) -> Vec<String> {
     sandbox.world(|world| {
         let mailbox = world.mailbox(email).expect("a mailbox");
@@ -38,11 +38,26 @@ pub(crate) fn difference_in_content(held: &[Held], sandbox: &Sandbox, email: &st
                 let subject = truth.header("Subject").unwrap_or_default();
                 // What is encoded on the way is another test's matter.
                 let says_other = it.subject != subject && !subject.contains("=?");
-                (&it.thread_id, it.received_ms) != (&truth.thread_id, truth.internal_date_ms) || says_other
+                let from = truth.header("From").unwrap_or_default();
+                // What isn't written as a name and an address is another test's matter, too.
+                let is_of_other = sender(from).is_some_and(|(name, address)| {
+                    it.sender_address != address || it.sender_name != name && !name.contains("=?")
+                });
+                let size = i64::try_from(truth.size_estimate()).expect("small");
+                (&it.thread_id, it.received_ms, it.size_bytes) != (&truth.thread_id, truth.internal_date_ms, size)
+                    || says_other
+                    || is_of_other
             })
         };
         held.iter().filter(differs).map(|it| format!("held {it:?}, Google has {:?}", all.get(it.id.as_str()))).collect()
     })
+}
+
+/// The name of who wrote a letter, and the address in lower case, where both stand there in the usual way.
+fn sender(from: &str) -> Option<(&str, String)> {
+    let (name, address) = from.strip_suffix('>')?.split_once('<')?;
+    let is_usual = address.contains('@') && !address.contains(['<', ' ', '"']);
+    is_usual.then(|| (name.trim().trim_matches('"'), address.to_lowercase()))
 }
 
 /// A feed, folded from its beginning.
@@ -114,8 +129,9 @@ pub(crate) fn folded_labels(feed: &[Change]) -> BTreeMap<String, String> {
 
 // ---- the directory ----
 
-/// What everybody sees of somebody.
-pub(crate) type Face = (String, String, String, String, String, Vec<String>);
+/// What everybody sees of somebody: address, name, post, department, manager, other addresses; given and family name,
+/// telephone numbers, and where the picture is.
+pub(crate) type Face = (String, String, String, String, String, Vec<String>, [String; 2], Vec<String>, String);
 
 /// Faces by Google's id.
 pub(crate) type Directory = BTreeMap<String, Face>;
@@ -127,21 +143,26 @@ pub(crate) fn directory(sandbox: &Sandbox, reader: &str) -> Directory {
         let is_colleague = |it: &&Account| it.hd == reader.hd || world.identity.is_of_customer(it);
         let is_shown = |it: &&Account| !it.suspended && !it.deleted && !it.profile.hidden && !it.profile.archived;
         let people = world.identity.people.values().filter(is_colleague).filter(is_shown);
-        people.map(|it| (it.sub.clone(), face_of_account(it))).collect()
+        people.map(|it| (it.sub.clone(), face_of_account(it, &world.identity.public_url))).collect()
     })
 }
 
-fn face_of_account(it: &Account) -> Face {
+fn face_of_account(it: &Account, google: &str) -> Face {
     let mut aliases = it.profile.aliases.clone();
     aliases.sort();
     let (title, department) = (it.profile.title.clone(), it.profile.department.clone());
-    (it.email.clone(), it.name.clone(), title, department, it.profile.manager.clone(), aliases)
+    let (names, phones) = ([it.given_name.clone(), it.family_name.clone()], it.profile.phones.clone());
+    let photo = if it.profile.photo { format!("{google}/static/person.svg?{}", it.sub) } else { String::new() };
+    let manager = it.profile.manager.clone();
+    (it.email.clone(), it.name.clone(), title, department, manager, aliases, names, phones, photo)
 }
 
 /// The same of what Intail holds.
 pub(crate) fn face(it: &DirectoryPerson) -> Face {
     let (title, department) = (it.title.clone(), it.department.clone());
-    (it.address.clone(), it.name.clone(), title, department, it.manager_address.clone(), it.aliases.clone())
+    let (manager, aliases) = (it.manager_address.clone(), it.aliases.clone());
+    let (names, phones) = ([it.given_name.clone(), it.family_name.clone()], it.phones.clone());
+    (it.address.clone(), it.name.clone(), title, department, manager, aliases, names, phones, it.photo_url.clone())
 }
 
 /// The feed's people, as a consumer ends with them who knows nothing else.

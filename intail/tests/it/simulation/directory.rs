@@ -1,6 +1,6 @@
-//! The directory's part of a play: an administrator whose grant reads it, colleagues who come, go, hide and change, and
-//! the same ends as for mail. Nobody tells Intail of any of it, so that it changes only while things go wrong: the
-//! passes of the sweep find it all.
+//! The directory's part of a play: an administrator whose grant reads it until it ends, others who read it then,
+//! colleagues who come, go, hide and change, and the same ends as for mail. Nobody tells Intail of any of it: the next
+//! passes find it, of an ordinary day as of a bad one.
 
 use intail::random::Random;
 use intail_sandbox::accounts::PersonSwitch;
@@ -16,7 +16,7 @@ const HIRED_MAX: u64 = 8;
 pub(super) fn change(random: &Random, sandbox: &Sandbox) -> String {
     let number = random.below(HIRED_MAX);
     let email = format!("colleague{number}@example.com");
-    let dice = random.below(12);
+    let dice = random.below(15);
     let word = random.below(1_000);
     sandbox.world(|world| {
         let Some(sub) = found(world, &email) else {
@@ -44,7 +44,10 @@ pub(super) fn change(random: &Random, sandbox: &Sandbox) -> String {
             8 => switched(world, PersonSwitch::Suspend),
             9 => switched(world, PersonSwitch::Restore),
             10 => switched(world, PersonSwitch::Delete),
-            _ => switched(world, PersonSwitch::Undelete),
+            11 => switched(world, PersonSwitch::Undelete),
+            12 => edit(world, &email, edited(json!({"phone": format!("+49 30 {word}")}))),
+            13 => edit(world, &email, edited(json!({"photo": word.is_multiple_of(2)}))),
+            _ => edit(world, &email, edited(json!({"given_name": format!("Name {word}")}))),
         }
     })
 }

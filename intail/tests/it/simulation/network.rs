@@ -1,5 +1,5 @@
 //! The network of a simulation: carries requests into the false Google without a socket, stops them before they arrive
-//! and before their answers come back, and breaks connections when the director says so.
+//! and before their answers come back, and breaks connections or keeps silent when the director says so.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::to_bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use intail::clock::Clock;
 use intail::id::{HistoryId, MailboxId, OrganizationId};
 use intail::store::{Store, mailboxes};
 use intail_google::transport::{Carrying, NotCarried, Transport};
 use intail_sandbox::Sandbox;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{Request, Response};
 use serde_json::Value;
 
@@ -19,11 +21,15 @@ use crate::harness::inward::inward;
 
 /// The largest answer that is carried.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long a request may take that isn't a long poll, as the client has it.
+const DEADLINE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The network.
 pub(super) struct Network {
     pub(super) stage: Stage,
     pub(super) sandbox: Arc<Sandbox>,
+    /// The play's time, by which deadlines pass.
+    pub(super) clock: Clock,
     /// What is marked due, for promise 3.
     pub(super) marks: Marks,
 }
@@ -79,6 +85,20 @@ impl Marks {
     }
 }
 
+impl Network {
+    /// Stops a request until the director decides; where that keeps silent, until its deadline.
+    async fn stop(&self, stop: Stop, is_poll: bool, deadline: Timestamp) -> Result<(), NotCarried> {
+        match self.stage.stop(stop).await {
+            Verdict::Go => Ok(()),
+            Verdict::Fail => Err(NotCarried { timed_out: is_poll, source: None }),
+            Verdict::Hang => {
+                self.stage.stop(Stop::Silence(deadline)).await;
+                Err(NotCarried { timed_out: true, source: None })
+            }
+        }
+    }
+}
+
 impl Transport for Network {
     fn carry(&self, request: Request) -> Carrying<'_> {
         Box::pin(async move {
@@ -86,9 +106,8 @@ impl Transport for Network {
             let is_poll = path.ends_with(":pull");
             let name = format!("{} {path}", request.method());
             let ask = if is_poll { Stop::Poll } else { Stop::Ask(name.clone()) };
-            if self.stage.stop(ask).await == Verdict::Fail {
-                return Err(NotCarried { timed_out: is_poll, source: None });
-            }
+            let deadline = self.clock.now() + DEADLINE;
+            self.stop(ask, is_poll, deadline).await?;
             if path.ends_with(":acknowledge") {
                 self.marks.acknowledged(&request).await;
             }
@@ -98,9 +117,7 @@ impl Transport for Network {
             if is_poll {
                 self.marks.hand_out(&body).await;
             }
-            if self.stage.stop(Stop::Answer(name)).await == Verdict::Fail {
-                return Err(NotCarried { timed_out: is_poll, source: None });
-            }
+            self.stop(Stop::Answer(name), is_poll, deadline).await?;
             Ok(Response::from(http::Response::from_parts(parts, reqwest::Body::from(body))))
         })
     }

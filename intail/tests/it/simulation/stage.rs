@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures::future::{BoxFuture, FutureExt as _};
 use intail::store::StoreError;
 use intail::store::gate::{Act, Gate, Underway};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 /// Where an actor stopped.
@@ -25,6 +26,8 @@ pub(super) enum Stop {
     Poll,
     /// Google has carried a request out, and the answer is about to come back.
     Answer(String),
+    /// A request that nobody answers waits for its deadline: time alone ends it.
+    Silence(Timestamp),
     /// A transaction that writes is about to begin.
     Begin,
     /// A transaction is about to be committed.
@@ -40,6 +43,8 @@ pub(super) enum Verdict {
     Go,
     /// It fails: the connection broke, the database is busy or away.
     Fail,
+    /// Nothing comes of it until the request's deadline. Only requests to Google hang.
+    Hang,
 }
 
 /// The stage. Cheap to clone.
