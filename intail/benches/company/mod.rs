@@ -9,6 +9,7 @@ pub(crate) mod virtual_time;
 pub(crate) mod written;
 
 use std::fmt::Write as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use intail::access::{access_row, refresh_row};
@@ -149,6 +150,18 @@ pub(crate) fn arrive(sandbox: &Sandbox, email: &str) -> Result<String, Failure> 
         let sub = world.identity.person_by_email(email).ok_or("nobody has this address")?.sub.clone();
         Ok(world.receive_sample(&sub))
     })
+}
+
+/// A database of its own for this run, on the PostgreSQL server that `url` leads to.
+pub(crate) fn database(url: &str) -> Result<String, Failure> {
+    let name = format!("bench_{}", std::process::id());
+    let made = Command::new("psql").args([url, "--quiet", "--command", &format!("CREATE DATABASE {name}")]).status()?;
+    if !made.success() {
+        return Err("the database couldn't be made".into());
+    }
+    let mut url = url::Url::parse(url)?;
+    url.set_path(&name);
+    Ok(url.to_string())
 }
 
 /// The address of a person of [`company_of`].

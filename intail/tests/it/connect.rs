@@ -16,7 +16,7 @@ use intail_sandbox::accounts::PersonSwitch;
 use intail_sandbox::faults::Rule;
 
 use crate::harness::postgres;
-use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks};
+use crate::harness::running::{ADMIN, BROWSER, Running, Setup, Ticks, receive};
 
 async fn approval(running: &Running, person: &intail::store::people::Person) -> Approval {
     let mut tx = running.app.store.read().await.expect("a transaction");
@@ -299,18 +299,7 @@ async fn a_revoked_grant_stops_every_call_and_reconnecting_goes_on_where_it_was(
         let now = world.clock.now();
         world.identity.switch_person(now, &sub, PersonSwitch::ChangePassword)
     });
-    running.act(
-        &one,
-        intail_sandbox::action::MailAction::Receive {
-            from: None,
-            compose: None,
-            headers: None,
-            label_ids: None,
-            thread_id: None,
-            internal_date_ms: None,
-            count: 1,
-        },
-    );
+    running.act(&one, receive(1));
     running.work().await;
     let dead = grant(&running, &person).await.expect("a grant");
     assert_eq!((dead.state, dead.reason.as_str()), (GrantState::NeedsPerson, "revoked"));

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use intail::notices;
 use intail_google::pubsub::Credentials;
-use intail_sandbox::action::MailAction;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::emulator::Emulator;
-use crate::harness::running::{Running, Setup, Ticks};
+use crate::harness::running::{Running, Setup, Ticks, receive};
 
 /// How long one notice may take through the emulator. It takes milliseconds; this only ends a test that hangs.
 const NOTICE_MAX: Duration = Duration::from_secs(60);
@@ -31,18 +30,7 @@ async fn a_change_travels_through_google_s_own_pubsub_emulator() {
         // Setting the watch publishes one notice at once.
         running.copy_everything().await;
         running.pass(Duration::from_secs(2));
-        running.act(
-            &email,
-            MailAction::Receive {
-                from: None,
-                compose: None,
-                headers: None,
-                label_ids: None,
-                thread_id: None,
-                internal_date_ms: None,
-                count: 1,
-            },
-        );
+        running.act(&email, receive(1));
         while running.stored(&person).await.len() < running.truth(&email).len() {
             let rung = tokio::time::timeout(NOTICE_MAX, running.app.due.rung()).await;
             assert!(rung.is_ok(), "no notice came through the emulator");

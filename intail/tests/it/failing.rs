@@ -7,27 +7,13 @@ use intail::access;
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::operator_faults;
 use intail::store::people::{self, Person, Role};
-use intail_sandbox::action::MailAction;
 use intail_sandbox::faults::{Mischief, Rule};
 use serde_json::json;
 
 use crate::access::{Proof, ask, session, text};
-use crate::harness::running::{Running, Ticks};
+use crate::harness::running::{Running, Ticks, receive};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Invented letters.
-fn receive(count: u32) -> MailAction {
-    MailAction::Receive {
-        from: None,
-        compose: None,
-        headers: None,
-        label_ids: None,
-        thread_id: None,
-        internal_date_ms: None,
-        count,
-    }
-}
 
 async fn connected() -> (Running, Person) {
     let running = Running::start().await;

@@ -17,17 +17,19 @@ use intail::store::directories;
 use intail::store::directory_people;
 use intail::store::gate::{Act, Gate, Underway};
 use intail::store::grants::{self, Grant, GrantState};
+use intail::store::leases::{self, Stream};
 use intail::store::people::Person;
 use intail::store::quota;
 use intail::store::{StoreError, Tx};
-use intail::sync;
+use intail::sync::{self, Worker};
 use intail_sandbox::World;
 use intail_sandbox::faults::{Mischief, Rule};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{ask, session, text};
-use crate::harness::running::{ADMIN, Running, Setup, Ticks};
+use crate::harness::running::{ADMIN, Running, Setup, Ticks, receive};
 use crate::leaving::behind;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -429,6 +431,53 @@ async fn a_database_that_is_away_for_a_moment_does_not_end_the_engine() {
     };
     let (ended, ()) = join(sync::run(&app, shutdown.clone()), back).await;
     ended.expect("it goes on, and ends in good order");
+}
+
+/// When somebody else may take the only mailbox.
+async fn free_at(running: &Running) -> Timestamp {
+    let mut tx = running.app.store.read().await.expect("a transaction");
+    leases::next_due_of(&mut tx, Stream::Mail).await.expect("read").expect("a mailbox")
+}
+
+/// Looks until it is so. Each look asks the database, so that everybody else gets on meanwhile.
+async fn until(running: &Running, what: &str, is_so: impl Fn(Timestamp) -> bool) {
+    for _ in 0..LOOKS_MAX {
+        if is_so(free_at(running).await) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it isn't so yet: {what}");
+}
+
+#[tokio::test]
+async fn a_lease_that_could_not_be_prolonged_is_prolonged_a_second_later() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.work().await;
+    let away = Arc::new(Away::default());
+    let worker = Worker::new(&behind(&running.app, away.clone()));
+    running.world(|world| world.faults.add(Rule::new("gmail.users.history.list", Mischief::Hang).times(1)));
+    running.act(&person.email, receive(1));
+    running.take_notices().await;
+    let watched = async {
+        let is_asked = |_| running.world(|world| world.faults.rules.iter().all(|it| it.count == Some(0)));
+        until(&running, "Google is asked", is_asked).await;
+        let first = free_at(&running).await;
+        away.is_away.store(true, Ordering::SeqCst);
+        running.pass(Duration::from_secs(20));
+        until(&running, "the lease can't be prolonged", |_| away.asked.load(Ordering::SeqCst) > 0).await;
+        away.is_away.store(false, Ordering::SeqCst);
+        running.pass(Duration::from_secs(1));
+        let later = first + Duration::from_secs(21);
+        until(&running, "the lease is prolonged a second later", |free_at| free_at == later).await;
+    };
+    tokio::select! {
+        biased;
+        () = watched => {}
+        _ = worker.tick() => panic!("Google doesn't answer"),
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Real processes, killed at random moments under load: `intail serve` with SIGKILL, on SQLite and on PostgreSQL, again
-//! and again, while mail, calendars and the directory change; and then compared with the false Google's world.
-//! `cargo xtask kill --times N` does it as often as wanted.
+//! and again, while mail, calendars and the directory change; and then compared with the false Google's world, before
+//! anything new is told: whatever comes later would make good for a notice that was lost. `cargo xtask kill --times N`
+//! does it as often as wanted.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,17 +12,18 @@ use intail::cli::demo;
 use intail::clock::Clock;
 use intail::config::Database;
 use intail::connect::{self, Options};
+use intail::notices::channels::{self, Notice};
 use intail::random::Random;
 use intail::signin;
 use intail::store::mailboxes::{self, MailboxState};
 use intail::store::people::Person;
-use intail::store::{agendas, calendars, changes, directory_people, messages};
+use intail::store::{agendas, changes, directory_people, messages};
 use intail_sandbox::access::AccessLevel;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::agenda::CalendarAction;
 use intail_sandbox::profile::DirectoryAction;
 use intail_sandbox::quota::Table;
-use intail_sandbox::{Sandbox, WorldFile, WorldSource};
+use intail_sandbox::{Sandbox, World, WorldFile, WorldSource};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde_json::json;
@@ -39,15 +41,17 @@ const KILLS: u64 = 6;
 /// The moment of a kill: after so many calls to Google since the start, by chance, and at the latest after this time.
 const CALLS_MAX: u64 = 80;
 const ALIVE_MAX: Duration = Duration::from_secs(4);
-/// How long the last process may take to have everything. It takes seconds; this only ends a test that hangs.
-const CATCH_UP_MAX: Duration = Duration::from_secs(150);
-/// Longer than Pub/Sub waits for an acknowledgement.
-const REDELIVERED_AFTER: Duration = Duration::from_secs(61);
+/// How long a process that isn't killed may take to have everything. What a dead one was copying is copied on a minute
+/// later, since nobody knows what it spent; the rest takes seconds. It must stay far below ten minutes: so long after
+/// activity a mailbox is compared with Google untold, and what a lost notice told of is found.
+const CATCH_UP_MAX: Duration = Duration::from_secs(130);
+/// The same for one letter each.
+const LETTERS_MAX: Duration = Duration::from_secs(70);
 /// Between two changes, and between two looks.
 const MOMENT: Duration = Duration::from_millis(20);
-/// How often the last process is told to look at calendars and directory once more: a pass that went on where a dead
-/// process left it has not seen what changed on the pages before.
-const TOLD_EVERY: SignedDuration = SignedDuration::from_secs(5);
+/// How often the next pass over the directory is made due, of whose changes Google tells nobody: one that went on where
+/// a dead process left it has not seen what changed on the pages before.
+const PASS_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// Colleagues who can be hired at most: more only make the directory longer.
 const HIRED_MAX: usize = 12;
 const BROWSER: &str = "a-browser";
@@ -56,7 +60,7 @@ const ADMINISTRATOR: &str = "ada.admin@example.com";
 /// What an administrator and two others have at Google, and a database that outlives every process.
 pub(crate) struct Scene {
     pub(crate) sandbox: Sandbox,
-    /// Never runs anything: it connects people, and reads what the processes wrote.
+    /// Never runs anything: it connects people, takes what Google's channels say, and reads what the processes wrote.
     pub(crate) app: App,
     pub(crate) people: Vec<Person>,
     pub(crate) configuration: PathBuf,
@@ -78,14 +82,14 @@ impl Scene {
             // A process that is killed forgets what it spent.
             world.quota.table = Table::Unlimited;
             world.settings.page_max = 10;
+            // Nobody listens at the product's address here: see [`Scene::hear`].
+            world.settings.channels.held = true;
             for client in world.identity.clients.keys() {
                 world.identity.policy.configured.insert(client.clone(), AccessLevel::Trusted);
             }
         });
         let directory = tempfile::tempdir().expect("a folder");
         let mut config = demo::configuration(&sandbox, directory.path(), PRODUCT).expect("a configuration");
-        // Nobody listens at the product's address here.
-        config.google.calendar_notices = false;
         if let Some(url) = &postgres {
             config.database = Database::Postgres(SecretString::from(url.as_str()));
         }
@@ -158,7 +162,7 @@ impl Scene {
     /// Single events and series, what differs from them, invitations, and now and then a token that ends.
     fn act_in_calendar(&self, email: &str) {
         let far = self.app.clock.now() + SignedDuration::from_hours(24 * 90);
-        let own = |world: &mut intail_sandbox::World| world.occurrences(email, Timestamp::UNIX_EPOCH, far);
+        let own = |world: &mut World| world.occurrences(email, Timestamp::UNIX_EPOCH, far);
         let shown = self.sandbox.world(own);
         let word = format!("Title {}", self.below(1_000));
         let day = 1 + self.below(28);
@@ -200,7 +204,8 @@ impl Scene {
         usize::try_from(self.random.below(bound as u64)).expect("small")
     }
 
-    /// Lets the leases of a dead process run out, as time would.
+    /// Lets the leases of a dead process run out, as time would. That would be 90 s of real time after each kill: the
+    /// processes are on the machine's clock, which a test can't move.
     async fn leases_run_out(&self) {
         let mut tx = self.app.store.write().await.expect("a transaction");
         for table in ["mailboxes", "agendas", "directories"] {
@@ -210,20 +215,31 @@ impl Scene {
         tx.commit().await.expect("committed");
     }
 
-    /// Says that the calendars changed, as a notice of Google's channels does (they lead to https addresses only, and
-    /// here is none), and that the next pass over the directory is due, as time would.
-    async fn tell(&self) {
-        let now = self.app.clock.now();
-        for person in &self.people {
-            let mut tx = self.app.store.write().await.expect("a transaction");
-            let agenda = agendas::by_person(&mut tx, &person.id).await.expect("read").expect("an agenda");
-            // In the order in which the engine locks them.
-            agendas::wake(&mut tx, &agenda.id, now).await.expect("woken");
-            for calendar in calendars::of_agenda(&mut tx, &agenda.id, i64::MAX).await.expect("read") {
-                calendars::notice(&mut tx, &agenda.id, &calendar.id).await.expect("noticed");
-            }
-            tx.commit().await.expect("committed");
+    /// Lets the time pass after which the false Google hands out once more what a dead process took and didn't
+    /// acknowledge. Its clock is moved, not the machine's.
+    async fn comes_again(&self) {
+        // It sees first that the dead one's pulls are gone, or it would hand out to them.
+        self.a_moment().await;
+        let name = &self.app.config.pubsub.subscription;
+        let deadline_s = self.sandbox.world(|world| {
+            let subscription = world.pubsub.subscriptions.get(name).expect("the product's subscription");
+            subscription.settings.ack_deadline_s
+        });
+        self.sandbox.clock().advance(Duration::from_secs(u64::from(deadline_s)));
+    }
+
+    /// Takes what Google says of calendars over the channels that the processes opened, each message once, as their web
+    /// part would: it is marked here, and what becomes of the marks is theirs.
+    async fn hear(&self) {
+        for (channel, token, state) in self.sandbox.world(World::take_channel_messages) {
+            let notice = Notice { channel: &channel, token: &token, state };
+            // A channel that was replaced meanwhile leads to nothing.
+            channels::take(&self.app, notice).await.expect("marked");
         }
+    }
+
+    /// The next pass over the directory is due, as time would make it.
+    async fn pass_is_due(&self) {
         let mut tx = self.app.store.write().await.expect("a transaction");
         tx.run("UPDATE directories SET next_pass_at = NULL, dirty = TRUE, due_at = 1", Vec::new()).await.expect("ran");
         tx.commit().await.expect("committed");
@@ -231,9 +247,9 @@ impl Scene {
 
     /// How what a person's rows and folded feed hold differs from Google's state, and whether all of it is at rest.
     async fn difference(&self, person: &Person) -> (Vec<String>, bool) {
-        let (mut differing, is_live) = self.difference_of_mail(person).await;
-        if !differing.is_empty() || !is_live {
-            return (differing, is_live);
+        let (mut differing, rests) = self.difference_of_mail(person).await;
+        if !differing.is_empty() || !rests {
+            return (differing, rests);
         }
         let shown = appointments::of(&self.sandbox, &person.email).await;
         let mut tx = self.app.store.read().await.expect("a transaction");
@@ -254,11 +270,13 @@ impl Scene {
         for (what, held) in [("rows", held), ("folded feed", truth::folded_directory(&feed))] {
             differing.extend((held != listed).then(|| format!("{what}: held {held:?}, Google has {listed:?}")));
         }
-        let is_live = unsettled.is_empty();
+        let rests = unsettled.is_empty();
         differing.extend(unsettled);
-        (differing, is_live)
+        (differing, rests)
     }
 
+    /// The same of mail. It rests when nothing makes it look by itself soon, as it does after activity: a letter that
+    /// comes then is found by its notice or not at all.
     async fn difference_of_mail(&self, person: &Person) -> (Vec<String>, bool) {
         let truth = truth::of(&self.sandbox, &person.email);
         let mut tx = self.app.store.read().await.expect("a transaction");
@@ -266,10 +284,12 @@ impl Scene {
         let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX).await.expect("read");
         let feed = changes::of_person(&mut tx, &person.id, 0, i64::MAX).await.expect("read");
         drop(tx);
+        let mut differing = truth::difference_in_content(&all, &self.sandbox, &person.email);
         let rows: truth::Mail = all.into_iter().map(|it| (it.id, it.labels)).collect();
-        let mut differing = truth::difference(&rows, &truth);
+        differing.extend(truth::difference(&rows, &truth));
         differing.extend(truth::difference(&truth::folded(&feed), &truth));
-        (differing, mailbox.state == MailboxState::Live)
+        let looks_soon = mailbox.look_at.is_some() || mailbox.relist_at.is_some();
+        (differing, mailbox.state == MailboxState::Live && !looks_soon)
     }
 
     /// The processes are outside, on the machine's clock: between two looks at them, time passes.
@@ -284,38 +304,73 @@ impl Scene {
         while self.calls() < until && self.app.clock.now() < last {
             self.a_moment().await;
             self.act();
+            self.hear().await;
             if self.below(20) == 0 {
-                self.tell().await;
+                self.pass_is_due().await;
             }
         }
         drop(process);
         self.leases_run_out().await;
     }
 
+    /// A process that isn't killed has everything in the end, although nobody tells anything new. Then everybody gets a
+    /// letter, whose notice reaches a process that dies while it acknowledges: the next one has the letters, too.
     pub(crate) async fn catch_up(&self) {
-        self.sandbox.clock().advance(REDELIVERED_AFTER);
+        self.leases_run_out().await;
+        self.hear().await;
+        let process = self.process();
+        self.comes_again().await;
+        self.until_all_is_there(CATCH_UP_MAX, "after the last kill, without a new letter").await;
+        self.die_acknowledging(process).await;
+        let _process = self.process();
+        self.comes_again().await;
+        self.until_all_is_there(LETTERS_MAX, "after a kill amid an acknowledgement").await;
+    }
+
+    /// Looks again and again, a moment apart, until everybody's copy is what Google has, and rests.
+    async fn until_all_is_there(&self, wait_max: Duration, when: &str) {
+        let last = self.app.clock.now() + wait_max;
+        let mut passed_at: Option<Timestamp> = None;
+        for person in &self.people {
+            loop {
+                self.a_moment().await;
+                self.hear().await;
+                let now = self.app.clock.now();
+                if passed_at.is_none_or(|at| now.duration_since(at) > PASS_EVERY) {
+                    passed_at = Some(now);
+                    self.pass_is_due().await;
+                }
+                let (differing, rests) = self.difference(person).await;
+                if differing.is_empty() && rests {
+                    break;
+                }
+                assert!(now < last, "{} {when}: it rests: {rests}, {differing:#?}", person.email);
+            }
+        }
+    }
+
+    /// Everybody gets a letter, and the process that takes the notices is killed when its first acknowledgement is
+    /// there. What was acknowledged and not marked by then would be lost, and nothing else tells of the letters.
+    async fn die_acknowledging(&self, process: Program) {
+        let before = self.calls();
         for person in &self.people {
             let done = self.sandbox.world(|world| world.act(&person.email, &MailAction::sample()));
             done.expect("a letter arrives");
         }
-        let _process = self.process();
-        let last = self.app.clock.now() + CATCH_UP_MAX;
-        let mut told_at = Timestamp::MIN;
-        for person in &self.people {
-            loop {
-                self.a_moment().await;
-                let now = self.app.clock.now();
-                if told_at == Timestamp::MIN || now.duration_since(told_at) > TOLD_EVERY {
-                    told_at = now;
-                    self.tell().await;
-                }
-                let (differing, is_live) = self.difference(person).await;
-                if differing.is_empty() && is_live {
-                    break;
-                }
-                assert!(self.app.clock.now() < last, "{}: {is_live}, {differing:#?}", person.email);
-            }
+        let acknowledges = || {
+            self.sandbox.world(|world| {
+                let mut newest = world.calls.iter().rev().take_while(|it| it.number > before);
+                newest.any(|it| it.call == "pubsub.acknowledge")
+            })
+        };
+        let last = self.app.clock.now() + LETTERS_MAX;
+        while !acknowledges() {
+            assert!(self.app.clock.now() < last, "nobody acknowledges the letters' notices");
+            // Not a moment: the process dies before the answer reaches it, and has no time for a mark that comes later.
+            tokio::task::yield_now().await;
         }
+        drop(process);
+        self.leases_run_out().await;
     }
 }
 

@@ -37,11 +37,11 @@ const WORDS: [&str; 4] = ["Quokkanarwhal", "Zephyrine Vextrup", "zephyrine@vextr
 
 /// Breaks work off at one commit of the database, right before it or right after it.
 #[derive(Debug)]
-struct Cut {
-    at: usize,
-    after: bool,
-    seen: AtomicUsize,
-    reached: Notify,
+pub(crate) struct Cut {
+    pub(crate) at: usize,
+    pub(crate) after: bool,
+    pub(crate) seen: AtomicUsize,
+    pub(crate) reached: Notify,
 }
 
 impl Cut {
@@ -51,7 +51,7 @@ impl Cut {
 }
 
 #[derive(Debug, Clone)]
-struct Cutting(Arc<Cut>);
+pub(crate) struct Cutting(pub(crate) Arc<Cut>);
 
 impl Gate for Cutting {
     fn before(&self, act: Act) -> BoxFuture<'static, Result<Underway, StoreError>> {

@@ -9,7 +9,7 @@ use intail::store::people::Person;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::Compose;
 
-use crate::harness::running::Running;
+use crate::harness::running::{Running, receive};
 
 /// A scenario: its name, what it cost, its floor, and the most that is accepted above it.
 struct Price {
@@ -23,15 +23,6 @@ struct Scene {
     running: Running,
     person: Person,
     prices: Vec<Price>,
-}
-
-fn receive(count: u32) -> MailAction {
-    match MailAction::sample() {
-        MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, .. } => {
-            MailAction::Receive { from, compose, headers, label_ids, thread_id, internal_date_ms, count }
-        }
-        other => other,
-    }
 }
 
 impl Scene {

@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 
 use crate::access::{Proof, ask, location, session, text};
 use crate::harness::postgres;
-use crate::harness::running::{ADMIN, Running, Setup, Ticks};
+use crate::harness::running::{ADMIN, Running, Setup, Ticks, receive};
 use crate::harness::truth;
 use crate::mail::Written;
 use crate::pages::between;
@@ -361,15 +361,7 @@ async fn a_stricter_floor_is_applied_by_pages_by_whoever_takes_over_and_without_
     running.approve();
     let person = running.connected(&running.employee()).await;
     for _ in 0..4 {
-        let many = MailAction::Receive {
-            from: None,
-            compose: None,
-            headers: None,
-            label_ids: None,
-            thread_id: None,
-            internal_date_ms: None,
-            count: 150,
-        };
+        let many = receive(150);
         running.act(&person.email, many);
         running.settle().await;
     }
