@@ -1142,6 +1142,44 @@ async fn a_label_that_differs_is_found_by_counting_and_only_that_label_is_compar
 }
 
 #[tokio::test]
+async fn a_copy_is_complete_back_to_where_nothing_is_missing_and_not_to_what_a_new_letter_answers() {
+    // Far down the first page of the listing.
+    const PLACE: usize = 300;
+    let running = Running::start_with(Setup { gmail_day: Some(2_000), ..Setup::default() }).await;
+    running.approve();
+    let email = running.employee();
+    let long_ago = running.world(|world| {
+        let there = world.mailbox(&email).expect("a mailbox").newest_first().nth(PLACE);
+        there.expect("so many messages").internal_date_ms
+    });
+    let letter = |thread_id: Option<String>, internal_date_ms: Option<i64>| MailAction::Receive {
+        from: None,
+        compose: None,
+        headers: None,
+        label_ids: None,
+        thread_id,
+        internal_date_ms,
+        count: 1,
+    };
+    let old = running.act(&email, letter(None, Some(long_ago))).ids.remove(0);
+    let thread = running.world(|world| world.mailbox(&email)?.message(&old).map(|it| it.thread_id.clone()));
+    let answer = running.act(&email, letter(thread, None)).ids.remove(0);
+    let person = running.sign_in(&email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    let (mailbox, stored) = (running.mailbox(&person).await, running.stored(&person).await);
+    assert_eq!(mailbox.state, MailboxState::Backfilling, "the day's part is used up");
+    assert!(stored.contains_key(&answer) && stored.contains_key(&old), "both of the thread are there");
+    let complete_to = mailbox.oldest_ms.expect("something is complete");
+    let missing: Vec<String> = running.world(|world| {
+        let all = world.mailbox(&email).expect("a mailbox").newest_first().filter(|it| !it.has("DRAFT"));
+        let newer = all.filter(|it| it.internal_date_ms >= complete_to && !stored.contains_key(&it.id));
+        newer.map(|it| it.id.clone()).collect()
+    });
+    assert!(missing.is_empty(), "{missing:?} are newer than {complete_to} and aren't here");
+}
+
+#[tokio::test]
 async fn drafts_that_carry_a_label_are_counted_to_the_last_page_of_them() {
     let (running, person) = connected().await;
     running.world(|world| world.settings.page_max = 2);
