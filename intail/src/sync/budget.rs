@@ -1,5 +1,6 @@
 //! What may be spent at Google: per person and minute, per project and minute, per project and day. Live changes come
-//! before repair, repair before backfill, and backfill is shared fairly between people.
+//! before repair, repair before backfill, and backfill is shared fairly between people. Copying in bulk keeps to a
+//! pace, so that something of a minute is free at any time: docs/decisions/0026-copying-keeps-to-a-pace.md.
 //!
 //! Units are reserved before a step and counted from its end: Google counted them earlier, so they leave Google's
 //! minute before they leave ours, however long an answer took. A reader must not break that: stamping units when they
@@ -270,6 +271,7 @@ impl Drop for Permit {
         let person = spent.people.entry(std::mem::take(&mut self.subject)).or_default();
         person.give_back(self.pace, self.reserved.saturating_sub(self.used));
         if self.class == Class::Live && self.used > 0 {
+            person.forget_live(now);
             person.live.push_back((now, self.used));
         }
         person.account.settle(self.reserved, self.used, now);
@@ -667,15 +669,23 @@ impl Person {
     /// What is kept free for live changes, beside what they took in this minute: as much as they took in each of the
     /// last two. Without that, backfill would take what leaves the minute of a mailbox where much happens.
     fn kept_free(&mut self, now: Timestamp) -> u64 {
-        while self.live.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW * 2) {
-            self.live.pop_front();
-        }
+        self.forget_live(now);
         let (mut both, mut this) = (0u64, 0u64);
         for (at, units) in &self.live {
             both = both.saturating_add(*units);
             this = this.saturating_add(if now.duration_since(*at) < WINDOW { *units } else { 0 });
         }
         (both / 2).saturating_sub(this)
+    }
+
+    fn forget_live(&mut self, now: Timestamp) {
+        // The clock was set back: what lies ahead would stay until it has caught up.
+        if self.live.back().is_some_and(|(at, _)| *at > now) {
+            self.live.clear();
+        }
+        while self.live.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW * 2) {
+            self.live.pop_front();
+        }
     }
 
     /// So many units were taken.
@@ -1038,6 +1048,17 @@ mod tests {
             }
         }
         assert!(waits < 60, "{waits}");
+    }
+
+    #[test]
+    fn what_live_changes_took_is_forgotten_although_nothing_else_asks() {
+        let (budget, clock) = budget(LIMITS);
+        for _ in 0..600 {
+            drop(budget.reserve("1", 1, Class::Live).expect("room"));
+            pass(&clock, 1);
+        }
+        let kept = budget.lock().people.get("1").map_or(0, |it| it.live.len());
+        assert_eq!(kept, 120, "two minutes of them");
     }
 
     #[test]
