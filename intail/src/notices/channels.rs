@@ -69,13 +69,17 @@ pub async fn take(app: &App, notice: Notice<'_>) -> Result<bool, StoreError> {
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
     // In the order in which the engine locks them: the agenda first.
-    if is_change {
+    let is_first = channel.proved_at.is_none();
+    if is_change || is_first {
+        // The first notice means that the channels before this one can be stopped.
         agendas::wake(&mut tx, &channel.agenda_id, now).await?;
+    }
+    if is_change {
         calendars::notice(&mut tx, &channel.agenda_id, &channel.calendar_id).await?;
     }
     channels::noticed(&mut tx, &channel.id, is_change, now).await?;
     tx.commit().await?;
-    if is_change {
+    if is_change || is_first {
         app.due.ring();
     }
     Ok(true)

@@ -78,20 +78,8 @@ pub async fn create(tx: &mut Tx, organization: &OrganizationId, channel: &Channe
     Ok(())
 }
 
-/// Keeps what Google answered: the channel is open, and takes the place of the calendar's others.
-pub async fn opened(
-    tx: &mut Tx,
-    agenda: &AgendaId,
-    calendar: &str,
-    id: &str,
-    resource_id: &str,
-    expires_at: Timestamp,
-) -> Result<(), StoreError> {
-    tx.run(
-        "UPDATE channels SET is_replaced = TRUE WHERE agenda_id = $1 AND calendar_id = $2 AND id <> $3",
-        args![agenda, calendar, id],
-    )
-    .await?;
+/// Keeps what Google answered: the channel is open.
+pub async fn opened(tx: &mut Tx, id: &str, resource_id: &str, expires_at: Timestamp) -> Result<(), StoreError> {
     tx.run("UPDATE channels SET resource_id = $2, expires_at = $3 WHERE id = $1", args![id, resource_id, expires_at])
         .await?;
     Ok(())
@@ -112,7 +100,8 @@ pub async fn of_agenda(tx: &mut Tx, agenda: &AgendaId, limit: i64) -> Result<Vec
     .await
 }
 
-/// Writes down that a notice came: the first one, or one of a change.
+/// Writes down that a notice came: the first one, or one of a change. Whoever was heard takes the place of the
+/// calendar's older channels, and not before: until then these are what tells of changes.
 pub async fn noticed(tx: &mut Tx, id: &str, is_change: bool, now: Timestamp) -> Result<(), StoreError> {
     // Google tells of it once.
     tx.reach_disk();
@@ -121,6 +110,13 @@ pub async fn noticed(tx: &mut Tx, id: &str, is_change: bool, now: Timestamp) -> 
              noticed_at = CASE WHEN $3 THEN $2 ELSE noticed_at END
          WHERE id = $1",
         args![id, now, is_change],
+    )
+    .await?;
+    tx.run(
+        "UPDATE channels SET is_replaced = TRUE
+         WHERE (agenda_id, calendar_id) = (SELECT agenda_id, calendar_id FROM channels WHERE id = $1)
+             AND opened_at < (SELECT opened_at FROM channels WHERE id = $1) AND NOT is_replaced",
+        args![id],
     )
     .await?;
     Ok(())

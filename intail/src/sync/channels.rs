@@ -1,5 +1,6 @@
 //! Channels of an agenda's calendars: opened where Google can reach Intail, opened anew before they end, and stopped
-//! once another one has taken their place. That it fails never stops reading: the calendar is looked at instead.
+//! once another one was heard of that takes their place. That it fails never stops reading: the calendar is looked at
+//! instead.
 
 use std::time::Duration;
 
@@ -73,8 +74,7 @@ impl AgendaRun<'_> {
                 // Between the last reading and the first notice something may have changed.
                 calendar.look_at = Some(self.now);
                 let mut tx = self.write().await?;
-                let (agenda, calendar) = (&self.agenda.id, &asked.calendar_id);
-                channels::opened(&mut tx, agenda, calendar, &id, &channel.resource_id, ends).await?;
+                channels::opened(&mut tx, &id, &channel.resource_id, ends).await?;
                 self.commit(tx, Some(at), &[]).await?;
             }
             Err(error) => {

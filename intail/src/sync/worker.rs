@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budgets;
+use super::budget::{Budget, Budgets};
 use super::failures::scope_of;
 use super::shares;
 use crate::access::AccessError;
@@ -40,8 +40,11 @@ const PROLONG_EVERY: Duration = Duration::from_secs(20);
 /// When that is tried again after it failed: whoever comes next counts on it that Google's minute after the last call
 /// is over when the lease ends.
 const PROLONG_AGAIN: Duration = Duration::from_secs(1);
-/// How often the store is asked for due streams when no bell rings: other instances can't ring this one's.
+/// How often the store is asked for due streams when no bell rings: other instances can't ring this one's. Sooner where
+/// one is known to be due sooner, but no sooner than this, lest one that stays due without anybody getting it be asked
+/// for without end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_LEAST: Duration = Duration::from_millis(20);
 /// How often grants that wait for the operator are tried again: what was wrong with the OAuth client may be mended at
 /// any time, by a restart or at Google. One refresh a grant and hour.
 const OPERATOR_RETRY_EVERY: Duration = Duration::from_secs(3600);
@@ -148,8 +151,11 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "grants can't be tried again"),
             }
         }
+        let mut rest = LOOK_EVERY;
         match worker.claim().await {
             Ok(Claimed::Streams(claimed)) => {
+                // What is due next is known when nothing more is due now.
+                rest = LOOK_LEAST;
                 for (lease, place) in claimed {
                     let worker = Arc::clone(&worker);
                     running.spawn(async move {
@@ -158,7 +164,7 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
                     });
                 }
             }
-            Ok(Claimed::Nothing(_)) => {}
+            Ok(Claimed::Nothing(next)) => rest = rest_until(next, app.clock.now()),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "due streams can't be claimed"),
         }
         tokio::select! {
@@ -166,13 +172,20 @@ pub async fn run(app: &App, shutdown: CancellationToken) -> Result<(), StoreErro
             () = shutdown.cancelled() => break,
             Some(ended) = running.join_next() => report(ended),
             () = app.due.rung() => {}
-            () = app.clock.sleep(LOOK_EVERY) => {}
+            () = app.clock.sleep(rest) => {}
         }
     }
     while let Some(ended) = running.join_next().await {
         report(ended);
     }
     shares::leave(app, &worker.owner, &worker.budgets).await
+}
+
+/// How long nobody has to look: until a stream is due. One that is due already is somebody else's, or waits for a
+/// place.
+fn rest_until(next: Option<Timestamp>, now: Timestamp) -> Duration {
+    let Some(wait) = next.map(|due| due.duration_since(now)).filter(|it| it.is_positive()) else { return LOOK_EVERY };
+    wait.unsigned_abs().clamp(LOOK_LEAST, LOOK_EVERY)
 }
 
 /// A stream whose work panicked is taken up again when its lease has run out; somebody should look all the same.
@@ -245,10 +258,11 @@ impl Worker {
         let now = self.app.clock.now();
         let kinds = [Wanted::Noticed, Wanted::Due];
         let is_full = kinds.iter().all(|kind| self.places.free(*kind) == 0);
-        // What the one before worked on is due only once that is ended; who still works goes on taking part; and what
-        // Google refused to everybody, the others have to hear.
+        // What the one before worked on is due only once that is ended; who still works goes on taking part; what
+        // Google refused to everybody, the others have to hear, and what was spent today is shown to people.
         let is_at_work = kinds.iter().any(|kind| self.places.taken(*kind) > 0);
-        if self.is_new() || is_at_work || self.budgets.each().any(|(_, it)| it.refused_until().is_some()) {
+        let has_news = |it: &Budget| it.refused_until().is_some() || it.unwritten().unwritten > 0;
+        if self.is_new() || is_at_work || self.budgets.each().any(|(_, it)| has_news(it)) {
             self.attend(now).await?;
         }
         let mut tx = self.app.store.read().await?;

@@ -466,15 +466,18 @@ async fn google_tells_of_changes_where_it_can_reach_intail() {
         assert!(!notices::channels::take(&running.app, notice).await.expect("read"), "{channel}");
     }
 
-    // Channels are renewed before they end, and the old ones are stopped.
-    for _ in 0..9 {
-        running.pass(Duration::from_secs(24 * 3600));
-        running.settle_calendars(&person).await;
-        running.take_calendar_notices().await;
-        running.settle_calendars(&person).await;
-    }
+    // Channels are renewed before they end, and the old ones are stopped once the new ones were heard of.
     let followed = agenda.followed().count();
-    assert_eq!(running.world(|world| world.channels.len()), followed, "one open channel for each calendar");
+    let mut doubled = 0;
+    for _ in 0..36 {
+        running.pass(Duration::from_secs(6 * 3600));
+        running.settle_calendars(&person).await;
+        doubled += running.world(|world| world.channels.len()) - followed;
+        running.take_calendar_notices().await;
+        running.work().await;
+        assert_eq!(running.world(|world| world.channels.len()), followed, "one open channel for each calendar");
+    }
+    assert_eq!(doubled, followed, "each was open until its successor was heard of, and no longer");
     assert_eq!(standing().await.agenda.expect("an agenda").mode(), Mode::Told);
     running.assert_no_appointment_is_lost(&person).await;
 

@@ -455,8 +455,16 @@ async fn a_channel_takes_the_place_of_the_one_before(scene: Scene) {
     for (id, second) in [("old", 1), ("new", 2)] {
         channels::create(&mut tx, &scene.organization, &asked(id, second)).await.expect("created");
     }
+    let other = Channel { calendar_id: "other".into(), ..asked("another calendar's", 1) };
+    channels::create(&mut tx, &scene.organization, &other).await.expect("created");
+    channels::noticed(&mut tx, "old", true, at(3)).await.expect("noticed");
+    let replaced = async |tx: &mut Tx| {
+        let all = channels::of_agenda(tx, &agenda.id, 9).await.expect("read");
+        all.into_iter().filter(|it| it.is_replaced).map(|it| it.id).collect::<Vec<_>>()
+    };
+    assert!(replaced(&mut tx).await.is_empty(), "the old one is what tells of changes until the new one is heard of");
     channels::noticed(&mut tx, "new", false, at(3)).await.expect("the first notice may come early");
-    channels::opened(&mut tx, &agenda.id, PRIMARY, "new", "resource", at(200)).await.expect("opened");
+    channels::opened(&mut tx, "new", "resource", at(200)).await.expect("opened");
     channels::noticed(&mut tx, "new", true, at(4)).await.expect("noticed");
     let all = channels::of_agenda(&mut tx, &agenda.id, 9).await.expect("read");
     let new = Channel {
@@ -466,7 +474,8 @@ async fn a_channel_takes_the_place_of_the_one_before(scene: Scene) {
         noticed_at: Some(at(4)),
         ..asked("new", 2)
     };
-    assert_eq!(all, [new, Channel { is_replaced: true, ..asked("old", 1) }]);
+    let old = Channel { is_replaced: true, proved_at: Some(at(3)), noticed_at: Some(at(3)), ..asked("old", 1) };
+    assert_eq!(all, [new, other, old]);
     channels::give_up(&mut tx, &agenda.id, PRIMARY).await.expect("given up");
     assert!(channels::by_id(&mut tx, "new").await.expect("read").is_some_and(|it| it.is_replaced));
     channels::delete(&mut tx, "new").await.expect("deleted");
@@ -494,7 +503,7 @@ async fn channels_that_nobody_hears_of_are_forgotten(scene: Scene) {
         channels::create(&mut tx, &scene.organization, &asked(id, calendar, opened, 100)).await.expect("created");
     }
     channels::noticed(&mut tx, "heard", false, at(2)).await.expect("noticed");
-    channels::opened(&mut tx, &agenda.id, PRIMARY, "open", "resource", at(50)).await.expect("opened");
+    channels::opened(&mut tx, "open", "resource", at(50)).await.expect("opened");
     let left = async |tx: &mut Tx| {
         let all = channels::of_agenda(tx, &agenda.id, 9).await.expect("read");
         all.into_iter().map(|it| it.id).collect::<Vec<_>>()
