@@ -55,7 +55,7 @@ const LISTING_REFUSED_AGAIN: Duration = Duration::from_secs(60);
 const SETTLE_MAX: i64 = 50;
 /// Pages that are listed once more after a pass, at most: what arrived since the pass began. Google's hold 500, so one
 /// is nearly always enough; a few short ones must not end it early.
-const RELIST_PAGES_MAX: usize = 60;
+const RELIST_PAGES_MAX: i64 = 60;
 /// How much older than the pass a message must be to end that: the date of a message and its arrival differ.
 const RELIST_MARGIN_MS: i64 = 3_600_000;
 /// Why a message is owed that history named and Google doesn't show: it may come (observed: seconds), or have gone.
@@ -918,36 +918,41 @@ impl Run<'_> {
         }
     }
 
-    /// Lists the newest messages once more, back to before the pass began. What came just before the pass's history id
-    /// was taken is in no history after it, and may not have been listed yet.
+    /// Lists a page of the newest messages once more, back to before the pass began. What came just before the pass's
+    /// history id was taken is in no history after it, and may not have been listed yet. Each page is kept by itself:
+    /// whoever begins again wherever there is no room for the next one may never come to the end.
     async fn relist(&mut self) -> Result<Done, StepError> {
         let begun_ms = self.mailbox.filling_since.unwrap_or(self.now).as_millisecond();
-        let (mut page_token, mut missing, mut unreadable) = (None, Vec::new(), 0);
-        for _ in 0..RELIST_PAGES_MAX {
-            if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Repair) {
-                return Ok(Done::Wait(until));
+        let one = self.price("gmail.messages.list");
+        let mut permit = match self.budget.reserve(&self.grant.google_subject, 2 * one, Class::Repair) {
+            Ok(permit) => permit,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        let gmail = self.app.google.gmail(&self.caller);
+        let page = match gmail.messages(self.mailbox.listing_page.as_deref(), &[], true).await {
+            // Google took the page's token back: begin again; the pages that were read count all the same.
+            Err(error) if error.kind == ErrorKind::Refused(Refusal::Invalid) && self.mailbox.listing_page.is_some() => {
+                self.mailbox.listing_page = None;
+                self.mailbox.listing_pages += 1;
+                self.mailbox.relist_at = self.now.saturating_add(LISTING_REFUSED_AGAIN).ok();
+                let tx = self.write().await?;
+                self.commit(tx, &[]).await?;
+                return Ok(Done::Step);
             }
-            let gmail = self.app.google.gmail(&self.caller);
-            let page = gmail.messages(page_token.as_deref(), &[], true).await?;
-            let listed = page.refs.into_iter().map(|it| Fill { message_id: it.id, thread_id: it.thread_id });
-            let listed: Vec<Fill> = listed.collect();
-            let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
-            let mut tx = self.app.store.read().await?;
-            let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
-            let left_out = self.exclusions_among(&mut tx, &ids).await?;
-            drop(tx);
-            let is_new = |it: &Fill| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id);
-            missing.extend(listed.into_iter().filter(is_new));
-            page_token = page.next_page_token;
-            unreadable += page.unreadable;
-            if page_token.is_none() || known.values().any(|it| it.received_ms < begun_ms - RELIST_MARGIN_MS) {
-                break;
-            }
-        }
-        if !missing.is_empty() {
-            if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Repair) {
-                return Ok(Done::Wait(until));
-            }
+            page => page?,
+        };
+        let listed = page.refs.into_iter().map(|it| Fill { message_id: it.id, thread_id: it.thread_id });
+        let listed: Vec<Fill> = listed.collect();
+        let ids: Vec<String> = listed.iter().map(|it| it.message_id.clone()).collect();
+        let mut tx = self.app.store.read().await?;
+        let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
+        let left_out = self.exclusions_among(&mut tx, &ids).await?;
+        drop(tx);
+        let is_new = |it: &Fill| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id);
+        let mut missing: Vec<Fill> = listed.into_iter().filter(is_new).collect();
+        if missing.is_empty() {
+            permit.only(one);
+        } else {
             let drafts = self.drafts().await?;
             missing.retain(|it| !drafts.contains(&it.message_id));
         }
@@ -955,8 +960,13 @@ impl Run<'_> {
             Ok(missing) => missing,
             Err(until) => return Ok(Done::Wait(until)),
         };
-        self.mailbox.relist_at = None;
-        self.count_unreadable(unreadable, LISTED_AGAIN);
+        let is_before = |it: &Message| it.received_ms < begun_ms - RELIST_MARGIN_MS;
+        let next = page.next_page_token.filter(|next| self.mailbox.listing_page.as_ref() != Some(next));
+        let next = next.filter(|_| !known.values().any(is_before) && self.mailbox.listing_pages < RELIST_PAGES_MAX);
+        self.mailbox.listing_pages = if next.is_some() { self.mailbox.listing_pages + 1 } else { 0 };
+        self.mailbox.relist_at = self.mailbox.relist_at.filter(|_| next.is_some());
+        self.mailbox.listing_page = next;
+        self.count_unreadable(page.unreadable, LISTED_AGAIN);
         let mut tx = self.write().await?;
         self.want(&mut tx, missing).await?;
         self.commit(tx, &[]).await?;

@@ -423,3 +423,23 @@ async fn the_operator_hears_that_google_s_day_is_used_up() {
     assert_eq!(faults().await.0, [], "it is over by itself");
     running.assert_nothing_is_lost(&person).await;
 }
+
+#[tokio::test]
+async fn the_newest_pages_are_listed_again_to_their_end_although_a_minute_has_no_room_for_all_of_them() {
+    // Twelve pages, at a tenth of the person's minute each.
+    let gmail_units = BTreeMap::from([("gmail.messages.list".to_owned(), 600)]);
+    let running = Running::start_with(Setup { gmail_units, ..Setup::default() }).await;
+    running.approve();
+    running.world(|world| world.settings.page_max = 2);
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(24));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    for _ in 0..400 {
+        running.pass(Duration::from_secs(30));
+        running.work().await;
+    }
+    let mailbox = running.mailbox(&person).await;
+    assert_eq!((mailbox.state, mailbox.relist_at, mailbox.listing_page), (MailboxState::Live, None, None));
+    running.assert_nothing_is_lost(&person).await;
+}
