@@ -506,6 +506,8 @@ impl Spent {
         if let Some(turns_at) = self.day_is_used(DAY_MAX_PERCENT, now).filter(|_| class != Class::Live) {
             return Err(spread(subject, now, turns_at));
         }
+        let day_most = if class == Class::Live { u64::MAX } else { self.limits.project_day / 100 * DAY_MAX_PERCENT };
+        let day_left = day_most.saturating_sub(self.day.units + self.project.underway);
         let soon = now.saturating_add(FORGET_EVERY).unwrap_or(now);
         if self.part.until.is_some_and(|until| until <= now) {
             return Err(soon);
@@ -559,7 +561,7 @@ impl Spent {
                 if class == Class::Live {
                     person.live_until = None;
                 }
-                let units = wanted.min(room).max(least);
+                let units = wanted.min(room).min(day_left).max(least);
                 person.account.underway += units;
                 person.here.underway += units;
                 self.project.underway += units;
@@ -997,6 +999,16 @@ mod tests {
             assert!(until >= turns && until <= turns + SPREAD_MAX, "{until}");
         }
         drop(budget.reserve("1", 2_000, Class::Live).expect("room"));
+    }
+
+    #[test]
+    fn what_takes_as_much_as_there_is_takes_no_more_than_the_day_has_left() {
+        let (budget, _) = budget(Limits { person_minute: 60_000, project_minute: 60_000, ..LIMITS });
+        drop(budget.reserve("1", 45_000, Class::Live).expect("room"));
+        let under_way = budget.reserve_up_to("1", 2_000, 20, Class::Backfill).expect("room");
+        assert_eq!(under_way.units(), 2_000);
+        assert_eq!(budget.reserve_up_to("2", 2_000, 20, Class::Backfill).expect("room").units(), 500);
+        assert_eq!(budget.reserve_up_to("2", 2_000, 20, Class::Live).expect("room").units(), 2_000);
     }
 
     #[test]
