@@ -68,10 +68,10 @@ pub async fn take(app: &App, notice: Notice<'_>) -> Result<bool, StoreError> {
     let is_change = notice.state != "sync";
     let now = app.clock.now();
     let mut tx = app.store.write().await?;
-    // In the order in which the engine locks them: the agenda first.
+    // The first notice means that the channels before this one can be stopped.
     let is_first = channel.proved_at.is_none();
+    // In the order in which the engine locks them: the agenda first.
     if is_change || is_first {
-        // The first notice means that the channels before this one can be stopped.
         agendas::wake(&mut tx, &channel.agenda_id, now).await?;
     }
     if is_change {

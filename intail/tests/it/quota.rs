@@ -426,7 +426,7 @@ async fn the_operator_hears_that_google_s_day_is_used_up() {
 
 #[tokio::test]
 async fn the_newest_pages_are_listed_again_to_their_end_although_a_minute_has_no_room_for_all_of_them() {
-    // Twelve pages, at a tenth of the person's minute each.
+    // The letters fill twelve pages, and each costs a tenth of the person's minute.
     let gmail_units = BTreeMap::from([("gmail.messages.list".to_owned(), 600)]);
     let running = Running::start_with(Setup { gmail_units, ..Setup::default() }).await;
     running.approve();
