@@ -30,6 +30,8 @@ pub struct Agenda {
     pub list_pages: i64,
     /// The number of the present reading of the whole list.
     pub list_pass: i64,
+    /// Entries of which nothing could be kept, in the last reading of the whole list and in what changed since.
+    pub list_unreadable: i64,
     /// When the list was last read to its end.
     pub listed_at: Option<Timestamp>,
     /// When the list is looked at next.
@@ -70,6 +72,7 @@ impl Agenda {
             list_page_token: None,
             list_pages: 0,
             list_pass: 1,
+            list_unreadable: 0,
             listed_at: None,
             list_due_at: now,
             busy_only: false,
@@ -97,6 +100,7 @@ fn agenda(row: &dyn Columns) -> Result<Agenda, StoreError> {
         list_page_token: row.text_or_null("list_page_token")?,
         list_pages: row.int("list_pages")?,
         list_pass: row.int("list_pass")?,
+        list_unreadable: row.int("list_unreadable")?,
         listed_at: row.at_or_null("listed_at")?,
         list_due_at: row.at("list_due_at")?,
         busy_only: row.boolean("busy_only")?,
@@ -192,7 +196,8 @@ pub async fn save(tx: &mut Tx, agenda: &Agenda, lease: &Lease) -> Result<(), Sto
         .run(
             "UPDATE agendas SET list_sync_token = $3, list_page_token = $4, list_pass = $5, listed_at = $6,
                  list_due_at = $7, busy_only = $8, problem = $9, problem_since = $10, paused_until = $11,
-                 paused_why = $12, failures = $13, list_pages = $14
+                 paused_why = $12, failures = $13, list_pages = $14,
+                 list_unreadable = $15
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &agenda.id,
@@ -208,7 +213,8 @@ pub async fn save(tx: &mut Tx, agenda: &Agenda, lease: &Lease) -> Result<(), Sto
                 agenda.paused_until,
                 agenda.paused_why.as_deref(),
                 agenda.failures,
-                agenda.list_pages
+                agenda.list_pages,
+                agenda.list_unreadable
             ],
         )
         .await?;

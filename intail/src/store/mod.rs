@@ -96,6 +96,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (33, "used links", include_str!("../../migrations/0033_used_links.sql")),
     (34, "call logs", include_str!("../../migrations/0034_call_logs.sql")),
     (35, "differed id", include_str!("../../migrations/0035_differed_id.sql")),
+    (36, "unreadable calendars", include_str!("../../migrations/0036_unreadable_calendars.sql")),
 ];
 
 /// People whose names are folded anew in one transaction, so that nobody waits long for it.

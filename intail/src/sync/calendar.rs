@@ -189,6 +189,9 @@ impl AgendaRun<'_> {
             page => page?,
         };
         self.agenda.list_pages += 1;
+        if sync_token.is_none() && page_token.is_none() {
+            self.agenda.list_unreadable = 0;
+        }
         let is_last = page.next_page_token.is_none();
         let repeats = !is_last && page.next_page_token == page_token;
         let is_endless = repeats || (!is_last && self.agenda.list_pages >= LIST_PAGES_MAX);
@@ -199,6 +202,7 @@ impl AgendaRun<'_> {
         }
         for id in &page.calendars.unreadable {
             tracing::warn!(agenda = %self.agenda.id, "an entry of the list of calendars can't be read");
+            self.agenda.list_unreadable += 1;
             self.see(&mut tx, id).await?;
         }
         self.agenda.list_page_token = page.next_page_token.filter(|_| !is_endless);
@@ -216,7 +220,8 @@ impl AgendaRun<'_> {
             self.agenda.problem_since = None;
         }
         if is_last || is_endless {
-            self.agenda.list_sync_token = page.next_sync_token.filter(|_| is_last);
+            // What couldn't be read a token wouldn't tell again: the whole list is read until there is nothing such.
+            self.agenda.list_sync_token = page.next_sync_token.filter(|_| is_last && self.agenda.list_unreadable == 0);
             self.agenda.list_pages = 0;
             self.agenda.listed_at = Some(self.now);
             self.agenda.list_due_at = self.spread(LIST_EVERY);
@@ -245,9 +250,11 @@ impl AgendaRun<'_> {
         let entry = entry(it);
         let Some(at) = known else {
             let is_full = self.calendars.len() >= usize::try_from(CALENDARS_MAX).unwrap_or(usize::MAX);
-            if is_full || !is_id(&it.id) {
+            let is_id = is_id(&it.id);
+            if is_full || !is_id {
                 let agenda = &self.agenda.id;
                 tracing::warn!(%agenda, "a calendar isn't copied: there are too many, or its id can't be kept");
+                self.agenda.list_unreadable += i64::from(!is_id);
                 return Ok(None);
             }
             let calendar = Calendar { list_pass: self.agenda.list_pass, ..Calendar::new(&it.id, entry, self.now) };

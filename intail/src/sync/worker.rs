@@ -426,6 +426,8 @@ pub(super) fn api_of(stream: Stream) -> Api {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
@@ -439,5 +441,17 @@ mod tests {
         assert_eq!((places.free(Wanted::Noticed), places.free(Wanted::Due)), (40, 24), "a backfill leaves sixteen");
         drop(due);
         assert_eq!(places.free(Wanted::Due), 32);
+    }
+
+    #[test]
+    fn nobody_sleeps_longer_than_until_the_next_stream_is_due() {
+        let now = Timestamp::UNIX_EPOCH;
+        let in_ms = |ms| Some(now + SignedDuration::from_millis(ms));
+        assert_eq!(rest_until(in_ms(170), now), Duration::from_millis(170), "a wait for the quota ends in time");
+        assert_eq!(rest_until(in_ms(3), now), LOOK_LEAST, "however much is due one after the other");
+        assert_eq!(rest_until(in_ms(5_000), now), LOOK_EVERY, "what another process made due is seen soon");
+        for not_ours in [None, in_ms(0), in_ms(-200)] {
+            assert_eq!(rest_until(not_ours, now), LOOK_EVERY, "{not_ours:?}");
+        }
     }
 }

@@ -515,7 +515,12 @@ fn state_line(connection: &Connection, held: &Held, has_notices: bool, now: Time
     let mode = mode(&untold, followed.len(), has_notices, now);
     let ailing = followed.iter().filter(|it| it.problem.is_some()).count();
     let unreadable: i64 = followed.iter().map(|it| it.unreadable).fold(0, i64::saturating_add);
+    let entries = held.agenda.list_unreadable;
     let text = match (ailing, unreadable) {
+        (0, 0) if entries > 0 => {
+            let calendars = counted(entries, "calendar", "calendars");
+            format!("Live, but {calendars} of your list at Google can’t be read")
+        }
         (0, 0) => "Live".to_owned(),
         (0, some) => format!("Live, but {} can’t be read", counted(some, "event", "events")),
         (1, _) => "Live, but one calendar can’t be read".to_owned(),
@@ -529,7 +534,7 @@ fn state_line(connection: &Connection, held: &Held, has_notices: bool, now: Time
         }
         (false, false) => text,
     };
-    let is_whole = ailing == 0 && unreadable == 0 && !is_list_endless && !held.is_full();
+    let is_whole = ailing == 0 && unreadable == 0 && entries == 0 && !is_list_endless && !held.is_full();
     StateLine {
         tone: if is_whole { "good" } else { "busy" },
         text,

@@ -435,7 +435,11 @@ fn calendar_words(connection: &Connection, progress: &Progress) -> Option<Copied
         Some(LIST_ENDLESS) => " Google’s list of your calendars has no end, so that some may be missing.",
         _ => "",
     };
-    let text = format!("{events} of {calendars} copied. {how}.{away}{endless}");
+    let hidden = match agenda.agenda.list_unreadable {
+        0 => String::new(),
+        some => format!(" {} of your list at Google can’t be read.", counted(some, "calendar", "calendars")),
+    };
+    let text = format!("{events} of {calendars} copied. {how}.{away}{hidden}{endless}");
     Some(Copied { text, at: agenda.as_of().map(When::full), waits })
 }
 

@@ -349,6 +349,43 @@ async fn a_list_of_calendars_may_say_anything_and_takes_nothing_away() {
 }
 
 #[tokio::test]
+async fn a_calendar_whose_entry_cannot_be_read_is_told_until_the_whole_list_can_be_read() {
+    let (running, person) = connected(Setup::default()).await;
+    let team = running.plan(&person.email, json!({"action": "create_calendar", "name": "Team"}));
+    running.pass(LIST);
+    running.settle_calendars(&person).await;
+    let items = json!([{"id": "never read", "accessRole": 7}, {"id": "a\0b", "accessRole": "reader"}]);
+    let garbled = Rule::twist(CALENDARS, json!({}), json!({ "items": items }));
+    running.world(|world| world.faults.add(garbled.of(&person.email)));
+    let signed_in = session(&running.app, &person).await;
+    let page = async |path| text(ask(&running.app, "GET", path, &signed_in, None).await).await;
+    for reading in ["what changed", "the whole list", "the whole list again"] {
+        running.pass(LIST);
+        running.settle_calendars(&person).await;
+        let agenda = running.agenda(&person).await;
+        assert_eq!((agenda.list_unreadable, agenda.list_sync_token), (2, None), "{reading}");
+        let shown = page("/calendar").await;
+        assert!(shown.contains("Live, but 2 calendars of your list at Google can’t be read"), "{shown}");
+        assert!(page("/settings/integrations").await.contains("2 calendars of your list at Google can’t be read."));
+    }
+    let key = access_key(&running.app, &person).await;
+    let connection = async || {
+        let answer = text(ask(&running.app, "GET", "/api/v1/connection", &key, None).await).await;
+        serde_json::from_str::<serde_json::Value>(&answer).expect("JSON")
+    };
+    assert_eq!(connection().await["agenda"]["calendars_unreadable"], 2);
+    assert!(running.calendars(&person).await.iter().any(|it| it.id == team && it.is_followed()));
+
+    running.world(|world| world.faults.clear());
+    running.pass(LIST);
+    running.settle_calendars(&person).await;
+    let agenda = running.agenda(&person).await;
+    assert!(agenda.list_unreadable == 0 && agenda.list_sync_token.is_some(), "{agenda:?}");
+    assert!(!page("/calendar").await.contains("can’t be read"));
+    running.assert_no_appointment_is_lost(&person).await;
+}
+
+#[tokio::test]
 async fn a_list_of_calendars_without_a_token_or_an_end_takes_nothing_away() {
     let (running, person) = connected(Setup::default()).await;
     let team = running.plan(&person.email, json!({"action": "create_calendar", "name": "Team"}));

@@ -34,6 +34,9 @@ pub(in crate::web) struct AgendaShape {
     id: String,
     /// Calendars that are copied.
     calendars_followed: i64,
+    /// Calendars of Google's list of which nothing could be read, when the whole list was read last and since; it is
+    /// read whole every two hours until there are none.
+    calendars_unreadable: i64,
     /// Events that are stored; a series counts once.
     events_stored: i64,
     /// Of these, private ones of which only the time is stored, by the privacy settings.
@@ -183,6 +186,7 @@ impl AgendaShape {
         Self {
             id: standing.agenda.id.to_string(),
             calendars_followed: i64::try_from(standing.followed().count()).unwrap_or(i64::MAX),
+            calendars_unreadable: standing.agenda.list_unreadable,
             events_stored: standing.events,
             events_busy_only: standing.busy_only,
             as_of: standing.as_of(),

@@ -184,6 +184,7 @@ async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
         list_page_token: Some("page".into()),
         list_pages: 5,
         list_pass: 4,
+        list_unreadable: 2,
         listed_at: Some(at(5)),
         list_due_at: at(6),
         busy_only: true,
