@@ -114,9 +114,12 @@ pub fn plan(agenda: &Agenda, around: Surroundings<'_>, now: Timestamp) -> Calend
             return CalendarStep::Events(at);
         }
     }
-    // Somebody looks at what was read before: what Google doesn't tell of by itself is read again. A mark of a process
-    // whose clock is ahead waits until it is that time here, or the look would be repeated until then.
+    // Somebody looks at what was read before: what Google doesn't tell of by itself is read again, the list first. The
+    // mark of a process whose clock is ahead waits until it is that time here, or it would be looked at until then.
     let wanted_at = agenda.wanted_at.filter(|at| reached(Some(*at)));
+    if wanted_at.is_some_and(|wanted| agenda.listed_at.is_some_and(|read| read < wanted)) {
+        return CalendarStep::List;
+    }
     let is_wanted = |it: &Calendar| {
         let is_before = wanted_at.is_some_and(|wanted| it.synced_at.is_some_and(|read| read < wanted));
         is_before && !is_told(it, around.channels, around.connected_at, now)
@@ -455,7 +458,9 @@ mod tests {
                 is_backfill_held: false,
                 connected_at: at(0),
             };
-            plan(&Agenda { wanted_at: Some(at(wanted)), ..agenda() }, around, at(100))
+            let wanted_at = Some(at(wanted));
+            assert_eq!(plan(&Agenda { wanted_at, ..agenda() }, around, at(wanted)), CalendarStep::List, "{wanted}");
+            plan(&Agenda { wanted_at, listed_at: Some(at(100)), ..agenda() }, around, at(100))
         };
         assert_eq!(step(100, live("a"), &[]), CalendarStep::Events(0));
         let read = |second| Calendar { synced_at: Some(at(second)), ..live("a") };

@@ -28,6 +28,8 @@ use crate::sync::calendar_plan::LIST_ENDLESS;
 /// How old a calendar's last reading is before a page that is looked at is a reason for another. A look is one request
 /// for each calendar of which Google doesn't tell, of the 600 that it allows a person each minute.
 const CALENDARS_AFTER: SignedDuration = SignedDuration::from_secs(15);
+/// After how long the list of calendars is old for whoever looks: it rarely changes, and Google tells of no change.
+const LIST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long after a pass over the directory began a page that is looked at is a reason for another, where an
 /// administrator's view is read, and where everybody's is: there less of what changes can be seen.
 const DIRECTORY_AFTER: SignedDuration = SignedDuration::from_mins(1);
@@ -82,11 +84,14 @@ fn may_ask_for_calendars(connection: &Connection, agenda: &Agenda, now: Timestam
     connection.reads_calendars() && is_clear && may_go && agenda.failures == 0
 }
 
-/// Somebody looks at their calendars: those of which Google doesn't tell, and that were read some time ago, are read.
+/// Somebody looks at their calendars: those of which Google doesn't tell, and that were read some time ago, are read,
+/// and the list of them, of which it never tells.
 pub(super) async fn at_calendars(app: &App, connection: &Connection, held: &Held) -> Result<(), StoreError> {
     let now = app.clock.now();
     let before = earlier(now, CALENDARS_AFTER);
-    let is_old = held.untold(connection.grant.connected_at, now).any(|it| it.synced_at.is_some_and(|at| at < before));
+    let is_list_old = held.agenda.listed_at.is_some_and(|at| at < earlier(now, LIST_AFTER));
+    let is_old = is_list_old
+        || held.untold(connection.grant.connected_at, now).any(|it| it.synced_at.is_some_and(|at| at < before));
     let was_asked = held.agenda.wanted_at.is_some_and(|at| at >= before);
     if !is_old || was_asked || !may_ask_for_calendars(connection, &held.agenda, now) {
         return Ok(());

@@ -71,6 +71,50 @@ async fn whoever_looks_at_the_calendar_sees_what_google_has_and_google_is_asked_
 }
 
 #[tokio::test]
+async fn a_calendar_that_was_added_to_the_list_is_there_for_whoever_looks() {
+    for tells in [false, true] {
+        let running = Running::start_with(Setup { tells, ..Setup::default() }).await;
+        running.approve();
+        let (email, _) = running.employees();
+        let person = running.connected(&email).await;
+        running.settle_calendars(&person).await;
+        while running.take_calendar_notices().await > 0 {
+            running.work().await;
+        }
+        running.settle_calendars(&person).await;
+        let proof = session(&running.app, &person).await;
+        let has = async |calendar: &str| {
+            running.work().await;
+            running.calendars(&person).await.iter().any(|it| it.id == calendar && it.is_followed())
+        };
+        // By a button, at once.
+        running.pass(A_LITTLE);
+        let crew = running.plan(&email, json!({"action": "create_calendar", "name": "Crew"}));
+        assert!(!has(&crew).await, "Google tells nobody of the list");
+        assert_eq!(press(&running.app, "/calendar/look", "", &proof).await, "/calendar?looked=now");
+        assert!(has(&crew).await, "tells: {tells}");
+        while running.take_calendar_notices().await > 0 {
+            running.work().await;
+        }
+        // By a page that is open, within minutes; then the list isn't read again for as long.
+        let boats = running.plan(&email, json!({"action": "create_calendar", "name": "Boats"}));
+        running.pass(Duration::from_secs(6 * 60));
+        open(&running.app, "/calendar", &proof).await;
+        assert!(has(&boats).await, "tells: {tells}");
+        if tells {
+            while running.take_calendar_notices().await > 0 {
+                running.work().await;
+            }
+            let before = running.calls("calendar.calendarList.list");
+            running.pass(A_LITTLE);
+            open(&running.app, "/calendar", &proof).await;
+            running.work().await;
+            assert_eq!(running.calls("calendar.calendarList.list"), before);
+        }
+    }
+}
+
+#[tokio::test]
 async fn where_google_tells_of_changes_looking_asks_nothing_and_a_button_does() {
     let running = Running::start_with(Setup { tells: true, ..Setup::default() }).await;
     running.approve();
@@ -89,6 +133,7 @@ async fn where_google_tells_of_changes_looking_asks_nothing_and_a_button_does() 
     assert!(page.contains("Google tells of changes.") && page.contains("data-again-every=\"60\""), "{page}");
     running.work().await;
     assert_eq!(running.calls("calendar.events.list"), before);
+    running.pass(A_LITTLE);
     assert_eq!(press(&running.app, "/calendar/look", "", &proof).await, "/calendar?looked=now");
     running.work().await;
     assert!(running.calls("calendar.events.list") > before);
