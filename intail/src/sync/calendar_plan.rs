@@ -9,7 +9,7 @@ use crate::store::agendas::Agenda;
 use crate::store::calendars::{Calendar, CalendarState};
 use crate::store::channels::Channel;
 
-/// How often the list of calendars is looked at: Google tells nobody when it changes, and it rarely does.
+/// How often the list of calendars is looked at: Intail opens no channel for it, because it rarely changes.
 pub const LIST_EVERY: Duration = Duration::from_secs(2 * 3600);
 /// How often a calendar is looked at although Google tells of its changes: its notices are not reliable (Google's guide
 /// on push).

@@ -28,7 +28,7 @@ use crate::sync::calendar_plan::LIST_ENDLESS;
 /// How old a calendar's last reading is before a page that is looked at is a reason for another. A look is one request
 /// for each calendar of which Google doesn't tell, of the 600 that it allows a person each minute.
 const CALENDARS_AFTER: SignedDuration = SignedDuration::from_secs(15);
-/// After how long the list of calendars is old for whoever looks: it rarely changes, and Google tells of no change.
+/// After how long the list of calendars is old for whoever looks: Intail isn't told of its changes.
 const LIST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long after a pass over the directory began a page that is looked at is a reason for another, where an
 /// administrator's view is read, and where everybody's is: there less of what changes can be seen.
@@ -85,7 +85,7 @@ fn may_ask_for_calendars(connection: &Connection, agenda: &Agenda, now: Timestam
 }
 
 /// Somebody looks at their calendars: those of which Google doesn't tell, and that were read some time ago, are read,
-/// and the list of them, of which it never tells.
+/// and the list of them, for which Intail opens no channel.
 pub(super) async fn at_calendars(app: &App, connection: &Connection, held: &Held) -> Result<(), StoreError> {
     let now = app.clock.now();
     let before = earlier(now, CALENDARS_AFTER);

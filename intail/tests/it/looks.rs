@@ -90,7 +90,7 @@ async fn a_calendar_that_was_added_to_the_list_is_there_for_whoever_looks() {
         // By a button, at once.
         running.pass(A_LITTLE);
         let crew = running.plan(&email, json!({"action": "create_calendar", "name": "Crew"}));
-        assert!(!has(&crew).await, "Google tells nobody of the list");
+        assert!(!has(&crew).await, "nobody tells Intail of the list");
         assert_eq!(press(&running.app, "/calendar/look", "", &proof).await, "/calendar?looked=now");
         assert!(has(&crew).await, "tells: {tells}");
         while running.take_calendar_notices().await > 0 {
