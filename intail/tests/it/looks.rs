@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use intail::app::App;
-use intail::store::people::{self, Role};
+use intail::store::people::{self, Person, Role};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::profile::DirectoryAction;
 use serde_json::json;
@@ -21,6 +21,20 @@ async fn open(app: &App, path: &str, proof: &Proof) -> String {
     let answer = ask(app, "GET", path, proof, None).await;
     assert_eq!(answer.status(), StatusCode::OK, "{path}");
     text(answer).await
+}
+
+/// Somebody whose calendars are copied and whose channels, where Google `tells` of changes, were all heard of.
+async fn followed(tells: bool) -> (Running, Person) {
+    let running = Running::start_with(Setup { tells, ..Setup::default() }).await;
+    running.approve();
+    let (email, _) = running.employees();
+    let person = running.connected(&email).await;
+    running.settle_calendars(&person).await;
+    while running.take_calendar_notices().await > 0 {
+        running.work().await;
+    }
+    running.settle_calendars(&person).await;
+    (running, person)
 }
 
 /// Presses "Look now"; answers what one is told.
@@ -73,15 +87,8 @@ async fn whoever_looks_at_the_calendar_sees_what_google_has_and_google_is_asked_
 #[tokio::test]
 async fn a_calendar_that_was_added_to_the_list_is_there_for_whoever_looks() {
     for tells in [false, true] {
-        let running = Running::start_with(Setup { tells, ..Setup::default() }).await;
-        running.approve();
-        let (email, _) = running.employees();
-        let person = running.connected(&email).await;
-        running.settle_calendars(&person).await;
-        while running.take_calendar_notices().await > 0 {
-            running.work().await;
-        }
-        running.settle_calendars(&person).await;
+        let (running, person) = followed(tells).await;
+        let email = &person.email;
         let proof = session(&running.app, &person).await;
         let has = async |calendar: &str| {
             running.work().await;
@@ -89,7 +96,7 @@ async fn a_calendar_that_was_added_to_the_list_is_there_for_whoever_looks() {
         };
         // By a button, at once.
         running.pass(A_LITTLE);
-        let crew = running.plan(&email, json!({"action": "create_calendar", "name": "Crew"}));
+        let crew = running.plan(email, json!({"action": "create_calendar", "name": "Crew"}));
         assert!(!has(&crew).await, "nobody tells Intail of the list");
         assert_eq!(press(&running.app, "/calendar/look", "", &proof).await, "/calendar?looked=now");
         assert!(has(&crew).await, "tells: {tells}");
@@ -97,7 +104,7 @@ async fn a_calendar_that_was_added_to_the_list_is_there_for_whoever_looks() {
             running.work().await;
         }
         // By a page that is open, within minutes; then the list isn't read again for as long.
-        let boats = running.plan(&email, json!({"action": "create_calendar", "name": "Boats"}));
+        let boats = running.plan(email, json!({"action": "create_calendar", "name": "Boats"}));
         running.pass(Duration::from_secs(6 * 60));
         open(&running.app, "/calendar", &proof).await;
         assert!(has(&boats).await, "tells: {tells}");
@@ -116,15 +123,7 @@ async fn a_calendar_that_was_added_to_the_list_is_there_for_whoever_looks() {
 
 #[tokio::test]
 async fn where_google_tells_of_changes_looking_asks_nothing_and_a_button_does() {
-    let running = Running::start_with(Setup { tells: true, ..Setup::default() }).await;
-    running.approve();
-    let (email, _) = running.employees();
-    let person = running.connected(&email).await;
-    running.settle_calendars(&person).await;
-    while running.take_calendar_notices().await > 0 {
-        running.work().await;
-    }
-    running.settle_calendars(&person).await;
+    let (running, person) = followed(true).await;
     running.pass(A_LITTLE);
     running.work().await;
     running.pass(A_LITTLE);
