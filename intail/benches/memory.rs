@@ -147,7 +147,7 @@ async fn measure(company: Company) -> Result<(u64, u64, Copied), Failure> {
 /// rest once they were read to their end.
 async fn rests(store: &Store, now: Timestamp) -> Result<bool, Failure> {
     let mut tx = store.read().await?;
-    let due = leases::next_due_of(&mut tx, Stream::Mail).await?;
+    let due = leases::next_due(&mut tx, &[Stream::Mail], now).await?;
     let mut rests = due.is_none_or(|due| due > now + RESTS_FOR);
     let organization = organizations::list(&mut tx, 1).await?.remove(0).id;
     if let Some(directory) = directories::of_organization(&mut tx, &organization).await? {

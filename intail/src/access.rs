@@ -69,6 +69,15 @@ pub async fn caller(app: &App, grant: &GrantId) -> Result<Caller, AccessError> {
     get(app, grant, None).await
 }
 
+/// The same for a grant that was read just now: where the token that it kept is good, nothing is read again.
+pub async fn caller_of(app: &App, grant: &Grant) -> Result<Caller, AccessError> {
+    let is_working = grant.state.works() && grant.suspended_at.is_none();
+    match is_working.then(|| kept(app, grant)).transpose()?.flatten() {
+        Some(kept) => Ok(kept),
+        None => get(app, &grant.id, None).await,
+    }
+}
+
 /// A working access token other than `rejected`, which Google no longer takes.
 pub async fn renewed(app: &App, grant: &GrantId, rejected: &Caller) -> Result<Caller, AccessError> {
     get(app, grant, Some(rejected)).await

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use intail_google::calls::Api;
 use intail_google::{Caller, ErrorKind};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -34,6 +35,7 @@ use crate::store::{
     StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, invitations,
     leases, mailboxes, organizations, receipts as logs, sign_in_links,
 };
+use crate::sync;
 
 /// How often unfinished leavings are taken up again.
 const RESUME_EVERY: Duration = Duration::from_secs(60);
@@ -389,21 +391,30 @@ async fn grant_of(app: &App, leaving: &Leaving) -> Result<Option<Grant>, StoreEr
     grants::by_id(&mut tx, id).await
 }
 
-/// Asks Google to push no more. That it fails is no obstacle: the revocation ends the pushes too.
+/// Asks Google to push no more. That it fails is no obstacle: the revocation ends the pushes too. Nobody waits for a
+/// budget here, whose minutes leave room for it; what it costs counts in the project's day.
 async fn stop(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
     let caller = grant_of(app, leaving).await?.and_then(|it| kept_caller(app, &it));
+    let mut spent = Vec::new();
     if let Some(caller) = caller {
-        leaving.is_stopped =
-            app.google.gmail(&caller).stop().await.is_ok() & stop_channels(app, leaving, &caller).await?;
+        let is_stopped = app.google.gmail(&caller).stop().await.is_ok();
+        let mut asked = 0;
+        leaving.is_stopped = is_stopped & stop_channels(app, leaving, &caller, &mut asked).await?;
+        spent = vec![(Api::Gmail, u64::from(app.config.quota.units("gmail.stop"))), (Api::Calendar, asked)];
     }
     leaving.step = LeavingStep::Revoke;
-    save(app, app.store.write().await?, leaving).await?;
+    let mut tx = app.store.write().await?;
+    for (api, units) in spent {
+        sync::count_spent(&mut tx, api, units, app.clock.now()).await?;
+    }
+    save(app, tx, leaving).await?;
     Ok(false)
 }
 
-/// Asks Google to tell no more of calendars; answers whether it confirmed each. The first time that it can't answer is
-/// the last: a channel that isn't stopped ends with the permission, and the erasure mustn't wait for it.
-async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller) -> Result<bool, StoreError> {
+/// Asks Google to tell no more of calendars, counting in `asked` how often; answers whether it confirmed each. The
+/// first time that it can't answer is the last: a channel that isn't stopped ends with the permission, and the erasure
+/// mustn't wait for it.
+async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller, asked: &mut u64) -> Result<bool, StoreError> {
     let Some(person) = &leaving.person_id else { return Ok(true) };
     let mut tx = app.store.read().await?;
     let Some(agenda) = agendas::by_person(&mut tx, person).await? else { return Ok(true) };
@@ -423,6 +434,7 @@ async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller) -> Result<
         if app.clock.now().duration_since(now) > CHANNELS_FOR {
             return Ok(false);
         }
+        *asked += 1;
         match app.google.calendar(caller).stop(&channel.id, resource_id).await {
             Ok(()) => {}
             Err(error) if passes(&error.kind) => return Ok(false),

@@ -21,6 +21,8 @@ pub struct Debt {
     pub since: Timestamp,
     /// When it is tried again.
     pub due_at: Timestamp,
+    /// Whether a copy or a comparison named it, not a change that just happened: it waits behind changes.
+    pub in_bulk: bool,
 }
 
 fn debt(row: &dyn Columns) -> Result<Debt, StoreError> {
@@ -31,10 +33,11 @@ fn debt(row: &dyn Columns) -> Result<Debt, StoreError> {
         tries: row.int("tries")?,
         since: row.at("since")?,
         due_at: row.at("due_at")?,
+        in_bulk: row.boolean("in_bulk")?,
     })
 }
 
-/// Records that an item failed, once more if it is already owed.
+/// Records that an item failed, once more if it is already owed. A change about what a copy owes makes a change of it.
 pub async fn owe(
     tx: &mut Tx,
     organization: &OrganizationId,
@@ -42,10 +45,10 @@ pub async fn owe(
     debt: &Debt,
 ) -> Result<(), StoreError> {
     tx.run(
-        "INSERT INTO debts (organization_id, mailbox_id, message_id, thread_id, reason, tries, since, due_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO debts (organization_id, mailbox_id, message_id, thread_id, reason, tries, since, due_at, in_bulk)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (mailbox_id, message_id) DO UPDATE SET reason = excluded.reason, tries = excluded.tries,
-             due_at = excluded.due_at",
+             due_at = excluded.due_at, in_bulk = debts.in_bulk AND excluded.in_bulk",
         args![
             organization,
             mailbox,
@@ -54,17 +57,18 @@ pub async fn owe(
             &debt.reason,
             debt.tries,
             debt.since,
-            debt.due_at
+            debt.due_at,
+            debt.in_bulk
         ],
     )
     .await?;
     Ok(())
 }
 
-/// The debts that are due. `limit` bounds it.
+/// The debts that are due, changes first. `limit` bounds it.
 pub async fn due(tx: &mut Tx, mailbox: &MailboxId, now: Timestamp, limit: i64) -> Result<Vec<Debt>, StoreError> {
     tx.all(
-        "SELECT * FROM debts WHERE mailbox_id = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3",
+        "SELECT * FROM debts WHERE mailbox_id = $1 AND due_at <= $2 ORDER BY in_bulk, due_at LIMIT $3",
         args![mailbox, now, limit],
         debt,
     )

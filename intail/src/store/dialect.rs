@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, PgPool, Row as _, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _, SqliteConnection, SqlitePool};
 
 use super::StoreError;
 use super::sql::On;
@@ -18,6 +18,9 @@ use super::sql::On;
 const SQLITE_READERS_MAX: u32 = 4;
 /// Connections of one process to PostgreSQL: web, workers and pulls together need fewer.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+/// After how long a connection to PostgreSQL is asked whether it is still there before it is used. One that was given
+/// back just now was asked then; to ask again before each transaction would cost as much as one more statement.
+const ASKED_AFTER: Duration = Duration::from_secs(1);
 /// How long a transaction may wait for its turn before it is an error that is retried.
 const BUSY_MS_MAX: u64 = 10_000;
 
@@ -51,6 +54,15 @@ impl Db {
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS_MAX)
                 .acquire_timeout(Duration::from_millis(BUSY_MS_MAX))
+                .test_before_acquire(false)
+                .before_acquire(|connection, used| {
+                    Box::pin(async move {
+                        if used.idle_for >= ASKED_AFTER {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_with(options)
                 .await
                 .map_err(StoreError::Open)?;

@@ -47,16 +47,6 @@ pub async fn add(
     tx.insert(into, ROW_VALUES, values, "ON CONFLICT (mailbox_id, message_id) DO NOTHING").await
 }
 
-/// The next messages to fetch. `limit` bounds it.
-pub async fn next(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Fill>, StoreError> {
-    tx.all(
-        "SELECT message_id, thread_id FROM fills WHERE mailbox_id = $1 ORDER BY place LIMIT $2",
-        args![mailbox, limit],
-        fill,
-    )
-    .await
-}
-
 /// The next messages to fetch, each with everything else that is to be fetched of its thread. `limit` bounds the
 /// messages that lead; a thread may bring as many more as it has.
 pub async fn next_threads(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Vec<Fill>>, StoreError> {

@@ -27,6 +27,8 @@ pub struct Lease {
     pub number: i64,
     /// Whether the run before broke off: its lease was never given back.
     pub after_a_break: bool,
+    /// As what it was claimed.
+    pub wanted: Wanted,
 }
 
 /// The kinds of streams. Each has a table of its own with the same columns for when a row is due and who works on it.
@@ -120,7 +122,8 @@ pub async fn claim(
             tx.taking("SKIP LOCKED"),
             table = stream.table()
         );
-        claimed.extend(tx.all_built(sql, values, lease).await?);
+        let leases = tx.all_built(sql, values, lease).await?;
+        claimed.extend(leases.into_iter().map(|it| Lease { wanted, ..it }));
     }
     Ok(claimed)
 }
@@ -133,6 +136,7 @@ fn lease(row: &dyn Columns) -> Result<Lease, StoreError> {
         grant_id: row.parsed_or_null("grant_id")?,
         number,
         after_a_break: row.int("released_number")? != number - 1,
+        wanted: Wanted::Due,
     })
 }
 
@@ -157,6 +161,19 @@ pub(super) async fn hold_row<T>(
     );
     let held = tx.all_built(sql, args![&lease.stream, lease.number, until], read).await?;
     held.into_iter().next().ok_or(StoreError::LeaseLost)
+}
+
+/// The stream's row as it is now, if the lease still holds. Nothing is proved beyond this transaction: who writes holds
+/// the row first.
+pub(super) async fn leased_row<T>(
+    tx: &mut Tx,
+    lease: &Lease,
+    read: fn(&dyn Columns) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let sql =
+        format!("SELECT * FROM {} WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL", table_of(lease));
+    let leased = tx.all_built(sql, args![&lease.stream, lease.number], read).await?;
+    leased.into_iter().next().ok_or(StoreError::LeaseLost)
 }
 
 /// Gives the stream back and says when it is due next. If a notice came meanwhile, it is due at once. `spent` is what
@@ -271,25 +288,35 @@ pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, now: Timestam
     Ok(())
 }
 
-/// When the next stream of any kind is due, so that the engine knows how long to rest.
-pub async fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
-    let all = Stream::ALL.map(soonest).join(" UNION ALL ");
-    let next =
-        tx.all_built(format!("SELECT MIN(at) AS at FROM ({all}) AS soonest"), args![], |row| row.at_or_null("at"));
-    Ok(next.await?.into_iter().flatten().next())
+/// When the next stream of these kinds is due, so that the engine knows how long to rest: one without a lease at its
+/// time, one with a lease not before that ends. A lease is taken on what is due, so that one that is due only later has
+/// none; where something is due now that nobody has, it is that.
+pub async fn next_due(tx: &mut Tx, kinds: &[Stream], now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    // Found at the beginning of the index of times, however many streams there are.
+    let free =
+        |table| format!("SELECT MIN(due_at) AS at FROM {table} WHERE due_at IS NOT NULL AND lease_until IS NULL");
+    let free = soonest(tx, kinds, free, args![]).await?;
+    if free.is_some_and(|it| it <= now) {
+        return Ok(free);
+    }
+    let leased = |table| {
+        format!(
+            "SELECT MIN(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) AS at
+             FROM {table} WHERE due_at <= $1 AND lease_until IS NOT NULL"
+        )
+    };
+    let leased = soonest(tx, kinds, leased, args![now]).await?;
+    Ok(free.into_iter().chain(leased).min())
 }
 
-/// A row without a lease is due at its time, one with a lease not before that ends.
-fn soonest(stream: Stream) -> String {
-    format!(
-        "SELECT MIN(CASE WHEN lease_until IS NOT NULL AND lease_until > due_at THEN lease_until ELSE due_at END) AS at
-         FROM {} WHERE due_at IS NOT NULL",
-        stream.table()
-    )
-}
-
-/// When the next stream of one kind is due.
-pub async fn next_due_of(tx: &mut Tx, stream: Stream) -> Result<Option<Timestamp>, StoreError> {
-    let next = tx.all_built(soonest(stream), args![], |row| row.at_or_null("at")).await?;
-    Ok(next.into_iter().flatten().next())
+async fn soonest(
+    tx: &mut Tx,
+    kinds: &[Stream],
+    of_table: impl Fn(&'static str) -> String,
+    values: Vec<Value>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let all: Vec<String> = kinds.iter().map(|it| of_table(it.table())).collect();
+    let sql = format!("SELECT MIN(at) AS at FROM ({}) AS soonest", all.join(" UNION ALL "));
+    let found = tx.all_built(sql, values, |row| row.at_or_null("at")).await?;
+    Ok(found.into_iter().flatten().next())
 }

@@ -459,6 +459,46 @@ pub async fn hold(tx: &mut Tx, lease: &Lease, until: Timestamp) -> Result<Mailbo
     leases::hold_row(tx, lease, until, mailbox).await
 }
 
+/// The mailbox as it is now, if its lease still holds; see [`leases::leased_row`].
+pub async fn leased(tx: &mut Tx, lease: &Lease) -> Result<Mailbox, StoreError> {
+    leases::leased_row(tx, lease, mailbox).await
+}
+
+/// What decides about a mailbox's next step beside its own row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Whether messages are still to be fetched that a listing named.
+    pub has_fills: bool,
+    /// When the next debt is due.
+    pub next_debt_at: Option<Timestamp>,
+    /// When the copy is counted against Google's count next.
+    pub audit_at: Option<Timestamp>,
+    /// How much of the project's day its organization leaves to backfill, in percent.
+    pub backfill_day_percent: i64,
+}
+
+/// That, in one statement: it is asked before every step.
+pub async fn around(tx: &mut Tx, mailbox: &Mailbox) -> Result<Around, StoreError> {
+    let found = tx
+        .one(
+            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM fills WHERE mailbox_id = $1 LIMIT 1) AS one) AS fills,
+                 (SELECT MIN(due_at) FROM debts WHERE mailbox_id = $1) AS next_debt_at,
+                 (SELECT due_at FROM coverage WHERE mailbox_id = $1) AS audit_at,
+                 (SELECT backfill_day_percent FROM organizations WHERE id = $2) AS backfill_day_percent",
+            args![&mailbox.id, &mailbox.organization_id],
+            |row| {
+                Ok(Around {
+                    has_fills: row.int("fills")? > 0,
+                    next_debt_at: row.at_or_null("next_debt_at")?,
+                    audit_at: row.at_or_null("audit_at")?,
+                    backfill_day_percent: row.int_or_null("backfill_day_percent")?.unwrap_or(100),
+                })
+            },
+        )
+        .await?;
+    Ok(found.unwrap_or_default())
+}
+
 /// How many mailboxes other than this one have a watch that ends before `at`, [`WATCH_ALERT`] from now, and couldn't be
 /// renewed, although their grant works; or never had one although they were connected long ago.
 pub async fn other_failing_watches(tx: &mut Tx, id: &MailboxId, at: Timestamp) -> Result<i64, StoreError> {

@@ -97,6 +97,9 @@ const STEPS: &[(i64, &str, &str)] = &[
     (34, "call logs", include_str!("../../migrations/0034_call_logs.sql")),
     (35, "differed id", include_str!("../../migrations/0035_differed_id.sql")),
     (36, "unreadable calendars", include_str!("../../migrations/0036_unreadable_calendars.sql")),
+    (37, "mailboxes of people", include_str!("../../migrations/0037_mailboxes_of_people.sql")),
+    (38, "corrections", include_str!("../../migrations/0038_corrections.sql")),
+    (39, "debts in bulk", include_str!("../../migrations/0039_debts_in_bulk.sql")),
 ];
 
 /// People whose names are folded anew in one transaction, so that nobody waits long for it.

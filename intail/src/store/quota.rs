@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::leases::{self, Stream};
-use super::spending::Spending;
+use super::spending::{Correction, Spending};
 use super::sql::{Columns, Tx, args};
 use crate::id::OrganizationId;
 
@@ -109,21 +109,46 @@ pub async fn spent(tx: &mut Tx, service: &str, day: i64) -> Result<i64, StoreErr
     Ok(units.unwrap_or(0))
 }
 
-/// Nobody asks a service before then; an earlier end doesn't shorten a later one.
-pub async fn hold(tx: &mut Tx, service: &str, until: Timestamp) -> Result<(), StoreError> {
+/// What Google's refusals of the whole project mean for everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Nobody asks before then.
+    pub until: Timestamp,
+    /// How much less is spent for a while.
+    pub correction: Option<Correction>,
+}
+
+/// Nobody asks a service before then, and less is spent for a while; what ends earlier shortens nothing.
+pub async fn hold(tx: &mut Tx, service: &str, hold: Hold) -> Result<(), StoreError> {
+    let less = hold.correction.map_or(0, |it| i64::try_from(it.less).unwrap_or(i64::MAX));
     tx.run(
-        "INSERT INTO quota_holds (service, until_at) VALUES ($1, $2)
-         ON CONFLICT (service) DO UPDATE SET until_at = CASE WHEN quota_holds.until_at > excluded.until_at
-             THEN quota_holds.until_at ELSE excluded.until_at END",
-        args![service, until],
+        "INSERT INTO quota_holds (service, until_at, less, less_until) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (service) DO UPDATE SET
+             until_at = CASE WHEN quota_holds.until_at > excluded.until_at
+                 THEN quota_holds.until_at ELSE excluded.until_at END,
+             less = CASE WHEN quota_holds.less_until > COALESCE(excluded.less_until, 0)
+                 THEN quota_holds.less ELSE excluded.less END,
+             less_until = CASE WHEN quota_holds.less_until > COALESCE(excluded.less_until, 0)
+                 THEN quota_holds.less_until ELSE excluded.less_until END",
+        args![service, hold.until, less, hold.correction.map(|it| it.until)],
     )
     .await?;
     Ok(())
 }
 
+/// What was said of a service, if anything was.
+pub async fn held(tx: &mut Tx, service: &str) -> Result<Option<Hold>, StoreError> {
+    tx.one("SELECT until_at, less, less_until FROM quota_holds WHERE service = $1", args![service], |row| {
+        let less = u64::try_from(row.int("less")?).unwrap_or(0);
+        let correction = row.at_or_null("less_until")?.map(|until| Correction { less, until });
+        Ok(Hold { until: row.at("until_at")?, correction })
+    })
+    .await
+}
+
 /// Until when nobody asks a service, if that was said.
 pub async fn held_until(tx: &mut Tx, service: &str) -> Result<Option<Timestamp>, StoreError> {
-    tx.one("SELECT until_at FROM quota_holds WHERE service = $1", args![service], |row| row.at("until_at")).await
+    Ok(held(tx, service).await?.map(|it| it.until))
 }
 
 /// The services whose use is counted, by the word for each, and what is read from it.

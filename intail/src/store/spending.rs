@@ -19,14 +19,36 @@ pub fn grain(at: Timestamp) -> i64 {
     at.as_second().div_euclid(GRAIN.as_secs())
 }
 
-/// When how many quota units were spent, earliest first.
+/// Less is spent than the prices allow, because Google refused although there was room by our count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Correction {
+    /// How much less, in thousandths.
+    pub less: u64,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// When how many quota units were spent, earliest first, and what was learned of the limit meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spending(Vec<(Timestamp, u64)>);
+pub struct Spending {
+    times: Vec<(Timestamp, u64)>,
+    correction: Option<Correction>,
+}
 
 impl Spending {
     /// All of it at one time.
     pub fn once(at: Timestamp, units: u64) -> Self {
-        Self(vec![(at, units)])
+        Self { times: vec![(at, units)], correction: None }
+    }
+
+    /// With what was learned of the limit.
+    pub fn corrected(self, correction: Option<Correction>) -> Self {
+        Self { correction, ..self }
+    }
+
+    /// What was learned of the limit.
+    pub fn correction(&self) -> Option<Correction> {
+        self.correction
     }
 
     /// What is added must not be earlier than what is there.
@@ -34,27 +56,33 @@ impl Spending {
         if units == 0 {
             return;
         }
-        match self.0.last_mut() {
+        match self.times.last_mut() {
             Some((last, sum)) if grain(*last) == grain(at) => {
                 *last = at;
                 *sum = sum.saturating_add(units);
             }
-            _ => self.0.push((at, units)),
+            _ => self.times.push((at, units)),
         }
     }
 
     /// Each time with its units, earliest first.
     pub fn each(&self) -> impl DoubleEndedIterator<Item = (Timestamp, u64)> {
-        self.0.iter().copied()
+        self.times.iter().copied()
     }
 }
 
-/// As a column holds it: `microseconds:units`, one after the other.
+/// As a column holds it: `microseconds:units`, one after the other; what was learned of the limit stands before them as
+/// `-thousandths:microseconds`, which an Intail that knows nothing of it takes for units of long ago.
 impl Display for Spending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (at, units)) in self.0.iter().enumerate() {
-            let space = if number == 0 { "" } else { " " };
+        let mut space = "";
+        if let Some(Correction { less, until }) = self.correction {
+            write!(f, "-{less}:{}", until.as_microsecond())?;
+            space = " ";
+        }
+        for (at, units) in &self.times {
             write!(f, "{space}{}:{units}", at.as_microsecond())?;
+            space = " ";
         }
         Ok(())
     }
@@ -75,11 +103,18 @@ impl FromStr for Spending {
     type Err = NoSpending;
 
     fn from_str(text: &str) -> Result<Self, NoSpending> {
-        let each = text.split_ascii_whitespace().map(|it| {
-            let (at, units) = it.split_once(':').ok_or(NoSpending)?;
-            Ok((from_us(at.parse()?), units.parse()?))
-        });
-        each.collect::<Result<_, NoSpending>>().map(Self)
+        let mut spending = Self::default();
+        for it in text.split_ascii_whitespace() {
+            let (one, other) = it.split_once(':').ok_or(NoSpending)?;
+            match one.strip_prefix('-') {
+                Some(less) => {
+                    let until = from_us(other.parse()?);
+                    spending.correction = Some(Correction { less: less.parse()?, until });
+                }
+                None => spending.times.push((from_us(one.parse()?), other.parse()?)),
+            }
+        }
+        Ok(spending)
     }
 }
 
@@ -100,10 +135,12 @@ mod tests {
             spending.add(at(ms), units);
         }
         assert_eq!(spending.to_string(), "4998000:9 5000000:3");
-        for it in [spending, Spending::default()] {
+        let corrected = spending.clone().corrected(Some(Correction { less: 100, until: at(600_000) }));
+        assert_eq!(corrected.to_string(), "-100:600000000 4998000:9 5000000:3");
+        for it in [spending, Spending::default(), corrected.clone(), Spending { times: Vec::new(), ..corrected }] {
             assert_eq!(it.to_string().parse::<Spending>().expect("read"), it);
         }
-        for wrong in ["7", "x:7", "7:x", "7:-1"] {
+        for wrong in ["7", "x:7", "7:x", "7:-1", "-x:7", "--7:7"] {
             assert!(wrong.parse::<Spending>().is_err(), "{wrong}");
         }
     }

@@ -20,7 +20,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Quota;
-use crate::store::spending::{Spending, grain};
+use crate::store::quota::Hold;
+use crate::store::spending::{Correction, Spending, grain};
 
 /// Google's minute.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -64,15 +65,29 @@ const SPREAD_PART: i32 = 10;
 /// A hold that lasts longer is the operator's business.
 pub(super) const HELD_LONG: SignedDuration = SignedDuration::from_mins(10);
 
-/// Who is asking, by who comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Who is asking; who comes first stands last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// What was there before.
-    Backfill,
+    /// What was there before, within so much of the project's day, in percent.
+    Backfill(u64),
     /// What was missed.
     Repair,
     /// Changes that just happened, and what keeps them coming.
     Live,
+}
+
+impl Class {
+    /// What was there before, where no policy says how much of the day is for it.
+    pub(super) const BACKFILL: Self = Self::Backfill(DAY_MAX_PERCENT);
+
+    /// Of how much of the project's day it leaves the rest to those that come before it; none that leaves nothing.
+    fn day_percent(self) -> Option<u64> {
+        match self {
+            Self::Backfill(percent) => Some(percent.min(DAY_MAX_PERCENT)),
+            Self::Repair => Some(DAY_MAX_PERCENT),
+            Self::Live => None,
+        }
+    }
 }
 
 /// The budgets of the three services that count, each by its own table. Cheap to clone.
@@ -175,7 +190,7 @@ struct Account {
     /// and would take it for what it wasn't told.
     left: VecDeque<(Timestamp, u64)>,
     underway: u64,
-    trim: Option<(u64, Timestamp)>,
+    correction: Option<Correction>,
 }
 
 /// What was spent on a project's day.
@@ -355,9 +370,9 @@ impl Budget {
                 let calls = Calls { at_once: (at_once / 2).max(1), since: now };
                 spent.people.entry(subject.to_owned()).or_default().calls = Some(calls);
             }
-            SlowScope::Person => spent.people.entry(subject.to_owned()).or_default().account.trim(now),
+            SlowScope::Person => spent.people.entry(subject.to_owned()).or_default().account.correct(now),
             SlowScope::Project => {
-                spent.project.trim(now);
+                spent.project.correct(now);
                 let until = until.unwrap_or_else(|| now.checked_add(PROJECT_PAUSE).unwrap_or(now));
                 spent.refused_until = spent.refused_until.max(Some(until));
             }
@@ -368,16 +383,21 @@ impl Budget {
         }
     }
 
-    /// Until when Google wants nothing from anybody, if the other processes don't know that yet.
-    pub(super) fn refused_until(&self) -> Option<Timestamp> {
-        self.lock().refused_until
+    /// Until when Google wants nothing from anybody, and how much less is spent then, if the other processes don't know
+    /// that yet.
+    pub(super) fn hold_untold(&self) -> Option<Hold> {
+        let spent = self.lock();
+        spent.refused_until.map(|until| Hold { until, correction: spent.project.correction })
     }
 
-    /// The others know of `told` now, and together they know that nobody asks until then, or that somebody lifted that.
-    pub(super) fn hold(&self, told: Option<Timestamp>, until: Option<Timestamp>) {
+    /// The others know of `told` now, and together they know what is `held`, or that somebody lifted that.
+    pub(super) fn hold(&self, told: Option<Hold>, held: Option<Hold>) {
         let mut spent = self.lock();
-        spent.held_until = until;
-        if spent.refused_until == told {
+        spent.held_until = held.map(|it| it.until);
+        if let Some(correction) = held.and_then(|it| it.correction) {
+            spent.project.hear(correction);
+        }
+        if spent.refused_until == told.map(|it| it.until) {
             spent.refused_until = None;
         }
     }
@@ -397,6 +417,7 @@ impl Budget {
             account.held(now);
             account.left.iter().chain(&account.done).for_each(|(at, units)| spending.add(*at, *units));
             spending.add(now, account.underway);
+            spending = spending.corrected(account.correction.filter(|it| it.until > now));
         }
         spending
     }
@@ -412,6 +433,9 @@ impl Budget {
         let most = spent.limits.person_minute;
         let account = &mut spent.people.entry(subject.to_owned()).or_default().account;
         account.held(now);
+        if let Some(correction) = spending.correction() {
+            account.hear(correction);
+        }
         let mut told = 0u64;
         for (at, units) in spending.each().rev().filter(|(at, _)| now.duration_since(*at) < WINDOW) {
             let at = at.min(now);
@@ -470,15 +494,12 @@ impl Budget {
         }
     }
 
-    /// When backfill may go on, if `percent` of the project's day are used up.
-    pub(super) fn day_is_used(&self, percent: u64) -> Option<Timestamp> {
-        let now = self.clock.now();
-        self.lock().day_is_used(percent, now)
-    }
-
     /// Whether so much of the project's day is used up that only live changes go on.
     pub(super) fn day_is_nearly_used(&self) -> bool {
-        self.day_is_used(DAY_MAX_PERCENT).is_some()
+        let now = self.clock.now();
+        let mut spent = self.lock();
+        spent.day.turn(now);
+        spent.day.units >= spent.share_of_day(DAY_MAX_PERCENT)
     }
 }
 
@@ -503,34 +524,38 @@ impl Spent {
         if let Some(until) = self.held_until.max(self.refused_until).filter(|until| *until > now) {
             return Err(spread(subject, now, until));
         }
-        if let Some(turns_at) = self.day_is_used(DAY_MAX_PERCENT, now).filter(|_| class != Class::Live) {
-            return Err(spread(subject, now, turns_at));
-        }
-        let day_most = if class == Class::Live { u64::MAX } else { self.limits.project_day / 100 * DAY_MAX_PERCENT };
-        let day_left = day_most.saturating_sub(self.day.units + self.project.underway);
         let soon = now.saturating_add(FORGET_EVERY).unwrap_or(now);
+        self.day.turn(now);
+        let day_most = class.day_percent().map_or(u64::MAX, |percent| self.share_of_day(percent));
+        if self.day.units >= day_most {
+            return Err(spread(subject, now, day(now).1));
+        }
+        let day_left = day_most.saturating_sub(self.day.units + self.project.underway);
+        if day_left == 0 {
+            // What is under way takes the rest, or gives something back.
+            return Err(soon);
+        }
         if self.part.until.is_some_and(|until| until <= now) {
             return Err(soon);
         }
         let (most, of_part) = match class {
             Class::Live => (LIVE_MAX, 1_000),
             Class::Repair => (REPAIR_MAX, REPAIR_OF_PART),
-            Class::Backfill => (BACKFILL_MAX, BACKFILL_OF_PART),
+            Class::Backfill(_) => (BACKFILL_MAX, BACKFILL_OF_PART),
         };
         self.forget(now);
         let project_most = self.units(self.part.most) * of_part / 1_000;
         let person_most = self.limits.person_minute * most / 1_000;
         let mut fair = u64::MAX;
-        if class == Class::Backfill {
+        let is_backfill = matches!(class, Class::Backfill(_));
+        if is_backfill {
             let before = self.people.entry(subject.to_owned()).or_default().backfills_at.replace(now);
             self.backfilling += u64::from(before.is_none());
             // Everybody the same part, when all of them together want more than there is.
             fair = project_most / self.backfilling.max(1);
         }
         let person = self.people.entry(subject.to_owned()).or_default();
-        if class == Class::Backfill
-            && let Some(until) = person.live_until.filter(|until| *until > now)
-        {
+        if is_backfill && let Some(until) = person.live_until.filter(|until| *until > now) {
             return Err(until);
         }
         let least = least.min(wanted);
@@ -546,7 +571,7 @@ impl Spent {
         let kept_free = if class == Class::Live { 0 } else { person.kept_free(now) };
         let mine = person.account.room(least, person_most.saturating_sub(kept_free), now);
         let mine = match class {
-            Class::Backfill => mine.and_then(|mine| {
+            Class::Backfill(_) => mine.and_then(|mine| {
                 let fair = person.here.room(least, fair, now);
                 fair.map(|fair| fair.min(mine)).map_err(sooner)
             }),
@@ -598,10 +623,9 @@ impl Spent {
         Err(now.checked_add(wait).unwrap_or(now))
     }
 
-    fn day_is_used(&mut self, percent: u64, now: Timestamp) -> Option<Timestamp> {
-        self.day.turn(now);
-        let most = self.limits.project_day / 100 * percent.min(100);
-        (self.day.units >= most).then(|| day(now).1)
+    /// So many percent of the project's day.
+    fn share_of_day(&self, percent: u64) -> u64 {
+        self.limits.project_day / 100 * percent
     }
 
     /// Millionths of the project's minute, rounded up.
@@ -628,7 +652,7 @@ impl Spent {
             person.account.held(now) > 0
                 || person.backfills_at.is_some()
                 || person.calls.is_some()
-                || person.account.trim.is_some_and(|(_, until)| until > now)
+                || person.account.correction.is_some_and(|it| it.until > now)
         });
         let backfilling = self.people.values().filter(|it| it.backfills_at.is_some()).count();
         self.backfilling = u64::try_from(backfilling).unwrap_or(u64::MAX);
@@ -741,8 +765,8 @@ impl Account {
 
     /// How much room there is under `limit`, if it is `least` at least; if not, when enough will have left the minute.
     fn room(&mut self, least: u64, limit: u64, now: Timestamp) -> Result<u64, Timestamp> {
-        let trimmed = self.trim.filter(|(_, until)| *until > now).map_or(0, |(less, _)| less);
-        let limit = limit / 1_000 * (1_000 - trimmed) + limit % 1_000 * (1_000 - trimmed) / 1_000;
+        let kept = 1_000 - self.correction.filter(|it| it.until > now).map_or(0, |it| it.less.min(TRIM_MAX));
+        let limit = limit / 1_000 * kept + limit % 1_000 * kept / 1_000;
         let held = self.held(now);
         // What is dearer than the whole limit may go once nothing counts: refusing it for ever helps nobody.
         if held + least <= limit || held == 0 {
@@ -787,10 +811,18 @@ impl Account {
         }
     }
 
-    fn trim(&mut self, now: Timestamp) {
-        let before = self.trim.filter(|(_, until)| *until > now).map_or(0, |(less, _)| less);
+    /// Google refused earlier than we counted.
+    fn correct(&mut self, now: Timestamp) {
+        let before = self.correction.filter(|it| it.until > now).map_or(0, |it| it.less);
         let until = now.checked_add(TRIM_FOR).unwrap_or(now);
-        self.trim = Some(((before + TRIM_STEP).min(TRIM_MAX), until));
+        self.correction = Some(Correction { less: (before + TRIM_STEP).min(TRIM_MAX), until });
+    }
+
+    /// Another process was refused: what was learned last counts.
+    fn hear(&mut self, heard: Correction) {
+        if self.correction.is_none_or(|it| it.until < heard.until) {
+            self.correction = Some(heard);
+        }
     }
 }
 
@@ -850,10 +882,10 @@ mod tests {
     #[test]
     fn promise_8_the_minute_is_never_exceeded_and_opens_again_as_it_slides() {
         let (budget, clock) = budget(LIMITS);
-        drop(budget.reserve("1", 500, Class::Backfill).expect("room"));
+        drop(budget.reserve("1", 500, Class::BACKFILL).expect("room"));
         pass(&clock, 10);
-        drop(budget.reserve("1", 480, Class::Backfill).expect("room"));
-        assert_eq!(until(budget.reserve("1", 10, Class::Backfill)), at(60));
+        drop(budget.reserve("1", 480, Class::BACKFILL).expect("room"));
+        assert_eq!(until(budget.reserve("1", 10, Class::BACKFILL)), at(60));
         drop(budget.reserve("1", 10, Class::Live).expect("live still has room"));
         assert_eq!(until(budget.reserve("1", 10, Class::Live)), at(60));
         pass(&clock, 52);
@@ -972,7 +1004,7 @@ mod tests {
         drop(budget.reserve("1", 5, Class::Live).expect("a live change has room"));
         assert_eq!(until(budget.reserve("1", 1, Class::Live)), at(60));
         pass(&clock, 60);
-        drop(budget.reserve("1", 900, Class::Backfill).expect("room"));
+        drop(budget.reserve("1", 900, Class::BACKFILL).expect("room"));
     }
 
     #[test]
@@ -981,9 +1013,9 @@ mod tests {
         let budget = Budget::new(LIMITS, clock.clone());
         drop(budget.reserve("1", 990, Class::Live).expect("room"));
         let back = Budget { clock: Clock::owned(at(0)), ..budget };
-        assert_eq!(until(back.reserve("1", 900, Class::Backfill)), at(60));
+        assert_eq!(until(back.reserve("1", 900, Class::BACKFILL)), at(60));
         back.clock.advance(Duration::from_secs(61));
-        drop(back.reserve("1", 900, Class::Backfill).expect("room"));
+        drop(back.reserve("1", 900, Class::BACKFILL).expect("room"));
     }
 
     #[test]
@@ -994,7 +1026,7 @@ mod tests {
         drop(budget.reserve("1", 500, Class::Repair).expect("room"));
         assert!(budget.day_is_nearly_used());
         let turns = day(at(0)).1;
-        for class in [Class::Repair, Class::Backfill] {
+        for class in [Class::Repair, Class::BACKFILL] {
             let until = until(budget.reserve("1", 1, class));
             assert!(until >= turns && until <= turns + SPREAD_MAX, "{until}");
         }
@@ -1005,9 +1037,9 @@ mod tests {
     fn what_takes_as_much_as_there_is_takes_no_more_than_the_day_has_left() {
         let (budget, _) = budget(Limits { person_minute: 60_000, project_minute: 60_000, ..LIMITS });
         drop(budget.reserve("1", 45_000, Class::Live).expect("room"));
-        let under_way = budget.reserve_up_to("1", 2_000, 20, Class::Backfill).expect("room");
+        let under_way = budget.reserve_up_to("1", 2_000, 20, Class::BACKFILL).expect("room");
         assert_eq!(under_way.units(), 2_000);
-        assert_eq!(budget.reserve_up_to("2", 2_000, 20, Class::Backfill).expect("room").units(), 500);
+        assert_eq!(budget.reserve_up_to("2", 2_000, 20, Class::BACKFILL).expect("room").units(), 500);
         assert_eq!(budget.reserve_up_to("2", 2_000, 20, Class::Live).expect("room").units(), 2_000);
     }
 
@@ -1025,19 +1057,19 @@ mod tests {
     #[test]
     fn the_newest_messages_are_there_at_once_and_the_rest_follows_at_a_pace() {
         let (budget, clock) = budget(Limits { person_minute: 6_000, ..LIMITS });
-        let ahead = budget.reserve_up_to("1", 20_000, 20, Class::Backfill).expect("room").units();
+        let ahead = budget.reserve_up_to("1", 20_000, 20, Class::BACKFILL).expect("room").units();
         assert_eq!(ahead, 2_064, "a third of a minute");
         let later = at(2) + Duration::from_millis(1);
-        assert_eq!(until(budget.reserve_up_to("1", 20_000, 20, Class::Backfill)), later);
-        assert!(budget.reserve("1", 10, Class::Backfill).is_ok(), "a page isn't bulk");
+        assert_eq!(until(budget.reserve_up_to("1", 20_000, 20, Class::BACKFILL)), later);
+        assert!(budget.reserve("1", 10, Class::BACKFILL).is_ok(), "a page isn't bulk");
         pass(&clock, 2);
-        let mut permit = budget.reserve_up_to("1", 20_000, 20, Class::Backfill).expect("room");
+        let mut permit = budget.reserve_up_to("1", 20_000, 20, Class::BACKFILL).expect("room");
         assert_eq!(permit.units(), 206, "as much as two seconds allow");
         permit.used(0);
         drop(permit);
         let again = budget.reserve_up_to("1", 20_000, 20, Class::Repair).expect("nothing of it was used");
         assert!((200..=210).contains(&again.units()), "{}", again.units());
-        assert!(budget.reserve_up_to("2", 20_000, 20, Class::Backfill).is_ok(), "each at a pace of their own");
+        assert!(budget.reserve_up_to("2", 20_000, 20, Class::BACKFILL).is_ok(), "each at a pace of their own");
     }
 
     #[test]
@@ -1045,7 +1077,7 @@ mod tests {
         let (budget, clock) = budget(Limits { person_minute: 1_100, ..LIMITS });
         let (mut taken, mut waits) = (0, 0);
         while taken < 2_000 {
-            match budget.reserve_up_to("1", 1_000, 40, Class::Backfill) {
+            match budget.reserve_up_to("1", 1_000, 40, Class::BACKFILL) {
                 Ok(mut permit) => {
                     permit.only(40);
                     taken += 40;
@@ -1077,12 +1109,12 @@ mod tests {
     fn a_clock_that_was_set_back_keeps_nobody_from_their_pace() {
         let clock = Clock::owned(at(10_000));
         let budget = Budget::new(LIMITS, clock.clone());
-        drop(budget.reserve_up_to("1", 900, 20, Class::Backfill).expect("room"));
+        drop(budget.reserve_up_to("1", 900, 20, Class::BACKFILL).expect("room"));
         let back = Budget { clock: Clock::owned(at(0)), ..budget };
-        let until = until(back.reserve_up_to("1", 900, 900, Class::Backfill));
+        let until = until(back.reserve_up_to("1", 900, 900, Class::BACKFILL));
         assert!(until <= at(60), "{until}");
         back.clock.advance(Duration::from_secs(61));
-        assert!(back.reserve_up_to("1", 900, 20, Class::Backfill).is_ok());
+        assert!(back.reserve_up_to("1", 900, 20, Class::BACKFILL).is_ok());
     }
 
     /// How long letters waited at most, in tenths of a second, from the second minute on, and how many units a minute
@@ -1094,7 +1126,7 @@ mod tests {
         for tenth in 0..MINUTES * 600 {
             let counts = tenth >= 600;
             if copy_at <= clock.now() {
-                match budget.reserve_up_to("1", 20_000, 20, Class::Backfill) {
+                match budget.reserve_up_to("1", 20_000, 20, Class::BACKFILL) {
                     Ok(mut permit) => {
                         permit.only(permit.units() / 20 * 20);
                         copied += if counts { permit.units() } else { 0 };
@@ -1133,7 +1165,7 @@ mod tests {
         let mut spent = [0; 4];
         for _ in 0..60 {
             for (person, spent) in spent.iter_mut().enumerate() {
-                if let Ok(permit) = budget.reserve_up_to(&person.to_string(), 20, 20, Class::Backfill) {
+                if let Ok(permit) = budget.reserve_up_to(&person.to_string(), 20, 20, Class::BACKFILL) {
                     *spent += permit.units();
                 }
             }
@@ -1150,10 +1182,10 @@ mod tests {
         drop(budget.reserve("1", 480, Class::Live).expect("room"));
         assert_eq!(until(budget.reserve("1", 600, Class::Live)), at(61));
         pass(&clock, 59);
-        assert_eq!(until(budget.reserve("1", 20, Class::Backfill)), at(63), "what opened at 60 is the live change's");
+        assert_eq!(until(budget.reserve("1", 20, Class::BACKFILL)), at(63), "what opened at 60 is the live change's");
         pass(&clock, 1);
         drop(budget.reserve("1", 600, Class::Live).expect("room"));
-        assert!(budget.reserve("1", 20, Class::Backfill).is_ok());
+        assert!(budget.reserve("1", 20, Class::BACKFILL).is_ok());
     }
 
     #[test]
@@ -1180,8 +1212,8 @@ mod tests {
         budget.refused("1", SlowScope::Day, None);
         let turns = day(at(30)).1;
         assert!(until(budget.reserve("2", 1, Class::Live)) >= turns);
-        budget.hold(budget.refused_until(), Some(turns));
-        assert_eq!(budget.refused_until(), None, "the others know");
+        budget.hold(budget.hold_untold(), Some(Hold { until: turns, correction: None }));
+        assert_eq!(budget.hold_untold(), None, "the others know");
         assert!(until(budget.reserve("2", 1, Class::Live)) >= turns);
         budget.hold(None, None);
         assert!(budget.reserve("2", 1, Class::Live).is_ok(), "somebody lifted it");
@@ -1208,15 +1240,57 @@ mod tests {
         let (budget, clock) = budget(Limits { person_minute: 50_000, project_minute: 50_000, ..LIMITS });
         let turns = day(at(0)).1;
         assert_eq!(turns, at(8 * 3600));
-        assert_eq!(budget.day_is_used(80), None);
-        drop(budget.reserve("1", 30_000, Class::Live).expect("room"));
+        let within = Class::Backfill(80);
+        drop(budget.reserve("1", 1, within).expect("the day begins"));
+        drop(budget.reserve("1", 29_999, Class::Live).expect("room"));
         let unwritten = budget.unwritten();
         assert_eq!(unwritten.unwritten, 30_000);
         budget.book(unwritten, 40_000);
-        assert_eq!(budget.day_is_used(80), Some(turns), "others spent 10,000");
-        assert_eq!(budget.day_is_used(100), None);
+        let back = until(budget.reserve("2", 1, within));
+        assert!(back >= turns && back <= turns + SPREAD_MAX, "others spent 10,000: {back}");
+        drop(budget.reserve("2", 1, Class::BACKFILL).expect("whom no policy binds goes on"));
         pass(&clock, 8 * 3600);
-        assert_eq!(budget.day_is_used(80), None);
+        drop(budget.reserve("2", 1, within).expect("another day"));
+    }
+
+    #[test]
+    fn copying_never_takes_more_of_the_day_than_the_policy_leaves_it() {
+        let (budget, clock) = budget(Limits { person_minute: 60_000, project_minute: 60_000, ..LIMITS });
+        let within = Class::Backfill(20);
+        let one = budget.reserve_up_to("1", 50_000, 20, within).expect("room");
+        assert_eq!(one.units(), 10_000, "however much there is to copy");
+        assert_eq!(until(budget.reserve_up_to("2", 50_000, 20, within)), at(1), "the other may give some of it back");
+        drop(one);
+        let back = until(budget.reserve_up_to("2", 50_000, 20, within));
+        assert!(back >= day(clock.now()).1, "{back}");
+        drop(budget.reserve("2", 100, Class::Repair).expect("comparing goes on"));
+    }
+
+    #[test]
+    fn what_one_process_learns_of_google_s_limits_holds_for_the_others() {
+        let clock = Clock::owned(at(0));
+        let [one, other] = [(); 2].map(|()| Budget::new(LIMITS, clock.clone()));
+        // Of a person's minute whoever works on their mailbox next hears; of the project's everybody.
+        one.refused("1", SlowScope::Person, None);
+        other.remember("1", &one.spent_on("1"));
+        let most = |budget: &Budget, subject: &str| {
+            budget.reserve_up_to(subject, 50_000, 20, Class::Live).map_or(0, |it| it.units())
+        };
+        assert_eq!((most(&other, "1"), most(&other, "2")), (895, 995));
+        one.refused("1", SlowScope::Project, Some(at(1)));
+        let told = one.hold_untold();
+        one.hold(told, told);
+        other.hold(None, told);
+        pass(&clock, 300);
+        other.use_at_most(50_000);
+        assert_eq!(most(&other, "3"), 450, "a tenth less than half of a person's thousand");
+        // What is older, or was lifted, changes nothing that was learned since.
+        other.refused("1", SlowScope::Project, Some(at(301)));
+        other.hold(other.hold_untold(), told);
+        pass(&clock, 301);
+        assert_eq!(most(&other, "4"), 400);
+        pass(&clock, 300);
+        assert_eq!(most(&other, "5"), 500);
     }
 
     #[test]
@@ -1257,8 +1331,8 @@ mod tests {
         let (budget, _) = budget(Limits { project_minute: 1_000, ..LIMITS });
         budget.take_part(400_000, at(12), at(5));
         budget.remember("1", &Spending::once(at(0), 398));
-        assert!(budget.reserve("1", 399, Class::Backfill).is_err());
-        assert!(budget.reserve("1", 398, Class::Backfill).is_ok());
+        assert!(budget.reserve("1", 399, Class::BACKFILL).is_err());
+        assert!(budget.reserve("1", 398, Class::BACKFILL).is_ok());
     }
 
     #[test]

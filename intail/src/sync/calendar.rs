@@ -297,19 +297,16 @@ impl AgendaRun<'_> {
     // ---- a calendar's events ----
 
     /// As whom a calendar is read: what just changed first, a backfill last.
-    fn class_of(&self, calendar: &Calendar) -> Result<Class, Timestamp> {
+    fn class_of(&self, calendar: &Calendar) -> Class {
         match calendar.state {
-            CalendarState::Live if calendar.is_noticed() => Ok(Class::Live),
-            CalendarState::Live | CalendarState::Reconciling => Ok(Class::Repair),
-            _ => self.budget.day_is_used(self.day_percent).map_or(Ok(Class::Backfill), Err),
+            CalendarState::Live if calendar.is_noticed() => Class::Live,
+            CalendarState::Live | CalendarState::Reconciling => Class::Repair,
+            _ => Class::Backfill(self.day_percent),
         }
     }
 
     async fn events(&mut self, at: usize) -> Result<Done, StepError> {
-        let class = match self.class_of(&self.calendars[at]) {
-            Ok(class) => class,
-            Err(until) => return Ok(Done::Wait(until)),
-        };
+        let class = self.class_of(&self.calendars[at]);
         if let Err(until) = self.take(class) {
             return Ok(Done::Wait(until));
         }

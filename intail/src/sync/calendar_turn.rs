@@ -59,7 +59,7 @@ impl Worker {
             CalendarStep::Rest(until) => return Ok(Some(until)),
             step => step,
         };
-        let caller = access::caller(&self.app, &grant.id).await?;
+        let caller = access::caller_of(&self.app, &grant).await?;
         let mut run = AgendaRun {
             app: &self.app,
             budget: self.budgets.of(Api::Calendar),

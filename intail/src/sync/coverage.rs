@@ -142,7 +142,7 @@ impl Run<'_> {
         }
         let labels = 1 + u64::try_from(COUNTED.len()).unwrap_or(0);
         let units = 2 * self.price("gmail.getProfile") + labels * self.price("gmail.labels.get");
-        if let Err(until) = self.take(units, Class::Backfill) {
+        if let Err(until) = self.take(units, Class::BACKFILL) {
             return Ok(Done::Wait(until));
         }
         let gmail = self.app.google.gmail(&self.caller);
@@ -222,7 +222,7 @@ impl Run<'_> {
             }
             let (mut drafts, mut page_token) = (0, None);
             for _ in 0..DRAFT_PAGES_MAX {
-                if let Err(until) = self.take(self.price("gmail.messages.list"), Class::Backfill) {
+                if let Err(until) = self.take(self.price("gmail.messages.list"), Class::BACKFILL) {
                     return Ok(Err(until));
                 }
                 let gmail = self.app.google.gmail(&self.caller);

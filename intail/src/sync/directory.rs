@@ -195,7 +195,7 @@ impl Run<'_> {
         }
         let is_first = self.directory.passed_at.is_none();
         self.caller.purpose = if is_first { purpose::BACKFILL } else { purpose::CHECK };
-        let class = if is_first { Class::Backfill } else { Class::Repair };
+        let class = if is_first { Class::BACKFILL } else { Class::Repair };
         let _permit = match self.budget.reserve(&self.grant.google_subject, 1, class) {
             Ok(permit) => permit,
             Err(until) => return Ok(Done::Wait(until)),

@@ -70,7 +70,7 @@ impl Worker {
         if let Some(before) = known.replace(grant.clone()).filter(|it| it.id != grant.id) {
             self.write_calls(&before).await?;
         }
-        let caller = access::caller(&self.app, &grant.id).await?;
+        let caller = access::caller_of(&self.app, &grant).await?;
         let budget = self.budgets.of(Api::Directory);
         let mut run = Run { app: &self.app, budget, lease, directory: row, grant, caller, now: self.app.clock.now() };
         let done = match run.asking(asked).await {

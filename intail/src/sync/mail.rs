@@ -30,7 +30,7 @@ use crate::store::fills::{self, Fill};
 use crate::store::grants::Grant;
 use crate::store::labels::{self, Label, LabelKind};
 use crate::store::leases::{self, Lease};
-use crate::store::mailboxes::{self, Mailbox, MailboxState};
+use crate::store::mailboxes::{self, Around, Mailbox, MailboxState};
 use crate::store::messages::{self, Message};
 use crate::store::quota;
 use crate::store::sightings;
@@ -94,6 +94,8 @@ pub(super) struct Run<'a> {
     pub(super) now: Timestamp,
     /// Whether Google wants no more questions: what was done so far is kept, and the failures go on counting.
     pub(super) stopping: bool,
+    /// What is around the mailbox as of the last commit, where it is likely to rest now.
+    pub(super) around: Option<Around>,
 }
 
 /// What a reading of the history named that can't be read.
@@ -136,6 +138,17 @@ struct Fetched {
     stop: Option<Error>,
 }
 
+/// Why and how something is owed.
+#[derive(Clone, Copy)]
+struct Owed<'a> {
+    reason: &'a str,
+    tries: i64,
+    /// When it is tried again.
+    wait: Duration,
+    /// Whether a copy or a comparison named it, not a change that just happened.
+    in_bulk: bool,
+}
+
 impl Run<'_> {
     /// Does one step.
     pub(super) async fn step(&mut self, step: Step) -> Result<Done, StepError> {
@@ -168,17 +181,14 @@ impl Run<'_> {
 
     /// As whom a listing and what it named are read: a comparison comes before a backfill, and doesn't wait for the
     /// day to turn, unless most of the mailbox was never copied.
-    fn bulk(&self) -> Result<Class, Timestamp> {
-        if self.mailbox.state == MailboxState::Reconciling && self.mailbox.copied_at.is_some() {
-            return Ok(Class::Repair);
-        }
-        self.budget.day_is_used(self.day_percent).map_or(Ok(Class::Backfill), Err)
+    fn bulk(&self) -> Class {
+        let compares = self.mailbox.state == MailboxState::Reconciling && self.mailbox.copied_at.is_some();
+        if compares { Class::Repair } else { Class::Backfill(self.day_percent) }
     }
 
     /// Writes the mailbox and the changes beside what `tx` holds already, and tells the readers. A step that got here
-    /// has succeeded, so earlier failures are forgotten.
+    /// has succeeded, so earlier failures are forgotten. Only who holds the lease may save the mailbox.
     pub(super) async fn commit(&mut self, mut tx: Tx, changes: &[NewChange]) -> Result<(), StoreError> {
-        leases::hold(&mut tx, self.lease, lease_end(self.now)).await?;
         if !self.stopping {
             self.mailbox.failures = 0;
             self.mailbox.paused_until = None;
@@ -190,6 +200,10 @@ impl Run<'_> {
             person: Some(&self.mailbox.person_id),
             stream: (&self.mailbox.id).into(),
         };
+        // Before the feed, which others wait for from there on.
+        if self.mailbox.state == MailboxState::Live {
+            self.around = Some(mailboxes::around(&mut tx, &self.mailbox).await?);
+        }
         let grown = changes::append(&mut tx, of, changes, self.now).await?;
         tx.commit().await?;
         if grown.is_some() {
@@ -266,7 +280,7 @@ impl Run<'_> {
     /// the history was lost is on no message that is stored, and would never be compared.
     async fn list_labels(&mut self) -> Result<Done, StepError> {
         let units = self.price("gmail.labels.list");
-        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
+        if let Err(until) = self.take(units, self.bulk()) {
             return Ok(Done::Wait(until));
         }
         self.mailbox.listing_label = None;
@@ -431,9 +445,9 @@ impl Run<'_> {
             }
         }
         self.strike(&mut tx, &gone).await?;
-        let stop = self.keep(&mut tx, fetched, &mut changes).await?;
+        let stop = self.keep(&mut tx, fetched, &mut changes, false).await?;
         let unclear = strange.unclear.into_iter().map(|it| Fill { message_id: it.id, thread_id: it.thread_id });
-        self.owe_unclear(&mut tx, unclear).await?;
+        self.owe_unclear(&mut tx, unclear, false).await?;
         self.count_unreadable(strange.unreadable, COMPARE_EVERY);
         self.mailbox.advance(read_to, self.now);
         if end.is_none() {
@@ -459,9 +473,15 @@ impl Run<'_> {
     }
 
     /// Owes what Google named and told nothing of that can be read: each is asked for by itself, at once.
-    async fn owe_unclear(&self, tx: &mut Tx, unclear: impl IntoIterator<Item = Fill>) -> Result<(), StoreError> {
+    async fn owe_unclear(
+        &self,
+        tx: &mut Tx,
+        unclear: impl IntoIterator<Item = Fill>,
+        in_bulk: bool,
+    ) -> Result<(), StoreError> {
         for fill in unclear {
-            self.owe(tx, &fill, ErrorKind::NotUnderstood.word(), 0, Duration::ZERO).await?;
+            let owed = Owed { reason: ErrorKind::NotUnderstood.word(), tries: 0, wait: Duration::ZERO, in_bulk };
+            self.owe(tx, &fill, owed).await?;
         }
         Ok(())
     }
@@ -594,7 +614,7 @@ impl Run<'_> {
             None => {}
         }
         let units = 2 * self.price("gmail.messages.list");
-        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
+        if let Err(until) = self.take(units, self.bulk()) {
             return Ok(Done::Wait(until));
         }
         self.count_filling(units);
@@ -659,7 +679,7 @@ impl Run<'_> {
         let (mut drafts, mut page_token) = (BTreeSet::new(), None);
         for number in 0..DRAFT_PAGES_MAX {
             let units = self.price("gmail.messages.list");
-            if number > 0 && self.bulk().and_then(|class| self.take(units, class)).is_err() {
+            if number > 0 && self.take(units, self.bulk()).is_err() {
                 break;
             }
             let page = match gmail.messages(page_token.as_deref(), &[DRAFT], true).await {
@@ -679,7 +699,7 @@ impl Run<'_> {
     /// are owed, each by itself.
     async fn want(&self, tx: &mut Tx, missing: Vec<Fill>) -> Result<(), StoreError> {
         let (missing, unclear): (Vec<Fill>, Vec<Fill>) = missing.into_iter().partition(|it| !it.thread_id.is_empty());
-        self.owe_unclear(tx, unclear).await?;
+        self.owe_unclear(tx, unclear, true).await?;
         fills::add(tx, &self.mailbox.organization_id, &self.mailbox.id, &missing).await
     }
 
@@ -720,7 +740,7 @@ impl Run<'_> {
         let mut at = listed.len().saturating_sub(1);
         let mut failures = 0;
         while newer < older {
-            if let Err(until) = self.bulk().and_then(|class| self.take(self.price("gmail.messages.get"), class)) {
+            if let Err(until) = self.take(self.price("gmail.messages.get"), self.bulk()) {
                 return Ok(Err(until));
             }
             match self.app.google.gmail(&self.caller).message(&listed[at].message_id).await {
@@ -753,7 +773,7 @@ impl Run<'_> {
     /// differs here: five units per 500 messages and label tell what twenty per message would.
     async fn list_label(&mut self, label: &str) -> Result<Done, StepError> {
         let units = self.price("gmail.messages.list");
-        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
+        if let Err(until) = self.take(units, self.bulk()) {
             return Ok(Done::Wait(until));
         }
         self.count_filling(units);
@@ -835,7 +855,7 @@ impl Run<'_> {
         let oldest = fetched.messages.iter().filter(|it| leads.contains(&it.id)).map(|it| it.received_ms).min();
         // What was listed a moment ago and isn't found may have been deleted since, or isn't readable everywhere yet.
         let fetched = Fetched { unasked: Vec::new(), ..fetched };
-        let stop = self.keep(&mut tx, fetched, &mut changes).await?;
+        let stop = self.keep(&mut tx, fetched, &mut changes, true).await?;
         if self.mailbox.listing_pass == 1 {
             self.mailbox.oldest_ms = [self.mailbox.oldest_ms, oldest].into_iter().flatten().min();
         }
@@ -857,7 +877,7 @@ impl Run<'_> {
 
     /// As many of the threads' cheapest questions as the budget has room for now, and the permit to ask them.
     fn affordable(&self, threads: Vec<Vec<Fill>>) -> Result<(Vec<Ask>, Permit), Timestamp> {
-        let class = self.bulk()?;
+        let class = self.bulk();
         let (one, whole) = (self.price("gmail.messages.get"), self.price("gmail.threads.get"));
         let asks: Vec<Ask> = threads.into_iter().flat_map(|fills| cheapest(fills, one, whole)).collect();
         let units = asks.iter().map(|it| it.units(one, whole)).sum();
@@ -896,7 +916,7 @@ impl Run<'_> {
         let wanted: Vec<Fill> =
             unseen.iter().map(|it| Fill { message_id: it.id.clone(), thread_id: it.thread_id.clone() }).collect();
         let units = self.price("gmail.messages.get") * u64::try_from(wanted.len()).unwrap_or(u64::MAX);
-        if let Err(until) = self.bulk().and_then(|class| self.take(units, class)) {
+        if let Err(until) = self.take(units, self.bulk()) {
             return Ok(Done::Wait(until));
         }
         let fetched = self.fetch_plan(wanted.into_iter().map(Ask::One).collect(), None).await;
@@ -910,7 +930,7 @@ impl Run<'_> {
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
         // What didn't answer is owed: a few messages that can't be read don't keep a pass from ending.
         let fetched = Fetched { gone: Vec::new(), ..fetched };
-        let stop = self.keep(&mut tx, fetched, &mut changes).await?;
+        let stop = self.keep(&mut tx, fetched, &mut changes, true).await?;
         self.commit(tx, &changes).await?;
         match stop {
             Some(error) => Err(error.into()),
@@ -980,7 +1000,11 @@ impl Run<'_> {
         let mut tx = self.app.store.read().await?;
         let mut owed = debts::due(&mut tx, &self.mailbox.id, self.now, limit).await?;
         drop(tx);
-        match self.take_messages(owed.len()) {
+        // Changes that just happened first. What a copy or a comparison couldn't fetch comes before what is still to be
+        // copied, and after them.
+        let is_change = owed.iter().any(|it| !it.in_bulk);
+        owed.retain(|it| it.in_bulk != is_change);
+        match self.take_messages(owed.len(), if is_change { Class::Live } else { Class::Repair }) {
             Ok(affordable) => owed.truncate(affordable),
             Err(until) => return Ok(Done::Wait(until)),
         }
@@ -995,7 +1019,9 @@ impl Run<'_> {
         for gone in &fetched.gone {
             let tries = tries.get(gone.message_id.as_str()).map_or(0, |it| it.tries) + 1;
             if tries < NOT_READABLE_TRIES_MAX {
-                self.owe(&mut tx, gone, NOT_READABLE_YET, tries, patience(tries)).await?;
+                let in_bulk = !is_change;
+                self.owe(&mut tx, gone, Owed { reason: NOT_READABLE_YET, tries, wait: patience(tries), in_bulk })
+                    .await?;
                 continue;
             }
             debts::paid(&mut tx, &self.mailbox.id, std::slice::from_ref(&gone.message_id)).await?;
@@ -1011,7 +1037,7 @@ impl Run<'_> {
         for (fill, reason) in &fetched.failed {
             let before = tries.get(fill.message_id.as_str());
             let tries = before.map_or(0, |it| it.tries) + 1;
-            self.owe(&mut tx, fill, reason, tries, debt_wait(tries)).await?;
+            self.owe(&mut tx, fill, Owed { reason, tries, wait: debt_wait(tries), in_bulk: !is_change }).await?;
         }
         self.stopping = fetched.stop.is_some();
         self.commit(tx, &changes).await?;
@@ -1021,14 +1047,15 @@ impl Run<'_> {
         }
     }
 
-    async fn owe(&self, tx: &mut Tx, fill: &Fill, reason: &str, tries: i64, wait: Duration) -> Result<(), StoreError> {
+    async fn owe(&self, tx: &mut Tx, fill: &Fill, owed: Owed<'_>) -> Result<(), StoreError> {
         let debt = Debt {
             message_id: fill.message_id.clone(),
             thread_id: fill.thread_id.clone(),
-            reason: reason.to_owned(),
-            tries,
+            reason: owed.reason.to_owned(),
+            tries: owed.tries,
             since: self.now,
-            due_at: self.now.saturating_add(wait).unwrap_or(self.now),
+            due_at: self.now.saturating_add(owed.wait).unwrap_or(self.now),
+            in_bulk: owed.in_bulk,
         };
         debts::owe(tx, &self.mailbox.organization_id, &self.mailbox.id, &debt).await
     }
@@ -1037,19 +1064,18 @@ impl Run<'_> {
 
     /// Fetches as many as the minute's budget still holds; the rest become debts that are due when it opens again.
     async fn fetch_within_budget(&self, wanted: &[Fill]) -> Fetched {
-        let affordable = self.take_messages(wanted.len().min(FETCH_MAX)).unwrap_or(0);
+        let affordable = self.take_messages(wanted.len().min(FETCH_MAX), Class::Live).unwrap_or(0);
         let (now, later) = wanted.split_at(affordable);
         let mut fetched = self.fetch_plan(now.iter().cloned().map(Ask::One).collect(), None).await;
         fetched.failed.extend(later.iter().map(|it| (it.clone(), "waits_for_quota")));
         fetched
     }
 
-    /// Takes the units of as many of so many messages as the minute has room for, one at least, for what just happened;
-    /// answers how many.
-    fn take_messages(&self, count: usize) -> Result<usize, Timestamp> {
+    /// Takes the units of as many of so many messages as the minute has room for, one at least; answers how many.
+    fn take_messages(&self, count: usize, class: Class) -> Result<usize, Timestamp> {
         let price = self.price("gmail.messages.get").max(1);
         let wanted = price.saturating_mul(u64::try_from(count).unwrap_or(u64::MAX));
-        let mut permit = self.budget.reserve_up_to(&self.grant.google_subject, wanted, price, Class::Live)?;
+        let mut permit = self.budget.reserve_up_to(&self.grant.google_subject, wanted, price, class)?;
         let affordable = permit.units() / price;
         permit.only(affordable * price);
         self.permits.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
@@ -1126,20 +1152,21 @@ impl Run<'_> {
         tx: &mut Tx,
         fetched: Fetched,
         changes: &mut Vec<NewChange>,
+        in_bulk: bool,
     ) -> Result<Option<Error>, StoreError> {
         self.stopping = fetched.stop.is_some();
         let found: Vec<String> = fetched.messages.iter().map(|it| it.id.clone()).collect();
         changes.extend(self.upsert(tx, fetched.messages).await?);
         self.strike(tx, &found).await?;
         for fill in &fetched.gone {
-            self.owe(tx, fill, NOT_READABLE_YET, 0, patience(0)).await?;
+            self.owe(tx, fill, Owed { reason: NOT_READABLE_YET, tries: 0, wait: patience(0), in_bulk }).await?;
         }
         for fill in &fetched.unasked {
-            self.owe(tx, fill, "not_asked_yet", 0, debt_wait(1)).await?;
+            self.owe(tx, fill, Owed { reason: "not_asked_yet", tries: 0, wait: debt_wait(1), in_bulk }).await?;
         }
         for (fill, reason) in &fetched.failed {
             let wait = if *reason == "waits_for_quota" { Duration::from_secs(1) } else { debt_wait(1) };
-            self.owe(tx, fill, reason, 1, wait).await?;
+            self.owe(tx, fill, Owed { reason, tries: 1, wait, in_bulk }).await?;
         }
         Ok(fetched.stop)
     }

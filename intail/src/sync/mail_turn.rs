@@ -10,13 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::budget::Class;
 use super::mail::Run;
 use super::plan::{Step, Surroundings, plan};
-use super::privacy::{self, CaughtUp};
+use super::privacy;
 use super::worker::{Done, StepError, Worker, lease_end};
 use crate::access;
 use crate::org::receipts::purpose;
 use crate::store::grants::{self, Grant};
-use crate::store::leases::{self, Lease};
-use crate::store::{StoreError, coverage, debts, failing, fills, mailboxes, operator_faults, quota};
+use crate::store::leases::{self, Lease, Wanted};
+use crate::store::{StoreError, failing, mailboxes, operator_faults};
 
 /// The call that every mailbox answers, for the lowest price.
 const PROFILE: &str = "gmail.getProfile";
@@ -35,43 +35,36 @@ impl Worker {
         known: &mut Option<Grant>,
     ) -> Result<Option<Option<Timestamp>>, StepError> {
         let now = self.app.clock.now();
-        let mut tx = self.app.store.write().await?;
-        let mailbox = mailboxes::hold(&mut tx, lease, lease_end(now)).await?;
+        let mut tx = self.app.store.read().await?;
+        let mailbox = mailboxes::leased(&mut tx, lease).await?;
         let grant = grants::by_id(&mut tx, &mailbox.grant_id).await?.ok_or(StoreError::LeaseLost)?;
         if known.is_none() && !self.worked_last(lease) {
             self.budgets.of(Api::Gmail).remember(&grant.google_subject, &mailbox.spent);
         }
         *known = Some(grant.clone());
         // What may not be kept goes before anything else, and needs nobody's permission.
-        let rules = match privacy::catch_up(&self.app, &mut tx, &mailbox).await? {
-            CaughtUp::Already(rules) => rules,
-            CaughtUp::Page(grown) => {
-                tx.commit().await?;
-                if grown {
-                    self.tell(&mailbox.organization_id);
-                }
-                return Ok(None);
-            }
+        let Some(rules) = privacy::followed(&self.app, &mut tx, &mailbox).await? else {
+            drop(tx);
+            return self.catch_up(lease, now).await.map(|()| None);
         };
-        let (_, next_debt_at) = debts::outlook(&mut tx, &mailbox.id).await?;
-        let around = Surroundings {
-            fills: fills::next(&mut tx, &mailbox.id, 1).await?.len().try_into().unwrap_or(1),
-            next_debt_at,
-            connected_at: Some(grant.connected_at),
-            audit_at: coverage::of_mailbox(&mut tx, &mailbox.id).await?.due_at,
-        };
-        let day_percent = quota::backfill_day_percent(&mut tx, &mailbox.organization_id).await?;
-        tx.commit().await?;
+        let around = mailboxes::around(&mut tx, &mailbox).await?;
+        drop(tx);
+        let day_percent = around.backfill_day_percent;
+        let around = Surroundings::of(around, &grant);
         // Whoever permits mail again wakes it.
         if grant.state.works() && !access::permits(&grant, scope::GMAIL_METADATA) {
             return Ok(Some(None));
         }
         let step = match plan(&mailbox, around, now) {
             Step::Rest(until) => return Ok(Some(until)),
+            // Others' changes wait for this place. It keeps its own among all that is due.
+            step if step.is_bulk() && lease.wanted == Wanted::Noticed => {
+                return Ok(Some(Some(mailbox.due_at.map_or(now, |due| due.min(now)))));
+            }
             step => step,
         };
         let was_disabled = mailbox.failed.as_ref().is_some_and(|it| it.why == failing::API_DISABLED);
-        let caller = access::caller(&self.app, &grant.id).await?;
+        let caller = access::caller_of(&self.app, &grant).await?;
         let mut run = Run {
             app: &self.app,
             budget: self.budgets.of(Api::Gmail),
@@ -84,6 +77,7 @@ impl Worker {
             rules,
             now,
             stopping: false,
+            around: None,
         };
         let done = match run.step(step).await {
             // An access token may die before its time: refresh it once, and try once more.
@@ -106,7 +100,11 @@ impl Worker {
             tx.commit().await?;
         }
         Ok(match done {
-            Done::Step => None,
+            // What came meanwhile makes it due again when it is given back.
+            Done::Step => match run.around.map(|it| plan(&run.mailbox, Surroundings::of(it, &run.grant), now)) {
+                Some(Step::Rest(until)) => Some(until),
+                Some(_) | None => None,
+            },
             // The budget of the one may be used up while the other is due earlier.
             Done::Wait(until) => {
                 let mailbox = &run.mailbox;
@@ -114,6 +112,18 @@ impl Worker {
                 Some(earlier.into_iter().flatten().filter(|at| *at > now).chain([until]).min())
             }
         })
+    }
+
+    /// Brings what is stored a page closer to what may be kept.
+    async fn catch_up(&self, lease: &Lease, now: Timestamp) -> Result<(), StepError> {
+        let mut tx = self.app.store.write().await?;
+        let mailbox = mailboxes::hold(&mut tx, lease, lease_end(now)).await?;
+        let grown = privacy::catch_up(&self.app, &mut tx, &mailbox).await?;
+        tx.commit().await?;
+        if grown {
+            self.tell(&mailbox.organization_id);
+        }
+        Ok(())
     }
 
     /// Whether something stands in the way of all of the person's mail and of nothing else: then that is told, and

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::store::mailboxes::{Mailbox, MailboxState};
+use crate::store::grants::Grant;
+use crate::store::mailboxes::{Around, Mailbox, MailboxState};
 
 /// How long after activity to look again: a notice may come before its data can be read (observed: seconds).
 pub const TRAILING_LOOK: Duration = Duration::from_secs(5);
@@ -49,17 +50,40 @@ pub enum Step {
     Rest(Option<Timestamp>),
 }
 
+impl Step {
+    /// Whether it copies, compares or counts what was there before. A place among those that are kept for changes that
+    /// just happened isn't for that.
+    pub fn is_bulk(self) -> bool {
+        match self {
+            Self::List | Self::Fill | Self::Settle | Self::Relist | Self::Compare | Self::Audit => true,
+            Self::Pin | Self::Watch | Self::History | Self::Probe | Self::Debts | Self::Rest(_) => false,
+        }
+    }
+}
+
 /// What the decision needs beside the mailbox's row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Surroundings {
-    /// Messages that are still to be fetched.
-    pub fills: i64,
+    /// Whether messages are still to be fetched.
+    pub has_fills: bool,
     /// When the next debt is due.
     pub next_debt_at: Option<Timestamp>,
     /// When the person connected last: a watch from before must be set again.
     pub connected_at: Option<Timestamp>,
     /// When the copy is to be counted against Google's count.
     pub audit_at: Option<Timestamp>,
+}
+
+impl Surroundings {
+    /// What was read of a mailbox that is read under this grant.
+    pub fn of(around: Around, grant: &Grant) -> Self {
+        Self {
+            has_fills: around.has_fills,
+            next_debt_at: around.next_debt_at,
+            connected_at: Some(grant.connected_at),
+            audit_at: around.audit_at,
+        }
+    }
 }
 
 /// The next step.
@@ -91,7 +115,7 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     let wakes = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at];
     // The newest messages at once; then the whole list, since only it shows which threads are cheaper fetched whole.
     let listing_at = mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done);
-    if around.fills > 0 && (mailbox.listing_done || mailbox.oldest_ms.is_none() || listing_at.is_some()) {
+    if around.has_fills && (mailbox.listing_done || mailbox.oldest_ms.is_none() || listing_at.is_some()) {
         return Step::Fill;
     }
     if !mailbox.listing_done {
@@ -132,7 +156,7 @@ mod tests {
     use crate::clock::from_us;
     use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
     use crate::random::Random;
-    use crate::store::grants::{Grant, GrantState};
+    use crate::store::grants::GrantState;
 
     fn at(second: i64) -> Timestamp {
         from_us(second * 1_000_000)
@@ -203,7 +227,7 @@ mod tests {
     #[test]
     fn live_changes_come_before_backfill_and_debts() {
         let busy = Mailbox { listing_done: false, state: MailboxState::Backfilling, notices: 1, ..live() };
-        let around = Surroundings { fills: 9, next_debt_at: Some(at(1)), ..Surroundings::default() };
+        let around = Surroundings { has_fills: true, next_debt_at: Some(at(1)), ..Surroundings::default() };
         assert_eq!(plan(&busy, around, at(100)), Step::History);
         assert_eq!(plan(&Mailbox { notices: 0, ..busy.clone() }, around, at(100)), Step::Debts);
         let paid = Surroundings { next_debt_at: None, ..around };
@@ -213,7 +237,7 @@ mod tests {
     #[test]
     fn the_newest_messages_come_first_then_the_whole_list_and_then_the_rest() {
         let begun = Mailbox { listing_done: false, state: MailboxState::Backfilling, ..live() };
-        let around = Surroundings { fills: 500, connected_at: Some(at(0)), ..Surroundings::default() };
+        let around = Surroundings { has_fills: true, connected_at: Some(at(0)), ..Surroundings::default() };
         assert_eq!(plan(&begun, around, at(100)), Step::Fill);
         let shown = Mailbox { oldest_ms: Some(1), ..begun };
         assert_eq!(plan(&shown, around, at(100)), Step::List);
@@ -277,7 +301,7 @@ mod tests {
         let waiting = Mailbox { listing_at: Some(at(101)), ..begun };
         assert_eq!(next(&waiting), Step::Rest(Some(at(101))));
         assert_eq!(next(&Mailbox { notices: 1, ..waiting.clone() }), Step::History);
-        let around = Surroundings { fills: 9, connected_at: Some(at(0)), ..Surroundings::default() };
+        let around = Surroundings { has_fills: true, connected_at: Some(at(0)), ..Surroundings::default() };
         assert_eq!(plan(&waiting, around, at(100)), Step::Fill, "what was listed is fetched meanwhile");
         assert_eq!(plan(&waiting, Surroundings::default(), at(101)), Step::List);
         assert_eq!(next(&Mailbox { probe_at: Some(at(100)), ..waiting }), Step::Probe);

@@ -195,24 +195,22 @@ fn of(mailbox: &Mailbox) -> Of<'_> {
     Of { organization: &mailbox.organization_id, person: Some(&mailbox.person_id), stream: (&mailbox.id).into() }
 }
 
-/// What one page of catching up did.
-pub(super) enum CaughtUp {
-    /// What is stored follows these rules; nothing was done.
-    Already(Rules),
-    /// A page was done; says whether the feed grew.
-    Page(bool),
+/// The rules of a mailbox, if what is stored of it follows them.
+pub(super) async fn followed(app: &App, tx: &mut Tx, mailbox: &Mailbox) -> Result<Option<Rules>, StoreError> {
+    let (rules, work) = Rules::read_with_work(app, tx, mailbox).await?;
+    Ok((follows(&rules, &work) && !work.rereading).then_some(rules))
 }
 
-/// Brings what is stored closer to the rules, by a page. Needs nobody but the database, so it goes on while Google
-/// can't be asked; `tx` holds the lease.
-pub(super) async fn catch_up(app: &App, tx: &mut Tx, mailbox: &Mailbox) -> Result<CaughtUp, StoreError> {
+fn follows(rules: &Rules, work: &Work) -> bool {
+    work.target.is_none() && work.applied == rules.policy
+}
+
+/// Brings what is stored closer to the rules, by a page; answers whether the feed grew. Needs nobody but the database,
+/// so it goes on while Google can't be asked; `tx` holds the lease.
+pub(super) async fn catch_up(app: &App, tx: &mut Tx, mailbox: &Mailbox) -> Result<bool, StoreError> {
     let (rules, mut work) = Rules::read_with_work(app, tx, mailbox).await?;
-    let follows = work.target.is_none() && work.applied == rules.policy;
-    if follows && !work.rereading {
-        return Ok(CaughtUp::Already(rules));
-    }
     let mut told = Vec::new();
-    if follows {
+    if follows(&rules, &work) {
         read_again(tx, mailbox, &rules.policy, &mut work).await?;
     } else {
         begin(&rules.policy, &mut work);
@@ -222,7 +220,7 @@ pub(super) async fn catch_up(app: &App, tx: &mut Tx, mailbox: &Mailbox) -> Resul
     }
     privacy::put_work(tx, &mailbox.organization_id, &mailbox.id, &work).await?;
     let grown = changes::append(tx, of(mailbox), &told, app.clock.now()).await?;
-    Ok(CaughtUp::Page(grown.is_some()))
+    Ok(grown.is_some())
 }
 
 /// Sets out to apply the rules, or goes on with it. What only lets more in needs no look at what is stored.

@@ -9,9 +9,10 @@
 
 use std::time::Duration;
 
+use intail_google::calls::Api;
 use jiff::Timestamp;
 
-use super::budget::{Budget, Budgets, HELD_LONG, WHOLE, day};
+use super::budget::{Budget, Budgets, HELD_LONG, WHOLE, day, service};
 use crate::app::App;
 use crate::config::{Config, Database};
 use crate::store::quota::Engine;
@@ -67,14 +68,15 @@ pub(super) async fn attend(
     for (service, budget) in budgets.each() {
         let written = budget.unwritten();
         let total = quota::spend(&mut tx, service, written.number, whole(written.unwritten)).await?;
-        let refused_until = budget.refused_until();
-        if let Some(until) = refused_until {
-            quota::hold(&mut tx, service, until).await?;
+        let refused = budget.hold_untold();
+        if let Some(refused) = refused {
+            quota::hold(&mut tx, service, refused).await?;
         }
-        let held_until = quota::held_until(&mut tx, service).await?;
-        let held = held_until.filter(|until| *until > now.saturating_add(HELD_LONG).unwrap_or(now));
-        faults.push((service, fault(budget, held, now), held));
-        heard.push((budget, written, count(total), (refused_until, held_until)));
+        let held = quota::held(&mut tx, service).await?;
+        let held_until = held.map(|it| it.until);
+        let long = held_until.filter(|until| *until > now.saturating_add(HELD_LONG).unwrap_or(now));
+        faults.push((service, fault(budget, long, now), long));
+        heard.push((budget, written, count(total), (refused, held)));
     }
     for kind in [DAY_USED, HELD] {
         tell(&mut tx, kind, &faults, now).await?;
@@ -84,11 +86,17 @@ pub(super) async fn attend(
         tracing::info!(freed, "streams were freed that a process before this one worked on");
     }
     let (until, next_at) = (now.saturating_add(HOLDS_FOR).unwrap_or(now), now.saturating_add(EVERY).unwrap_or(now));
-    for (budget, written, total, (told, held_until)) in heard {
+    for (budget, written, total, (told, held)) in heard {
         budget.take_part(most, until, next_at);
         budget.book(written, total);
-        budget.hold(told, held_until);
+        budget.hold(told, held);
     }
+    Ok(())
+}
+
+/// Counts in the project's day what was spent outside the engine.
+pub(crate) async fn count_spent(tx: &mut Tx, api: Api, units: u64, now: Timestamp) -> Result<(), StoreError> {
+    quota::spend(tx, service(api), day(now).0, whole(units)).await?;
     Ok(())
 }
 

@@ -99,7 +99,7 @@ impl Run<'_> {
             .then(|| NewChange { kind: "mailbox.watched", subject_id: String::new(), data: json!({}) })
             .into_iter()
             .collect();
-        let mut tx = self.app.store.write().await?;
+        let mut tx = self.write().await?;
         let mut is_mended = false;
         for kind in FAULTS {
             is_mended |= operator_faults::clear(&mut tx, kind).await?;
@@ -153,7 +153,7 @@ impl Run<'_> {
         if let Some(kind) = fault.map(kind_of).filter(|kind| SILENCING.contains(kind)) {
             self.look_at_everybody(kind).await?;
         }
-        let mut tx = self.app.store.write().await?;
+        let mut tx = self.write().await?;
         if let Some(fault) = fault {
             operator_faults::raise(&mut tx, kind_of(fault), &fault.to_string(), self.now).await?;
         }

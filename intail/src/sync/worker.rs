@@ -261,12 +261,12 @@ impl Worker {
         // What the one before worked on is due only once that is ended; who still works goes on taking part; what
         // Google refused to everybody, the others have to hear, and what was spent today is shown to people.
         let is_at_work = kinds.iter().any(|kind| self.places.taken(*kind) > 0);
-        let has_news = |it: &Budget| it.refused_until().is_some() || it.unwritten().unwritten > 0;
+        let has_news = |it: &Budget| it.hold_untold().is_some() || it.unwritten().unwritten > 0;
         if self.is_new() || is_at_work || self.budgets.each().any(|(_, it)| has_news(it)) {
             self.attend(now).await?;
         }
         let mut tx = self.app.store.read().await?;
-        let next = leases::next_due(&mut tx).await?;
+        let next = leases::next_due(&mut tx, &Stream::ALL, now).await?;
         if is_full || next.is_none_or(|due| due > now) {
             return Ok(Claimed::Nothing(next));
         }

@@ -436,7 +436,7 @@ async fn a_database_that_is_away_for_a_moment_does_not_end_the_engine() {
 /// When somebody else may take the only mailbox.
 async fn free_at(running: &Running) -> Timestamp {
     let mut tx = running.app.store.read().await.expect("a transaction");
-    leases::next_due_of(&mut tx, Stream::Mail).await.expect("read").expect("a mailbox")
+    leases::next_due(&mut tx, &[Stream::Mail], running.app.clock.now()).await.expect("read").expect("a mailbox")
 }
 
 /// Looks until it is so. Each look asks the database, so that everybody else gets on meanwhile.

@@ -18,6 +18,7 @@ use intail::store::leaving_receipts::{self, LeavingReceipt};
 use intail::store::leavings::{self, Revocation};
 use intail::store::people::{self, Person, Role};
 use intail::store::{StoreError, grants, mailboxes, organizations};
+use intail::sync::day_uses;
 use intail_google::oauth::scope;
 use intail_sandbox::action::MailAction;
 use intail_sandbox::compose::Compose;
@@ -277,6 +278,31 @@ async fn an_administrator_who_removes_somebody_who_is_leaving_stands_in_the_audi
     let entry = log.iter().find(|it| it.action == "person.disconnected_by_administrator").expect("it is there");
     assert_eq!(entry.actor, admin.id.as_str());
     assert!(entry.detail.contains("\"removes_person\":true"), "{}", entry.detail);
+}
+
+#[tokio::test]
+async fn what_a_leaving_asks_of_google_counts_in_the_project_s_day() {
+    let running = Running::start_with(Setup { reachable: true, ..Setup::default() }).await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    running.settle_calendars(&person).await;
+    running.pass(Duration::from_secs(60));
+    running.work().await;
+    let used = async |service: &str| {
+        let (app, now) = (&running.app, running.app.clock.now());
+        let mut tx = app.store.read().await.expect("a transaction");
+        let all = day_uses(&mut tx, &person.organization_id, &app.config.quota, now).await.expect("read");
+        all.iter().find(|it| it.service == service).map_or(0, |it| it.units)
+    };
+    let before = (used("gmail").await, used("calendar").await);
+    connect::leave(&running.app, &person, Origin::Unknown).await.expect("left");
+    let channels = u64::try_from(running.calls("calendar.channels.stop")).expect("few");
+    assert!(channels > 0);
+    let after = (used("gmail").await, used("calendar").await);
+    assert_eq!(
+        (after.0 - before.0, after.1 - before.1),
+        (u64::from(running.app.config.quota.units("gmail.stop")), channels)
+    );
 }
 
 #[tokio::test]

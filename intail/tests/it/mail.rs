@@ -477,6 +477,8 @@ async fn when_the_day_is_used_up_backfill_waits_until_it_turns_and_live_changes_
     running.settle().await;
     let old = running.stored(&person).await.len();
     assert!((100..350).contains(&old), "old mail is read while there is something left of the day: {old}");
+    let spent = running.world(|world| world.calls.iter().map(|it| it.units).sum::<u32>());
+    assert!((3_960..4_050).contains(&spent), "what copying leaves is left, but for a look that is due: {spent} units");
     running.pass(Duration::from_secs(2));
     running.act(&email, receive(1));
     running.settle().await;

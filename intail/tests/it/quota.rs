@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use intail::store::calendars::CalendarState;
+use intail::store::debts::{self, Debt};
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::Person;
 use intail::store::quota::Engine;
-use intail::store::{operator_faults, quota, turns};
+use intail::store::{mailboxes, messages, operator_faults, quota, turns};
 use intail::sync::Worker;
 use intail_sandbox::action::MailAction;
 use intail_sandbox::quota::Limits;
@@ -165,16 +166,7 @@ async fn a_comparison_waits_for_the_day_only_at_its_end_and_says_so() {
     let email = running.employee();
     let person = running.connected(&email).await;
     assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
-    // New mail uses up nearly all of the day.
-    for _ in 0..40 {
-        if spent(&running) > 29_100 {
-            break;
-        }
-        running.pass(Duration::from_secs(60));
-        running.act(&email, receive(50));
-        running.work().await;
-    }
-    assert!(spent(&running) > 29_100, "{}", spent(&running));
+    uses_up_the_day(&running, &email).await;
     running.act(&email, MailAction::ForgetHistory);
     running.pass(Duration::from_secs(10));
     running.act(&email, receive(1));
@@ -191,6 +183,48 @@ async fn a_comparison_waits_for_the_day_only_at_its_end_and_says_so() {
     assert_eq!((&api["mailbox"]["state"], &api["mailbox"]["waits_for"]), (&json!("live"), &Json::Null), "{api}");
     assert!(!card.contains("id=\"day-used\""), "{card}");
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn what_a_copy_could_not_fetch_waits_for_the_day_and_a_change_that_could_not_be_fetched_does_not() {
+    let running = Running::start_with(Setup { gmail_day: Some(30_000), ..Setup::default() }).await;
+    running.approve();
+    let email = running.employee();
+    let person = running.connected(&email).await;
+    uses_up_the_day(&running, &email).await;
+    let mailbox = running.mailbox(&person).await;
+    let owed: Vec<String> = running.stored(&person).await.into_keys().take(2).collect();
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    for (id, in_bulk) in owed.iter().zip([true, false]) {
+        let message = messages::by_id(&mut tx, &mailbox.id, id).await.expect("read").expect("stored");
+        messages::delete(&mut tx, &mailbox.id, &message).await.expect("deleted");
+        let (since, thread_id) = (running.app.clock.now(), message.thread_id);
+        let reason = "transient".to_owned();
+        let debt = Debt { message_id: id.clone(), thread_id, reason, tries: 1, since, due_at: since, in_bulk };
+        debts::owe(&mut tx, &mailbox.organization_id, &mailbox.id, &debt).await.expect("owed");
+    }
+    mailboxes::wake(&mut tx, &mailbox.id, running.app.clock.now()).await.expect("woken");
+    tx.commit().await.expect("committed");
+    running.settle().await;
+    let stored = running.stored(&person).await;
+    assert_eq!((stored.contains_key(&owed[0]), stored.contains_key(&owed[1])), (false, true));
+    running.pass(Duration::from_secs(24 * 3600));
+    running.settle().await;
+    assert!(running.stored(&person).await.contains_key(&owed[0]), "the day has turned");
+    running.assert_nothing_is_lost(&person).await;
+}
+
+/// New mail uses up nearly all of a day of 30,000 units.
+async fn uses_up_the_day(running: &Running, email: &str) {
+    for _ in 0..40 {
+        if spent(running) > 29_100 {
+            break;
+        }
+        running.pass(Duration::from_secs(60));
+        running.act(email, receive(50));
+        running.work().await;
+    }
+    assert!(spent(running) > 29_100, "{}", spent(running));
 }
 
 #[tokio::test]

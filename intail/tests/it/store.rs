@@ -34,7 +34,7 @@ use intail::store::processes::{self, Process};
 use intail::store::quota::{self, Engine, UNKNOWN_SPENT};
 use intail::store::sealed::{self, PLACES, Sealed};
 use intail::store::sign_in_links::{self, SignInLink};
-use intail::store::spending::Spending;
+use intail::store::spending::{Correction, Spending};
 use intail::store::{Store, StoreError, approval_waits, feed_gaps, newest_version, sessions, sightings, turns, whole};
 use jiff::Timestamp;
 use serde_json::json;
@@ -756,9 +756,13 @@ async fn promise_3_a_notice_during_a_run_leaves_a_dirty_mark(scene: Scene) {
     let (_, lease) = claim(&scene, "w", at(4), at(60)).await.pop().expect("it is due again");
     let mut tx = scene.store.write().await.expect("a transaction");
     leases::release(&mut tx, &lease, Some(at(500)), Some(&Spending::default()), at(5)).await.expect("released");
-    assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(500)), "the mark is used up");
+    assert_eq!(
+        leases::next_due(&mut tx, &Stream::ALL, at(5)).await.expect("read"),
+        Some(at(500)),
+        "the mark is used up"
+    );
     mailboxes::wake(&mut tx, &mailbox.id, at(6)).await.expect("woken");
-    assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(6)));
+    assert_eq!(leases::next_due(&mut tx, &Stream::ALL, at(6)).await.expect("read"), Some(at(6)));
     let woken = mailboxes::wake_all(&mut tx, at(5)).await.expect("woken");
     let there = mailboxes::by_id(&mut tx, &mailbox.id).await.expect("read");
     assert_eq!((woken, there.and_then(|it| it.due_at)), (1, Some(at(5))));
@@ -794,7 +798,7 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
     // A step that began before the lease was prolonged.
     leases::hold(&mut tx, &quick, at(200)).await.expect("and isn't shortened");
-    let next = leases::next_due(&mut tx).await.expect("read");
+    let next = leases::next_due(&mut tx, &Stream::ALL, at(62)).await.expect("read");
     assert_eq!(next, Some(at(300)));
     leases::release(&mut tx, &quick, None, Some(&Spending::default()), at(63)).await.expect("and is given back");
     let again = leases::hold(&mut tx, &quick, at(300)).await;
@@ -903,11 +907,12 @@ async fn fills_keep_their_order_and_repeat_nothing(scene: Scene) {
     let second = [fill("m0003".into()), fill("a-later-page".into())];
     fills::add(&mut tx, &scene.organization, &scene.mailbox.id, &second).await.expect("added");
     assert_eq!(fills::count(&mut tx, &scene.mailbox.id).await.expect("counted"), 451);
-    assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 2).await.expect("read"), first[..2]);
+    let next = fills::next_threads(&mut tx, &scene.mailbox.id, 2).await.expect("read").concat();
+    assert_eq!((next.len(), &next[..2]), (451, &first[..2]), "they are of one thread");
     for it in &first {
         fills::done(&mut tx, &scene.mailbox.id, std::slice::from_ref(&it.message_id)).await.expect("done");
     }
-    assert_eq!(fills::next(&mut tx, &scene.mailbox.id, 9).await.expect("read"), second[1..]);
+    assert_eq!(fills::next_threads(&mut tx, &scene.mailbox.id, 9).await.expect("read").concat(), second[1..]);
 }
 
 /// Few have a place each in a statement, many are handed over together: as JSON, or as an array for each column.
@@ -930,7 +935,7 @@ async fn many_at_once_are_written_and_found_as_a_few_are(scene: Scene) {
         messages::seen(&mut tx, mailbox, &ids, 2).await.expect("marked");
         assert_eq!(messages::unseen(&mut tx, mailbox, 2, 9).await.expect("read"), []);
         fills::done(&mut tx, mailbox, &ids[1..]).await.expect("done");
-        assert_eq!(fills::next(&mut tx, mailbox, 9).await.expect("read"), wanted[..1]);
+        assert_eq!(fills::next_threads(&mut tx, mailbox, 9).await.expect("read").concat(), wanted[..1]);
         let counted = messages::count_labelled(&mut tx, mailbox, &["UNREAD"]).await.expect("counted");
         assert_eq!(usize::try_from(counted), Ok(many), "{many}");
         // Dropped: the next begins anew.
@@ -1004,16 +1009,25 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     );
     assert_eq!(quota::others(&mut tx, "one", at(120), at(112)).await.expect("read"), []);
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), None);
-    quota::hold(&mut tx, "gmail", at(500)).await.expect("held");
-    quota::hold(&mut tx, "gmail", at(400)).await.expect("held");
+    let hold = |until, correction| quota::Hold { until: at(until), correction };
+    let less = Correction { less: 100, until: at(900) };
+    quota::hold(&mut tx, "gmail", hold(500, Some(less))).await.expect("held");
+    quota::hold(&mut tx, "gmail", hold(400, None)).await.expect("held");
+    let sooner = Correction { less: 200, until: at(800) };
+    quota::hold(&mut tx, "gmail", hold(400, Some(sooner))).await.expect("held");
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), Some(at(500)));
+    assert_eq!(quota::held(&mut tx, "gmail").await.expect("read"), Some(hold(500, Some(less))));
     assert_eq!(quota::held_until(&mut tx, "calendar").await.expect("read"), None);
     leases::release(&mut tx, &again[0], Some(at(505)), Some(&Spending::default()), at(130)).await.expect("released");
     leases::hasten(&mut tx, Stream::Mail, at(506), at(140)).await.expect("nobody waits so long");
-    assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(505)));
+    assert_eq!(leases::next_due(&mut tx, &[Stream::Mail], at(140)).await.expect("read"), Some(at(505)));
     quota::lift(&mut tx, quota::SERVICES[0], at(140)).await.expect("lifted");
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), None);
-    assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(140)), "it is due at once");
+    assert_eq!(
+        leases::next_due(&mut tx, &[Stream::Mail], at(140)).await.expect("read"),
+        Some(at(140)),
+        "it is due at once"
+    );
 }
 
 async fn a_day_s_units_add_up(scene: Scene) {
@@ -1045,7 +1059,7 @@ async fn a_label_is_compared_with_its_sightings(scene: Scene) {
     sightings::add(&mut tx, organization, mailbox, "INBOX", &seen(&["m1"])).await.expect("added");
     sightings::add(&mut tx, organization, mailbox, "INBOX", &seen(&["m1", "m2", "unknown"])).await.expect("added");
     assert_eq!(sightings::compare(&mut tx, mailbox, "INBOX").await.expect("compared"), 2);
-    let differing = fills::next(&mut tx, mailbox, 9).await.expect("read");
+    let differing = fills::next_threads(&mut tx, mailbox, 9).await.expect("read").concat();
     let differing: Vec<&str> = differing.iter().map(|it| it.message_id.as_str()).collect();
     assert_eq!(differing, ["m3", "m2"], "lost at Google, and new at Google");
     sightings::clear(&mut tx, mailbox).await.expect("cleared");
@@ -1072,6 +1086,7 @@ async fn debts_are_due_at_their_time(scene: Scene) {
         tries,
         since: at(1),
         due_at: at(due),
+        in_bulk: false,
     };
     let mut tx = scene.store.write().await.expect("a transaction");
     assert_eq!(debts::outlook(&mut tx, &scene.mailbox.id).await.expect("read"), (0, None));
@@ -1084,6 +1099,14 @@ async fn debts_are_due_at_their_time(scene: Scene) {
     assert_eq!(reasons, [("transient".to_owned(), 2)]);
     debts::paid(&mut tx, &scene.mailbox.id, &["b".to_owned()]).await.expect("paid");
     assert_eq!(debts::list(&mut tx, &scene.mailbox.id, 9).await.expect("read"), [debt("a", 2, 30)]);
+
+    // What a copy owes comes behind changes, until something happens to it.
+    let in_bulk = |id: &str, due| Debt { in_bulk: true, ..debt(id, 1, due) };
+    for it in [in_bulk("c", 5), in_bulk("a", 30), in_bulk("d", 6), debt("d", 1, 7)] {
+        debts::owe(&mut tx, &scene.organization, &scene.mailbox.id, &it).await.expect("owed");
+    }
+    let due = debts::due(&mut tx, &scene.mailbox.id, at(30), 9).await.expect("read");
+    assert_eq!(due, [debt("d", 1, 7), debt("a", 1, 30), in_bulk("c", 5)]);
 }
 
 async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {

@@ -275,7 +275,7 @@ impl Running {
             let now = self.clock.now();
             let mut next = None;
             for stream in [Stream::Mail, Stream::Directory] {
-                let due = leases::next_due_of(&mut tx, stream).await.expect("read");
+                let due = leases::next_due(&mut tx, &[stream], now).await.expect("read");
                 let counts = |due: &Timestamp| stream != Stream::Directory || due.duration_since(now) < PASS_NEAR;
                 next = [next, due.filter(counts)].into_iter().flatten().min();
             }

@@ -1110,7 +1110,7 @@ impl Play {
         let now = self.clock.now();
         let mut next = None;
         for stream in streams {
-            let due = leases::next_due_of(tx, *stream).await.expect("read");
+            let due = leases::next_due(tx, &[*stream], now).await.expect("read");
             let counts = |due: &Timestamp| *stream != Stream::Directory || due.duration_since(now) < PASS_NEAR;
             next = [next, due.filter(counts)].into_iter().flatten().min();
         }
@@ -1133,7 +1133,7 @@ impl Play {
         while self.clock.now() < until {
             let now = self.clock.now();
             let mut tx = self.store.read().await.expect("a transaction");
-            let next = leases::next_due(&mut tx).await.expect("read").unwrap_or(until).min(until);
+            let next = leases::next_due(&mut tx, &Stream::ALL, now).await.expect("read").unwrap_or(until).min(until);
             drop(tx);
             let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
             self.advance(wait.max(Duration::from_millis(1)));
@@ -1205,7 +1205,7 @@ impl Play {
             let mailbox = mailboxes::by_person(&mut tx, &person.id).await.expect("read").expect("a mailbox");
             let all = messages::page(&mut tx, &mailbox.id, None, None, i64::MAX).await.expect("read");
             let (debts, _) = debts::outlook(&mut tx, &mailbox.id).await.expect("read");
-            let fills = fills::next(&mut tx, &mailbox.id, 10).await.expect("read").len();
+            let fills = fills::count(&mut tx, &mailbox.id).await.expect("counted");
             let coverage = coverage::of_mailbox(&mut tx, &mailbox.id).await.expect("read");
             let known = labels::list(&mut tx, &mailbox.id).await.expect("read");
             let carried = all.iter().flat_map(|it| it.labels.iter().cloned());

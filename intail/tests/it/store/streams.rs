@@ -88,8 +88,8 @@ async fn streams_of_every_kind_are_claimed_longest_due_first(scene: Scene) {
             .await
             .expect("released");
     }
-    assert_eq!(leases::next_due(&mut tx).await.expect("read"), Some(at(30)));
-    assert_eq!(leases::next_due_of(&mut tx, Stream::Calendar).await.expect("read"), Some(at(50)));
+    assert_eq!(leases::next_due(&mut tx, &Stream::ALL, at(10)).await.expect("read"), Some(at(30)));
+    assert_eq!(leases::next_due(&mut tx, &[Stream::Calendar], at(10)).await.expect("read"), Some(at(50)));
     let first = leases::claim(&mut tx, "b", at(60), at(90), Wanted::Due, 2).await.expect("claimed");
     assert_eq!(streams(&first), [StreamId::from(&scene.mailbox.id), StreamId::from(&directory)], "longest due first");
     // Who never learned whose it is knows nothing of what it cost, and what is written there stays.
@@ -171,7 +171,7 @@ async fn a_stream_that_is_due_at_no_time_wakes_while_its_grant_works(scene: Scen
         assert_eq!(found, woken, "{state:?} {suspended_at:?} {permissions:?}");
     }
     assert_eq!(agendas::by_id(&mut tx, &agenda.id).await.expect("read").expect("there").due_at, Some(at(12)));
-    assert_eq!(leases::next_due_of(&mut tx, Stream::Mail).await.expect("read"), Some(at(12)));
+    assert_eq!(leases::next_due(&mut tx, &[Stream::Mail], at(12)).await.expect("read"), Some(at(12)));
 }
 
 async fn an_agenda_is_written_whole_under_its_lease(scene: Scene) {
