@@ -15,6 +15,7 @@
 pub mod calendar;
 pub mod calls;
 mod classify;
+pub mod day;
 pub mod directory;
 pub mod endpoints;
 pub mod error;

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use intail_google::calls::Api;
+use intail_google::day::day;
 use intail_google::{Caller, ErrorKind};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -33,9 +33,8 @@ use crate::store::leavings::{self, CallSums, Cause, Leaving, LeavingStep, Revoca
 use crate::store::people::{self, Person, Role};
 use crate::store::{
     StoreError, Tx, agendas, audit as audit_log, call_counts, channels, directories, directory_readers, invitations,
-    leases, mailboxes, organizations, receipts as logs, sign_in_links,
+    leases, mailboxes, organizations, quota, receipts as logs, sign_in_links,
 };
-use crate::sync;
 
 /// How often unfinished leavings are taken up again.
 const RESUME_EVERY: Duration = Duration::from_secs(60);
@@ -400,12 +399,12 @@ async fn stop(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
         let is_stopped = app.google.gmail(&caller).stop().await.is_ok();
         let mut asked = 0;
         leaving.is_stopped = is_stopped & stop_channels(app, leaving, &caller, &mut asked).await?;
-        spent = vec![(Api::Gmail, u64::from(app.config.quota.units("gmail.stop"))), (Api::Calendar, asked)];
+        spent = vec![(quota::GMAIL, i64::from(app.config.quota.units("gmail.stop"))), (quota::CALENDAR, asked)];
     }
     leaving.step = LeavingStep::Revoke;
     let mut tx = app.store.write().await?;
-    for (api, units) in spent {
-        sync::count_spent(&mut tx, api, units, app.clock.now()).await?;
+    for (service, units) in spent {
+        quota::spend(&mut tx, service, day(app.clock.now()).0, units).await?;
     }
     save(app, tx, leaving).await?;
     Ok(false)
@@ -414,7 +413,7 @@ async fn stop(app: &App, leaving: &mut Leaving) -> Result<bool, ConnectError> {
 /// Asks Google to tell no more of calendars, counting in `asked` how often; answers whether it confirmed each. The
 /// first time that it can't answer is the last: a channel that isn't stopped ends with the permission, and the erasure
 /// mustn't wait for it.
-async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller, asked: &mut u64) -> Result<bool, StoreError> {
+async fn stop_channels(app: &App, leaving: &Leaving, caller: &Caller, asked: &mut i64) -> Result<bool, StoreError> {
     let Some(person) = &leaving.person_id else { return Ok(true) };
     let mut tx = app.store.read().await?;
     let Some(agenda) = agendas::by_person(&mut tx, person).await? else { return Ok(true) };

@@ -151,9 +151,15 @@ pub async fn held_until(tx: &mut Tx, service: &str) -> Result<Option<Timestamp>,
     Ok(held(tx, service).await?.map(|it| it.until))
 }
 
-/// The services whose use is counted, by the word for each, and what is read from it.
+/// The words for the services whose use is counted.
+pub const GMAIL: &str = "gmail";
+/// See [`GMAIL`].
+pub const CALENDAR: &str = "calendar";
+/// See [`GMAIL`].
+pub const DIRECTORY: &str = "directory";
+/// All of them, and what is read from each.
 pub const SERVICES: [(&str, Stream); 3] =
-    [("gmail", Stream::Mail), ("calendar", Stream::Calendar), ("directory", Stream::Directory)];
+    [(GMAIL, Stream::Mail), (CALENDAR, Stream::Calendar), (DIRECTORY, Stream::Directory)];
 
 /// Everybody may ask a service again: the operator says that what held it is mended. Whoever waits for its end is due
 /// at once.

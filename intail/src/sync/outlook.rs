@@ -4,13 +4,15 @@
 //! A reader must not break: where this says that something waits for the next day is where the engine stops it, see
 //! [`Bulk`].
 
+use intail_google::day::day;
 use jiff::{SignedDuration, Timestamp};
 
-use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT, day};
+use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT};
 use crate::config::Quota;
 use crate::id::OrganizationId;
 use crate::store::agendas::Agenda;
 use crate::store::mailboxes::{self, Mailbox, MailboxState};
+use crate::store::quota::{CALENDAR, DIRECTORY, GMAIL};
 use crate::store::{StoreError, Tx, fills, quota};
 
 /// How long a pass must have run before its own speed is believed more than the model's.
@@ -20,10 +22,6 @@ const MEASURED_AFTER: SignedDuration = SignedDuration::from_mins(3);
 const STANDS_STILL_AFTER: SignedDuration = SignedDuration::from_mins(3);
 /// Messages that the listing gives at once, for its price.
 const LISTED_AT_ONCE: u64 = 500;
-/// The services, each with a day and with wishes of its own.
-const GMAIL: &str = "gmail";
-const CALENDAR: &str = "calendar";
-const DIRECTORY: &str = "directory";
 /// Minutes of a day.
 const DAY_MIN: u64 = 24 * 60;
 

@@ -9,10 +9,10 @@
 
 use std::time::Duration;
 
-use intail_google::calls::Api;
+use intail_google::day::day;
 use jiff::Timestamp;
 
-use super::budget::{Budget, Budgets, HELD_LONG, WHOLE, day, service};
+use super::budget::{Budget, Budgets, HELD_LONG, WHOLE};
 use crate::app::App;
 use crate::config::{Config, Database};
 use crate::store::quota::Engine;
@@ -91,12 +91,6 @@ pub(super) async fn attend(
         budget.book(written, total);
         budget.hold(told, held);
     }
-    Ok(())
-}
-
-/// Counts in the project's day what was spent outside the engine.
-pub(crate) async fn count_spent(tx: &mut Tx, api: Api, units: u64, now: Timestamp) -> Result<(), StoreError> {
-    quota::spend(tx, service(api), day(now).0, whole(units)).await?;
     Ok(())
 }
 

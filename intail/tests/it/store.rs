@@ -24,7 +24,7 @@ use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs::{self, KeyProof};
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Stream, Wanted};
-use intail::store::mailboxes::{self, Mailbox, MailboxState, Noticed};
+use intail::store::mailboxes::{self, Around, Mailbox, MailboxState, Noticed};
 use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
@@ -86,6 +86,7 @@ on_both_databases!(
     promise_7_a_notice_of_what_is_stored_already_makes_nothing_due,
     whose_watch_failed_tries_again_within_the_time_that_is_given,
     promise_4_a_worker_that_lost_its_lease_cannot_write,
+    what_decides_about_a_mailbox_is_told_at_once,
     one_mailbox_is_claimed_by_one_worker,
     a_failing_watch_counts_while_its_grant_works,
     messages_are_paged_newest_first,
@@ -784,6 +785,31 @@ async fn whose_watch_failed_tries_again_within_the_time_that_is_given(scene: Sce
     assert_eq!(mailboxes::renew_failed(&mut tx, at(10), 3_600).await.expect("once"), 0, "it is as early already");
 }
 
+async fn what_decides_about_a_mailbox_is_told_at_once(scene: Scene) {
+    let (organization, mailbox) = (&scene.organization, &scene.mailbox);
+    let mut tx = scene.store.write().await.expect("a transaction");
+    let nothing = Around { backfill_day_percent: 80, ..Around::default() };
+    assert_eq!(mailboxes::around(&mut tx, mailbox).await.expect("read"), nothing);
+    let fill = |id: &str| Fill { message_id: id.into(), thread_id: "t".into() };
+    fills::add(&mut tx, organization, &mailbox.id, &[fill("a"), fill("b")]).await.expect("added");
+    let debt = |id: &str, due| Debt {
+        message_id: id.into(),
+        thread_id: "t".into(),
+        reason: "transient".into(),
+        tries: 1,
+        since: at(1),
+        due_at: at(due),
+        in_bulk: true,
+    };
+    for it in [debt("c", 30), debt("d", 20)] {
+        debts::owe(&mut tx, organization, &mailbox.id, &it).await.expect("owed");
+    }
+    coverage::want(&mut tx, organization, &mailbox.id, at(40)).await.expect("wanted");
+    quota::set_backfill_day_percent(&mut tx, organization, 50).await.expect("set");
+    let all = Around { has_fills: true, next_debt_at: Some(at(20)), audit_at: Some(at(40)), backfill_day_percent: 50 };
+    assert_eq!(mailboxes::around(&mut tx, mailbox).await.expect("read"), all);
+}
+
 async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     let (mailbox, slow) = claim(&scene, "slow", at(1), at(60)).await.pop().expect("it is due");
     assert!(claim(&scene, "other", at(59), at(99)).await.is_empty(), "the lease holds");
@@ -795,6 +821,8 @@ async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
     assert!(matches!(held, Err(StoreError::LeaseLost)));
     let released = leases::release(&mut tx, &slow, None, Some(&Spending::default()), at(62)).await;
     assert!(matches!(released, Err(StoreError::LeaseLost)));
+    assert!(matches!(mailboxes::leased(&mut tx, &slow).await, Err(StoreError::LeaseLost)));
+    assert_eq!(mailboxes::leased(&mut tx, &quick).await.expect("the newer one reads").id, mailbox.id);
     leases::hold(&mut tx, &quick, at(300)).await.expect("the newer one holds");
     // A step that began before the lease was prolonged.
     leases::hold(&mut tx, &quick, at(200)).await.expect("and isn't shortened");
