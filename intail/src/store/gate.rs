@@ -28,7 +28,7 @@ pub trait Gate: std::fmt::Debug + Send + Sync {
     /// Before the database is asked. An error keeps it from being asked; what is answered otherwise is dropped when the
     /// database has answered or nobody waits for that any more.
     fn before(&self, act: Act) -> BoxFuture<'static, Result<Underway, StoreError>>;
-    /// After the database answered, and before the caller learns what.
+    /// After the database did it, and before the caller learns that.
     fn after(&self, act: Act) -> BoxFuture<'static, Result<(), StoreError>>;
     /// A transaction is over, by a commit or without one. `writes` says of which kind it was.
     fn ended(&self, writes: bool);
@@ -44,8 +44,9 @@ pub(super) async fn through<T>(
     let underway = gate.before(act).await?;
     let answer = asking.await;
     drop(underway);
+    let answer = answer?;
     gate.after(act).await?;
-    answer
+    Ok(answer)
 }
 
 /// Tells the gate of a transaction's end, whichever way it ends.

@@ -176,7 +176,8 @@ pub(super) async fn leased_row<T>(
     leased.into_iter().next().ok_or(StoreError::LeaseLost)
 }
 
-/// Gives the stream back and says when it is due next. If a notice came meanwhile, it is due at once. `spent` is what
+/// Gives the stream back and says when it is due next. If a notice came meanwhile, it is due at once, or since then if
+/// it would have been due earlier: others don't come before it because of a notice. `spent` is what
 /// it cost within the last minute; none from who never learned whose it is: what is written there stays.
 pub async fn release(
     tx: &mut Tx,
@@ -188,7 +189,7 @@ pub async fn release(
     let sql = format!(
         "UPDATE {} SET lease_owner = NULL, lease_until = NULL, spent = COALESCE($5, spent),
              released_number = lease_number,
-             due_at = CASE WHEN dirty THEN $4 ELSE $3 END
+             due_at = CASE WHEN dirty AND ($3 IS NULL OR $3 > $4) THEN $4 ELSE $3 END
          WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
         table_of(lease)
     );

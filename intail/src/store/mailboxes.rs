@@ -471,18 +471,21 @@ pub struct Around {
     pub has_fills: bool,
     /// When the next debt is due.
     pub next_debt_at: Option<Timestamp>,
+    /// When the next of those is that aren't [in bulk](crate::store::debts::Debt::in_bulk): the others may wait longer.
+    pub next_change_debt_at: Option<Timestamp>,
     /// When the copy is counted against Google's count next.
     pub audit_at: Option<Timestamp>,
     /// How much of the project's day its organization leaves to backfill, in percent.
     pub backfill_day_percent: i64,
 }
 
-/// That, in one statement: it is asked before every step.
+/// That, in one statement: it is asked for every step.
 pub async fn around(tx: &mut Tx, mailbox: &Mailbox) -> Result<Around, StoreError> {
     let found = tx
         .one(
             "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM fills WHERE mailbox_id = $1 LIMIT 1) AS one) AS fills,
                  (SELECT MIN(due_at) FROM debts WHERE mailbox_id = $1) AS next_debt_at,
+                 (SELECT MIN(due_at) FROM debts WHERE mailbox_id = $1 AND NOT in_bulk) AS next_change_debt_at,
                  (SELECT due_at FROM coverage WHERE mailbox_id = $1) AS audit_at,
                  (SELECT backfill_day_percent FROM organizations WHERE id = $2) AS backfill_day_percent",
             args![&mailbox.id, &mailbox.organization_id],
@@ -490,6 +493,7 @@ pub async fn around(tx: &mut Tx, mailbox: &Mailbox) -> Result<Around, StoreError
                 Ok(Around {
                     has_fills: row.int("fills")? > 0,
                     next_debt_at: row.at_or_null("next_debt_at")?,
+                    next_change_debt_at: row.at_or_null("next_change_debt_at")?,
                     audit_at: row.at_or_null("audit_at")?,
                     backfill_day_percent: row.int_or_null("backfill_day_percent")?.unwrap_or(100),
                 })

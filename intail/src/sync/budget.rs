@@ -352,18 +352,19 @@ impl Budget {
     /// Until when Google wants nothing from anybody, and how much less is spent then, if the other processes don't know
     /// that yet.
     pub(super) fn hold_untold(&self) -> Option<Hold> {
-        let spent = self.lock();
-        spent.refused_until.map(|until| Hold { until, correction: spent.project.correction })
+        self.lock().hold_untold()
     }
 
     /// The others know of `told` now, and together they know what is `held`, or that somebody lifted that.
     pub(super) fn hold(&self, told: Option<Hold>, held: Option<Hold>) {
         let mut spent = self.lock();
+        let (now, before) = (self.clock.now(), spent.hold_untold());
         spent.held_until = held.map(|it| it.until);
         if let Some(correction) = held.and_then(|it| it.correction) {
-            spent.project.hear(correction);
+            spent.project.hear(correction, now);
         }
-        if spent.refused_until == told.map(|it| it.until) {
+        // Google may have refused once more since that was told.
+        if told == before {
             spent.refused_until = None;
         }
     }
@@ -400,7 +401,7 @@ impl Budget {
         let account = &mut spent.people.entry(subject.to_owned()).or_default().account;
         account.held(now);
         if let Some(correction) = spending.correction() {
-            account.hear(correction);
+            account.hear(correction, now);
         }
         let mut told = 0u64;
         for (at, units) in spending.each().rev().filter(|(at, _)| now.duration_since(*at) < WINDOW) {
@@ -479,6 +480,10 @@ impl Day {
 }
 
 impl Spent {
+    fn hold_untold(&self) -> Option<Hold> {
+        self.refused_until.map(|until| Hold { until, correction: self.project.correction })
+    }
+
     fn reserve(
         &mut self,
         subject: &str,
@@ -784,11 +789,12 @@ impl Account {
         self.correction = Some(Correction { less: (before + TRIM_STEP).min(TRIM_MAX), until });
     }
 
-    /// Another process was refused: what was learned last counts.
-    fn hear(&mut self, heard: Correction) {
-        if self.correction.is_none_or(|it| it.until < heard.until) {
-            self.correction = Some(heard);
-        }
+    /// Another process was refused: the most that anybody learned counts, until the last of it is over.
+    fn hear(&mut self, heard: Correction, now: Timestamp) {
+        let known = self.correction.filter(|it| it.until > now);
+        let most =
+            |known: Correction| Correction { less: known.less.max(heard.less), until: known.until.max(heard.until) };
+        self.correction = Some(known.map_or(heard, most));
     }
 }
 
@@ -1220,7 +1226,7 @@ mod tests {
     }
 
     #[test]
-    fn copying_never_takes_more_of_the_day_than_the_policy_leaves_it() {
+    fn copying_takes_as_much_of_the_day_as_the_policy_leaves_it_and_no_step_more() {
         let (budget, clock) = budget(Limits { person_minute: 60_000, project_minute: 60_000, ..LIMITS });
         let within = Class::Backfill(20);
         let one = budget.reserve_up_to("1", 50_000, 20, within).expect("room");

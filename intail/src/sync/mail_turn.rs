@@ -49,15 +49,13 @@ impl Worker {
         };
         let around = mailboxes::around(&mut tx, &mailbox).await?;
         drop(tx);
-        let day_percent = around.backfill_day_percent;
-        let around = Surroundings::of(around, &grant);
         // Whoever permits mail again wakes it.
         if grant.state.works() && !access::permits(&grant, scope::GMAIL_METADATA) {
             return Ok(Some(None));
         }
-        let step = match plan(&mailbox, around, now) {
+        let step = match plan(&mailbox, Surroundings::of(around, &grant), now) {
             Step::Rest(until) => return Ok(Some(until)),
-            // Others' changes wait for this place. It keeps its own among all that is due.
+            // Others' changes wait for this place. It comes among all that is due where it would have.
             step if step.is_bulk() && lease.wanted == Wanted::Noticed => {
                 return Ok(Some(Some(mailbox.due_at.map_or(now, |due| due.min(now)))));
             }
@@ -69,7 +67,7 @@ impl Worker {
             app: &self.app,
             budget: self.budgets.of(Api::Gmail),
             permits: Mutex::default(),
-            day_percent: u64::try_from(day_percent).unwrap_or(0),
+            day_percent: u64::try_from(around.backfill_day_percent).unwrap_or(0),
             lease,
             mailbox,
             grant,
@@ -100,16 +98,21 @@ impl Worker {
             tx.commit().await?;
         }
         Ok(match done {
-            // What came meanwhile makes it due again when it is given back.
-            Done::Step => match run.around.map(|it| plan(&run.mailbox, Surroundings::of(it, &run.grant), now)) {
-                Some(Step::Rest(until)) => Some(until),
-                Some(_) | None => None,
+            // What came meanwhile makes it due again when it is given back. Where names of labels decide what may be
+            // kept, the step itself may have changed that.
+            Done::Step => match run.around.filter(|_| !run.rules.by_name) {
+                Some(around) => match plan(&run.mailbox, Surroundings::of(around, &run.grant), now) {
+                    Step::Rest(until) => Some(until),
+                    _ => None,
+                },
+                None => None,
             },
             // The budget of the one may be used up while the other is due earlier.
             Done::Wait(until) => {
                 let mailbox = &run.mailbox;
-                let earlier = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at];
-                Some(earlier.into_iter().flatten().filter(|at| *at > now).chain([until]).min())
+                let debts = [around.next_debt_at, around.next_change_debt_at];
+                let earlier = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at].into_iter().chain(debts);
+                Some(earlier.flatten().filter(|at| *at > now).chain([until]).min())
             }
         })
     }

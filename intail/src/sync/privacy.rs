@@ -209,6 +209,10 @@ fn follows(rules: &Rules, work: &Work) -> bool {
 /// so it goes on while Google can't be asked; `tx` holds the lease.
 pub(super) async fn catch_up(app: &App, tx: &mut Tx, mailbox: &Mailbox) -> Result<bool, StoreError> {
     let (rules, mut work) = Rules::read_with_work(app, tx, mailbox).await?;
+    if follows(&rules, &work) && !work.rereading {
+        // Somebody took back meanwhile what this was to follow.
+        return Ok(false);
+    }
     let mut told = Vec::new();
     if follows(&rules, &work) {
         read_again(tx, mailbox, &rules.policy, &mut work).await?;

@@ -356,6 +356,27 @@ async fn a_floor_by_name_counts_for_everybody_s_own_label_also_one_that_is_made_
 }
 
 #[tokio::test]
+async fn a_label_that_is_renamed_to_what_may_not_be_kept_takes_its_messages_along_at_once() {
+    let running = Running::start().await;
+    running.approve();
+    let person = running.connected(&running.employee()).await;
+    let email = person.email.clone();
+    let mut floor = Policy::default();
+    policy::read_label_names("private", &mut floor).expect("a good line");
+    set_floor(&running, &person, &floor).await;
+    let trips = running.act(&email, MailAction::CreateLabel { name: "Trips".into() }).ids.remove(0);
+    running.pass(Duration::from_secs(2));
+    running.act(&email, label(&in_inbox(&running, &email), &[&trips], &[]));
+    running.settle().await;
+    // No history tells of a name: the daily renewal lists them, and nothing else happens.
+    running.act(&email, MailAction::RenameLabel { id: trips.clone(), name: "Private".into() });
+    let renewal = running.mailbox(&person).await.watch_due_at;
+    running.pass(Duration::try_from(renewal.duration_since(running.app.clock.now())).expect("later"));
+    running.work().await;
+    assert_follows(&running, &person, |_, labels| labels.contains(&trips)).await;
+}
+
+#[tokio::test]
 async fn a_stricter_floor_is_applied_by_pages_by_whoever_takes_over_and_without_google() {
     let running = Running::start().await;
     running.approve();

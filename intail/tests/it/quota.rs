@@ -195,17 +195,22 @@ async fn what_a_copy_could_not_fetch_waits_for_the_day_and_a_change_that_could_n
     let mailbox = running.mailbox(&person).await;
     let owed: Vec<String> = running.stored(&person).await.into_keys().take(2).collect();
     let mut tx = running.app.store.write().await.expect("a transaction");
-    for (id, in_bulk) in owed.iter().zip([true, false]) {
+    for (id, in_bulk, wait_s) in [(&owed[0], true, 0), (&owed[1], false, 30)] {
         let message = messages::by_id(&mut tx, &mailbox.id, id).await.expect("read").expect("stored");
         messages::delete(&mut tx, &mailbox.id, &message).await.expect("deleted");
         let (since, thread_id) = (running.app.clock.now(), message.thread_id);
-        let reason = "transient".to_owned();
-        let debt = Debt { message_id: id.clone(), thread_id, reason, tries: 1, since, due_at: since, in_bulk };
+        let (message_id, reason) = (id.clone(), "transient".to_owned());
+        let due_at = since + Duration::from_secs(wait_s);
+        let debt = Debt { message_id, thread_id, reason, tries: 1, since, due_at, in_bulk };
         debts::owe(&mut tx, &mailbox.organization_id, &mailbox.id, &debt).await.expect("owed");
     }
     mailboxes::wake(&mut tx, &mailbox.id, running.app.clock.now()).await.expect("woken");
     tx.commit().await.expect("committed");
-    running.settle().await;
+    for seconds in [6, 25] {
+        running.work().await;
+        running.pass(Duration::from_secs(seconds));
+    }
+    running.work().await;
     let stored = running.stored(&person).await;
     assert_eq!((stored.contains_key(&owed[0]), stored.contains_key(&owed[1])), (false, true));
     running.pass(Duration::from_secs(24 * 3600));

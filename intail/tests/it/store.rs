@@ -801,12 +801,18 @@ async fn what_decides_about_a_mailbox_is_told_at_once(scene: Scene) {
         due_at: at(due),
         in_bulk: true,
     };
-    for it in [debt("c", 30), debt("d", 20)] {
+    for it in [debt("c", 30), debt("d", 20), Debt { in_bulk: false, ..debt("e", 35) }] {
         debts::owe(&mut tx, organization, &mailbox.id, &it).await.expect("owed");
     }
     coverage::want(&mut tx, organization, &mailbox.id, at(40)).await.expect("wanted");
     quota::set_backfill_day_percent(&mut tx, organization, 50).await.expect("set");
-    let all = Around { has_fills: true, next_debt_at: Some(at(20)), audit_at: Some(at(40)), backfill_day_percent: 50 };
+    let all = Around {
+        has_fills: true,
+        next_debt_at: Some(at(20)),
+        next_change_debt_at: Some(at(35)),
+        audit_at: Some(at(40)),
+        backfill_day_percent: 50,
+    };
     assert_eq!(mailboxes::around(&mut tx, mailbox).await.expect("read"), all);
 }
 
