@@ -39,7 +39,7 @@ type Marked = (MailboxId, i64, Option<HistoryId>);
 
 /// Watches over promise 3: a notice is acknowledged after its mark is committed.
 pub(super) struct Marks {
-    /// The store behind the stage's gate.
+    /// The store, in turn with the others.
     pub(super) store: Store,
     pub(super) organization: OrganizationId,
     /// What was handed out: by the acknowledgement's id, whose notice it is, how many were marked at that time, and

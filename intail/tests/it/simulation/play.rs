@@ -52,7 +52,7 @@ use url::Url;
 
 use super::directory;
 use super::network::{Marks, Network};
-use super::stage::{Actor, Stage, Stop, Verdict};
+use super::stage::{Actor, Audience, Stage, Stop, Verdict};
 use crate::harness::running::read;
 use crate::harness::visit::{self, REACHABLE, Ticks};
 use crate::harness::{calendars, truth};
@@ -303,8 +303,8 @@ impl Play {
         let mut tx = setup.store.read().await.expect("a transaction");
         let organization = organizations::list(&mut tx, 1).await.expect("read").remove(0).id;
         drop(tx);
-        let gated = setup.store.behind(Arc::new(stage.clone()));
-        let marks = Marks { store: gated, organization, handed_out: Mutex::default() };
+        let watched = setup.store.behind(Arc::new(Audience(stage.clone())));
+        let marks = Marks { store: watched, organization, handed_out: Mutex::default() };
         let now = clock.clone();
         let google = Client::new(ClientOptions {
             endpoints: config.google.endpoints.clone(),

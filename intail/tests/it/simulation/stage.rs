@@ -1,5 +1,5 @@
 //! The stage of a simulation: what runs stops wherever chance may matter — before a request to Google, before its
-//! answer comes back, before a transaction that writes, around a commit — and goes on when the director says so.
+//! answer comes back, before a transaction, around a commit — and goes on when the director says so.
 //! Between two stops only one actor runs, so a seed gives the same order every time, although the database works in a
 //! thread of its own.
 //!
@@ -28,7 +28,7 @@ pub(super) enum Stop {
     Answer(String),
     /// A request that nobody answers waits for its deadline: time alone ends it.
     Silence(Timestamp),
-    /// A transaction that writes is about to begin.
+    /// A transaction is about to begin.
     Begin,
     /// A transaction is about to be committed.
     Commit,
@@ -63,59 +63,14 @@ struct State {
     current: Option<usize>,
     stops: BTreeMap<u64, Waiting>,
     next_stop: u64,
-    /// Who asks the database and has no answer: one at a time, or its threads would decide an order.
-    asking: Line,
-    /// Transactions that only read and are open: no more than there are connections for. Whoever had the turn to ask
-    /// and waited for a connection would wait for those who need the turn.
-    reading: Line,
+    /// Whether the database was asked something that it has not answered: one thing at a time, or its threads would
+    /// decide an order.
+    asked: bool,
+    /// Who waits to ask it, in order.
+    queue: VecDeque<(u64, Waker)>,
     next_place: u64,
     /// Transactions that write and are open.
     writing: usize,
-}
-
-/// A line in which some wait for what others have.
-#[derive(Debug, Default)]
-struct Line {
-    /// How many have it.
-    taken: usize,
-    /// Who waits, in order.
-    waiting: VecDeque<(u64, Waker)>,
-}
-
-/// For what somebody waits in line.
-#[derive(Clone, Copy)]
-enum Wish {
-    Ask,
-    Read,
-}
-
-impl Wish {
-    /// How many may have it at once.
-    fn most(self) -> usize {
-        match self {
-            Self::Ask => 1,
-            // As many connections as the store has for readers on SQLite.
-            Self::Read => 4,
-        }
-    }
-}
-
-impl State {
-    fn line(&mut self, wish: Wish) -> &mut Line {
-        match wish {
-            Wish::Ask => &mut self.asking,
-            Wish::Read => &mut self.reading,
-        }
-    }
-
-    /// Who is next in line, if it is their turn.
-    fn next(&mut self, wish: Wish) -> Option<Waker> {
-        let line = self.line(wish);
-        if line.taken >= wish.most() {
-            return None;
-        }
-        line.waiting.front().map(|(_, waker)| waker.clone())
-    }
 }
 
 #[derive(Debug)]
@@ -159,22 +114,13 @@ impl Stage {
         self.state().writing > 0
     }
 
-    /// Waits in line.
-    fn turn(&self, wish: Wish) -> Turn {
-        Turn { stage: self.clone(), wish, place: None }
+    /// Waits for the turn to ask the database.
+    fn turn(&self) -> Turn {
+        Turn { stage: self.clone(), place: None }
     }
 
     fn is_asking(&self) -> bool {
-        self.state().asking.taken > 0
-    }
-
-    /// Somebody has it no more.
-    fn give_back(&self, wish: Wish) {
-        let mut state = self.state();
-        state.line(wish).taken -= 1;
-        let next = state.next(wish);
-        drop(state);
-        next.into_iter().for_each(Waker::wake);
+        self.state().asked
     }
 }
 
@@ -224,33 +170,33 @@ impl Drop for Stopped {
     }
 }
 
-/// Waits in line, first come, first served.
+/// Waits to ask the database, first come, first served.
 struct Turn {
     stage: Stage,
-    wish: Wish,
     place: Option<u64>,
 }
 
 impl Future for Turn {
-    type Output = Taken;
+    type Output = Asking;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Taken> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Asking> {
         let this = &mut *self;
         let mut state = this.stage.state();
         let place = *this.place.get_or_insert_with(|| {
             state.next_place += 1;
             state.next_place
         });
-        let line = state.line(this.wish);
-        let first = line.waiting.front().is_none_or(|(first, _)| *first == place);
-        if line.taken < this.wish.most() && first {
-            line.waiting.pop_front();
-            line.taken += 1;
-            return Poll::Ready(Taken(this.stage.clone(), this.wish));
+        let first = state.queue.front().is_none_or(|(first, _)| *first == place);
+        if !state.asked && first {
+            if !state.queue.is_empty() {
+                state.queue.pop_front();
+            }
+            state.asked = true;
+            return Poll::Ready(Asking(this.stage.clone()));
         }
-        match line.waiting.iter_mut().find(|(there, _)| *there == place) {
+        match state.queue.iter_mut().find(|(there, _)| *there == place) {
             Some((_, waker)) => waker.clone_from(context.waker()),
-            None => line.waiting.push_back((place, context.waker().clone())),
+            None => state.queue.push_back((place, context.waker().clone())),
         }
         Poll::Pending
     }
@@ -259,19 +205,23 @@ impl Future for Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.stage.state();
-        state.line(self.wish).waiting.retain(|(place, _)| Some(*place) != self.place);
-        let next = state.next(self.wish);
+        state.queue.retain(|(place, _)| Some(*place) != self.place);
+        let next = state.queue.front().filter(|_| !state.asked).map(|(_, waker)| waker.clone());
         drop(state);
         next.into_iter().for_each(Waker::wake);
     }
 }
 
-/// What was waited for in line; given back when this goes.
-struct Taken(Stage, Wish);
+/// The database is being asked.
+struct Asking(Stage);
 
-impl Drop for Taken {
+impl Drop for Asking {
     fn drop(&mut self) {
-        self.0.give_back(self.1);
+        let mut state = self.0.state();
+        state.asked = false;
+        let next = state.queue.front().map(|(_, waker)| waker.clone());
+        drop(state);
+        next.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -281,8 +231,10 @@ impl Gate for Stage {
         let stage = self.clone();
         async move {
             let stop = match act {
-                Act::BeginRead | Act::Statement => None,
-                Act::BeginWrite => Some(Stop::Begin),
+                Act::Statement => None,
+                // Also one that only reads: whether the database answers before it is waited for is chance, so nobody
+                // else may be on their way then.
+                Act::BeginRead | Act::BeginWrite => Some(Stop::Begin),
                 Act::Commit => Some(Stop::Commit),
             };
             if let Some(stop) = stop
@@ -290,12 +242,8 @@ impl Gate for Stage {
             {
                 return Err(StoreError::Database(sqlx::Error::PoolTimedOut));
             }
-            let reading = match act {
-                Act::BeginRead => Some(stage.turn(Wish::Read).await),
-                _ => None,
-            };
-            let underway: Underway = Box::new((stage.turn(Wish::Ask).await, reading));
-            Ok(underway)
+            let asking: Underway = Box::new(stage.turn().await);
+            Ok(asking)
         }
         .boxed()
     }
@@ -303,10 +251,8 @@ impl Gate for Stage {
     fn after(&self, act: Act) -> BoxFuture<'static, Result<(), StoreError>> {
         let stage = self.clone();
         async move {
-            match act {
-                Act::BeginRead => stage.state().reading.taken += 1,
-                Act::BeginWrite => stage.state().writing += 1,
-                Act::Statement | Act::Commit => {}
+            if act == Act::BeginWrite {
+                stage.state().writing += 1;
             }
             if act == Act::Commit && stage.stop(Stop::Committed).await == Verdict::Fail {
                 return Err(StoreError::Database(sqlx::Error::PoolTimedOut));
@@ -317,11 +263,31 @@ impl Gate for Stage {
     }
 
     fn ended(&self, writes: bool) {
-        match writes {
-            true => self.state().writing -= 1,
-            false => self.give_back(Wish::Read),
+        if writes {
+            self.state().writing -= 1;
         }
     }
+}
+
+/// The gate for who only watches the play: it takes turns with the others, and nothing stops or fails it.
+#[derive(Debug)]
+pub(super) struct Audience(pub(super) Stage);
+
+impl Gate for Audience {
+    fn before(&self, _: Act) -> BoxFuture<'static, Result<Underway, StoreError>> {
+        let turn = self.0.turn();
+        async move {
+            let asking: Underway = Box::new(turn.await);
+            Ok(asking)
+        }
+        .boxed()
+    }
+
+    fn after(&self, _: Act) -> BoxFuture<'static, Result<(), StoreError>> {
+        futures::future::ready(Ok(())).boxed()
+    }
+
+    fn ended(&self, _: bool) {}
 }
 
 /// Something that runs on the stage: an engine, a puller.
