@@ -177,8 +177,8 @@ pub(super) async fn leased_row<T>(
 }
 
 /// Gives the stream back and says when it is due next. If a notice came meanwhile, it is due at once, or since then if
-/// it would have been due earlier: others don't come before it because of a notice. `spent` is what
-/// it cost within the last minute; none from who never learned whose it is: what is written there stays.
+/// it would have been due earlier: others don't come before it because of a notice. `spent` is what it cost within the
+/// last minute; none from who never learned whose it is: what is written there stays.
 pub async fn release(
     tx: &mut Tx,
     lease: &Lease,
