@@ -334,15 +334,21 @@ async fn labels_that_changed_while_the_cursor_was_lost_are_found_on_both_sides()
     assert_audited(&running, &person).await;
 }
 
-#[tokio::test]
-async fn a_floor_by_name_counts_for_everybody_s_own_label_also_one_that_is_made_later() {
+/// A person who is followed where nothing may be kept that carries a label of the name "private".
+async fn nothing_private() -> (Running, Person) {
     let running = Running::start().await;
     running.approve();
     let person = running.connected(&running.employee()).await;
-    let email = person.email.clone();
     let mut floor = Policy::default();
     policy::read_label_names("private", &mut floor).expect("a good line");
     set_floor(&running, &person, &floor).await;
+    (running, person)
+}
+
+#[tokio::test]
+async fn a_floor_by_name_counts_for_everybody_s_own_label_also_one_that_is_made_later() {
+    let (running, person) = nothing_private().await;
+    let email = person.email.clone();
     running.settle().await;
     let below = running.act(&email, MailAction::CreateLabel { name: "Private/Health".into() }).ids.remove(0);
     let id = in_inbox(&running, &email);
@@ -357,13 +363,8 @@ async fn a_floor_by_name_counts_for_everybody_s_own_label_also_one_that_is_made_
 
 #[tokio::test]
 async fn a_label_that_is_renamed_to_what_may_not_be_kept_takes_its_messages_along_at_once() {
-    let running = Running::start().await;
-    running.approve();
-    let person = running.connected(&running.employee()).await;
+    let (running, person) = nothing_private().await;
     let email = person.email.clone();
-    let mut floor = Policy::default();
-    policy::read_label_names("private", &mut floor).expect("a good line");
-    set_floor(&running, &person, &floor).await;
     let trips = running.act(&email, MailAction::CreateLabel { name: "Trips".into() }).ids.remove(0);
     running.pass(Duration::from_secs(2));
     running.act(&email, label(&in_inbox(&running, &email), &[&trips], &[]));
