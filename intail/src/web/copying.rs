@@ -92,7 +92,7 @@ pub(super) struct Extent {
     pub(super) done_at: Option<When>,
     /// What it waits for.
     pub(super) waits: Option<Waiting>,
-    /// What of today's allowance is used, while something is copied.
+    /// What of today's allowance is used, while something is copied, once anything of it is counted.
     pub(super) allowance: Option<Allowance>,
 }
 
@@ -106,7 +106,8 @@ impl Extent {
         let pass = progress.mail.as_ref().and_then(|it| it.pass);
         // What a comparison will have to fetch is known once it has listed everything.
         let is_known = mailbox.copied_at.is_none() || mailbox.listing_done;
-        let today = progress.days.iter().find(|it| it.service == GMAIL).filter(|_| pass.is_some());
+        // What is spent is told every few seconds. Beside messages that are here, "0 are used" would be wrong.
+        let today = progress.days.iter().find(|it| it.service == GMAIL && it.units > 0).filter(|_| pass.is_some());
         Self {
             stored: grouped(connection.stored),
             total: total.map(grouped),

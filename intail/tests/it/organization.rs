@@ -580,10 +580,13 @@ async fn card_api_and_administrator_say_the_same_of_a_copy_that_goes_on_and_of_o
     let person = running.sign_in(&email).await;
     running.act(&email, receive(600));
     running.connect(&person, Ticks::All).await.expect("connected");
-    for _ in 0..2 {
-        running.work().await;
-        running.pass(Duration::from_secs(20));
-    }
+    running.work().await;
+    let (card, api) = what_is_told(&running, &person).await;
+    assert!(api["mailbox"]["messages_stored"].as_u64() > Some(0) && api["allowances"][0]["used"] == 0, "{api}");
+    assert!(!card.contains("id=\"allowance\""), "what is used is counted every few seconds: {card}");
+    running.pass(Duration::from_secs(20));
+    running.work().await;
+    running.pass(Duration::from_secs(20));
     running.work().await;
 
     let theirs = format!("/admin/people/{}", person.id);
