@@ -25,6 +25,10 @@ pub struct Debt {
     pub in_bulk: bool,
 }
 
+/// Tries after which a debt counts as one that may stay, an hour after the first: each is waited for twice as long as
+/// the one before. The rest of the mailbox is looked after all the same.
+pub const OFTEN: i64 = 8;
+
 fn debt(row: &dyn Columns) -> Result<Debt, StoreError> {
     Ok(Debt {
         message_id: row.text("message_id")?,

@@ -10,7 +10,7 @@ use super::failing::{Failed, failed};
 use super::leases::{self, Lease};
 use super::spending::Spending;
 use super::sql::{Columns, Tx, args};
-use super::{StoreError, grants};
+use super::{StoreError, debts, grants};
 use crate::id::{GrantId, HistoryId, MailboxId, OrganizationId, PersonId};
 
 /// How long before a watch ends its failing renewals are somebody's business: they are tried daily, so five days went
@@ -473,6 +473,8 @@ pub struct Around {
     pub next_debt_at: Option<Timestamp>,
     /// When the next of those is that aren't [in bulk](crate::store::debts::Debt::in_bulk): the others may wait longer.
     pub next_change_debt_at: Option<Timestamp>,
+    /// Whether something is owed that wasn't tried [often](debts::OFTEN) yet.
+    pub has_new_debts: bool,
     /// When the copy is counted against Google's count next.
     pub audit_at: Option<Timestamp>,
     /// How much of the project's day its organization leaves to backfill, in percent.
@@ -486,14 +488,17 @@ pub async fn around(tx: &mut Tx, mailbox: &Mailbox) -> Result<Around, StoreError
             "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM fills WHERE mailbox_id = $1 LIMIT 1) AS one) AS fills,
                  (SELECT MIN(due_at) FROM debts WHERE mailbox_id = $1) AS next_debt_at,
                  (SELECT MIN(due_at) FROM debts WHERE mailbox_id = $1 AND NOT in_bulk) AS next_change_debt_at,
+                 (SELECT COUNT(*) FROM (SELECT 1 FROM debts WHERE mailbox_id = $1 AND tries < $3 LIMIT 1) AS new)
+                     AS new_debts,
                  (SELECT due_at FROM coverage WHERE mailbox_id = $1) AS audit_at,
                  (SELECT backfill_day_percent FROM organizations WHERE id = $2) AS backfill_day_percent",
-            args![&mailbox.id, &mailbox.organization_id],
+            args![&mailbox.id, &mailbox.organization_id, debts::OFTEN],
             |row| {
                 Ok(Around {
                     has_fills: row.int("fills")? > 0,
                     next_debt_at: row.at_or_null("next_debt_at")?,
                     next_change_debt_at: row.at_or_null("next_change_debt_at")?,
+                    has_new_debts: row.int("new_debts")? > 0,
                     audit_at: row.at_or_null("audit_at")?,
                     backfill_day_percent: row.int_or_null("backfill_day_percent")?.unwrap_or(100),
                 })

@@ -425,7 +425,13 @@ impl Run<'_> {
             .filter(|it| !self.stays_left_out(left_out.get(&it.message_id), it, |label| names.contains(label)))
             .map(Story::as_fill)
             .collect();
-        let fetched = self.fetch_within_budget(&wanted).await;
+        let mut fetched = self.fetch_within_budget(&wanted).await;
+        // An answer may be older than the history that led to it.
+        let up_to_date = |it: Message| match told.get(&it.id) {
+            Some(story) => story.told_of(it),
+            None => it,
+        };
+        fetched.messages = fetched.messages.into_iter().map(up_to_date).collect();
         let labels = told.values().flat_map(Story::labels).chain(fetched.messages.iter().flat_map(|it| &it.labels));
         let mut unnamed = labels.into_iter().any(|label| !names.contains(label));
         if unnamed && self.rules.by_name {
@@ -440,8 +446,11 @@ impl Run<'_> {
             self.follow_left_out(&mut tx, left_out.get(&story.message_id), story).await?;
             match known.get(&story.message_id) {
                 Some(message) => changes.extend(self.retell(&mut tx, message, story).await?),
-                None if story.is_deleted() || story.is_draft => gone.push(story.message_id.clone()),
+                None if story.is_draft => gone.push(story.message_id.clone()),
                 None => {}
+            }
+            if story.is_deleted() {
+                gone.push(story.message_id.clone());
             }
         }
         self.strike(&mut tx, &gone).await?;
@@ -514,17 +523,7 @@ impl Run<'_> {
             messages::delete(tx, &self.mailbox.id, message).await?;
             return Ok(Some(deleted(message)));
         }
-        let mut labels: BTreeSet<String> = message.labels.iter().cloned().collect();
-        let mut history_id = message.history_id;
-        for (id, add, label) in story.labelings.iter().filter(|(id, ..)| *id > message.history_id) {
-            if *add {
-                labels.insert(label.clone());
-            } else {
-                labels.remove(label);
-            }
-            history_id = history_id.max(*id);
-        }
-        let after = Message { labels: labels.into_iter().collect(), history_id, ..message.clone() };
+        let after = story.told_of(message.clone());
         if after.labels == message.labels {
             return Ok(None);
         }
@@ -1328,6 +1327,21 @@ impl Story {
         self.labelings.iter().rev().find(|(.., label)| labels.contains(&label.as_str())).map(|(_, add, _)| *add)
     }
 
+    /// The message after what history tells later than the state that is known of it.
+    fn told_of(&self, message: Message) -> Message {
+        let mut labels: BTreeSet<String> = message.labels.iter().cloned().collect();
+        let mut history_id = message.history_id;
+        for (id, add, label) in self.labelings.iter().filter(|(id, ..)| *id > message.history_id) {
+            if *add {
+                labels.insert(label.clone());
+            } else {
+                labels.remove(label);
+            }
+            history_id = history_id.max(*id);
+        }
+        Message { labels: labels.into_iter().collect(), history_id, ..message }
+    }
+
     fn as_fill(&self) -> Fill {
         Fill { message_id: self.message_id.clone(), thread_id: self.thread_id.clone() }
     }
@@ -1358,10 +1372,14 @@ fn digest(records: &[HistoryRecord]) -> BTreeMap<String, Story> {
             for delta in deltas {
                 let labels = delta.label_ids.iter().map(|label| (id, add, label.clone()));
                 let drafting = delta.label_ids.iter().any(|it| it == DRAFT);
+                let is_draft = delta.message.label_ids.iter().flatten().any(|it| it == DRAFT);
                 story(&delta.message, &mut |it| {
                     it.labelings.extend(labels.clone());
                     if drafting {
                         it.is_draft = add;
+                    } else if is_draft {
+                        // One that was there before and was given a label.
+                        it.is_draft = true;
                     }
                 });
             }

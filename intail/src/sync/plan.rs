@@ -68,6 +68,8 @@ pub struct Surroundings {
     pub has_fills: bool,
     /// When the next debt is due.
     pub next_debt_at: Option<Timestamp>,
+    /// Whether something is owed that wasn't tried often yet.
+    pub has_new_debts: bool,
     /// When the person connected last: a watch from before must be set again.
     pub connected_at: Option<Timestamp>,
     /// When the copy is to be counted against Google's count.
@@ -80,6 +82,7 @@ impl Surroundings {
         Self {
             has_fills: around.has_fills,
             next_debt_at: around.next_debt_at,
+            has_new_debts: around.has_new_debts,
             connected_at: Some(grant.connected_at),
             audit_at: around.audit_at,
         }
@@ -137,8 +140,9 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
     if reached(mailbox.relist_at) {
         return Step::Relist;
     }
-    // While something is owed or is to be compared, the counts can't agree.
-    let audit_at = around.audit_at.filter(|_| around.next_debt_at.is_none() && mailbox.compare_at.is_none());
+    // While something is owed or is to be compared, the counts can't agree. What can never be read is owed for ever: it
+    // doesn't keep a hole from being found.
+    let audit_at = around.audit_at.filter(|_| !around.has_new_debts && mailbox.compare_at.is_none());
     if reached(audit_at) {
         return Step::Audit;
     }
@@ -251,7 +255,8 @@ mod tests {
         assert_eq!(plan(&live(), around, at(49)), Step::Rest(Some(at(50))));
         assert_eq!(plan(&Mailbox { notices: 1, ..live() }, around, at(100)), Step::History);
         let owing = Surroundings { next_debt_at: Some(at(200)), ..around };
-        assert_eq!(plan(&live(), owing, at(100)), Step::Rest(Some(at(200))));
+        assert_eq!(plan(&live(), Surroundings { has_new_debts: true, ..owing }, at(100)), Step::Rest(Some(at(200))));
+        assert_eq!(plan(&live(), owing, at(100)), Step::Audit, "what may never be read is owed");
     }
 
     #[test]

@@ -63,7 +63,16 @@ impl Run<'_> {
         }
         match answer {
             Ok(answer) => self.watched(HistoryId(answer.history_id), answer.expires_at).await,
-            Err(error) if passes(&error) => self.not_watched(&error).await,
+            Err(error) if passes(&error) => {
+                self.not_watched(&error).await?;
+                Ok(Done::Step)
+            }
+            Err(error) if matches!(error.kind, ErrorKind::SlowDown { .. }) => {
+                // Nothing is asked until then; but what is asked next is what changed, and not the same once more.
+                self.stopping = true;
+                self.not_watched(&error).await?;
+                Err(error.into())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -87,10 +96,12 @@ impl Run<'_> {
             self.mailbox.look_at = [self.mailbox.look_at, after(TRAILING_LOOK)].into_iter().flatten().min();
             self.mailbox.probe_at = [self.mailbox.probe_at, after(PROBE_AFTER)].into_iter().flatten().min();
         }
-        let spread = Duration::from_secs(self.app.random.below(RENEW_SPREAD_S));
+        let daily = RENEW_AFTER + Duration::from_secs(self.app.random.below(RENEW_SPREAD_S));
+        // Long before it ends, should Google ever give less than the week that its guide tells of.
+        let half = Duration::try_from(expires_at.duration_since(self.now)).unwrap_or_default() / 2;
         self.mailbox.watch_set_at = Some(self.now);
         self.mailbox.watch_expires_at = Some(expires_at);
-        self.mailbox.watch_due_at = self.now.saturating_add(RENEW_AFTER + spread).unwrap_or(self.now);
+        self.mailbox.watch_due_at = self.now.saturating_add(daily.min(half).max(RETRY)).unwrap_or(self.now);
         self.mailbox.watch_problem = None;
         if self.mailbox.cursor.is_some_and(|cursor| current > cursor) {
             self.mailbox.look_at = Some(self.now);
@@ -133,7 +144,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn not_watched(&mut self, error: &Error) -> Result<Done, StepError> {
+    async fn not_watched(&mut self, error: &Error) -> Result<(), StepError> {
         tracing::warn!(%error, mailbox = %self.mailbox.id, "the watch couldn't be set");
         let fault = match &error.kind {
             ErrorKind::Refused(Refusal::Operator(fault)) => Some(fault),
@@ -161,7 +172,7 @@ impl Run<'_> {
             operator_faults::raise(&mut tx, ENDING, ENDING_DETAIL, self.now).await?;
         }
         self.commit(tx, &[]).await?;
-        Ok(Done::Step)
+        Ok(())
     }
 
     /// What stands in the way of this watch keeps Google from telling anybody: the first who finds out lets everybody

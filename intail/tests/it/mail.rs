@@ -21,6 +21,7 @@ use intail::web;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::{CANARY, Compose};
 use intail_sandbox::faults::{Mischief, Rule};
+use serde_json::json;
 use tower::ServiceExt as _;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -193,6 +194,23 @@ async fn a_watch_is_renewed_for_ever_without_anybody() {
     running.act(&email, receive(1));
     running.work().await;
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_lasts_less_than_a_day_is_renewed_long_before_it_ends() {
+    let running = Running::start().await;
+    running.approve();
+    let lasts = Duration::from_secs(6 * 3600);
+    let ends = running.app.clock.now().saturating_add(lasts).expect("in range").as_millisecond().to_string();
+    running.world(|world| {
+        world.faults.add(Rule::twist("gmail.users.watch", json!({ "expiration": ends }), json!({})).times(1))
+    });
+    let person = running.connected(&running.employee()).await;
+    let watches = running.calls("gmail.users.watch");
+    running.pass(lasts / 2);
+    running.settle().await;
+    assert_eq!(running.calls("gmail.users.watch"), watches + 1);
+    assert!(running.mailbox(&person).await.watch_expires_at > running.app.clock.now().saturating_add(lasts).ok());
 }
 
 #[tokio::test]
@@ -528,9 +546,27 @@ async fn drafts_cost_nothing_and_are_not_copied() {
     }
     assert_eq!(running.calls("gmail.users.messages.get"), 0, "autosaves cost no fetch");
     running.pass(Duration::from_secs(2));
+    running.act(&email, MailAction::Star(one(draft.as_ref().expect("a draft"))));
+    running.work().await;
+    assert_eq!(running.calls("gmail.users.messages.get"), 0, "a draft that is given a label costs none either");
+    running.pass(Duration::from_secs(2));
     running.act(&email, MailAction::SendDraft(one(&draft.expect("a draft"))));
     running.settle().await;
     assert!(running.calls("gmail.users.messages.get") >= 1, "the sent message is fetched");
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_older_than_the_history_that_led_to_it_takes_nothing_back() {
+    let (running, person) = connected().await;
+    let email = person.email.clone();
+    running.settle().await;
+    let id = running.act(&email, receive(1)).ids.remove(0);
+    let earlier = running.truth(&email).remove(&id).expect("it is there");
+    running.act(&email, MailAction::Star(one(&id)));
+    let old = json!({ "historyId": "1", "labelIds": earlier });
+    running.world(|world| world.faults.add(Rule::twist("gmail.users.messages.get", old, json!({})).times(1)));
+    running.work().await;
     running.assert_nothing_is_lost(&person).await;
 }
 
@@ -1196,6 +1232,36 @@ async fn drafts_that_carry_a_label_are_counted_to_the_last_page_of_them() {
     let after = proved(&running, &person).await;
     assert!(after.audited_at > before.audited_at && after.agrees(), "{after:?}");
     assert_eq!((after.labels_differ.as_deref(), after.labels_repaired_at), (None, None), "nothing differs");
+}
+
+#[tokio::test]
+async fn a_hole_is_found_also_where_another_message_can_not_be_read_for_days() {
+    let (running, person) = connected().await;
+    let (mailbox, first) = (running.mailbox(&person).await, proved(&running, &person).await);
+    let lost = running.stored(&person).await.into_values().next().expect("a message");
+    running.world(|world| world.faults.add(Rule::status("gmail.users.messages.get", 500)));
+    running.act(&person.email, receive(1));
+    let hours = async |count| {
+        for _ in 0..count {
+            running.pass(Duration::from_secs(3600));
+            running.work().await;
+        }
+    };
+    hours(48).await;
+    assert!(running.mailbox(&person).await.state == MailboxState::Live, "it isn't compared again and again");
+    let known = proved(&running, &person).await;
+    assert!(known.audited_at > first.audited_at, "{known:?}");
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    messages::delete(&mut tx, &mailbox.id, &lost).await.expect("deleted");
+    tx.commit().await.expect("committed");
+    let another = running.stored(&person).await.into_keys().next().expect("a message");
+    running.act(&person.email, MailAction::Star(one(&another)));
+    hours(48).await;
+    let found = proved(&running, &person).await;
+    assert!(found.repaired_at > known.audited_at, "{found:?}");
+    running.world(|world| world.faults.clear());
+    hours(2).await;
+    running.assert_nothing_is_lost(&person).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::access::{ask, session, text};
-use crate::harness::running::{Running, Setup, Ticks};
+use crate::harness::running::{Running, Setup, Ticks, receive};
 
 /// An employee of the default world.
 const EMPLOYEE: &str = "kofi@example.com";
@@ -347,6 +347,23 @@ async fn two_days_before_a_watch_ends_the_operator_and_the_person_are_told() {
     assert!(faults(&running).await.is_empty(), "it heals by itself, and the fault is over");
     assert!(!ends_soon(&running, &person).await);
     assert!(card(&running, &person).await.contains("Google tells Intail"));
+}
+
+#[tokio::test]
+async fn a_watch_that_google_puts_off_keeps_nobody_from_being_read() {
+    let (running, person) = connected().await;
+    running.world(|world| world.faults.add(Rule::status(WATCH, 429)));
+    hours(&running, 29).await;
+    running.act(&person.email, receive(1));
+    let new = running.sign_in(&running.employees().1).await;
+    running.connect(&new, Ticks::All).await.expect("connected");
+    running.copy_everything().await;
+    for person in [&person, &new] {
+        running.assert_nothing_is_lost(person).await;
+    }
+    hours(&running, 5 * 24).await;
+    assert_eq!(fault_kinds(&running).await, [ENDING]);
+    assert!(ends_soon(&running, &person).await, "the person is told as well");
 }
 
 #[tokio::test]

@@ -810,10 +810,16 @@ async fn what_decides_about_a_mailbox_is_told_at_once(scene: Scene) {
         has_fills: true,
         next_debt_at: Some(at(20)),
         next_change_debt_at: Some(at(35)),
+        has_new_debts: true,
         audit_at: Some(at(40)),
         backfill_day_percent: 50,
     };
     assert_eq!(mailboxes::around(&mut tx, mailbox).await.expect("read"), all);
+    for it in [debt("c", 30), debt("d", 20), Debt { in_bulk: false, ..debt("e", 35) }] {
+        debts::owe(&mut tx, organization, &mailbox.id, &Debt { tries: debts::OFTEN, ..it }).await.expect("owed");
+    }
+    let often = Around { has_new_debts: false, ..all };
+    assert_eq!(mailboxes::around(&mut tx, mailbox).await.expect("read"), often);
 }
 
 async fn promise_4_a_worker_that_lost_its_lease_cannot_write(scene: Scene) {
