@@ -231,7 +231,7 @@ impl Scene {
 
     async fn filling(&self) -> Result<i64, Failure> {
         let mut tx = self.app.store.read().await?;
-        Ok(mailboxes::filling(&mut tx).await?)
+        Ok(mailboxes::filling(&mut tx, 0, 0, self.clock.now()).await?.mailboxes)
     }
 
     /// What copying everything costs at least: the listing, and each thread the cheaper way.
@@ -311,7 +311,7 @@ async fn one(scene: &Scene, mail: usize) -> Result<(), Failure> {
             let mut tx = scene.app.store.read().await?;
             let now = scene.clock.now();
             let outlook = sync::outlook(&mut tx, &mailbox, held, &scene.app.config.quota, now).await?;
-            foretold = outlook.pass.map(|it| (now, it.done_at));
+            foretold = outlook.pass.and_then(|it| it.done_at).map(|it| (now, it));
         }
     }
     let ended = scene.clock.now();

@@ -134,9 +134,9 @@ pub(crate) async fn copied_by(worker: &Worker, app: &App, pass: impl Fn(Duration
     for _ in 0..ROUNDS_MAX {
         worker.tick().await?;
         let mut tx = app.store.read().await?;
-        let filling = mailboxes::filling(&mut tx).await?;
+        let filling = mailboxes::filling(&mut tx, 0, 0, app.clock.now()).await?;
         drop(tx);
-        if filling == 0 {
+        if filling.mailboxes == 0 {
             return Ok(());
         }
         pass(Duration::from_secs(20));

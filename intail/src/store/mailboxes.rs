@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::failing::{Failed, failed};
+use super::failing::{self, Failed, failed};
 use super::leases::{self, Lease};
 use super::spending::Spending;
 use super::sql::{Columns, Tx, args};
@@ -440,12 +440,33 @@ pub async fn due_of_organization(
     tx.run_built(sql, args![organization, now]).await
 }
 
-/// How many mailboxes are being backfilled or compared: those whose grant works.
-pub async fn filling(tx: &mut Tx) -> Result<i64, StoreError> {
-    let sql = "SELECT COUNT(*) AS n FROM mailboxes WHERE state <> 'live'
-               AND grant_id IN (SELECT id FROM grants WHERE state IN ('active', 'partial'))";
-    let count = tx.one(sql, args![], |row| row.int("n")).await?;
-    Ok(count.unwrap_or(0))
+/// Who is being backfilled or compared, of all organizations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filling {
+    /// How many mailboxes: those that can be read now.
+    pub mailboxes: i64,
+    /// What they will take together until each has had as much as was asked about, or all that it has.
+    pub units: i64,
+}
+
+/// The mailboxes that share Google's project while one of them takes `most` units; `usual` is what a message costs.
+/// What isn't known counts as if it were as large, and what was copied of one already still counts: too much rather
+/// than too little.
+pub async fn filling(tx: &mut Tx, most: i64, usual: i64, now: Timestamp) -> Result<Filling, StoreError> {
+    let sql = format!(
+        "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(
+                 CASE WHEN s.total_messages * $2 < $1 THEN s.total_messages * $2 ELSE $1 END), 0) AS BIGINT) AS units
+         FROM mailboxes s JOIN grants g ON g.id = s.grant_id
+         WHERE s.state <> 'live' AND g.state IN ('active', 'partial') AND g.suspended_at IS NULL
+             AND g.scopes LIKE '%/auth/gmail.metadata%' AND NOT {}",
+        failing::is_shown("$3")
+    );
+    let found = tx
+        .all_built(sql, args![most, usual, now], |row| {
+            Ok(Filling { mailboxes: row.int("n")?, units: row.int("units")? })
+        })
+        .await?;
+    Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// Moves a mailbox to the address that its account has now.

@@ -11,7 +11,7 @@ use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT};
 use crate::config::Quota;
 use crate::id::OrganizationId;
 use crate::store::agendas::Agenda;
-use crate::store::mailboxes::{self, Mailbox, MailboxState};
+use crate::store::mailboxes::{self, Filling, Mailbox, MailboxState};
 use crate::store::quota::{CALENDAR, DIRECTORY, GMAIL};
 use crate::store::{StoreError, Tx, fills, quota};
 
@@ -32,7 +32,7 @@ pub const COPYING_STOPS_PERCENT_MAX: u64 = DAY_MAX_PERCENT;
 /// How the reading of a mailbox goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
-    /// Its backfill or comparison; none while it is live.
+    /// Its backfill or comparison; none while it is live and nothing of it is to be read again.
     pub pass: Option<Pass>,
     /// What it waits for now; none while it goes on.
     pub waits: Option<Waits>,
@@ -45,8 +45,8 @@ pub struct Pass {
     pub units_left: u64,
     /// Units a minute that it will get.
     pub units_minute: u64,
-    /// When it will be done.
-    pub done_at: Timestamp,
+    /// When it will be done; none where nobody knows yet how much it is, and while the mailbox can't be read.
+    pub done_at: Option<Timestamp>,
 }
 
 /// What a mailbox or calendars wait for, and until when.
@@ -88,10 +88,11 @@ pub enum Bulk {
 }
 
 /// What a pass over a mailbox is, as the engine asks for it: it compares what was copied whole once; the rest of a
-/// first copy stays one although the cursor was lost. None while it is live.
-fn bulk(mailbox: &Mailbox) -> Option<Bulk> {
+/// first copy stays one although the cursor was lost. What is read again of a live one is copied, too; none where
+/// nothing is.
+fn bulk(mailbox: &Mailbox, has_fills: bool) -> Option<Bulk> {
     match mailbox.state {
-        MailboxState::Live => None,
+        MailboxState::Live => has_fills.then_some(Bulk::Copying),
         MailboxState::Reconciling if mailbox.copied_at.is_some() => Some(Bulk::Comparing),
         MailboxState::Reconciling | MailboxState::Backfilling => Some(Bulk::Copying),
     }
@@ -178,13 +179,13 @@ pub async fn outlook(
 ) -> Result<Outlook, StoreError> {
     let day_use = day_use(tx, GMAIL, &mailbox.organization_id, prices, now).await?;
     let held_until = quota::held_until(tx, GMAIL).await?;
-    let bulk = bulk(mailbox);
+    let (one, whole) = (u64::from(prices.units("gmail.messages.get")), u64::from(prices.units("gmail.threads.get")));
+    let listed = fills::left(tx, &mailbox.id, one, whole).await?;
+    let bulk = bulk(mailbox, listed.messages > 0);
     let lists_at = mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done);
     let waits =
         waits(mailbox.paused_until, held_until, day_use.as_ref().zip(bulk), now).or(lists_at.map(Waits::Listing));
     let Some(bulk) = bulk else { return Ok(Outlook { pass: None, waits }) };
-    let (one, whole) = (u64::from(prices.units("gmail.messages.get")), u64::from(prices.units("gmail.threads.get")));
-    let listed = fills::left(tx, &mailbox.id, one, whole).await?;
     let unlisted = match mailbox.total_messages {
         Some(total) if !mailbox.listing_done && bulk == Bulk::Copying => {
             u64::try_from(total - held).unwrap_or(0).saturating_sub(listed.messages)
@@ -194,17 +195,67 @@ pub async fn outlook(
     let usual = listed.units.checked_div(listed.messages).unwrap_or(one);
     let pages = unlisted.div_ceil(LISTED_AT_ONCE) * 2 * u64::from(prices.units("gmail.messages.list"));
     let units_left = listed.units + unlisted * usual + pages;
-    let active = u64::try_from(mailboxes::filling(tx).await?).unwrap_or(1).max(1);
-    let model = (prices.limits.person_minute).min(prices.limits.project_minute / active) * BACKFILL_MAX / 1_000;
-    let units_minute = measured(mailbox, now).map_or(model, |it| it.min(model)).max(1);
+    let column = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
+    let all = mailboxes::filling(tx, column(units_left), column(usual), now).await?;
+    let part = Part::of(units_left, all);
+    let minute = Minute { person: prices.limits.person_minute, project: prices.limits.project_minute };
+    let units_minute = part.units_minute(minute, measured(mailbox, now));
     let (most, used) = day_use.as_ref().map_or((u64::MAX, 0), |it| (it.share(bulk), it.units));
-    let day = Day { left: most.saturating_sub(used) / active, whole: most / active, turns_at: day(now).1 };
     let begins_at = match waits {
         Some(Waits::Paused(until) | Waits::Project(until) | Waits::Listing(until)) => until,
         Some(Waits::Day { .. }) | None => now,
     };
-    let done_at = done_at(units_left, units_minute, day, begins_at);
+    let day = Day::of(part, most, used, begins_at, now);
+    let is_known = match bulk {
+        Bulk::Copying => mailbox.total_messages.is_some() || listed.messages > 0,
+        // What a comparison will have to fetch is known once it has listed everything.
+        Bulk::Comparing => mailbox.listing_done,
+    };
+    let is_read = mailbox.failed.as_ref().is_none_or(|it| it.shown_since(Timestamp::MIN, now).is_none());
+    let done_at = (is_known && is_read).then(|| done_at(units_left, units_minute, day, begins_at));
     Ok(Outlook { pass: Some(Pass { units_left, units_minute, done_at }), waits })
+}
+
+/// What a person's minute gives, and the project's, in units.
+#[derive(Clone, Copy)]
+struct Minute {
+    person: u64,
+    project: u64,
+}
+
+/// What one mailbox takes of what all take together until it is done. Everybody who copies gets as much as everybody
+/// else, until they have all: who needs little is soon done, and leaves its part to the others.
+#[derive(Clone, Copy)]
+struct Part {
+    mailboxes: u64,
+    own: u64,
+    all: u64,
+}
+
+impl Part {
+    fn of(own: u64, all: Filling) -> Self {
+        let known = |it: i64| u64::try_from(it).unwrap_or(0);
+        Self { mailboxes: known(all.mailboxes).max(1), own, all: known(all.units).max(own) }
+    }
+
+    /// What it gets of what is there for all, until it is done.
+    fn of_all(self, units: u64) -> u64 {
+        if self.all == 0 {
+            return units;
+        }
+        let part = u128::from(units) * u128::from(self.own) / u128::from(self.all);
+        u64::try_from(part).unwrap_or(u64::MAX)
+    }
+
+    /// Units a minute that it gets until it is done: as Google's limits have it, or as much less as was measured beside
+    /// what it should have got with all who copy now.
+    fn units_minute(self, minute: Minute, measured: Option<u64>) -> u64 {
+        let usable = |units: u64| units.saturating_mul(BACKFILL_MAX) / 1_000;
+        let model = usable(minute.person.min(self.of_all(minute.project)));
+        let present = usable(minute.person.min(minute.project / self.mailboxes)).max(1);
+        let got = measured.map_or(present, |it| it.min(present));
+        (model.saturating_mul(got) / present).max(1)
+    }
 }
 
 /// What a person's calendars wait for, of which `bulk` is read without a notice, if anything is.
@@ -263,6 +314,15 @@ struct Day {
     left: u64,
     whole: u64,
     turns_at: Timestamp,
+}
+
+impl Day {
+    /// Of the day in which it begins: `used` of `most` is gone of today's.
+    fn of(part: Part, most: u64, used: u64, begins_at: Timestamp, now: Timestamp) -> Self {
+        let (number, turns_at) = day(begins_at);
+        let left = if number == day(now).0 { most.saturating_sub(used) } else { most };
+        Self { left: part.of_all(left), whole: part.of_all(most), turns_at }
+    }
 }
 
 fn done_at(units: u64, units_minute: u64, day: Day, begins_at: Timestamp) -> Timestamp {
@@ -332,6 +392,34 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_tomorrow_has_tomorrow_s_day() {
+        let part = Part::of(60_000, Filling { mailboxes: 1, units: 60_000 });
+        let now: Timestamp = "2026-11-27T02:00:00Z".parse().expect("18:00 in California");
+        let begins_at: Timestamp = "2026-11-27T12:00:00Z".parse().expect("four in the morning there");
+        let done = |begins_at| done_at(60_000, 6_000, Day::of(part, 100_000, 100_000, begins_at, now), begins_at);
+        assert_eq!(done(begins_at).to_string(), "2026-11-27T12:10:00Z");
+        assert_eq!(done(now).to_string(), "2026-11-27T08:10:00Z", "today's part is used up");
+    }
+
+    #[test]
+    fn who_needs_little_leaves_the_rest_to_the_others() {
+        let minute = Minute { person: 6_000, project: 1_200_000 };
+        let part = |own, mailboxes, units| Part::of(own, Filling { mailboxes, units });
+        // Alone; among as many as the project has room for; and among twice as many that need as much.
+        assert_eq!(part(565_000, 1, 565_000).units_minute(minute, None), 5_898);
+        assert_eq!(part(565_000, 200, 200 * 565_000).units_minute(minute, None), 5_898);
+        assert_eq!(part(565_000, 400, 400 * 565_000).units_minute(minute, None), 2_949);
+        // Among 399 who need a hundredth of it, it is nearly alone, today and in the minute.
+        let large = part(565_000, 400, 565_000 + 399 * 5_650);
+        assert_eq!(large.units_minute(minute, None), 5_898);
+        assert!(large.of_all(64_000_000) > 12_000_000, "{}", large.of_all(64_000_000));
+        // Half of what it should have got was measured: that stays so.
+        assert_eq!(part(565_000, 400, 400 * 565_000).units_minute(minute, Some(1_474)), 1_474);
+        assert_eq!(large.units_minute(minute, Some(2_949)), 5_898, "it got its part of what there was for so many");
+        assert_eq!(part(0, 0, 0).units_minute(minute, None), 5_898);
+    }
+
+    #[test]
     fn what_stood_still_is_not_taken_for_slow() {
         let (mailbox, hour) = (filling(at(0)), 3_600);
         let ran = |filled_at: i64, filling_stood_s: i64| Mailbox {
@@ -351,11 +439,14 @@ mod tests {
         let live = Mailbox { state: MailboxState::Live, ..filling(at(0)) };
         let compared = Mailbox { state: MailboxState::Reconciling, copied_at: Some(at(0)), ..filling(at(0)) };
         let begun = Mailbox { copied_at: None, ..compared.clone() };
-        let waits_for = |mailbox: &Mailbox, units, policy_percent| {
+        let waits_for = |mailbox: &Mailbox, has_fills, units, policy_percent| {
             let day_use = DayUse { units, policy_percent, ..day_used() };
-            waits(None, None, Some(&day_use).zip(bulk(mailbox)), at(0))
+            waits(None, None, Some(&day_use).zip(bulk(mailbox, has_fills)), at(0))
         };
         let day = |bulk, percent| Some(Waits::Day { bulk, percent, until: at(60) });
+        let again = (&live, 8_000, 80, day(Bulk::Copying, 80));
+        let (mailbox, units, policy_percent, expected) = again;
+        assert_eq!(waits_for(mailbox, true, units, policy_percent), expected, "what is read again");
         for (mailbox, units, policy_percent, expected) in [
             (&filling(at(0)), 7_999, 80, None),
             (&filling(at(0)), 8_000, 80, day(Bulk::Copying, 80)),
@@ -366,7 +457,7 @@ mod tests {
             (&compared, 9_500, 80, day(Bulk::Comparing, 95)),
             (&live, 10_000, 80, None),
         ] {
-            assert_eq!(waits_for(mailbox, units, policy_percent), expected, "{units} {policy_percent}");
+            assert_eq!(waits_for(mailbox, false, units, policy_percent), expected, "{units} {policy_percent}");
         }
     }
 

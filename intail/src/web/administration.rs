@@ -65,8 +65,9 @@ pub(super) struct Standing {
 /// How the first copies of an organization's mail go on.
 struct Copying {
     mailboxes: String,
-    /// When the slowest of those that were looked at will be done, and whether there are more.
-    done_at: When,
+    /// When the slowest of those that were looked at will be done, if it is known of any.
+    done_at: Option<When>,
+    /// Whether there are more than were looked at.
     more: bool,
 }
 
@@ -142,11 +143,11 @@ async fn copying(
     for listed in found {
         let Some(connection) = connect::connection(tx, &listed.person.id, now).await? else { continue };
         let pass = outlook(web, tx, &connection).await?.and_then(|it| it.pass);
-        last = last.max(pass.map(|it| it.done_at));
+        last = last.max(pass.and_then(|it| it.done_at));
     }
-    Ok(last.map(|at| Copying {
+    Ok((mailboxes > 0).then(|| Copying {
         mailboxes: counted(mailboxes, "mailbox is", "mailboxes are"),
-        done_at: When::full(at),
+        done_at: last.map(When::full),
         more,
     }))
 }

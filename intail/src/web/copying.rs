@@ -104,8 +104,6 @@ impl Extent {
             mailbox.total_messages.filter(|_| mailbox.state != MailboxState::Live).map(|total| total.max(settled));
         let share = |total: i64| settled.saturating_mul(100).checked_div(total).unwrap_or(100);
         let pass = progress.mail.as_ref().and_then(|it| it.pass);
-        // What a comparison will have to fetch is known once it has listed everything.
-        let is_known = mailbox.copied_at.is_none() || mailbox.listing_done;
         // What is spent is told every few seconds. Beside messages that are here, "0 are used" would be wrong.
         let today = progress.days.iter().find(|it| it.service == GMAIL && it.units > 0).filter(|_| pass.is_some());
         Self {
@@ -113,7 +111,7 @@ impl Extent {
             total: total.map(grouped),
             share: total.map(share).and_then(|it| u8::try_from(it).ok()),
             complete_to: complete_back_to(mailbox).map(When::day),
-            done_at: pass.filter(|_| is_known).map(|it| When::full(it.done_at)),
+            done_at: pass.and_then(|it| it.done_at).map(When::full),
             waits: progress.mail_waits().map(|it| Waiting::of(it, Stream::Mail, mailbox.paused_why.as_deref())),
             allowance: today.map(Allowance::of),
         }

@@ -13,7 +13,7 @@ use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use crate::org::audit::{self, Actor, Entry, Origin};
 use crate::store::people::Role;
-use crate::store::{Tx, organizations, quota};
+use crate::store::{Tx, agendas, mailboxes, organizations, quota};
 use crate::sync::COPYING_STOPS_PERCENT_MAX;
 
 /// At how much of the day's allowance copying old mail stops, in percent: of what everything together uses, for
@@ -173,9 +173,16 @@ pub(super) async fn change(
             origin,
             detail: difference(from, to),
         };
-        audit::record(&mut tx, entry, web.app.clock.now()).await?;
+        let now = web.app.clock.now();
+        audit::record(&mut tx, entry, now).await?;
+        if to.backfill_percent > from.backfill_percent {
+            // Who waits for tomorrow because of what counted before may go on today.
+            mailboxes::due_of_organization(&mut tx, id, now).await?;
+            agendas::wake_organization(&mut tx, id, now).await?;
+        }
     }
     tx.commit().await?;
+    web.app.due.ring();
     Ok(Redirect::to("/admin/policy?done=saved").into_response())
 }
 

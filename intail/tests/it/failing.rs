@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::access::{Proof, ask, session, text};
 use crate::harness::running::{Running, Ticks, receive};
+use crate::quota::what_is_told;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -203,6 +204,20 @@ async fn what_stands_in_the_way_of_mail_stops_neither_calendars_nor_the_grant() 
         running.assert_nothing_is_lost(&person).await;
         assert!(!told().await);
     }
+}
+
+#[tokio::test]
+async fn of_a_mailbox_that_never_could_be_read_nobody_says_when_it_will_be_done() {
+    let running = Running::start().await;
+    running.approve();
+    running.world(|world| world.faults.add(refused("gmail.*", 400, "failedPrecondition", "Mail service not enabled")));
+    let person = running.sign_in(&running.employee()).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.work().await;
+    let (card, api) = what_is_told(&running, &person).await;
+    assert!(card.contains("id=\"standstill\"") && !card.contains("id=\"done-at\""), "{card}");
+    assert!(!card.contains("new mail arrives meanwhile"), "{card}");
+    assert!(api["mailbox"]["pass"].is_object() && api["mailbox"]["pass"]["done_at"].is_null(), "{api}");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use intail::store::mailboxes::MailboxState;
 use intail::store::people::{self, Person, Role};
 use intail::store::{organizations, quota, sign_in_links};
 use intail::web;
+use jiff::SignedDuration;
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
@@ -549,14 +550,41 @@ async fn the_administrator_sees_how_many_mailboxes_are_being_copied_and_until_wh
         let person = running.sign_in(&email).await;
         running.connect(&person, Ticks::All).await.expect("connected");
     }
-    let page = desk.page("/admin").await;
-    let (_, told) = page.split_once("id=\"copying\">").expect("how far it is");
-    assert!(
-        told.starts_with("2 mailboxes are still being copied") && told.contains("will be done about <time"),
-        "{page}"
-    );
+    let told =
+        async || between(&desk.page("/admin").await, "id=\"copying\">", "</p>").expect("how far it is").to_owned();
+    let begun = told().await;
+    assert!(begun.starts_with("2 mailboxes are still being copied"), "{begun}");
+    assert!(!begun.contains("done about"), "nobody knows yet how much it is: {begun}");
+    running.work().await;
+    assert!(told().await.contains("will be done about <time"), "{}", told().await);
     running.settle().await;
     assert!(!desk.page("/admin").await.contains("id=\"copying\""), "everything is copied");
+}
+
+#[tokio::test]
+async fn who_waits_for_tomorrow_goes_on_at_once_when_the_policy_leaves_more_of_today() {
+    let running = Running::start_with(Setup { gmail_day: Some(30_000), ..Setup::default() }).await;
+    running.approve();
+    let desk = Desk::of(&running.app, &running.sign_in(ADMIN).await).await;
+    let decide = async |percent: u64| {
+        let saved = desk
+            .send("/admin/policy", &format!("domain_joining=1&backfill_percent={percent}&audit_kept_days=90"))
+            .await;
+        assert_eq!(location(&saved).as_deref(), Some("/admin/policy?done=saved"));
+    };
+    decide(10).await;
+    let person = running.sign_in(&running.employee()).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    running.pass(Duration::from_secs(20));
+    running.settle().await;
+    assert_waits_for_the_day(&what_is_told(&running, &person).await, 10, "copying old mail stops there");
+
+    let waited_until = running.app.clock.now();
+    decide(80).await;
+    running.copy_everything().await;
+    assert!(running.app.clock.now().duration_since(waited_until) < SignedDuration::from_hours(1), "not tomorrow");
+    running.assert_nothing_is_lost(&person).await;
 }
 
 /// A number of less than a million with its thousands apart, as pages write it.

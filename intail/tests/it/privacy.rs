@@ -11,7 +11,7 @@ use intail::store::grants::{self, GrantState};
 use intail::store::messages::SubjectForm;
 use intail::store::people::{self, Person, Role};
 use intail::store::privacy::{self, Policy};
-use intail::store::{audit, changes, coverage, erasure};
+use intail::store::{audit, changes, coverage, erasure, quota};
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::compose::{Compose, addresses};
 use intail_sandbox::mail::Header;
@@ -23,6 +23,7 @@ use crate::harness::running::{ADMIN, Running, Setup, Ticks, receive};
 use crate::harness::truth;
 use crate::mail::Written;
 use crate::pages::between;
+use crate::quota::{assert_waits_for_the_day, what_is_told};
 
 /// Characters of a list of recipients that Intail keeps.
 const RECIPIENTS_KEPT: usize = 4 * 1024;
@@ -465,6 +466,23 @@ async fn a_looser_choice_counts_for_new_mail_and_the_rest_is_read_again_when_the
     assert!(!page.contains("id=\"again\"") && page.contains("Everything that is stored follows"), "{page}");
     assert_audited(&running, &person).await;
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn what_is_read_again_says_that_it_waits_for_the_day() {
+    let running = Running::start().await;
+    running.approve();
+    let person = connected_under(&running, &subjects(SubjectForm::Dropped)).await;
+    choose(&running, &person, &Policy::default()).await;
+    running.settle().await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    quota::set_backfill_day_percent(&mut tx, &person.organization_id, 0).await.expect("set");
+    tx.commit().await.expect("committed");
+    let proof = session(&running.app, &person).await;
+    let answer = press(&running, &proof, "/settings/privacy", "/settings/privacy/again", "").await;
+    assert_eq!(answer.0, StatusCode::SEE_OTHER);
+    running.settle().await;
+    assert_waits_for_the_day(&what_is_told(&running, &person).await, 0, "copying old mail stops there");
 }
 
 #[tokio::test]

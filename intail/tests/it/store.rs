@@ -24,7 +24,7 @@ use intail::store::invitations::{self, Invitation};
 use intail::store::key_proofs::{self, KeyProof};
 use intail::store::labels::{self, Label, LabelKind};
 use intail::store::leases::{self, Stream, Wanted};
-use intail::store::mailboxes::{self, Around, Mailbox, MailboxState, Noticed};
+use intail::store::mailboxes::{self, Around, Filling, Mailbox, MailboxState, Noticed};
 use intail::store::messages::{self, After, Message, SubjectForm};
 use intail::store::operator_faults;
 use intail::store::organizations::{self, Approval};
@@ -35,7 +35,9 @@ use intail::store::quota::{self, Engine, UNKNOWN_SPENT};
 use intail::store::sealed::{self, PLACES, Sealed};
 use intail::store::sign_in_links::{self, SignInLink};
 use intail::store::spending::{Correction, Spending};
-use intail::store::{Store, StoreError, approval_waits, feed_gaps, newest_version, sessions, sightings, turns, whole};
+use intail::store::{
+    Store, StoreError, Tx, approval_waits, feed_gaps, newest_version, sessions, sightings, turns, whole,
+};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -1005,7 +1007,17 @@ async fn a_thread_s_fills_come_together(scene: Scene) {
     assert_eq!(next, [vec![m1, m3], vec![m2, m5]], "the newest two lead, and bring their threads");
     let left = fills::left(&mut tx, &scene.mailbox.id, 20, 30).await.expect("read");
     assert_eq!(left, Left { messages: 5, units: 30 + 30 + 20 });
-    assert_eq!(mailboxes::filling(&mut tx).await.expect("read"), 1, "a new mailbox is backfilled");
+    tx.run("UPDATE grants SET scopes = 'https://www.googleapis.com/auth/gmail.metadata'", Vec::new())
+        .await
+        .expect("permitted");
+    let filling = async |tx: &mut Tx| mailboxes::filling(tx, 500, 20, at(10)).await.expect("read");
+    let new = Filling { mailboxes: 1, units: 500 };
+    assert_eq!(filling(&mut tx).await, new, "a new mailbox is backfilled, and nobody knows how much it is");
+    tx.run("UPDATE mailboxes SET total_messages = 10", Vec::new()).await.expect("known");
+    assert_eq!(filling(&mut tx).await, Filling { units: 200, ..new });
+    let sql = "UPDATE mailboxes SET failures = 1, failed_since = 1, failed_why_since = 1, failed_why = 'no_mailbox'";
+    tx.run(sql, Vec::new()).await.expect("hindered");
+    assert_eq!(filling(&mut tx).await, Filling::default(), "who can't be read takes nothing from the others");
 }
 
 async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {

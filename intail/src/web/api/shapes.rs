@@ -389,9 +389,9 @@ pub(in crate::web) struct PassShape {
     units_left: u64,
     /// Units a minute that it gets.
     units_per_minute: u64,
-    /// When it will be done.
-    #[schema(value_type = String, format = DateTime)]
-    done_at: Timestamp,
+    /// When it will be done; null where nobody knows yet how much it is, and while the mailbox can't be read.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    done_at: Option<Timestamp>,
     /// What it waits for: the mailbox's `waits_for`.
     waits_for: Option<&'static str>,
     /// Until when it waits.
