@@ -504,6 +504,19 @@ impl Play {
         assert!(!self.stage.is_writing(), "promise 5: a transaction stays open while its owner waits");
     }
 
+    /// Promise 3: whatever somebody told of is due, or in somebody's hands. Looks and renewals find what was told and
+    /// forgotten, so that nothing is missing in the end; it would only be late.
+    async fn look_at_marks(&self) {
+        let mut tx = self.store.read().await.expect("a transaction");
+        let now = self.clock.now().as_microsecond();
+        for table in ["mailboxes", "agendas", "directories"] {
+            let sql =
+                format!("SELECT id FROM {table} WHERE dirty AND lease_owner IS NULL AND due_at > {now} ORDER BY id");
+            let forgotten = tx.all_built(sql, Vec::new(), |row| row.text("id")).await.expect("read");
+            assert!(forgotten.is_empty(), "promise 3: marked, and due later: {forgotten:?}");
+        }
+    }
+
     fn commit(&mut self, id: u64, actor: usize, stop: &Stop) {
         let verdict = match (self.calm, self.random.below(400)) {
             (true, _) | (false, 4..) => Verdict::Go,
@@ -528,6 +541,7 @@ impl Play {
 
     async fn step(&mut self) {
         self.settle().await;
+        self.look_at_marks().await;
         self.tell_of_calendars().await;
         match self.random.below(100) {
             0..70 => self.let_one_go(),
@@ -543,6 +557,7 @@ impl Play {
     /// An ordinary step: nothing fails, but the order is still anybody's.
     async fn calm_step(&mut self) {
         self.settle().await;
+        self.look_at_marks().await;
         self.tell_of_calendars().await;
         match self.random.below(100) {
             0..70 => self.let_one_go(),
