@@ -358,6 +358,7 @@ async fn a_watch_that_google_puts_off_keeps_nobody_from_being_read() {
     let new = running.sign_in(&running.employees().1).await;
     running.connect(&new, Ticks::All).await.expect("connected");
     running.copy_everything().await;
+    hours(&running, 1).await;
     for person in [&person, &new] {
         running.assert_nothing_is_lost(person).await;
     }
