@@ -277,11 +277,14 @@ pub async fn end_all(tx: &mut Tx, owner: &str, spent: &Spending) -> Result<u64, 
     Ok(ended)
 }
 
-/// Whatever waits until `until` or longer, at the word of Google or of the budget, is due now. What was due then for
-/// another reason only looks early.
+/// Whatever waits until `until` or longer, at Google's word about the whole project or at the budget's, is due now.
+/// What was due then for another reason only looks early; what Google said of one person still counts.
 pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    let is_of_all = "paused_why IN ('project', 'day')";
     let sql = format!(
-        "UPDATE {} SET due_at = $2, paused_until = NULL, paused_why = NULL
+        "UPDATE {} SET due_at = $2,
+             paused_until = CASE WHEN {is_of_all} THEN NULL ELSE paused_until END,
+             paused_why = CASE WHEN {is_of_all} THEN NULL ELSE paused_why END
          WHERE due_at >= $1 AND lease_owner IS NULL",
         stream.table()
     );

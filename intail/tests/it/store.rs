@@ -1080,6 +1080,14 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
         Some(at(140)),
         "it is due at once"
     );
+    for (why, stays) in [("person", true), ("project", false), ("day", false)] {
+        let lease = leases::claim(&mut tx, "four", at(140), at(200), Wanted::Due, 10).await.expect("claimed").remove(0);
+        leases::pause(&mut tx, &lease, at(600), why).await.expect("paused");
+        leases::release(&mut tx, &lease, Some(at(600)), None, at(140)).await.expect("released");
+        leases::hasten(&mut tx, Stream::Mail, at(500), at(140)).await.expect("lifted");
+        let mailbox = mailboxes::by_id(&mut tx, &scene.mailbox.id).await.expect("read").expect("there");
+        assert_eq!((mailbox.due_at, mailbox.paused_until.is_some()), (Some(at(140)), stays), "{why}");
+    }
 }
 
 async fn a_day_s_units_add_up(scene: Scene) {
