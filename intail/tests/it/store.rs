@@ -97,6 +97,7 @@ on_both_databases!(
     many_at_once_are_written_and_found_as_a_few_are,
     a_label_is_compared_with_its_sightings,
     a_thread_s_fills_come_together,
+    whoever_is_copied_shares_the_project_and_whoever_can_not_be_read_does_not,
     a_noticed_mailbox_is_claimed_before_those_that_are_only_due,
     processes_that_share_the_quota_know_of_each_other,
     a_day_s_units_add_up,
@@ -1007,6 +1008,10 @@ async fn a_thread_s_fills_come_together(scene: Scene) {
     assert_eq!(next, [vec![m1, m3], vec![m2, m5]], "the newest two lead, and bring their threads");
     let left = fills::left(&mut tx, &scene.mailbox.id, 20, 30).await.expect("read");
     assert_eq!(left, Left { messages: 5, units: 30 + 30 + 20 });
+}
+
+async fn whoever_is_copied_shares_the_project_and_whoever_can_not_be_read_does_not(scene: Scene) {
+    let mut tx = scene.store.write().await.expect("a transaction");
     tx.run("UPDATE grants SET scopes = 'https://www.googleapis.com/auth/gmail.metadata'", Vec::new())
         .await
         .expect("permitted");
