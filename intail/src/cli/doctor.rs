@@ -26,6 +26,7 @@ use crate::notices;
 use crate::notices::provision::{self, GMAIL_PUBLISHER, ProvisionError, Publisher};
 use crate::org::receipts::Receipts;
 use crate::seal::Keyring;
+use crate::store::quota::DayLimit;
 use crate::store::{Store, StoreError, calendars, quota};
 
 /// How long connecting to an address may take.
@@ -151,24 +152,37 @@ async fn database_and_key(config: &Config, surroundings: &Surroundings, fix: boo
     }
 }
 
-/// Services that nobody asks now, because Google said so. It is said only where that is so.
+/// Services that nobody asks now, or that are asked less than Google's tables allow, because Google said so. It is said
+/// only where that is so.
 async fn held(store: &Store, now: Timestamp, fix: bool, again: &str) -> Vec<Finding> {
     let look = async {
         let mut tx = store.write().await?;
         let mut findings = Vec::new();
         for service in quota::SERVICES {
-            let Some(until) = quota::held_until(&mut tx, service.0).await?.filter(|it| *it > now) else { continue };
+            let Some(hold) = quota::held(&mut tx, service.0).await? else { continue };
+            let day = hold.day.filter(|it| it.until > now);
+            if hold.until <= now && day.is_none() {
+                continue;
+            }
             if fix {
                 quota::lift(&mut tx, service, now).await?;
             }
-            findings.push((service.0, until));
+            findings.push((service.0, hold.until, day));
         }
         tx.commit().await?;
         Ok::<_, StoreError>(findings)
     };
-    let finding = |(service, until): (&str, Timestamp)| match fix {
-        true => Finding::new("quota", State::Fixed, format!("Google may be asked again ({service}).")),
-        false => Finding::problem(
+    let finding = |(service, until, day): (&str, Timestamp, Option<DayLimit>)| match (fix, day) {
+        (true, _) => Finding::new("quota", State::Fixed, format!("Google may be asked again ({service}).")),
+        (false, Some(day)) if until <= now => Finding::problem(
+            "quota",
+            format!(
+                "Google refused the day at {} of {service}: until {} copying and comparing keep to that.",
+                day.units, day.until
+            ),
+            format!("Look at the project's quotas at Google, and set quota.overrides to what it gives; or {again}"),
+        ),
+        (false, _) => Finding::problem(
             "quota",
             format!("Google refused the whole project: nothing is asked until {until} ({service})."),
             format!("Look at the project's quotas at Google; then {again}"),

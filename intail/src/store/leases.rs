@@ -292,6 +292,24 @@ pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, now: Timestam
     Ok(())
 }
 
+/// Whatever isn't copied or compared to its end looks now, unless it failed or Google said to wait: it may have waited
+/// for the day to turn, and the day may have more room than it had then.
+pub async fn look_early(tx: &mut Tx, stream: Stream, now: Timestamp) -> Result<(), StoreError> {
+    let is_unfinished = match stream {
+        Stream::Mail => "state <> 'live' OR EXISTS (SELECT 1 FROM fills WHERE mailbox_id = mailboxes.id)",
+        Stream::Calendar => "EXISTS (SELECT 1 FROM calendars WHERE agenda_id = agendas.id AND state <> 'live')",
+        Stream::Directory => "passed_at IS NULL",
+    };
+    let sql = format!(
+        "UPDATE {} SET due_at = $1
+         WHERE due_at > $1 AND lease_owner IS NULL AND failures = 0 AND (paused_until IS NULL OR paused_until <= $1)
+             AND ({is_unfinished})",
+        stream.table()
+    );
+    tx.run_built(sql, args![now]).await?;
+    Ok(())
+}
+
 /// When the next stream of these kinds is due, so that the engine knows how long to rest: one without a lease at its
 /// time, one with a lease not before that ends. A lease is taken on what is due, so that one that is due only later has
 /// none; where something is due now that nobody has, it is that.

@@ -100,6 +100,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (37, "mailboxes of people", include_str!("../../migrations/0037_mailboxes_of_people.sql")),
     (38, "corrections", include_str!("../../migrations/0038_corrections.sql")),
     (39, "debts in bulk", include_str!("../../migrations/0039_debts_in_bulk.sql")),
+    (40, "days corrected", include_str!("../../migrations/0040_days_corrected.sql")),
 ];
 
 /// People whose names are folded anew in one transaction, so that nobody waits long for it.

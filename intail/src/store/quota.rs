@@ -116,21 +116,43 @@ pub struct Hold {
     pub until: Timestamp,
     /// How much less is spent for a while.
     pub correction: Option<Correction>,
+    /// How much is spent on a day for a while.
+    pub day: Option<DayLimit>,
 }
 
-/// Nobody asks a service before then, and less is spent for a while; what ends earlier shortens nothing.
+/// Less is spent on a day than Google gives by its tables, because Google refused at so much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayLimit {
+    /// Units.
+    pub units: u64,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// Nobody asks a service before then, and less is spent for a while; what ends earlier shortens nothing. Of the day it
+/// is the latest word that counts.
 pub async fn hold(tx: &mut Tx, service: &str, hold: Hold) -> Result<(), StoreError> {
     let less = hold.correction.map_or(0, |it| i64::try_from(it.less).unwrap_or(i64::MAX));
     tx.run(
-        "INSERT INTO quota_holds (service, until_at, less, less_until) VALUES ($1, $2, $3, $4)
+        "INSERT INTO quota_holds (service, until_at, less, less_until, day_units, day_units_until)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (service) DO UPDATE SET
              until_at = CASE WHEN quota_holds.until_at > excluded.until_at
                  THEN quota_holds.until_at ELSE excluded.until_at END,
              less = CASE WHEN quota_holds.less_until > COALESCE(excluded.less_until, 0)
                  THEN quota_holds.less ELSE excluded.less END,
              less_until = CASE WHEN quota_holds.less_until > COALESCE(excluded.less_until, 0)
-                 THEN quota_holds.less_until ELSE excluded.less_until END",
-        args![service, hold.until, less, hold.correction.map(|it| it.until)],
+                 THEN quota_holds.less_until ELSE excluded.less_until END,
+             day_units = COALESCE(excluded.day_units, quota_holds.day_units),
+             day_units_until = COALESCE(excluded.day_units_until, quota_holds.day_units_until)",
+        args![
+            service,
+            hold.until,
+            less,
+            hold.correction.map(|it| it.until),
+            hold.day.map(|it| i64::try_from(it.units).unwrap_or(i64::MAX)),
+            hold.day.map(|it| it.until)
+        ],
     )
     .await?;
     Ok(())
@@ -138,10 +160,12 @@ pub async fn hold(tx: &mut Tx, service: &str, hold: Hold) -> Result<(), StoreErr
 
 /// What was said of a service, if anything was.
 pub async fn held(tx: &mut Tx, service: &str) -> Result<Option<Hold>, StoreError> {
-    tx.one("SELECT until_at, less, less_until FROM quota_holds WHERE service = $1", args![service], |row| {
-        let less = u64::try_from(row.int("less")?).unwrap_or(0);
+    tx.one("SELECT * FROM quota_holds WHERE service = $1", args![service], |row| {
+        let count = |units: i64| u64::try_from(units).unwrap_or(0);
+        let less = count(row.int("less")?);
         let correction = row.at_or_null("less_until")?.map(|until| Correction { less, until });
-        Ok(Hold { until: row.at("until_at")?, correction })
+        let day = row.int_or_null("day_units")?.map(count).zip(row.at_or_null("day_units_until")?);
+        Ok(Hold { until: row.at("until_at")?, correction, day: day.map(|(units, until)| DayLimit { units, until }) })
     })
     .await
 }
@@ -161,12 +185,12 @@ pub const DIRECTORY: &str = "directory";
 pub const SERVICES: [(&str, Stream); 3] =
     [(GMAIL, Stream::Mail), (CALENDAR, Stream::Calendar), (DIRECTORY, Stream::Directory)];
 
-/// Everybody may ask a service again: the operator says that what held it is mended. Whoever waits for its end is due
-/// at once.
+/// Everybody may ask a service again, and as much as its tables say: the operator says that what held it is mended.
+/// Whoever waits for its end, or for the day's, is due at once.
 pub async fn lift(tx: &mut Tx, (service, stream): (&str, Stream), now: Timestamp) -> Result<(), StoreError> {
     let Some(until) = held_until(tx, service).await? else { return Ok(()) };
     tx.run("DELETE FROM quota_holds WHERE service = $1", args![service]).await?;
-    leases::hasten(tx, stream, until, now).await
+    leases::hasten(tx, stream, until.max(now), now).await
 }
 
 /// How much of the project's day an organization leaves to backfill, in percent.

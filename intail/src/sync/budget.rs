@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Quota;
-use crate::store::quota::{self, Hold};
+use crate::store::quota::{self, DayLimit, Hold};
 use crate::store::spending::{Correction, Spending, grain};
 
 /// Google's minute.
@@ -49,6 +49,10 @@ pub(super) const DAY_MAX_PERCENT: u64 = 95;
 const TRIM_STEP: u64 = 100;
 const TRIM_MAX: u64 = 500;
 const TRIM_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// Where Google refuses a day earlier than we counted, our sum is the day's limit for so long; unless we had spent less
+/// than this of it, in percent: then it was others who used it up, and our own sum says nothing.
+const DAY_TRIM_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+const DAY_TRIM_FROM_PERCENT: u64 = 1;
 /// After how long one more call at the same time is tried again, once Google found them too many.
 const ONE_MORE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long nobody asks after Google refused the whole project and named no time.
@@ -145,6 +149,8 @@ struct Spent {
     /// The same, as this one heard since it told the others last.
     refused_until: Option<Timestamp>,
     day: Day,
+    /// What Google gives on a day, where it refused earlier than we counted.
+    day_limit: Option<DayLimit>,
 }
 
 /// A process's part of the project's minute.
@@ -275,6 +281,7 @@ impl Budget {
             held_until: None,
             refused_until: None,
             day: Day::default(),
+            day_limit: None,
         };
         Self { spent: Arc::new(Mutex::new(spent)), clock }
     }
@@ -345,6 +352,7 @@ impl Budget {
             SlowScope::Day => {
                 let until = until.unwrap_or(now).max(day(now).1);
                 spent.refused_until = spent.refused_until.max(Some(until));
+                spent.correct_day(now);
             }
         }
     }
@@ -360,6 +368,7 @@ impl Budget {
         let mut spent = self.lock();
         let (now, before) = (self.clock.now(), spent.hold_untold());
         spent.held_until = held.map(|it| it.until);
+        spent.day_limit = held.and_then(|it| it.day);
         if let Some(correction) = held.and_then(|it| it.correction) {
             spent.project.hear(correction, now);
         }
@@ -466,7 +475,7 @@ impl Budget {
         let now = self.clock.now();
         let mut spent = self.lock();
         spent.day.turn(now);
-        spent.day.units >= spent.share_of_day(DAY_MAX_PERCENT)
+        spent.day.units >= spent.share_of_day(DAY_MAX_PERCENT, now)
     }
 }
 
@@ -481,7 +490,7 @@ impl Day {
 
 impl Spent {
     fn hold_untold(&self) -> Option<Hold> {
-        self.refused_until.map(|until| Hold { until, correction: self.project.correction })
+        self.refused_until.map(|until| Hold { until, correction: self.project.correction, day: self.day_limit })
     }
 
     fn reserve(
@@ -497,7 +506,7 @@ impl Spent {
         }
         let soon = now.saturating_add(FORGET_EVERY).unwrap_or(now);
         self.day.turn(now);
-        let day_most = class.day_percent().map_or(u64::MAX, |percent| self.share_of_day(percent));
+        let day_most = class.day_percent().map_or(u64::MAX, |percent| self.share_of_day(percent, now));
         if self.day.units >= day_most {
             return Err(spread(subject, now, day(now).1));
         }
@@ -595,8 +604,18 @@ impl Spent {
     }
 
     /// So many percent of the project's day.
-    fn share_of_day(&self, percent: u64) -> u64 {
-        self.limits.project_day / 100 * percent
+    fn share_of_day(&self, percent: u64, now: Timestamp) -> u64 {
+        day_limit(self.limits.project_day, self.day_limit, now) / 100 * percent
+    }
+
+    /// Google refused the day earlier than we counted.
+    fn correct_day(&mut self, now: Timestamp) {
+        self.day.turn(now);
+        let counted = self.limits.day().filter(|day| self.day.units >= day / 100 * DAY_TRIM_FROM_PERCENT);
+        if counted.is_some_and(|day| self.day.units < day) {
+            let until = now.checked_add(DAY_TRIM_FOR).unwrap_or(now);
+            self.day_limit = Some(DayLimit { units: self.day.units, until });
+        }
     }
 
     /// Millionths of the project's minute, rounded up.
@@ -702,6 +721,11 @@ impl Person {
     fn wait(&mut self, until: Timestamp) {
         self.paced_until = self.paced_until.max(until.saturating_add(AHEAD - BEAT).ok());
     }
+}
+
+/// What Google gives on a day: by its tables, or less where it refused earlier.
+pub(super) fn day_limit(by_table: u64, corrected: Option<DayLimit>, now: Timestamp) -> u64 {
+    corrected.filter(|it| it.until > now).map_or(by_table, |it| it.units.min(by_table))
 }
 
 /// When somebody comes back of all who wait until then: each person at another time, and always at the same.
@@ -1184,11 +1208,44 @@ mod tests {
         budget.refused("1", SlowScope::Day, None);
         let turns = day(at(30)).1;
         assert!(until(budget.reserve("2", 1, Class::Live)) >= turns);
-        budget.hold(budget.hold_untold(), Some(Hold { until: turns, correction: None }));
+        budget.hold(budget.hold_untold(), Some(Hold { until: turns, correction: None, day: None }));
         assert_eq!(budget.hold_untold(), None, "the others know");
         assert!(until(budget.reserve("2", 1, Class::Live)) >= turns);
         budget.hold(None, None);
         assert!(budget.reserve("2", 1, Class::Live).is_ok(), "somebody lifted it");
+    }
+
+    #[test]
+    fn a_day_that_google_refused_earlier_than_was_counted_is_the_measure_for_a_week() {
+        let limits = Limits { person_minute: 50_000, project_minute: 50_000, ..LIMITS };
+        let (budget, clock) = budget(limits);
+        let spend = |units| drop(budget.reserve("1", units, Class::Live).expect("room"));
+        let day_limit = || budget.hold_untold().expect("untold").day.map(|it| it.units);
+        spend(499);
+        budget.refused("1", SlowScope::Day, None);
+        assert_eq!(day_limit(), None, "less than a hundredth is ours: others used it up");
+        budget.hold(budget.hold_untold(), None);
+        spend(9_501);
+        budget.refused("1", SlowScope::Day, None);
+        assert_eq!(day_limit(), Some(10_000));
+        let told = budget.hold_untold();
+        budget.hold(told, told);
+        // Two days later.
+        pass(&clock, 2 * 24 * 3_600);
+        assert_eq!(budget.reserve_up_to("2", 50_000, 20, Class::Repair).expect("room").units(), 9_500);
+        assert!(budget.day_is_nearly_used(), "these were used");
+        assert!(until(budget.reserve("1", 1, Class::Repair)) >= day(clock.now()).1);
+        assert!(budget.reserve("1", 20_000, Class::Live).is_ok(), "live changes try");
+        budget.refused("1", SlowScope::Day, None);
+        assert_eq!(day_limit(), Some(29_500), "the latest word counts: Google gave more");
+        let told = budget.hold_untold();
+        budget.hold(told, told);
+        pass(&clock, 8 * 24 * 3_600);
+        spend(30_000);
+        assert!(budget.reserve("2", 20, Class::Repair).is_ok(), "it is forgotten after a week");
+        budget.hold(None, None);
+        let elsewhere = DayLimit { units: 90_000, until: clock.now() + DAY_TRIM_FOR };
+        assert_eq!(super::day_limit(50_000, Some(elsewhere), clock.now()), 50_000, "never more than by the tables");
     }
 
     #[test]

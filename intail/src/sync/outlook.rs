@@ -7,7 +7,7 @@
 use intail_google::day::day;
 use jiff::{SignedDuration, Timestamp};
 
-use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT};
+use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT, day_limit};
 use crate::config::Quota;
 use crate::id::OrganizationId;
 use crate::store::agendas::Agenda;
@@ -105,8 +105,10 @@ pub struct DayUse {
     pub service: &'static str,
     /// Units spent, or requests where these are counted, by everybody who uses this installation.
     pub units: u64,
-    /// How many of them Google gives.
+    /// How many of them Google gives: fewer than by its table where it refused earlier, within a week.
     pub limit: u64,
+    /// How many it gives by its table.
+    pub by_table: u64,
     /// When the next day begins.
     pub turns_at: Timestamp,
     /// At how much of it the organization lets copying stop, in percent.
@@ -159,11 +161,13 @@ async fn day_use(
         _ => prices.limits,
     };
     let Some(limit) = limits.day() else { return Ok(None) };
+    let corrected = quota::held(tx, service).await?.and_then(|it| it.day);
     let (number, turns_at) = day(now);
     Ok(Some(DayUse {
         service,
         units: u64::try_from(quota::spent(tx, service, number).await?).unwrap_or(0),
-        limit,
+        limit: day_limit(limit, corrected, now),
+        by_table: limit,
         turns_at,
         policy_percent: u64::try_from(quota::backfill_day_percent(tx, organization).await?).unwrap_or(0),
     }))
@@ -377,7 +381,7 @@ mod tests {
     }
 
     fn day_used() -> DayUse {
-        DayUse { service: GMAIL, units: 10_000, limit: 10_000, turns_at: at(60), policy_percent: 80 }
+        DayUse { service: GMAIL, units: 10_000, limit: 10_000, by_table: 10_000, turns_at: at(60), policy_percent: 80 }
     }
 
     fn days(units: u64, left: u64, whole: u64) -> i64 {

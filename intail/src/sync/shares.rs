@@ -16,7 +16,7 @@ use super::budget::{Budget, Budgets, HELD_LONG, WHOLE};
 use crate::app::App;
 use crate::config::{Config, Database};
 use crate::store::quota::Engine;
-use crate::store::{StoreError, Tx, operator_faults, quota, turns};
+use crate::store::{StoreError, Tx, leases, operator_faults, quota, turns};
 
 /// How often a process that works says so, and hears of the others.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
@@ -63,6 +63,12 @@ pub(super) async fn attend(
     budgets.each().for_each(|(_, budget)| budget.use_at_most(most));
     let bound = most.max(most_of(budgets, Budget::spent_in_minute));
     quota::attend(&mut tx, owner, place, (whole(bound), whole(wish)), now).await?;
+    if is_first {
+        // It may have been started with a larger day.
+        for (_, stream) in quota::SERVICES {
+            leases::look_early(&mut tx, stream, now).await?;
+        }
+    }
     let mut heard = Vec::new();
     let mut faults = Vec::new();
     for (service, budget) in budgets.each() {

@@ -19,7 +19,7 @@ use crate::id::OrganizationId;
 use crate::store::operator_faults::{self, OperatorFault};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::{self, Search};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, quota};
 use crate::sync;
 
 /// People whom the overview shows; the page People shows all.
@@ -45,6 +45,8 @@ struct AdministrationPage {
     faults: Vec<Fault>,
     /// How the copy of the directory stands; none while nobody permitted it.
     directory: Option<StateLine>,
+    /// Until when Google wants no questions about anybody's mail, if it said so.
+    held_until: Option<When>,
     /// What of the day is used that Google counts, by service.
     allowances: Vec<Allowance>,
 }
@@ -101,6 +103,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     let counts = people::count_by_standing(&mut tx, id, now).await?;
     let found = people::search(&mut tx, id, &Search::default(), None, now, PEOPLE_SHOWN + 1).await?;
     let faults = operator_faults::list(&mut tx).await?;
+    let held_until = quota::held_until(&mut tx, quota::GMAIL).await?.filter(|it| *it > now);
     let days = sync::day_uses(&mut tx, id, &web.app.config.quota, now).await?;
     let shown = usize::try_from(PEOPLE_SHOWN).unwrap_or(usize::MAX).min(found.len());
     let mut lines = Vec::with_capacity(shown);
@@ -122,6 +125,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         more: found.len() > shown,
         faults: faults.into_iter().map(fault).collect(),
         directory: directory.map(|it| state_line(Some(&it))),
+        held_until: held_until.map(When::full),
         allowances: days.iter().map(Allowance::of).collect(),
     })
 }

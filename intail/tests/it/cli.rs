@@ -15,9 +15,11 @@ use intail::clock::Clock;
 use intail::id::PersonId;
 use intail::random::Random;
 use intail::store::people::{self, Person, Role};
+use intail::store::quota::{self, DayLimit, Hold};
 use intail::store::{Store, organizations};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::{Options, Sandbox};
+use jiff::SignedDuration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Output that a test can read while the command runs.
@@ -441,4 +443,26 @@ async fn an_organization_is_removed_by_its_name_and_the_receipt_is_printed_again
     assert!(list.starts_with("There is no organization"), "{list}");
     let (_, again) = run(&remove(&id, "Example")).await.expect("printed again");
     assert_eq!(again, receipt);
+}
+
+#[tokio::test]
+async fn the_doctor_tells_of_a_day_that_google_refused_and_lifts_it() {
+    let (directory, sandbox) = (tempfile::tempdir().expect("a folder"), sandbox().await);
+    configure(directory.path(), &sandbox);
+    run(directory.path(), "intail doctor --config intail.toml --fix").await.expect("it mended");
+    serving_app(directory.path()).await;
+    let url = format!("sqlite:{}", directory.path().join("intail.db").display());
+    let (store, now) = (Store::open(&url).await.expect("the store opens"), Clock::machine().now());
+    let hours = |hours| now + SignedDuration::from_hours(hours);
+    let day = Some(DayLimit { units: 7_000_000, until: hours(24) });
+    let mut tx = store.write().await.expect("a transaction");
+    quota::hold(&mut tx, "gmail", Hold { until: hours(-1), correction: None, day }).await.expect("held");
+    tx.commit().await.expect("committed");
+    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml").await.expect("it looked");
+    assert_eq!(outcome, Outcome::Problems, "{text}");
+    assert!(text.contains("Google refused the day at 7000000 of gmail"), "{text}");
+    let (_, text) = run(directory.path(), "intail doctor --config intail.toml --fix").await.expect("it mended");
+    assert!(text.contains("Google may be asked again (gmail)."), "{text}");
+    let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml").await.expect("it looked");
+    assert_eq!(outcome, Outcome::Done, "{text}");
 }

@@ -19,7 +19,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::access::{Proof, access_key, ask, session, text};
 use crate::harness::postgres::{database, until_so_many_wait};
-use crate::harness::running::{Running, Setup, Ticks, receive};
+use crate::harness::running::{ADMIN, Running, Setup, Ticks, receive};
 use crate::pages::between;
 
 /// The project's minute, as parts of it are counted.
@@ -481,4 +481,71 @@ async fn the_newest_pages_are_listed_again_to_their_end_although_a_minute_has_no
     let mailbox = running.mailbox(&person).await;
     assert_eq!((mailbox.state, mailbox.relist_at, mailbox.listing_page), (MailboxState::Live, None, None));
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn a_day_that_google_refuses_earlier_than_its_tables_say_is_not_used_up_again_the_next() {
+    let running = Running::start_with(Setup { gmail_day: Some(20_000), ..Setup::default() }).await;
+    running.approve();
+    let admin = running.sign_in(ADMIN).await;
+    let overview = async || {
+        let browser = session(&running.app, &admin).await;
+        text(ask(&running.app, "GET", "/admin", &browser, None).await).await
+    };
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(1_000));
+    // Somebody set a lower limit in Google's console than Intail believes.
+    let lower = Limits { person_minute: 6_000, project_minute: 1_200_000, project_day: 8_000 };
+    running.world(|world| world.quota.limits = Some(lower));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    let refused = || running.world(|world| world.quota.refused.len());
+    let (before, used) = (refused(), spent(&running));
+    assert!(before > 0 && (7_500..=8_000).contains(&used), "{before} {used}");
+    let page = overview().await;
+    let told = between(&page, "id=\"held\">", "</strong>").expect("new mail doesn't go on");
+    assert!(told.contains(TURNS_AT) && !page.contains("New mail always goes on"), "{told}");
+    running.pass(Duration::from_secs(24 * 3600));
+    running.settle().await;
+    assert_eq!(refused(), before, "the next day stops in time");
+    let today = spent(&running) - used;
+    assert!((5_800..=6_800).contains(&today), "four fifths of what was counted at the refusal: {today}");
+    running.pass(Duration::from_secs(2));
+    let new = running.act(&email, receive(1)).ids.remove(0);
+    running.settle().await;
+    assert!(running.stored(&person).await.contains_key(&new), "so that new mail arrives");
+    let (_, api) = what_is_told(&running, &person).await;
+    let (mailbox, day) = (&api["mailbox"], &api["allowances"][0]);
+    assert_eq!((&mailbox["state"], &mailbox["waits_for"]), (&json!("backfilling"), &json!("day")), "{api}");
+    let limit = day["limit"].as_u64().expect("a number");
+    assert!((7_500..=8_200).contains(&limit) && day["limit_by_table"] == 20_000, "{day}");
+    let overview = overview().await;
+    let told = between(&overview, "id=\"corrected-gmail\">", "</p>").expect("why it is less");
+    assert!(told.contains("20,000") && overview.contains("New mail always goes on"), "{told}");
+    for _ in 0..3 {
+        running.pass(Duration::from_secs(24 * 3600));
+        running.settle().await;
+    }
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
+    assert_eq!(refused(), before);
+    running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_tomorrow_goes_on_at_once_when_intail_is_started_with_a_larger_day() {
+    let running = Running::start_with(Setup { gmail_day: Some(5_000), ..Setup::default() }).await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(300));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.settle().await;
+    assert_waits_for_the_day(&what_is_told(&running, &person).await, 80, "copying old mail stops there");
+    let larger = running.another_with_day(80_000).await;
+    for _ in 0..20 {
+        larger.tick().await.expect("the engine runs");
+        running.pass(Duration::from_secs(20));
+    }
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
 }

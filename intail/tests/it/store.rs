@@ -1066,7 +1066,7 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     );
     assert_eq!(quota::others(&mut tx, "one", at(120), at(112)).await.expect("read"), []);
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), None);
-    let hold = |until, correction| quota::Hold { until: at(until), correction };
+    let hold = |until, correction| quota::Hold { until: at(until), correction, day: None };
     let less = Correction { less: 100, until: at(900) };
     quota::hold(&mut tx, "gmail", hold(500, Some(less))).await.expect("held");
     quota::hold(&mut tx, "gmail", hold(400, None)).await.expect("held");
@@ -1074,6 +1074,13 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
     quota::hold(&mut tx, "gmail", hold(400, Some(sooner))).await.expect("held");
     assert_eq!(quota::held_until(&mut tx, "gmail").await.expect("read"), Some(at(500)));
     assert_eq!(quota::held(&mut tx, "gmail").await.expect("read"), Some(hold(500, Some(less))));
+    for units in [7_000, 8_000] {
+        let day = Some(quota::DayLimit { units, until: at(950) });
+        quota::hold(&mut tx, "gmail", quota::Hold { day, ..hold(400, None) }).await.expect("held");
+        quota::hold(&mut tx, "gmail", hold(400, None)).await.expect("held");
+        let held = quota::held(&mut tx, "gmail").await.expect("read");
+        assert_eq!(held, Some(quota::Hold { day, ..hold(500, Some(less)) }), "the latest word of the day");
+    }
     assert_eq!(quota::held_until(&mut tx, "calendar").await.expect("read"), None);
     leases::release(&mut tx, &again[0], Some(at(505)), Some(&Spending::default()), at(130)).await.expect("released");
     leases::hasten(&mut tx, Stream::Mail, at(506), at(140)).await.expect("nobody waits so long");
@@ -1085,6 +1092,21 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
         Some(at(140)),
         "it is due at once"
     );
+    for (paused, state, due) in [(None, "backfilling", 140), (None, "live", 600), (Some("day"), "backfilling", 600)] {
+        let lease = leases::claim(&mut tx, "four", at(140), at(200), Wanted::Due, 10).await.expect("claimed").remove(0);
+        if let Some(why) = paused {
+            leases::pause(&mut tx, &lease, at(600), why).await.expect("paused");
+        }
+        leases::release(&mut tx, &lease, Some(at(600)), None, at(140)).await.expect("released");
+        let sql = format!("UPDATE mailboxes SET state = '{state}'");
+        tx.run_built(sql, Vec::new()).await.expect("set");
+        for (_, stream) in quota::SERVICES {
+            leases::look_early(&mut tx, stream, at(140)).await.expect("looked");
+        }
+        let due_at = leases::next_due(&mut tx, &[Stream::Mail], at(140)).await.expect("read");
+        assert_eq!(due_at, Some(at(due)), "{paused:?} {state}");
+        leases::hasten(&mut tx, Stream::Mail, at(150), at(140)).await.expect("due again");
+    }
     for (why, stays) in [("person", true), ("project", false), ("day", false)] {
         let lease = leases::claim(&mut tx, "four", at(140), at(200), Wanted::Due, 10).await.expect("claimed").remove(0);
         leases::pause(&mut tx, &lease, at(600), why).await.expect("paused");

@@ -168,6 +168,14 @@ impl Running {
         Worker::new(&self.app)
     }
 
+    /// The same, started anew by an operator who believes that Gmail gives the project so much on a day.
+    pub(crate) async fn another_with_day(&self, units: u64) -> Worker {
+        let mut config = self.app.config.clone();
+        config.quota.limits.project_day = units;
+        let app = demo::product(&self.sandbox, config, self.clock.clone(), Random::seeded(2)).await;
+        Worker::new(&app.expect("the product starts"))
+    }
+
     /// The files that the product keeps.
     pub(crate) fn directory(&self) -> &std::path::Path {
         self.directory.path()
