@@ -245,6 +245,21 @@ impl Permit {
     pub(super) fn used(&mut self, units: u64) {
         self.used = units;
     }
+
+    /// How many of them that is.
+    pub(super) fn units_used(&self) -> u64 {
+        self.used
+    }
+
+    /// Uses so many more of them; answers whether there are as many.
+    pub(super) fn use_more(&mut self, units: u64) -> bool {
+        let used = self.used.saturating_add(units);
+        let is_there = used <= self.reserved;
+        if is_there {
+            self.used = used;
+        }
+        is_there
+    }
 }
 
 impl Drop for Permit {

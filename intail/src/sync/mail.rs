@@ -15,7 +15,7 @@ use serde_json::json;
 use super::budget::{Budget, Class, Permit};
 use super::coverage::{AUDIT_AFTER, differing};
 use super::headers::stored;
-use super::outlook::stood_still_s;
+use super::outlook::{LISTED_AT_ONCE, stood_still_s};
 use super::plan::{PROBE_AFTER, PROBE_WITHOUT_PUSH, Step, TRAILING_LOOK, VISIBLE_AFTER, is_noticed};
 use super::privacy::{Admitted, Rules, is_resubjected, resubjected};
 use super::worker::{Done, StepError, lease_end};
@@ -613,10 +613,12 @@ impl Run<'_> {
             None => {}
         }
         let units = 2 * self.price("gmail.messages.list");
-        if let Err(until) = self.take(units, self.bulk()) {
-            return Ok(Done::Wait(until));
-        }
-        self.count_filling(units);
+        let most = units + self.depth_units();
+        let mut permit = match self.budget.reserve(&self.grant.google_subject, most, self.bulk()) {
+            Ok(permit) => permit,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        permit.used(units);
         let gmail = self.app.google.gmail(&self.caller);
         let page = match gmail.messages(self.mailbox.listing_page.as_deref(), &[], true).await {
             // Google took the page's token back: begin the listing again; what is stored is skipped.
@@ -640,10 +642,11 @@ impl Run<'_> {
             .map(|it| Fill { message_id: it.id, thread_id: it.thread_id })
             .collect();
         let whole = listed.len();
-        let listed = match self.within_depth(listed).await? {
-            Ok(listed) => listed,
+        let (listed, found) = match self.within_depth(listed, &mut permit).await? {
+            Ok(recent) => recent,
             Err(until) => return Ok(Done::Wait(until)),
         };
+        self.count_filling(permit.units_used());
         let is_cut = listed.len() < whole;
         let is_last = is_cut || page.next_page_token.is_none();
         self.list_on(page.next_page_token.filter(|_| !is_last));
@@ -653,6 +656,8 @@ impl Run<'_> {
         let mut tx = self.write().await?;
         messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
         exclusions::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+        let mut changes = Vec::new();
+        self.keep(&mut tx, found, &mut changes, true).await?;
         let known = messages::by_ids(&mut tx, &self.mailbox.id, &ids).await?;
         let left_out = self.exclusions_among(&mut tx, &ids).await?;
         let missing: Vec<Fill> = listed
@@ -667,7 +672,7 @@ impl Run<'_> {
         if is_last {
             self.next_label(&mut tx, None).await?;
         }
-        self.commit(tx, &[]).await?;
+        self.commit(tx, &changes).await?;
         Ok(Done::Step)
     }
 
@@ -729,24 +734,45 @@ impl Run<'_> {
         self.mailbox.listing_at = self.now.saturating_add(wait).ok();
     }
 
-    /// The part of a listed page that the organization's depth leaves, or when to ask again. The listing is newest
-    /// first and shows no dates, and the metadata scope may not search by date (`q` is refused): so the oldest message
-    /// of a page is read, and once it is too old, halving the page finds where the depth ends.
-    async fn within_depth(&self, mut listed: Vec<Fill>) -> Result<Result<Vec<Fill>, Timestamp>, StepError> {
-        let Some(from_ms) = self.mailbox.copied_from_ms else { return Ok(Ok(listed)) };
+    /// What finding the end of the organization's depth in a page may cost: its oldest message, and one for each time
+    /// that it can be halved.
+    fn depth_units(&self) -> u64 {
+        let asks = LISTED_AT_ONCE.ilog2() + 2;
+        self.mailbox.copied_from_ms.map_or(0, |_| self.price("gmail.messages.get") * u64::from(asks))
+    }
+
+    /// The part of a listed page that the organization's depth leaves, and what of it was fetched; or when to go on.
+    /// The listing is newest first and shows no dates, and the metadata scope may not search by date (`q` is refused):
+    /// so the oldest message of a page is read, and once it is too old, halving the page finds where the depth ends.
+    async fn within_depth(
+        &self,
+        mut listed: Vec<Fill>,
+        permit: &mut Permit,
+    ) -> Result<Result<(Vec<Fill>, Fetched), Timestamp>, StepError> {
+        let mut found = Fetched::default();
+        let Some(from_ms) = self.mailbox.copied_from_ms else { return Ok(Ok((listed, found))) };
+        let one = self.price("gmail.messages.get");
         // Everything before `newer` is recent enough; everything from `older` on isn't.
         let (mut newer, mut older) = (0, listed.len());
         let mut at = listed.len().saturating_sub(1);
         let mut failures = 0;
         while newer < older {
-            if let Err(until) = self.take(self.price("gmail.messages.get"), self.bulk()) {
+            // Who meets some that can't be read asks more often than it was reckoned with.
+            if !permit.use_more(one)
+                && let Err(until) = self.take(one, self.bulk())
+            {
                 return Ok(Err(until));
             }
             match self.app.google.gmail(&self.caller).message(&listed[at].message_id).await {
-                Ok(message) => match stored(message).received_ms < from_ms {
-                    true => older = at,
-                    false => newer = at + 1,
-                },
+                Ok(message) => {
+                    let message = stored(message);
+                    if message.received_ms < from_ms {
+                        older = at;
+                    } else {
+                        newer = at + 1;
+                        found.messages.push(message);
+                    }
+                }
                 // It went meanwhile: whoever is listed after it says as much.
                 Err(error) if error.kind == ErrorKind::Refused(Refusal::NotFound) => newer = at + 1,
                 // Its neighbour says as much. Where that doesn't answer either, the page counts as recent enough.
@@ -765,7 +791,7 @@ impl Run<'_> {
             at = usize::midpoint(newer, older);
         }
         listed.truncate(older);
-        Ok(Ok(listed))
+        Ok(Ok((listed, found)))
     }
 
     /// Lists a page of the messages with one label. When the list is complete, every message is fetched whose label
@@ -943,10 +969,12 @@ impl Run<'_> {
     async fn relist(&mut self) -> Result<Done, StepError> {
         let begun_ms = self.mailbox.filling_since.unwrap_or(self.now).as_millisecond();
         let one = self.price("gmail.messages.list");
-        let mut permit = match self.budget.reserve(&self.grant.google_subject, 2 * one, Class::Repair) {
+        let most = 2 * one + self.depth_units();
+        let mut permit = match self.budget.reserve(&self.grant.google_subject, most, Class::Repair) {
             Ok(permit) => permit,
             Err(until) => return Ok(Done::Wait(until)),
         };
+        permit.used(2 * one);
         let gmail = self.app.google.gmail(&self.caller);
         let page = match gmail.messages(self.mailbox.listing_page.as_deref(), &[], true).await {
             // Google took the page's token back: begin again; the pages that were read count all the same.
@@ -970,15 +998,16 @@ impl Run<'_> {
         let is_new = |it: &Fill| !known.contains_key(&it.message_id) && !left_out.contains_key(&it.message_id);
         let mut missing: Vec<Fill> = listed.into_iter().filter(is_new).collect();
         if missing.is_empty() {
-            permit.only(one);
+            permit.used(one);
         } else {
             let drafts = self.drafts().await?;
             missing.retain(|it| !drafts.contains(&it.message_id));
         }
-        let missing = match self.within_depth(missing).await? {
-            Ok(missing) => missing,
+        let (mut missing, found) = match self.within_depth(missing, &mut permit).await? {
+            Ok(recent) => recent,
             Err(until) => return Ok(Done::Wait(until)),
         };
+        missing.retain(|it| found.messages.iter().all(|there| there.id != it.message_id));
         let is_before = |it: &Message| it.received_ms < begun_ms - RELIST_MARGIN_MS;
         let next = page.next_page_token.filter(|next| self.mailbox.listing_page.as_ref() != Some(next));
         let next = next.filter(|_| !known.values().any(is_before) && self.mailbox.listing_pages < RELIST_PAGES_MAX);
@@ -987,8 +1016,10 @@ impl Run<'_> {
         self.mailbox.listing_page = next;
         self.count_unreadable(page.unreadable, LISTED_AGAIN);
         let mut tx = self.write().await?;
+        let mut changes = Vec::new();
+        self.keep(&mut tx, found, &mut changes, true).await?;
         self.want(&mut tx, missing).await?;
-        self.commit(tx, &[]).await?;
+        self.commit(tx, &changes).await?;
         Ok(Done::Step)
     }
 

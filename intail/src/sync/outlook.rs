@@ -21,7 +21,7 @@ const MEASURED_AFTER: SignedDuration = SignedDuration::from_mins(3);
 /// worked. Waiting for Google's minute, and for others who copy, too, takes less.
 const STANDS_STILL_AFTER: SignedDuration = SignedDuration::from_mins(3);
 /// Messages that the listing gives at once, for its price.
-const LISTED_AT_ONCE: u64 = 500;
+pub(super) const LISTED_AT_ONCE: u64 = 500;
 /// Minutes of a day.
 const DAY_MIN: u64 = 24 * 60;
 

@@ -354,6 +354,30 @@ async fn an_organization_s_depth_bounds_the_copy_and_a_lost_cursor_keeps_it() {
     assert!((5..dates.len() - 5).contains(&recent.len()), "some are older: {} of {}", recent.len(), dates.len());
     assert_eq!(held.keys().collect::<BTreeSet<_>>(), recent);
     assert_eq!(running.mailbox(&person).await.total_messages, i64::try_from(held.len()).ok());
+    // Nothing is fetched twice, and what is too old only to find where to stop, on the second page: its last message
+    // first, then the one in the middle of what is left.
+    let floor = running.world(|world| {
+        let mut threads: BTreeMap<&str, u64> = BTreeMap::new();
+        let all = world.mailbox(&email).expect("a mailbox").newest_first();
+        all.filter(|it| recent.contains(&it.id)).for_each(|it| *threads.entry(&it.thread_id).or_default() += 20);
+        threads.into_values().map(|units| units.min(40)).sum::<u64>()
+    });
+    let (listed, within) = (dates.len() - 500, recent.len() - 500);
+    let (mut newer, mut older, mut at, mut search) = (0, listed, listed - 1, 0);
+    while newer < older {
+        if at < within {
+            newer = at + 1;
+        } else {
+            (older, search) = (at, search + 20);
+        }
+        at = usize::midpoint(newer, older);
+    }
+    let fetched = running.calls("gmail.users.messages.get") * 20 + running.calls("gmail.users.threads.get") * 40;
+    assert_eq!(
+        u64::try_from(fetched).expect("few"),
+        floor + search,
+        "{floor} are the least, and {search} for the search"
+    );
 
     // An older message of which something is heard is copied from then on; what lies around it isn't.
     let old = dates.iter().find(|(_, at)| **at < from_ms).expect("an old one").0.clone();
