@@ -60,6 +60,10 @@ const RELIST_PAGES_MAX: i64 = 60;
 const RELIST_MARGIN_MS: i64 = 3_600_000;
 /// Why a message is owed that history named and Google doesn't show: it may come (observed: seconds), or have gone.
 const NOT_READABLE_YET: &str = "not_readable_yet";
+/// Why a message is owed that its thread didn't show.
+const NOT_IN_ITS_THREAD: &str = "not_in_its_thread";
+/// How often what couldn't be fetched is asked for with the rest of its thread, before each is asked for by itself.
+const TRIES_BY_THREAD: i64 = 2;
 /// How often it is looked for before it counts as gone: after 10 s, a minute and six minutes.
 const NOT_READABLE_TRIES_MAX: i64 = 3;
 /// Failures of passing trouble in one step after which nothing more is asked: Google is having a bad time.
@@ -863,7 +867,7 @@ impl Run<'_> {
         // Threads bring older messages along; everything down to the newest of each is then here.
         let newest = wanted.iter().filter_map(|thread| thread.first());
         let leads: BTreeSet<String> = newest.map(|it| it.message_id.clone()).collect();
-        let (asks, mut permit) = match self.affordable(wanted) {
+        let (asks, mut permit) = match self.affordable(wanted, self.bulk()) {
             Ok(plan) => plan,
             Err(until) => return Ok(Done::Wait(until)),
         };
@@ -901,8 +905,7 @@ impl Run<'_> {
     }
 
     /// As many of the threads' cheapest questions as the budget has room for now, and the permit to ask them.
-    fn affordable(&self, threads: Vec<Vec<Fill>>) -> Result<(Vec<Ask>, Permit), Timestamp> {
-        let class = self.bulk();
+    fn affordable(&self, threads: Vec<Vec<Fill>>, class: Class) -> Result<(Vec<Ask>, Permit), Timestamp> {
         let (one, whole) = (self.price("gmail.messages.get"), self.price("gmail.threads.get"));
         let asks: Vec<Ask> = threads.into_iter().flat_map(|fills| cheapest(fills, one, whole)).collect();
         let units = asks.iter().map(|it| it.units(one, whole)).sum();
@@ -1034,15 +1037,13 @@ impl Run<'_> {
         // copied, and after them.
         let is_change = owed.iter().any(|it| !it.in_bulk);
         owed.retain(|it| it.in_bulk != is_change);
-        match self.take_messages(owed.len(), if is_change { Class::Live } else { Class::Repair }) {
-            Ok(affordable) => owed.truncate(affordable),
+        let class = if is_change { Class::Live } else { Class::Repair };
+        let (asks, mut permit) = match self.affordable(owed_together(&owed), class) {
+            Ok(plan) => plan,
             Err(until) => return Ok(Done::Wait(until)),
-        }
-        let asks = owed
-            .iter()
-            .map(|it| Ask::One(Fill { message_id: it.message_id.clone(), thread_id: it.thread_id.clone() }))
-            .collect();
+        };
         let fetched = self.fetch_plan(asks, None).await;
+        permit.used(permit.units().saturating_sub(fetched.unasked_units));
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         let tries: BTreeMap<&str, &Debt> = owed.iter().map(|it| (it.message_id.as_str(), it)).collect();
@@ -1131,15 +1132,17 @@ impl Run<'_> {
                     fetched.unasked.extend(wanted);
                 }
                 Some(Ok(found)) => {
-                    let missing = wanted.into_iter().filter(|it| found.iter().all(|there| there.id != it.message_id));
-                    // What a thread doesn't show is asked for by itself: only a 404 of its own says that it has gone.
-                    fetched.failed.extend(missing.map(|it| (it, "not_in_its_thread")));
                     // A thread may reach further back than the organization's depth.
                     let is_deep = |it: &Message| self.mailbox.copied_from_ms.is_some_and(|from| it.received_ms < from);
-                    fetched.messages.extend(found.into_iter().filter(|it| !is_thread || !is_deep(it)));
+                    let is_wanted = |it: &Message| wanted.iter().any(|wanted| wanted.message_id == it.id);
+                    let kept: Vec<Message> = found.into_iter().filter(|it| is_wanted(it) || !is_deep(it)).collect();
+                    // What a thread doesn't show is asked for by itself: only a 404 of its own says that it has gone.
+                    let missing = wanted.into_iter().filter(|it| kept.iter().all(|there| there.id != it.message_id));
+                    fetched.failed.extend(missing.map(|it| (it, NOT_IN_ITS_THREAD)));
+                    fetched.messages.extend(kept);
                 }
                 Some(Err(error)) if error.kind == ErrorKind::Refused(Refusal::NotFound) && is_thread => {
-                    fetched.failed.extend(wanted.into_iter().map(|it| (it, "not_in_its_thread")));
+                    fetched.failed.extend(wanted.into_iter().map(|it| (it, NOT_IN_ITS_THREAD)));
                 }
                 Some(Err(error)) if error.kind == ErrorKind::Refused(Refusal::NotFound) => fetched.gone.extend(wanted),
                 Some(Err(error)) => {
@@ -1322,6 +1325,27 @@ fn cheapest(fills: Vec<Fill>, one: u64, whole: u64) -> Vec<Ask> {
     }
 }
 
+/// What is owed, by thread where one question may bring several; in the order in which it is due.
+fn owed_together(owed: &[Debt]) -> Vec<Vec<Fill>> {
+    let mut groups: Vec<Vec<Fill>> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for debt in owed {
+        let fill = Fill { message_id: debt.message_id.clone(), thread_id: debt.thread_id.clone() };
+        // A thread that failed twice may do so because of one of its messages.
+        let is_alone = debt.tries >= TRIES_BY_THREAD || [NOT_IN_ITS_THREAD, NOT_READABLE_YET].contains(&&*debt.reason);
+        match places.get(debt.thread_id.as_str()) {
+            Some(place) if !is_alone => groups[*place].push(fill),
+            _ => {
+                if !is_alone && !debt.thread_id.is_empty() {
+                    places.insert(&debt.thread_id, groups.len());
+                }
+                groups.push(vec![fill]);
+            }
+        }
+    }
+    groups
+}
+
 /// What a page of history tells of one message.
 pub(super) struct Story {
     message_id: String,
@@ -1471,6 +1495,33 @@ mod tests {
     fn message(id: &str, labels: &[&str]) -> gmail::MessageRef {
         let label_ids = Some(labels.iter().map(|it| (*it).to_owned()).collect());
         gmail::MessageRef { id: id.into(), thread_id: "t".into(), label_ids }
+    }
+
+    #[test]
+    fn what_is_owed_is_asked_for_by_thread_unless_it_is_about_single_messages() {
+        let debt = |id: &str, thread: &str, reason: &str, tries| Debt {
+            message_id: id.into(),
+            thread_id: thread.into(),
+            reason: reason.into(),
+            tries,
+            since: Timestamp::UNIX_EPOCH,
+            due_at: Timestamp::UNIX_EPOCH,
+            in_bulk: true,
+        };
+        let owed = [
+            debt("1", "a", "transient", 1),
+            debt("2", "b", "transient", 1),
+            debt("3", "a", "not_asked_yet", 0),
+            debt("4", "a", NOT_IN_ITS_THREAD, 1),
+            debt("5", "a", "transient", 2),
+            debt("6", "b", NOT_READABLE_YET, 0),
+            debt("7", "", "transient", 1),
+            debt("8", "", "transient", 1),
+            debt("9", "b", "waits_for_quota", 1),
+        ];
+        let groups = owed_together(&owed);
+        let ids = |group: &Vec<Fill>| group.iter().map(|it| it.message_id.clone()).collect::<Vec<_>>().concat();
+        assert_eq!(groups.iter().map(ids).collect::<Vec<_>>(), ["13", "29", "4", "5", "6", "7", "8"]);
     }
 
     fn record(id: u64) -> HistoryRecord {

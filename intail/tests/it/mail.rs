@@ -555,6 +555,23 @@ async fn a_thread_of_three_is_fetched_whole_and_nothing_is_fetched_twice() {
 }
 
 #[tokio::test]
+async fn a_thread_that_could_not_be_read_is_asked_for_whole_once_more() {
+    let mut asked = Vec::new();
+    for failing in [0, 2] {
+        let running = Running::start().await;
+        running.approve();
+        let email = running.employee();
+        let person = running.sign_in(&email).await;
+        running.world(|world| world.faults.add(Rule::status("gmail.users.threads.get", 503).times(failing)));
+        running.connect(&person, Ticks::All).await.expect("connected");
+        running.settle().await;
+        running.assert_nothing_is_lost(&person).await;
+        asked.push((running.calls("gmail.users.threads.get"), running.calls("gmail.users.messages.get")));
+    }
+    assert_eq!(asked[1], (asked[0].0 + 2, asked[0].1), "threads, and messages by themselves");
+}
+
+#[tokio::test]
 async fn drafts_cost_nothing_and_are_not_copied() {
     let (running, person) = connected().await;
     let email = person.email.clone();
