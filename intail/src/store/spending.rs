@@ -28,27 +28,42 @@ pub struct Correction {
     pub until: Timestamp,
 }
 
-/// When how many quota units were spent, earliest first, and what was learned of the limit meanwhile.
+/// Fewer calls are made at the same time, because Google found them too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtOnce {
+    /// How many.
+    pub calls: u32,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// When how many quota units were spent, earliest first, and what was learned of the limits meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spending {
     times: Vec<(Timestamp, u64)>,
     correction: Option<Correction>,
+    at_once: Option<AtOnce>,
 }
 
 impl Spending {
     /// All of it at one time.
     pub fn once(at: Timestamp, units: u64) -> Self {
-        Self { times: vec![(at, units)], correction: None }
+        Self { times: vec![(at, units)], ..Self::default() }
     }
 
-    /// With what was learned of the limit.
-    pub fn corrected(self, correction: Option<Correction>) -> Self {
-        Self { correction, ..self }
+    /// With what was learned of the limit of a minute, and of that of calls at the same time.
+    pub fn corrected(self, correction: Option<Correction>, at_once: Option<AtOnce>) -> Self {
+        Self { correction, at_once, ..self }
     }
 
-    /// What was learned of the limit.
+    /// What was learned of the limit of a minute.
     pub fn correction(&self) -> Option<Correction> {
         self.correction
+    }
+
+    /// What was learned of the limit of calls at the same time.
+    pub fn at_once(&self) -> Option<AtOnce> {
+        self.at_once
     }
 
     /// What is added must not be earlier than what is there.
@@ -71,13 +86,21 @@ impl Spending {
     }
 }
 
-/// As a column holds it: `microseconds:units`, one after the other; what was learned of the limit stands before them as
-/// `-thousandths:microseconds`, which an Intail that knows nothing of it takes for units of long ago.
+/// What stands before the number of calls at the same time, in the place of thousandths, which are a thousand at most.
+const AT_ONCE: u64 = 1_000;
+
+/// As a column holds it: `microseconds:units`, one after the other. Before them stands what was learned of the minute's
+/// limit as `-thousandths:microseconds`, which an Intail that knows nothing of it takes for units of long ago; first of
+/// all comes the number of calls at the same time, plus a thousand: to an older Intail, a correction that is over.
 impl Display for Spending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut space = "";
+        if let Some(it) = self.at_once {
+            write!(f, "-{}:{}", AT_ONCE + u64::from(it.calls), it.since.as_microsecond())?;
+            space = " ";
+        }
         if let Some(Correction { less, until }) = self.correction {
-            write!(f, "-{less}:{}", until.as_microsecond())?;
+            write!(f, "{space}-{less}:{}", until.as_microsecond())?;
             space = " ";
         }
         for (at, units) in &self.times {
@@ -108,8 +131,14 @@ impl FromStr for Spending {
             let (one, other) = it.split_once(':').ok_or(NoSpending)?;
             match one.strip_prefix('-') {
                 Some(less) => {
-                    let until = from_us(other.parse()?);
-                    spending.correction = Some(Correction { less: less.parse()?, until });
+                    let (less, at): (u64, _) = (less.parse()?, from_us(other.parse()?));
+                    match less.checked_sub(AT_ONCE).filter(|calls| *calls > 0) {
+                        Some(calls) => {
+                            let calls = u32::try_from(calls).map_err(|_| NoSpending)?;
+                            spending.at_once = Some(AtOnce { calls, since: at });
+                        }
+                        None => spending.correction = Some(Correction { less, until: at }),
+                    }
                 }
                 None => spending.times.push((from_us(one.parse()?), other.parse()?)),
             }
@@ -135,12 +164,16 @@ mod tests {
             spending.add(at(ms), units);
         }
         assert_eq!(spending.to_string(), "4998000:9 5000000:3");
-        let corrected = spending.clone().corrected(Some(Correction { less: 100, until: at(600_000) }));
+        let corrected = spending.clone().corrected(Some(Correction { less: 100, until: at(600_000) }), None);
         assert_eq!(corrected.to_string(), "-100:600000000 4998000:9 5000000:3");
-        for it in [spending, Spending::default(), corrected.clone(), Spending { times: Vec::new(), ..corrected }] {
+        let at_once = corrected.clone().corrected(corrected.correction, Some(AtOnce { calls: 2, since: at(7) }));
+        assert_eq!(at_once.to_string(), "-1002:7000 -100:600000000 4998000:9 5000000:3");
+        let alone = Spending { correction: None, ..at_once.clone() };
+        let bare = Spending { times: Vec::new(), ..corrected.clone() };
+        for it in [spending, Spending::default(), corrected, at_once, alone, bare] {
             assert_eq!(it.to_string().parse::<Spending>().expect("read"), it);
         }
-        for wrong in ["7", "x:7", "7:x", "7:-1", "-x:7", "--7:7"] {
+        for wrong in ["7", "x:7", "7:x", "7:-1", "-x:7", "--7:7", "-9999999999:7"] {
             assert!(wrong.parse::<Spending>().is_err(), "{wrong}");
         }
     }

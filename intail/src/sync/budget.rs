@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Clock;
 use crate::config::Quota;
 use crate::store::quota::{self, DayLimit, Hold};
-use crate::store::spending::{Correction, Spending, grain};
+use crate::store::spending::{AtOnce, Correction, Spending, grain};
 
 /// Google's minute.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -171,7 +171,7 @@ struct Person {
     /// Of that, what this process spent: the fair part of this process's part of the project's minute is about that.
     here: Account,
     /// Calls at once; none while Google hasn't complained.
-    calls: Option<Calls>,
+    at_once: Option<AtOnce>,
     backfills_at: Option<Timestamp>,
     /// A live change found no room, and comes first until then.
     live_until: Option<Timestamp>,
@@ -179,11 +179,6 @@ struct Person {
     paced_until: Option<Timestamp>,
     /// What live changes took within the last two minutes.
     live: VecDeque<(Timestamp, u64)>,
-}
-
-struct Calls {
-    at_once: u32,
-    since: Timestamp,
 }
 
 /// A minute that slides, of one person or of the project.
@@ -355,8 +350,8 @@ impl Budget {
         let at_once = spent.at_once(subject, now);
         match scope {
             SlowScope::Concurrency => {
-                let calls = Calls { at_once: (at_once / 2).max(1), since: now };
-                spent.people.entry(subject.to_owned()).or_default().calls = Some(calls);
+                let fewer = AtOnce { calls: (at_once / 2).max(1), since: now };
+                spent.people.entry(subject.to_owned()).or_default().at_once = Some(fewer);
             }
             SlowScope::Person => spent.people.entry(subject.to_owned()).or_default().account.correct(now),
             SlowScope::Project => {
@@ -404,11 +399,11 @@ impl Budget {
         let mut spent = self.lock();
         let now = self.clock.now();
         let mut spending = Spending::default();
-        if let Some(Person { account, .. }) = spent.people.get_mut(subject) {
+        if let Some(Person { account, at_once, .. }) = spent.people.get_mut(subject) {
             account.held(now);
             account.left.iter().chain(&account.done).for_each(|(at, units)| spending.add(*at, *units));
             spending.add(now, account.underway);
-            spending = spending.corrected(account.correction.filter(|it| it.until > now));
+            spending = spending.corrected(account.correction.filter(|it| it.until > now), *at_once);
         }
         spending
     }
@@ -422,7 +417,9 @@ impl Budget {
         let mut spent = self.lock();
         let now = self.clock.now();
         let most = spent.limits.person_minute;
-        let account = &mut spent.people.entry(subject.to_owned()).or_default().account;
+        let Person { account, at_once, .. } = spent.people.entry(subject.to_owned()).or_default();
+        // The latest word of how many calls at the same time are too many.
+        *at_once = [*at_once, spending.at_once()].into_iter().flatten().max_by_key(|it| it.since);
         account.held(now);
         if let Some(correction) = spending.correction() {
             account.hear(correction, now);
@@ -547,7 +544,7 @@ impl Spent {
             let before = self.people.entry(subject.to_owned()).or_default().backfills_at.replace(now);
             self.backfilling += u64::from(before.is_none());
             // Everybody the same part, when all of them together want more than there is.
-            fair = project_most / self.backfilling.max(1);
+            fair = self.project.limit(project_most, now) / self.backfilling.max(1);
         }
         let person = self.people.entry(subject.to_owned()).or_default();
         if is_backfill && let Some(until) = person.live_until.filter(|until| *until > now) {
@@ -656,7 +653,7 @@ impl Spent {
                 person.backfills_at.map(|at| at.min(now)).filter(|at| now.duration_since(*at) < WINDOW);
             person.account.held(now) > 0
                 || person.backfills_at.is_some()
-                || person.calls.is_some()
+                || person.at_once.is_some()
                 || person.account.correction.is_some_and(|it| it.until > now)
         });
         let backfilling = self.people.values().filter(|it| it.backfills_at.is_some()).count();
@@ -666,11 +663,11 @@ impl Spent {
     fn at_once(&mut self, subject: &str, now: Timestamp) -> u32 {
         let most = self.limits.concurrent_per_mailbox.max(1);
         let Some(person) = self.people.get_mut(subject) else { return most };
-        let Some(calls) = &person.calls else { return most };
-        let steps = now.duration_since(calls.since).as_secs() / ONE_MORE_AFTER.as_secs();
-        let at_once = calls.at_once.saturating_add(u32::try_from(steps.max(0)).unwrap_or(u32::MAX));
+        let Some(fewer) = person.at_once else { return most };
+        let steps = now.duration_since(fewer.since).as_secs() / ONE_MORE_AFTER.as_secs();
+        let at_once = fewer.calls.saturating_add(u32::try_from(steps.max(0)).unwrap_or(u32::MAX));
         if at_once >= most {
-            person.calls = None;
+            person.at_once = None;
         }
         at_once.min(most)
     }
@@ -773,10 +770,15 @@ impl Account {
         self.sum + self.underway
     }
 
+    /// So much, less what Google's refusals taught.
+    fn limit(&self, limit: u64, now: Timestamp) -> u64 {
+        let kept = 1_000 - self.correction.filter(|it| it.until > now).map_or(0, |it| it.less.min(TRIM_MAX));
+        limit / 1_000 * kept + limit % 1_000 * kept / 1_000
+    }
+
     /// How much room there is under `limit`, if it is `least` at least; if not, when enough will have left the minute.
     fn room(&mut self, least: u64, limit: u64, now: Timestamp) -> Result<u64, Timestamp> {
-        let kept = 1_000 - self.correction.filter(|it| it.until > now).map_or(0, |it| it.less.min(TRIM_MAX));
-        let limit = limit / 1_000 * kept + limit % 1_000 * kept / 1_000;
+        let limit = self.limit(limit, now);
         let held = self.held(now);
         // What is dearer than the whole limit may go once nothing counts: refusing it for ever helps nobody.
         if held + least <= limit || held == 0 {
@@ -1171,6 +1173,20 @@ mod tests {
     }
 
     #[test]
+    fn what_google_refused_of_the_project_is_missing_to_everybody_alike() {
+        let (budget, clock) = budget(Limits { person_minute: 5_000, project_minute: 5_000, ..LIMITS });
+        budget.refused("1", SlowScope::Project, Some(at(1)));
+        pass(&clock, 1);
+        for person in ["1", "2"] {
+            drop(budget.reserve(person, 1, Class::BACKFILL).expect("room"));
+        }
+        for person in ["1", "2"] {
+            let most = (1..=50).rev().find_map(|hundreds| budget.reserve(person, hundreds * 100, Class::BACKFILL).ok());
+            assert_eq!(most.expect("room").units(), 2_200, "half of nine tenths");
+        }
+    }
+
+    #[test]
     fn backfill_is_shared_fairly_when_all_want_more_than_there_is() {
         let (budget, _) = budget(Limits { project_minute: 1_000, ..LIMITS });
         let mut spent = [0; 4];
@@ -1277,6 +1293,17 @@ mod tests {
         seen.push(budget.calls_at_once("1"));
         assert_eq!(seen, [5, 2, 1, 1, 3, 5]);
         assert_eq!(budget.calls_at_once("2"), 5);
+        // Whoever works on it next knows, and whoever had it before.
+        budget.refused("1", SlowScope::Concurrency, None);
+        let other = Budget::new(LIMITS, clock.clone());
+        other.remember("1", &budget.spent_on("1"));
+        assert_eq!(other.calls_at_once("1"), 2);
+        pass(&clock, 1);
+        other.refused("1", SlowScope::Concurrency, None);
+        budget.remember("1", &other.spent_on("1"));
+        assert_eq!(budget.calls_at_once("1"), 1);
+        other.remember("1", &Spending::default());
+        assert_eq!(other.calls_at_once("1"), 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use intail::store::quota::Engine;
 use intail::store::{mailboxes, messages, operator_faults, quota, turns};
 use intail::sync::Worker;
 use intail_sandbox::action::MailAction;
+use intail_sandbox::faults::Rule;
 use intail_sandbox::quota::Limits;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -125,6 +126,33 @@ async fn a_mailbox_that_two_engines_take_turns_at_is_copied_as_fast_as_by_one() 
     assert_eq!(running.mailbox(&person).await.state, MailboxState::Live, "20,000 units at 6,000 a minute");
     let refused = running.world(|world| world.quota.refused.clone());
     assert!(refused.is_empty(), "promise 8: {refused:#?}");
+}
+
+#[tokio::test]
+async fn how_many_calls_at_once_are_too_many_is_known_to_whoever_goes_on() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    let rule =
+        r#"{"call":"gmail.users.messages.get","then":{"kind":"status","status":429,"reason":"concurrent"},"count":1}"#;
+    let rule: Rule = serde_json::from_str(rule).expect("a rule");
+    running.world(|world| world.faults.add(rule.clone()));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.work().await;
+    let known = async || running.mailbox(&person).await.spent.at_once().map(|it| it.calls);
+    assert_eq!(known().await, Some(2), "half of five");
+    assert_eq!(what_is_told(&running, &person).await.1["mailbox"]["paused_why"], "concurrency");
+    // Another process is refused, too: it goes on from two.
+    running.world(|world| world.faults.add(rule.clone()));
+    running.pass(Duration::from_secs(60));
+    running.another_worker().tick().await.expect("the engine runs");
+    assert_eq!(known().await, Some(1));
+    // One more is tried every five minutes.
+    running.pass(Duration::from_secs(30 * 60));
+    running.settle().await;
+    assert_eq!(known().await, None);
+    running.assert_nothing_is_lost(&person).await;
 }
 
 #[tokio::test]
