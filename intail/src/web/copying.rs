@@ -88,6 +88,8 @@ pub(super) struct Extent {
     pub(super) share: Option<u8>,
     /// Back to when it is complete, while it grows.
     pub(super) complete_to: Option<When>,
+    /// Whether something of that couldn't be read yet.
+    pub(super) has_debts: bool,
     /// When the pass over it will be done, as far as that is known.
     pub(super) done_at: Option<When>,
     /// What it waits for.
@@ -111,6 +113,7 @@ impl Extent {
             total: total.map(grouped),
             share: total.map(share).and_then(|it| u8::try_from(it).ok()),
             complete_to: complete_back_to(mailbox).map(When::day),
+            has_debts: connection.debts > 0,
             done_at: pass.and_then(|it| it.done_at).map(When::full),
             waits: progress.mail_waits().map(|it| Waiting::of(it, Stream::Mail, mailbox.paused_why.as_deref())),
             allowance: today.map(Allowance::of),

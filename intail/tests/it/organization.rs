@@ -22,6 +22,7 @@ use intail::store::mailboxes::MailboxState;
 use intail::store::people::{self, Person, Role};
 use intail::store::{organizations, quota, sign_in_links};
 use intail::web;
+use intail_sandbox::faults::Rule;
 use jiff::SignedDuration;
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
@@ -664,6 +665,20 @@ async fn card_api_and_administrator_say_the_same_of_a_copy_that_goes_on_and_of_o
     assert!(page.contains(&format!("<dd id=\"day-used\">until {waits}</dd>")), "{page}");
     let told = between(&overview, "id=\"allowance-gmail\">", "</p>").expect("of Gmail");
     assert!(told.starts_with("Copying old mail waits: 95 % are used up."), "{told}");
+
+    // Something of what is complete couldn't be read.
+    let reserve = ", but for what couldn’t be read yet";
+    let complete_to = |page: &str, end| between(page, "id=\"complete-to\">", end).expect("how far it is").to_owned();
+    assert!(!complete_to(&card, "</li>").contains(reserve) && !complete_to(&page, "</dd>").contains(reserve), "{page}");
+    running.world(|world| world.faults.add(Rule::status("gmail.users.messages.get", 500).of(&email).times(2)));
+    running.pass(Duration::from_secs(10));
+    running.act(&email, receive(1));
+    running.work().await;
+    let (card, _) = what_is_told(&running, &person).await;
+    let page = desk.page(&theirs).await;
+    for told in [complete_to(&card, "</li>"), complete_to(&page, "</dd>")] {
+        assert!(told.contains(reserve), "{told}");
+    }
 }
 
 #[tokio::test]

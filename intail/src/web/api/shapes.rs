@@ -330,8 +330,8 @@ pub(in crate::web) struct MailboxShape {
     messages_total: Option<i64>,
     /// Messages that are known of and not fetched yet.
     messages_waiting: i64,
-    /// Back to when the copy is complete, while it is still growing. Null while everything is compared: what is missing
-    /// may be anywhere then.
+    /// Back to when the copy is complete, but for what `debts` counts, while it is still growing. Null while everything
+    /// is compared: what is missing may be anywhere then.
     #[schema(value_type = Option<String>, format = DateTime)]
     complete_back_to: Option<Timestamp>,
     /// Until when no call is made because Google asked for it.
