@@ -552,7 +552,7 @@ impl Spent {
         }
         let least = least.min(wanted);
         // Others use the rest of the project's minute: what is dearer than this part of it waits until that grows.
-        let is_too_dear = least > project_most && least <= self.limits.project_minute;
+        let is_too_dear = least > project_most && least <= self.limits.project_minute && self.part.most < NEARLY_WHOLE;
         let all = match self.project.room(least, project_most, now) {
             Ok(_) if is_too_dear => Err(soon),
             all => all,
@@ -617,7 +617,7 @@ impl Spent {
 
     /// So many percent of the project's day.
     fn share_of_day(&self, percent: u64, now: Timestamp) -> u64 {
-        day_limit(self.limits.project_day, self.day_limit, now) / 100 * percent
+        percent_of(day_limit(self.limits.project_day, self.day_limit, now), percent)
     }
 
     /// Google refused the day earlier than we counted.
@@ -738,6 +738,11 @@ impl Person {
 /// What Google gives on a day: by its tables, or less where it refused earlier.
 pub(super) fn day_limit(by_table: u64, corrected: Option<DayLimit>, now: Timestamp) -> u64 {
     corrected.filter(|it| it.until > now).map_or(by_table, |it| it.units.min(by_table))
+}
+
+/// So many percent of a day.
+pub(super) fn percent_of(limit: u64, percent: u64) -> u64 {
+    u64::try_from(u128::from(limit) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
 
 /// When somebody comes back of all who wait until then: each person at another time, and always at the same.
@@ -1170,6 +1175,19 @@ mod tests {
         assert!(copied >= 5_700, "{copied}");
         let (longest, _) = beside_a_backfill(|tenth| if tenth % 600 == 300 { 12 } else { 0 });
         assert!(longest <= 50, "twelve at once: {longest} tenths of a second");
+    }
+
+    #[test]
+    fn whoever_gives_next_to_nothing_waits_but_not_for_ever() {
+        let tiny = Limits { person_minute: 10, project_minute: 100, project_day: 50, concurrent_per_mailbox: 1 };
+        let (budget, clock) = budget(tiny);
+        budget.take_part(990_000, at(300), at(300));
+        drop(budget.reserve("1", 100, Class::Live).expect("dearer than nine tenths of the minute, and than the day"));
+        pass(&clock, 60);
+        assert!(until(budget.reserve("1", 1, Class::BACKFILL)) >= day(at(0)).1);
+        pass(&clock, 24 * 3_600);
+        budget.take_part(990_000, clock.now() + WINDOW, clock.now() + WINDOW);
+        drop(budget.reserve("1", 20, Class::BACKFILL).expect("there is something of the day"));
     }
 
     #[test]

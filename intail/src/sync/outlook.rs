@@ -7,7 +7,7 @@
 use intail_google::day::day;
 use jiff::{SignedDuration, Timestamp};
 
-use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT, day_limit};
+use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT, day_limit, percent_of};
 use crate::config::Quota;
 use crate::id::OrganizationId;
 use crate::store::agendas::Agenda;
@@ -130,7 +130,7 @@ impl DayUse {
     }
 
     fn share(&self, bulk: Bulk) -> u64 {
-        self.limit / 100 * self.percent(bulk)
+        percent_of(self.limit, self.percent(bulk))
     }
 }
 
