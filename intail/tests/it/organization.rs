@@ -18,6 +18,7 @@ use intail::org::roles::By;
 use intail::seal::hash_token;
 use intail::signin::{self, SignInError};
 use intail::signing::is_signed;
+use intail::store::calendars::CalendarState;
 use intail::store::mailboxes::MailboxState;
 use intail::store::people::{self, Person, Role};
 use intail::store::{organizations, quota, sign_in_links};
@@ -574,16 +575,30 @@ async fn who_waits_for_tomorrow_goes_on_at_once_when_the_policy_leaves_more_of_t
         assert_eq!(location(&saved).as_deref(), Some("/admin/policy?done=saved"));
     };
     decide(10).await;
+    // A seventh of the calendar's day is used, too.
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let (today, _) = intail_google::day::day(running.app.clock.now());
+    quota::spend(&mut tx, "calendar", today, 150_000).await.expect("spent");
+    tx.commit().await.expect("committed");
     let person = running.sign_in(&running.employee()).await;
     running.connect(&person, Ticks::All).await.expect("connected");
     running.settle().await;
     running.pass(Duration::from_secs(20));
     running.settle().await;
-    assert_waits_for_the_day(&what_is_told(&running, &person).await, 10, "copying old mail stops there");
+    let told = what_is_told(&running, &person).await;
+    assert_waits_for_the_day(&told, 10, "copying old mail stops there");
+    assert_eq!(told.1["agenda"]["waits_for"], "day", "{}", told.1["agenda"]);
+    let copied = async || {
+        let calendars = running.calendars(&person).await;
+        calendars.iter().filter(|it| it.state == CalendarState::Live).count()
+    };
+    assert_eq!(copied().await, 0);
 
     let waited_until = running.app.clock.now();
     decide(80).await;
     running.copy_everything().await;
+    running.settle_calendars(&person).await;
+    assert!(copied().await > 0);
     assert!(running.app.clock.now().duration_since(waited_until) < SignedDuration::from_hours(1), "not tomorrow");
     running.assert_nothing_is_lost(&person).await;
 }
