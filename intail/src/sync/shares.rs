@@ -32,8 +32,9 @@ const ENDED_FOR: Duration = Duration::from_secs(70);
 /// How much more than it spends a process takes, in millionths of the whole, divided among all: three times what its
 /// fair part is for so long. The less this is, the more is free after a death.
 const GROWTH: u64 = 250_000;
-/// Beside others it takes twice more than it spends at most, and this at least: what an idle one holds, nobody uses.
-const GROWTH_MIN: u64 = 5_000;
+/// Where all of them wish nearly what there is, that is twice what it spends at most, and this at least: what an idle
+/// one holds, nobody uses. It is enough for some hundred letters that arrive at once.
+const GROWTH_MIN: u64 = 15_000;
 /// What is left for those who come new until the others have heard of them, in millionths. The first takes half of it,
 /// the next half of what is left then.
 const FREE: u64 = 10_000;
@@ -59,7 +60,7 @@ pub(super) async fn attend(
     };
     let others = quota::others(&mut tx, owner, ago(GONE_AFTER), ago(ENDED_FOR)).await?;
     let (spent, lacked) = (most_of(budgets, Budget::spent_in_minute), most_of(budgets, Budget::lacked));
-    let wish = wish(spent, lacked, running(&others, ago(WISHES_FOR)));
+    let wish = wish(spent, lacked, &others, ago(WISHES_FOR));
     let most = part(wish, &others, ago(WISHES_FOR));
     // Whatever was allowed before: what is written down must not be less than what is spent meanwhile.
     budgets.each().for_each(|(_, budget)| budget.use_at_most(most));
@@ -145,25 +146,27 @@ fn count(units: i64) -> u64 {
     u64::try_from(units).unwrap_or(0)
 }
 
-/// How many processes run, this one included.
-fn running(others: &[Engine], heard_since: Timestamp) -> u64 {
-    let others = others.iter().filter(|it| !it.has_ended && it.seen_at > heard_since).count();
-    u64::try_from(others).unwrap_or(0) + 1
+/// What the other processes wish that were heard of.
+fn wishes(others: &[Engine], heard_since: Timestamp) -> Vec<u64> {
+    let living = others.iter().filter(|it| !it.has_ended && it.seen_at > heard_since);
+    living.map(|it| count(it.wish)).collect()
 }
 
-/// What a process would like to spend that spent so much within the last minute, found no room for a step of so much,
-/// and runs beside others, `running` with itself.
-fn wish(spent: u64, lacked: u64, running: u64) -> u64 {
-    let growth = GROWTH / running.max(1);
-    let growth = if running > 1 { growth.min((2 * spent).max(GROWTH_MIN)) } else { growth };
+/// What a process would like to spend that spent so much within the last minute, and found no room for a step of so
+/// much.
+fn wish(spent: u64, lacked: u64, others: &[Engine], heard_since: Timestamp) -> u64 {
+    let wishes = wishes(others, heard_since);
+    let growth = GROWTH / (u64::try_from(wishes.len()).unwrap_or(u64::MAX).saturating_add(1));
+    let all = wishes.iter().fold(spent + growth, |sum, it| sum.saturating_add(*it));
+    let growth = if all > WHOLE - GROWTH { growth.min((2 * spent).max(GROWTH_MIN)) } else { growth };
     spent.saturating_add(growth.max(lacked))
 }
 
 /// The part of a process that wishes so much: all of it if there is enough for everybody's wishes, else as much as
 /// everybody gets who wishes more than that; and never more than the others left.
 fn part(wish: u64, others: &[Engine], heard_since: Timestamp) -> u64 {
-    let living = others.iter().filter(|it| !it.has_ended && it.seen_at > heard_since);
-    let mut wishes: Vec<u64> = living.map(|it| count(it.wish)).chain([wish]).collect();
+    let mut wishes = wishes(others, heard_since);
+    wishes.push(wish);
     wishes.sort_unstable();
     let (mut left, mut fair) = (WHOLE - FREE, 0);
     for (number, wish) in wishes.iter().enumerate() {
@@ -228,7 +231,7 @@ mod tests {
         fn attends(&mut self, number: usize, spent: u64) {
             let mut others: Vec<Engine> = self.0.iter().map(|(engine, _)| engine.clone()).collect();
             others.remove(number);
-            let wish = wish(spent, 0, running(&others, from_us(-1)));
+            let wish = wish(spent, 0, &others, from_us(-1));
             let most = part(wish, &others, from_us(-1)).max(spent);
             let engine = &mut self.0[number].0;
             (engine.most, engine.wish) = (whole(most), whole(wish));
@@ -283,11 +286,15 @@ mod tests {
             company.starts(wants);
         }
         company.go_on(60);
-        // What an idle one keeps is a hundredth.
-        assert!(company.most(0) >= 960_000, "{:?}", company.0);
+        // What an idle one keeps is a fiftieth.
+        assert!(company.most(0) >= 945_000, "{:?}", company.0);
         company.0[1].1 = WHOLE;
         company.go_on(60);
         assert!((450_000..=500_000).contains(&company.most(1)), "{:?}", company.0);
+        // Where there is enough for all, an idle one is ready for as much as comes at once.
+        (company.0[0].1, company.0[1].1) = (5_000, 5_000);
+        company.go_on(60);
+        assert!((0..3).all(|it| company.most(it) >= GROWTH / 3), "{:?}", company.0);
     }
 
     #[test]
