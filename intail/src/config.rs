@@ -764,6 +764,8 @@ impl Check<'_> {
             ("calendar.project_minute", &mut quota.calendar.project_minute),
             ("calendar.project_day", &mut quota.calendar.project_day),
             ("directory.person_minute", &mut quota.directory.person_minute),
+            ("directory.project_minute", &mut quota.directory.project_minute),
+            ("directory.project_day", &mut quota.directory.project_day),
         ] {
             if let Some(number) = self.settings.number(&format!("{}.{name}", keys::OVERRIDES), UNITS_MAX) {
                 *limit = number;

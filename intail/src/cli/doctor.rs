@@ -28,6 +28,7 @@ use crate::org::receipts::Receipts;
 use crate::seal::Keyring;
 use crate::store::quota::DayLimit;
 use crate::store::{Store, StoreError, calendars, quota};
+use crate::sync;
 
 /// How long connecting to an address may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -139,7 +140,7 @@ async fn database_and_key(config: &Config, surroundings: &Surroundings, fix: boo
     match open_store(config).await {
         Ok(store) => {
             let key = key(config, &store, surroundings).await;
-            let held = held(&store, surroundings.clock.now(), fix, again).await;
+            let held = held(config, &store, surroundings.clock.now(), fix, again).await;
             let untold = if config.google.calendar_notices { untold(&store).await } else { Vec::new() };
             store.close().await;
             let database = Finding::good("database", format!("It is there and up to date ({}).", config.database));
@@ -154,18 +155,20 @@ async fn database_and_key(config: &Config, surroundings: &Surroundings, fix: boo
 
 /// Services that nobody asks now, or that are asked less than Google's tables allow, because Google said so. It is said
 /// only where that is so.
-async fn held(store: &Store, now: Timestamp, fix: bool, again: &str) -> Vec<Finding> {
+async fn held(config: &Config, store: &Store, now: Timestamp, fix: bool, again: &str) -> Vec<Finding> {
     let look = async {
         let mut tx = store.write().await?;
         let mut findings = Vec::new();
         for service in quota::SERVICES {
             let Some(hold) = quota::held(&mut tx, service.0).await? else { continue };
-            let day = hold.day.filter(|it| it.until > now);
+            let configured = sync::limits_of(&config.quota, service.0).project_day;
+            let day = hold.day.filter(|it| it.until > now && it.units < configured);
             if hold.until <= now && day.is_none() {
                 continue;
             }
             if fix {
-                quota::lift(&mut tx, service, now).await?;
+                let heard_by = now.saturating_add(sync::HEARD_WITHIN).unwrap_or(now);
+                quota::lift(&mut tx, service, heard_by).await?;
             }
             findings.push((service.0, hold.until, day));
         }

@@ -260,6 +260,18 @@ pub(super) const SECTIONS: &[Section] = &[
                 WorkedOut("from the table", "2400"),
                 "Requests to the directory for one person in one minute.",
             ),
+            key(
+                "directory.project_minute",
+                Number,
+                WorkedOut("none; Google names none", "10000"),
+                "Requests to the directory for the project in one minute.",
+            ),
+            key(
+                "directory.project_day",
+                Number,
+                WorkedOut("none; Google names none", "1000000"),
+                "Requests to the directory for the project in one day.",
+            ),
         ],
     },
 ];

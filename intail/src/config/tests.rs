@@ -287,6 +287,12 @@ fn quota_numbers_are_bounded() {
         load(&format!("{GOOD}\n[quota]\ntable = \"before-2026-05\"\noverrides.\"gmail.threads.get\" = 11\n")).unwrap();
     assert_eq!(config.quota.limits.person_minute, 15_000);
     assert_eq!(config.quota.units("gmail.threads.get"), 11);
+    for service in ["calendar", "directory"] {
+        let all = ["person_minute", "project_minute", "project_day"].map(|it| format!("\"{service}.{it}\" = 7\n"));
+        let config = load(&format!("{GOOD}\n[quota.overrides]\n{}", all.concat())).unwrap();
+        let limits = if service == "calendar" { config.quota.calendar } else { config.quota.directory };
+        assert_eq!((limits.person_minute, limits.project_minute, limits.project_day), (7, 7, 7), "{service}");
+    }
     for bad in ["0", "-1", "1.5", "\"6000\"", "99999999999999999999"] {
         let found = problems(&format!("{GOOD}\n[quota.overrides]\nperson_minute = {bad}\n"));
         assert!(!found.is_empty(), "{bad}");

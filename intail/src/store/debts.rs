@@ -79,6 +79,13 @@ pub async fn due(tx: &mut Tx, mailbox: &MailboxId, now: Timestamp, limit: i64) -
     .await
 }
 
+/// Whether a debt of a copy or a comparison is due.
+pub async fn is_due_in_bulk(tx: &mut Tx, mailbox: &MailboxId, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "SELECT MIN(due_at) AS at FROM debts WHERE mailbox_id = $1 AND in_bulk";
+    let next = tx.one(sql, args![mailbox], |row| row.at_or_null("at")).await?.flatten();
+    Ok(next.is_some_and(|at| at <= now))
+}
+
 /// All debts of a mailbox, oldest first. `limit` bounds it.
 pub async fn list(tx: &mut Tx, mailbox: &MailboxId, limit: i64) -> Result<Vec<Debt>, StoreError> {
     tx.all("SELECT * FROM debts WHERE mailbox_id = $1 ORDER BY since LIMIT $2", args![mailbox, limit], debt).await

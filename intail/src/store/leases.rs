@@ -277,9 +277,9 @@ pub async fn end_all(tx: &mut Tx, owner: &str, spent: &Spending) -> Result<u64, 
     Ok(ended)
 }
 
-/// Whatever waits until `until` or longer, at Google's word about the whole project or at the budget's, is due now.
-/// What was due then for another reason only looks early; what Google said of one person still counts.
-pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+/// Whatever waits until `until` or longer, at Google's word about the whole project or at the budget's, is due at
+/// `due_at`. What was due then for another reason only looks early; what Google said of one person still counts.
+pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, due_at: Timestamp) -> Result<(), StoreError> {
     let is_of_all = "paused_why IN ('project', 'day')";
     let sql = format!(
         "UPDATE {} SET due_at = $2,
@@ -288,25 +288,7 @@ pub async fn hasten(tx: &mut Tx, stream: Stream, until: Timestamp, now: Timestam
          WHERE due_at >= $1 AND lease_owner IS NULL",
         stream.table()
     );
-    tx.run_built(sql, args![until, now]).await?;
-    Ok(())
-}
-
-/// Whatever isn't copied or compared to its end looks now, unless it failed or Google said to wait: it may have waited
-/// for the day to turn, and the day may have more room than it had then.
-pub async fn look_early(tx: &mut Tx, stream: Stream, now: Timestamp) -> Result<(), StoreError> {
-    let is_unfinished = match stream {
-        Stream::Mail => "state <> 'live' OR EXISTS (SELECT 1 FROM fills WHERE mailbox_id = mailboxes.id)",
-        Stream::Calendar => "EXISTS (SELECT 1 FROM calendars WHERE agenda_id = agendas.id AND state <> 'live')",
-        Stream::Directory => "passed_at IS NULL",
-    };
-    let sql = format!(
-        "UPDATE {} SET due_at = $1
-         WHERE due_at > $1 AND lease_owner IS NULL AND failures = 0 AND (paused_until IS NULL OR paused_until <= $1)
-             AND ({is_unfinished})",
-        stream.table()
-    );
-    tx.run_built(sql, args![now]).await?;
+    tx.run_built(sql, args![until, due_at]).await?;
     Ok(())
 }
 

@@ -249,6 +249,13 @@ pub async fn unseen(tx: &mut Tx, mailbox: &MailboxId, pass: i64, limit: i64) -> 
     .await
 }
 
+/// How many a complete pass hasn't seen.
+pub async fn count_unseen(tx: &mut Tx, mailbox: &MailboxId, pass: i64) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) AS n FROM messages WHERE mailbox_id = $1 AND listing_pass < $2";
+    let count = tx.one(sql, args![mailbox, pass], |row| row.int("n")).await?;
+    Ok(count.unwrap_or(0))
+}
+
 /// Messages in order of their ids, from behind this one. `limit` bounds it.
 pub async fn after_id(tx: &mut Tx, mailbox: &MailboxId, id: &str, limit: i64) -> Result<Vec<Message>, StoreError> {
     tx.all(

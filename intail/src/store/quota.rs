@@ -185,12 +185,22 @@ pub const DIRECTORY: &str = "directory";
 pub const SERVICES: [(&str, Stream); 3] =
     [(GMAIL, Stream::Mail), (CALENDAR, Stream::Calendar), (DIRECTORY, Stream::Directory)];
 
+/// Forgets how much Google was believed to give on a day.
+pub async fn forget_day(tx: &mut Tx, service: &str) -> Result<(), StoreError> {
+    tx.run("UPDATE quota_holds SET day_units = NULL, day_units_until = NULL WHERE service = $1", args![service])
+        .await?;
+    Ok(())
+}
+
 /// Everybody may ask a service again, and as much as its tables say: the operator says that what held it is mended.
-/// Whoever waits for its end, or for the day's, is due at once.
-pub async fn lift(tx: &mut Tx, (service, stream): (&str, Stream), now: Timestamp) -> Result<(), StoreError> {
+/// Whoever waits for the hold's end is due at `due_at`, by which every process has to have heard of it.
+pub async fn lift(tx: &mut Tx, (service, stream): (&str, Stream), due_at: Timestamp) -> Result<(), StoreError> {
     let Some(until) = held_until(tx, service).await? else { return Ok(()) };
     tx.run("DELETE FROM quota_holds WHERE service = $1", args![service]).await?;
-    leases::hasten(tx, stream, until.max(now), now).await
+    if until > due_at {
+        leases::hasten(tx, stream, until, due_at).await?;
+    }
+    Ok(())
 }
 
 /// How much of the project's day an organization leaves to backfill, in percent.

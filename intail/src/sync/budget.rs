@@ -52,7 +52,9 @@ const TRIM_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// Where Google refuses a day earlier than we counted, our sum is the day's limit for so long; unless we had spent less
 /// than this of it, in percent: then it was others who used it up, and our own sum says nothing.
 const DAY_TRIM_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
-const DAY_TRIM_FROM_PERCENT: u64 = 1;
+const DAY_TRIM_FROM_PERCENT: u64 = 5;
+/// Whoever waits for the day to turn looks again after so long at the latest: the day may have become larger.
+const DAY_LOOK_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// After how long one more call at the same time is tried again, once Google found them too many.
 const ONE_MORE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long nobody asks after Google refused the whole project and named no time.
@@ -149,8 +151,10 @@ struct Spent {
     /// The same, as this one heard since it told the others last.
     refused_until: Option<Timestamp>,
     day: Day,
-    /// What Google gives on a day, where it refused earlier than we counted.
+    /// What Google gives on a day, where it refused earlier than we counted, as all processes know.
     day_limit: Option<DayLimit>,
+    /// The same, as this one learned since it told the others last.
+    day_refused: Option<DayLimit>,
 }
 
 /// A process's part of the project's minute.
@@ -292,6 +296,7 @@ impl Budget {
             refused_until: None,
             day: Day::default(),
             day_limit: None,
+            day_refused: None,
         };
         Self { spent: Arc::new(Mutex::new(spent)), clock }
     }
@@ -378,14 +383,14 @@ impl Budget {
         let mut spent = self.lock();
         let (now, before) = (self.clock.now(), spent.hold_untold());
         spent.held_until = held.map(|it| it.until);
-        spent.day_limit = held.and_then(|it| it.day);
         if let Some(correction) = held.and_then(|it| it.correction) {
             spent.project.hear(correction, now);
         }
         // Google may have refused once more since that was told.
         if told == before {
-            spent.refused_until = None;
+            (spent.refused_until, spent.day_refused) = (None, None);
         }
+        spent.day_limit = spent.day_refused.or(held.and_then(|it| it.day));
     }
 
     /// How many calls may be made at once for a person's mailbox.
@@ -502,7 +507,7 @@ impl Day {
 
 impl Spent {
     fn hold_untold(&self) -> Option<Hold> {
-        self.refused_until.map(|until| Hold { until, correction: self.project.correction, day: self.day_limit })
+        self.refused_until.map(|until| Hold { until, correction: self.project.correction, day: self.day_refused })
     }
 
     fn reserve(
@@ -520,7 +525,7 @@ impl Spent {
         self.day.turn(now);
         let day_most = class.day_percent().map_or(u64::MAX, |percent| self.share_of_day(percent, now));
         if self.day.units >= day_most {
-            return Err(spread(subject, now, day(now).1));
+            return Err(spread(subject, now, day(now).1.min(now.saturating_add(DAY_LOOK_EVERY).unwrap_or(now))));
         }
         let day_left = day_most.saturating_sub(self.day.units + self.project.underway);
         if day_left == 0 {
@@ -562,16 +567,16 @@ impl Spent {
         let sooner = |until: Timestamp| next_at.map_or(until, |at| at.min(until));
         let kept_free = if class == Class::Live { 0 } else { person.kept_free(now) };
         let mine = person.account.room(least, person_most.saturating_sub(kept_free), now);
-        let mine = match class {
-            Class::Backfill(_) => mine.and_then(|mine| {
-                let fair = person.here.room(least, fair, now);
-                fair.map(|fair| fair.min(mine)).map_err(sooner)
-            }),
-            Class::Repair | Class::Live => mine,
-        };
-        if all.is_err() && mine.is_ok() {
-            self.lacked = self.lacked.max(least);
+        let fairly = if is_backfill { person.here.room(least, fair, now).map_err(sooner) } else { Ok(u64::MAX) };
+        if mine.is_ok() {
+            // The part has to become so large that what the class leaves of it is enough, for each who is copied.
+            let shared = if fairly.is_err() && least > fair { least.saturating_mul(self.backfilling) } else { least };
+            let lacked = shared.saturating_mul(1_000).div_ceil(of_part);
+            if all.is_err() || shared > least {
+                self.lacked = self.lacked.max(lacked.min(self.limits.project_minute));
+            }
         }
+        let mine = mine.and_then(|mine| fairly.map(|fair| fair.min(mine)));
         let room = mine.and_then(|mine| all.map(|all| mine.min(all)).map_err(sooner));
         match room {
             Ok(room) => {
@@ -623,10 +628,11 @@ impl Spent {
     /// Google refused the day earlier than we counted.
     fn correct_day(&mut self, now: Timestamp) {
         self.day.turn(now);
-        let counted = self.limits.day().filter(|day| self.day.units >= day / 100 * DAY_TRIM_FROM_PERCENT);
-        if counted.is_some_and(|day| self.day.units < day) {
+        let Some(whole) = self.limits.day() else { return };
+        if (percent_of(whole, DAY_TRIM_FROM_PERCENT).max(1)..whole).contains(&self.day.units) {
             let until = now.checked_add(DAY_TRIM_FOR).unwrap_or(now);
-            self.day_limit = Some(DayLimit { units: self.day.units, until });
+            self.day_refused = Some(DayLimit { units: self.day.units, until });
+            self.day_limit = self.day_refused;
         }
     }
 
@@ -1043,10 +1049,9 @@ mod tests {
         assert!(!budget.day_is_nearly_used());
         drop(budget.reserve("1", 500, Class::Repair).expect("room"));
         assert!(budget.day_is_nearly_used());
-        let turns = day(at(0)).1;
         for class in [Class::Repair, Class::BACKFILL] {
             let until = until(budget.reserve("1", 1, class));
-            assert!(until >= turns && until <= turns + SPREAD_MAX, "{until}");
+            assert!(until >= at(3_600) && until <= at(3_600) + SPREAD_MAX, "an hour later it looks again: {until}");
         }
         drop(budget.reserve("1", 2_000, Class::Live).expect("room"));
     }
@@ -1178,13 +1183,30 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_is_dearer_than_this_process_s_part_makes_that_large_enough() {
+        let (budget, clock) = budget(Limits { person_minute: 6_000, project_minute: 600, ..LIMITS });
+        let mut part = 250_000;
+        budget.take_part(part, at(5), at(5));
+        drop(budget.reserve("1", 100, Class::Live).expect("room"));
+        let mut waited = 0;
+        while budget.reserve("1", 210, Class::BACKFILL).is_err() {
+            waited += 5;
+            assert!(waited < 300, "its part stays {part}");
+            pass(&clock, 5);
+            // As `shares` has it, for one that runs alone.
+            part = budget.spent_in_minute() + budget.lacked().max(250_000);
+            budget.take_part(part, clock.now() + Duration::from_secs(5), clock.now() + Duration::from_secs(5));
+        }
+    }
+
+    #[test]
     fn whoever_gives_next_to_nothing_waits_but_not_for_ever() {
         let tiny = Limits { person_minute: 10, project_minute: 100, project_day: 50, concurrent_per_mailbox: 1 };
         let (budget, clock) = budget(tiny);
         budget.take_part(990_000, at(300), at(300));
         drop(budget.reserve("1", 100, Class::Live).expect("dearer than nine tenths of the minute, and than the day"));
         pass(&clock, 60);
-        assert!(until(budget.reserve("1", 1, Class::BACKFILL)) >= day(at(0)).1);
+        assert!(until(budget.reserve("1", 1, Class::BACKFILL)) >= at(60) + DAY_LOOK_EVERY);
         pass(&clock, 24 * 3_600);
         budget.take_part(990_000, clock.now() + WINDOW, clock.now() + WINDOW);
         drop(budget.reserve("1", 20, Class::BACKFILL).expect("there is something of the day"));
@@ -1270,11 +1292,11 @@ mod tests {
         let (budget, clock) = budget(limits);
         let spend = |units| drop(budget.reserve("1", units, Class::Live).expect("room"));
         let day_limit = || budget.hold_untold().expect("untold").day.map(|it| it.units);
-        spend(499);
+        spend(2_499);
         budget.refused("1", SlowScope::Day, None);
-        assert_eq!(day_limit(), None, "less than a hundredth is ours: others used it up");
+        assert_eq!(day_limit(), None, "less than a twentieth is ours: others used it up");
         budget.hold(budget.hold_untold(), None);
-        spend(9_501);
+        spend(7_501);
         budget.refused("1", SlowScope::Day, None);
         assert_eq!(day_limit(), Some(10_000));
         let told = budget.hold_untold();
@@ -1283,9 +1305,14 @@ mod tests {
         pass(&clock, 2 * 24 * 3_600);
         assert_eq!(budget.reserve_up_to("2", 50_000, 20, Class::Repair).expect("room").units(), 9_500);
         assert!(budget.day_is_nearly_used(), "these were used");
-        assert!(until(budget.reserve("1", 1, Class::Repair)) >= day(clock.now()).1);
+        assert!(until(budget.reserve("1", 1, Class::Repair)) >= clock.now() + DAY_LOOK_EVERY);
         assert!(budget.reserve("1", 20_000, Class::Live).is_ok(), "live changes try");
+        // A refusal of another kind tells nothing of the day, and what this process learned meanwhile stays.
+        budget.refused("1", SlowScope::Project, Some(clock.now()));
+        assert_eq!(day_limit(), None);
+        let told_before = budget.hold_untold();
         budget.refused("1", SlowScope::Day, None);
+        budget.hold(told_before, None);
         assert_eq!(day_limit(), Some(29_500), "the latest word counts: Google gave more");
         let told = budget.hold_untold();
         budget.hold(told, told);
@@ -1336,7 +1363,7 @@ mod tests {
         assert_eq!(unwritten.unwritten, 30_000);
         budget.book(unwritten, 40_000);
         let back = until(budget.reserve("2", 1, within));
-        assert!(back >= turns && back <= turns + SPREAD_MAX, "others spent 10,000: {back}");
+        assert!(back >= at(3_600) && back <= at(3_600) + SPREAD_MAX, "others spent 10,000: {back}");
         drop(budget.reserve("2", 1, Class::BACKFILL).expect("whom no policy binds goes on"));
         pass(&clock, 8 * 3600);
         drop(budget.reserve("2", 1, within).expect("another day"));
@@ -1351,7 +1378,7 @@ mod tests {
         assert_eq!(until(budget.reserve_up_to("2", 50_000, 20, within)), at(1), "the other may give some of it back");
         drop(one);
         let back = until(budget.reserve_up_to("2", 50_000, 20, within));
-        assert!(back >= day(clock.now()).1, "{back}");
+        assert!(back >= at(3_600), "{back}");
         drop(budget.reserve("2", 100, Class::Repair).expect("comparing goes on"));
     }
 

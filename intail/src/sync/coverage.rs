@@ -185,6 +185,7 @@ impl Run<'_> {
             let (verdict, found) = judge(&known, &counts, self.now);
             if verdict == Verdict::Hole {
                 tracing::warn!(mailbox = %self.mailbox.id, counted, held, "a hole: everything is compared");
+                self.mailbox.total_messages = i64::try_from(before.messages_total).ok();
                 changes.push(self.list_everything());
             }
             let (verdict, found) = match verdict {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use intail_google::gmail::{self, HistoryRecord};
-use intail_google::{Caller, Error, ErrorKind, Refusal};
+use intail_google::{Caller, Error, ErrorKind, Refusal, SlowScope};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -41,6 +41,8 @@ const FETCH_MAX: usize = 50;
 /// Messages that lead one step of a backfill. It mostly ends earlier, by its time; where Google answers at once, more
 /// of them share what a step costs the database.
 const FILL_MAX: i64 = 1_000;
+/// The same before the listing is complete: a thread that is met so may have to be fetched whole once more.
+const FIRST_MAX: i64 = 20;
 /// How long a step of a backfill goes on asking. A live change of the same mailbox waits that long and one answer more.
 const FILL_TIME: Duration = Duration::from_millis(250);
 /// Pages of history read in one step. The cursor is kept after each page that held records.
@@ -514,6 +516,8 @@ impl Run<'_> {
 
     /// Compares everything with Google, because something that it told couldn't be read.
     async fn compare(&mut self) -> Result<Done, StepError> {
+        // How many there are nobody asked Google: what it counted for an earlier pass may be long over.
+        self.mailbox.total_messages = None;
         let change = self.compare_everything();
         let mut tx = self.write().await?;
         exclusions::forget_labelled(&mut tx, &self.mailbox.id).await?;
@@ -635,7 +639,8 @@ impl Run<'_> {
             page => page?,
         };
         let drafts = self.drafts().await?;
-        if self.mailbox.listing_page.is_none() {
+        // Google counts them; once for each pass, however often its first page is listed.
+        if self.mailbox.listing_page.is_none() && self.mailbox.filled_units == 0 {
             let count = i64::try_from(drafts.len()).unwrap_or(0);
             self.mailbox.total_messages = self.mailbox.total_messages.map(|total| (total - count).max(0));
         }
@@ -862,7 +867,8 @@ impl Run<'_> {
 
     async fn fill(&mut self) -> Result<Done, StepError> {
         let mut tx = self.app.store.read().await?;
-        let wanted = fills::next_threads(&mut tx, &self.mailbox.id, FILL_MAX).await?;
+        let most = if self.mailbox.listing_done { FILL_MAX } else { FIRST_MAX };
+        let wanted = fills::next_threads(&mut tx, &self.mailbox.id, most).await?;
         drop(tx);
         // Threads bring older messages along; everything down to the newest of each is then here.
         let newest = wanted.iter().filter_map(|thread| thread.first());
@@ -941,23 +947,27 @@ impl Run<'_> {
             self.commit(tx, &[change]).await?;
             return Ok(Done::Step);
         }
-        let wanted: Vec<Fill> =
-            unseen.iter().map(|it| Fill { message_id: it.id.clone(), thread_id: it.thread_id.clone() }).collect();
-        let units = self.price("gmail.messages.get") * u64::try_from(wanted.len()).unwrap_or(u64::MAX);
-        if let Err(until) = self.take(units, self.bulk()) {
-            return Ok(Done::Wait(until));
-        }
-        let fetched = self.fetch_plan(wanted.into_iter().map(Ask::One).collect(), None).await;
+        let wanted = unseen.iter().map(|it| Fill { message_id: it.id.clone(), thread_id: it.thread_id.clone() });
+        // Each by itself: only a 404 of its own says that it has gone.
+        let (asks, mut permit) = match self.affordable(wanted.map(|it| vec![it]).collect(), self.bulk()) {
+            Ok(plan) => plan,
+            Err(until) => return Ok(Done::Wait(until)),
+        };
+        let asked: Vec<String> = asks.iter().flat_map(Ask::wanted).map(|it| it.message_id.clone()).collect();
+        let fetched = self.fetch_plan(asks, self.app.clock.now().checked_add(FILL_TIME).ok()).await;
+        permit.used(permit.units().saturating_sub(fetched.unasked_units));
+        self.count_filling(permit.units_used());
+        let was_asked = |it: &&String| fetched.unasked.iter().all(|unasked| unasked.message_id != **it);
+        let asked: Vec<String> = asked.iter().filter(was_asked).cloned().collect();
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         for message in unseen.iter().filter(|it| fetched.gone.iter().any(|gone| gone.message_id == it.id)) {
             messages::delete(&mut tx, &self.mailbox.id, message).await?;
             changes.push(deleted(message));
         }
-        let ids: Vec<String> = unseen.iter().map(|it| it.id.clone()).collect();
-        messages::seen(&mut tx, &self.mailbox.id, &ids, self.mailbox.listing_pass).await?;
+        messages::seen(&mut tx, &self.mailbox.id, &asked, self.mailbox.listing_pass).await?;
         // What didn't answer is owed: a few messages that can't be read don't keep a pass from ending.
-        let fetched = Fetched { gone: Vec::new(), ..fetched };
+        let fetched = Fetched { gone: Vec::new(), unasked: Vec::new(), ..fetched };
         let stop = self.keep(&mut tx, fetched, &mut changes, true).await?;
         self.commit(tx, &changes).await?;
         match stop {
@@ -1038,7 +1048,9 @@ impl Run<'_> {
         let is_change = owed.iter().any(|it| !it.in_bulk);
         owed.retain(|it| it.in_bulk != is_change);
         let class = if is_change { Class::Live } else { Class::Repair };
-        let (asks, mut permit) = match self.affordable(owed_together(&owed), class) {
+        // Only what lies longer: an answer about a whole thread may be older than what was just told of the rest of it.
+        let groups = if is_change { owed.iter().map(|it| vec![owed_fill(it)]).collect() } else { owed_together(&owed) };
+        let (asks, mut permit) = match self.affordable(groups, class) {
             Ok(plan) => plan,
             Err(until) => return Ok(Done::Wait(until)),
         };
@@ -1047,7 +1059,10 @@ impl Run<'_> {
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         let tries: BTreeMap<&str, &Debt> = owed.iter().map(|it| (it.message_id.as_str(), it)).collect();
-        for gone in &fetched.gone {
+        // One whose thread was asked for in the same step is there, whatever the question about it alone brought.
+        let found: Vec<String> = fetched.messages.iter().map(|it| it.id.clone()).collect();
+        let is_lacking = |it: &&Fill| !found.contains(&it.message_id);
+        for gone in fetched.gone.iter().filter(is_lacking) {
             let tries = tries.get(gone.message_id.as_str()).map_or(0, |it| it.tries) + 1;
             if tries < NOT_READABLE_TRIES_MAX {
                 let in_bulk = !is_change;
@@ -1062,10 +1077,9 @@ impl Run<'_> {
                 changes.push(deleted(&message));
             }
         }
-        let found: Vec<String> = fetched.messages.iter().map(|it| it.id.clone()).collect();
         changes.extend(self.upsert(&mut tx, fetched.messages).await?);
-        debts::paid(&mut tx, &self.mailbox.id, &found).await?;
-        for (fill, reason) in &fetched.failed {
+        self.strike(&mut tx, &found).await?;
+        for (fill, reason) in fetched.failed.iter().filter(|(fill, _)| is_lacking(&fill)) {
             let before = tries.get(fill.message_id.as_str());
             let tries = before.map_or(0, |it| it.tries) + 1;
             self.owe(&mut tx, fill, Owed { reason, tries, wait: debt_wait(tries), in_bulk: !is_change }).await?;
@@ -1152,7 +1166,10 @@ impl Run<'_> {
                     transients += usize::from(error.kind == ErrorKind::Transient);
                     if transients >= TRANSIENTS_MAX || !is_about_the_item(&error) {
                         stopped.store(true, Ordering::Relaxed);
-                        fetched.stop = Some(error);
+                        // What others answered meanwhile doesn't hide a word that is about more.
+                        if fetched.stop.as_ref().is_none_or(|before| weight(&error) > weight(before)) {
+                            fetched.stop = Some(error);
+                        }
                     }
                 }
             }
@@ -1325,12 +1342,16 @@ fn cheapest(fills: Vec<Fill>, one: u64, whole: u64) -> Vec<Ask> {
     }
 }
 
+fn owed_fill(debt: &Debt) -> Fill {
+    Fill { message_id: debt.message_id.clone(), thread_id: debt.thread_id.clone() }
+}
+
 /// What is owed, by thread where one question may bring several; in the order in which it is due.
 fn owed_together(owed: &[Debt]) -> Vec<Vec<Fill>> {
     let mut groups: Vec<Vec<Fill>> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for debt in owed {
-        let fill = Fill { message_id: debt.message_id.clone(), thread_id: debt.thread_id.clone() };
+        let fill = owed_fill(debt);
         // A thread that failed twice may do so because of one of its messages.
         let is_alone = debt.tries >= TRIES_BY_THREAD || [NOT_IN_ITS_THREAD, NOT_READABLE_YET].contains(&&*debt.reason);
         match places.get(debt.thread_id.as_str()) {
@@ -1461,6 +1482,18 @@ fn is_about_the_item(error: &Error) -> bool {
     match &error.kind {
         ErrorKind::Transient | ErrorKind::NotUnderstood => true,
         kind => *kind == ErrorKind::Refused(Refusal::Invalid),
+    }
+}
+
+/// Of how much an error tells that ends a step: of several the heaviest counts.
+fn weight(error: &Error) -> u8 {
+    match error.kind {
+        ErrorKind::SlowDown { scope: SlowScope::Day, .. } => 5,
+        ErrorKind::SlowDown { scope: SlowScope::Project, .. } => 4,
+        ErrorKind::SlowDown { scope: SlowScope::Person, .. } => 3,
+        ErrorKind::SlowDown { scope: SlowScope::Concurrency, .. } => 1,
+        ErrorKind::Transient => 0,
+        _ => 2,
     }
 }
 

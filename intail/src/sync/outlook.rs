@@ -5,6 +5,7 @@
 //! [`Bulk`].
 
 use intail_google::day::day;
+use intail_google::price::Limits;
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::{BACKFILL_MAX, DAY_MAX_PERCENT, day_limit, percent_of};
@@ -13,7 +14,7 @@ use crate::id::OrganizationId;
 use crate::store::agendas::Agenda;
 use crate::store::mailboxes::{self, Filling, Mailbox, MailboxState};
 use crate::store::quota::{CALENDAR, DIRECTORY, GMAIL};
-use crate::store::{StoreError, Tx, fills, quota};
+use crate::store::{StoreError, Tx, debts, fills, messages, quota};
 
 /// How long a pass must have run before its own speed is believed more than the model's.
 const MEASURED_AFTER: SignedDuration = SignedDuration::from_mins(3);
@@ -148,6 +149,15 @@ pub async fn day_uses(
     Ok(uses)
 }
 
+/// The limits of one service.
+pub fn limits_of<'a>(prices: &'a Quota, service: &str) -> &'a Limits {
+    match service {
+        CALENDAR => &prices.calendar,
+        DIRECTORY => &prices.directory,
+        _ => &prices.limits,
+    }
+}
+
 async fn day_use(
     tx: &mut Tx,
     service: &'static str,
@@ -155,12 +165,7 @@ async fn day_use(
     prices: &Quota,
     now: Timestamp,
 ) -> Result<Option<DayUse>, StoreError> {
-    let limits = match service {
-        CALENDAR => prices.calendar,
-        DIRECTORY => prices.directory,
-        _ => prices.limits,
-    };
-    let Some(limit) = limits.day() else { return Ok(None) };
+    let Some(limit) = limits_of(prices, service).day() else { return Ok(None) };
     let corrected = quota::held(tx, service).await?.and_then(|it| it.day);
     let (number, turns_at) = day(now);
     Ok(Some(DayUse {
@@ -187,8 +192,13 @@ pub async fn outlook(
     let listed = fills::left(tx, &mailbox.id, one, whole).await?;
     let bulk = bulk(mailbox, listed.messages > 0);
     let lists_at = mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done);
+    // What a copy couldn't fetch waits as a comparison does, also where nothing else is to be read.
+    let held_up = match bulk {
+        None => debts::is_due_in_bulk(tx, &mailbox.id, now).await?.then_some(Bulk::Comparing),
+        bulk => bulk,
+    };
     let waits =
-        waits(mailbox.paused_until, held_until, day_use.as_ref().zip(bulk), now).or(lists_at.map(Waits::Listing));
+        waits(mailbox.paused_until, held_until, day_use.as_ref().zip(held_up), now).or(lists_at.map(Waits::Listing));
     let Some(bulk) = bulk else { return Ok(Outlook { pass: None, waits }) };
     let unlisted = match mailbox.total_messages {
         Some(total) if !mailbox.listing_done && bulk == Bulk::Copying => {
@@ -198,7 +208,15 @@ pub async fn outlook(
     };
     let usual = listed.units.checked_div(listed.messages).unwrap_or(one);
     let pages = unlisted.div_ceil(LISTED_AT_ONCE) * 2 * u64::from(prices.units("gmail.messages.list"));
-    let units_left = listed.units + unlisted * usual + pages;
+    // What a comparison didn't see is asked for, each by itself.
+    let unseen = match mailbox.state {
+        MailboxState::Reconciling if mailbox.listing_done => {
+            messages::count_unseen(tx, &mailbox.id, mailbox.listing_pass).await?
+        }
+        _ => 0,
+    };
+    let unseen = u64::try_from(unseen).unwrap_or(0) * one;
+    let units_left = listed.units + unlisted * usual + pages + unseen;
     let column = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
     let all = mailboxes::filling(tx, column(units_left), column(usual), now).await?;
     let part = Part::of(units_left, all);

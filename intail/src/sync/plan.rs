@@ -18,6 +18,9 @@ pub const VISIBLE_AFTER: Duration = Duration::from_secs(15);
 /// How often to compare while Google doesn't push: the only way to notice changes then.
 pub const PROBE_WITHOUT_PUSH: Duration = Duration::from_secs(10 * 60);
 
+/// Of a mailbox with so many messages at most the whole list is read before any: that takes a second, and a thread that
+/// is fetched before the rest of it is known has to be fetched whole once more.
+const LISTED_FIRST_MAX: i64 = 2_000;
 /// How long a renewal may wait behind notices: nothing beside the days that a watch lasts.
 const RENEWAL_WAITS_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -116,9 +119,11 @@ pub fn plan(mailbox: &Mailbox, around: Surroundings, now: Timestamp) -> Step {
         return Step::Debts;
     }
     let wakes = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at, around.next_debt_at];
-    // The newest messages at once; then the whole list, since only it shows which threads are cheaper fetched whole.
+    // Of a large mailbox the newest messages at once; then the whole list, since only it shows which threads are
+    // cheaper fetched whole.
     let listing_at = mailbox.listing_at.filter(|at| *at > now && !mailbox.listing_done);
-    if around.has_fills && (mailbox.listing_done || mailbox.oldest_ms.is_none() || listing_at.is_some()) {
+    let shows_first = mailbox.oldest_ms.is_none() && mailbox.total_messages.is_none_or(|it| it > LISTED_FIRST_MAX);
+    if around.has_fills && (mailbox.listing_done || shows_first || listing_at.is_some()) {
         return Step::Fill;
     }
     if !mailbox.listing_done {
@@ -243,6 +248,8 @@ mod tests {
         let begun = Mailbox { listing_done: false, state: MailboxState::Backfilling, ..live() };
         let around = Surroundings { has_fills: true, connected_at: Some(at(0)), ..Surroundings::default() };
         assert_eq!(plan(&begun, around, at(100)), Step::Fill);
+        let small = Mailbox { total_messages: Some(LISTED_FIRST_MAX), ..begun.clone() };
+        assert_eq!(plan(&small, around, at(100)), Step::List, "its whole list is there in a second");
         let shown = Mailbox { oldest_ms: Some(1), ..begun };
         assert_eq!(plan(&shown, around, at(100)), Step::List);
         assert_eq!(plan(&Mailbox { listing_done: true, ..shown }, around, at(100)), Step::Fill);

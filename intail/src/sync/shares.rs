@@ -15,11 +15,13 @@ use jiff::Timestamp;
 use super::budget::{Budget, Budgets, HELD_LONG, WHOLE};
 use crate::app::App;
 use crate::config::{Config, Database};
-use crate::store::quota::Engine;
-use crate::store::{StoreError, Tx, leases, operator_faults, quota, turns};
+use crate::store::quota::{DayLimit, Engine};
+use crate::store::{StoreError, Tx, operator_faults, quota, turns};
 
 /// How often a process that works says so, and hears of the others.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
+/// Within what time every process that works has heard what is written down of the project's quota.
+pub const HEARD_WITHIN: Duration = Duration::from_secs(2 * EVERY.as_secs());
 /// How long a part holds: once missed is no harm.
 const HOLDS_FOR: Duration = Duration::from_secs(12);
 /// How long others leave room for what a process wishes that said nothing since.
@@ -35,6 +37,8 @@ const GROWTH: u64 = 250_000;
 /// Where all of them wish nearly what there is, that is twice what it spends at most, and this at least: what an idle
 /// one holds, nobody uses. It is enough for some hundred letters that arrive at once.
 const GROWTH_MIN: u64 = 15_000;
+/// What is believed of Google's day is wrong once so much more of it was spent and not refused: one part of so many.
+const DISPROVED_PART: u64 = 20;
 /// What is left for those who come new until the others have heard of them, in millionths. The first takes half of it,
 /// the next half of what is left then.
 const FREE: u64 = 10_000;
@@ -66,12 +70,6 @@ pub(super) async fn attend(
     budgets.each().for_each(|(_, budget)| budget.use_at_most(most));
     let bound = most.max(most_of(budgets, Budget::spent_in_minute));
     quota::attend(&mut tx, owner, place, (whole(bound), whole(wish)), now).await?;
-    if is_first {
-        // It may have been started with a larger day.
-        for (_, stream) in quota::SERVICES {
-            leases::look_early(&mut tx, stream, now).await?;
-        }
-    }
     let mut heard = Vec::new();
     let mut faults = Vec::new();
     for (service, budget) in budgets.each() {
@@ -81,7 +79,11 @@ pub(super) async fn attend(
         if let Some(refused) = refused {
             quota::hold(&mut tx, service, refused).await?;
         }
-        let held = quota::held(&mut tx, service).await?;
+        let mut held = quota::held(&mut tx, service).await?;
+        if let Some(hold) = held.as_mut().filter(|it| it.day.is_some_and(|day| is_disproved(day, count(total)))) {
+            quota::forget_day(&mut tx, service).await?;
+            hold.day = None;
+        }
         let held_until = held.map(|it| it.until);
         let long = held_until.filter(|until| *until > now.saturating_add(HELD_LONG).unwrap_or(now));
         faults.push((service, fault(budget, long, now), long));
@@ -177,6 +179,11 @@ fn part(wish: u64, others: &[Engine], heard_since: Timestamp) -> u64 {
     let there = WHOLE.saturating_sub(taken);
     let there = if there > 2 * FREE { there - FREE } else { there / 2 };
     wish.min(fair).min(there)
+}
+
+/// Whether more was spent on a day than Google is believed to give, and it didn't refuse.
+fn is_disproved(day: DayLimit, spent: u64) -> bool {
+    spent > day.units.saturating_add(day.units / DISPROVED_PART)
 }
 
 /// What the operator has to know of a service's quota. `held` is a hold that lasts for long.
@@ -295,6 +302,12 @@ mod tests {
         (company.0[0].1, company.0[1].1) = (5_000, 5_000);
         company.go_on(60);
         assert!((0..3).all(|it| company.most(it) >= GROWTH / 3), "{:?}", company.0);
+    }
+
+    #[test]
+    fn a_day_is_believed_small_until_more_of_it_is_given() {
+        let day = DayLimit { units: 1_000, until: from_us(0) };
+        assert_eq!([1_000, 1_050, 1_051].map(|spent| is_disproved(day, spent)), [false, false, true]);
     }
 
     #[test]

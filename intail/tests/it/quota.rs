@@ -11,7 +11,7 @@ use intail::store::people::Person;
 use intail::store::quota::Engine;
 use intail::store::{mailboxes, messages, operator_faults, quota, turns};
 use intail::sync::Worker;
-use intail_sandbox::action::MailAction;
+use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::quota::Limits;
 use jiff::Timestamp;
@@ -241,10 +241,56 @@ async fn what_a_copy_could_not_fetch_waits_for_the_day_and_a_change_that_could_n
     running.work().await;
     let stored = running.stored(&person).await;
     assert_eq!((stored.contains_key(&owed[0]), stored.contains_key(&owed[1])), (false, true));
+    let (card, api) = what_is_told(&running, &person).await;
+    let mailbox = &api["mailbox"];
+    assert_eq!((&mailbox["waits_for"], &mailbox["waits_until"]), (&json!("day"), &json!(TURNS_AT)), "{mailbox}");
+    assert!(card.contains("id=\"day-used\"") && mailbox["pass"].is_null(), "{mailbox}");
     running.pass(Duration::from_secs(24 * 3600));
     running.settle().await;
     assert!(running.stored(&person).await.contains_key(&owed[0]), "the day has turned");
     running.assert_nothing_is_lost(&person).await;
+}
+
+#[tokio::test]
+async fn what_a_comparison_asks_for_keeps_to_a_small_minute_and_counts_in_the_foretold_end() {
+    let running = Running::start_with(Setup { gmail_minute: Some(600), ..Setup::default() }).await;
+    running.approve();
+    let few = Limits { person_minute: 6_000, project_minute: 600, project_day: 80_000_000 };
+    running.world(|world| world.quota.limits = Some(few));
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    quota::set_backfill_days(&mut tx, &person.organization_id, Some(1)).await.expect("set");
+    tx.commit().await.expect("committed");
+    running.act(&email, receive(60));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.copy_everything().await;
+    running.world(|world| world.settings.notices.lost_percent = 100);
+    let held: Vec<String> = running.stored(&person).await.into_keys().collect();
+    assert!(held.len() >= 60, "{}", held.len());
+    for id in held.iter().take(60) {
+        running.act(&email, MailAction::Delete(One { id: id.clone() }));
+    }
+    running.act(&email, MailAction::ForgetHistory);
+    running.world(|world| world.settings.notices.lost_percent = 0);
+    running.pass(Duration::from_secs(60));
+    running.act(&email, receive(1));
+    let mut foretold = Vec::new();
+    for _ in 0..120 {
+        running.work().await;
+        running.pass(Duration::from_secs(10));
+        let mailbox = running.mailbox(&person).await;
+        if mailbox.state == MailboxState::Reconciling && mailbox.listing_done {
+            let pass = what_is_told(&running, &person).await.1["mailbox"]["pass"].clone();
+            foretold.push(pass["units_left"].as_u64().expect("a number"));
+        }
+    }
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Live);
+    assert!(foretold.len() > 2 && foretold[0] >= 1_000 && foretold.is_sorted_by(|a, b| a >= b), "{foretold:?}");
+    let refused = running.world(|world| world.quota.refused.clone());
+    assert!(refused.is_empty(), "promise 8: {refused:#?}");
+    let stored = running.stored(&person).await;
+    assert!(held.iter().take(60).all(|id| !stored.contains_key(id)) && stored.len() == held.len() - 59, "{stored:?}");
 }
 
 /// New mail uses up nearly all of a day of 30,000 units.
@@ -561,7 +607,7 @@ async fn a_day_that_google_refuses_earlier_than_its_tables_say_is_not_used_up_ag
 }
 
 #[tokio::test]
-async fn whoever_waits_for_tomorrow_goes_on_at_once_when_intail_is_started_with_a_larger_day() {
+async fn whoever_waits_for_tomorrow_goes_on_within_an_hour_when_intail_is_started_with_a_larger_day() {
     let running = Running::start_with(Setup { gmail_day: Some(5_000), ..Setup::default() }).await;
     running.approve();
     let email = running.employee();
@@ -571,7 +617,7 @@ async fn whoever_waits_for_tomorrow_goes_on_at_once_when_intail_is_started_with_
     running.settle().await;
     assert_waits_for_the_day(&what_is_told(&running, &person).await, 80, "copying old mail stops there");
     let larger = running.another_with_day(80_000).await;
-    for _ in 0..20 {
+    for _ in 0..210 {
         larger.tick().await.expect("the engine runs");
         running.pass(Duration::from_secs(20));
     }

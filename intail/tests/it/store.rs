@@ -936,6 +936,7 @@ async fn labels_of_messages_follow_their_changes(scene: Scene) {
     messages::seen(&mut tx, &scene.mailbox.id, &["b".to_owned()], 2).await.expect("marked");
     let unseen = messages::unseen(&mut tx, &scene.mailbox.id, 2, 9).await.expect("read");
     assert_eq!(unseen.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(messages::count_unseen(&mut tx, &scene.mailbox.id, 2).await.expect("counted"), 1);
     assert!(messages::delete(&mut tx, &scene.mailbox.id, &unseen[0]).await.expect("deleted"));
     assert!(!messages::delete(&mut tx, &scene.mailbox.id, &unseen[0]).await.expect("it is gone"));
     let starred = messages::page(&mut tx, &scene.mailbox.id, Some("STARRED"), None, 9).await.expect("read");
@@ -1081,6 +1082,8 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
         let held = quota::held(&mut tx, "gmail").await.expect("read");
         assert_eq!(held, Some(quota::Hold { day, ..hold(500, Some(less)) }), "the latest word of the day");
     }
+    quota::forget_day(&mut tx, "gmail").await.expect("forgotten");
+    assert_eq!(quota::held(&mut tx, "gmail").await.expect("read"), Some(hold(500, Some(less))));
     assert_eq!(quota::held_until(&mut tx, "calendar").await.expect("read"), None);
     leases::release(&mut tx, &again[0], Some(at(505)), Some(&Spending::default()), at(130)).await.expect("released");
     leases::hasten(&mut tx, Stream::Mail, at(506), at(140)).await.expect("nobody waits so long");
@@ -1092,21 +1095,6 @@ async fn processes_that_share_the_quota_know_of_each_other(scene: Scene) {
         Some(at(140)),
         "it is due at once"
     );
-    for (paused, state, due) in [(None, "backfilling", 140), (None, "live", 600), (Some("day"), "backfilling", 600)] {
-        let lease = leases::claim(&mut tx, "four", at(140), at(200), Wanted::Due, 10).await.expect("claimed").remove(0);
-        if let Some(why) = paused {
-            leases::pause(&mut tx, &lease, at(600), why).await.expect("paused");
-        }
-        leases::release(&mut tx, &lease, Some(at(600)), None, at(140)).await.expect("released");
-        let sql = format!("UPDATE mailboxes SET state = '{state}'");
-        tx.run_built(sql, Vec::new()).await.expect("set");
-        for (_, stream) in quota::SERVICES {
-            leases::look_early(&mut tx, stream, at(140)).await.expect("looked");
-        }
-        let due_at = leases::next_due(&mut tx, &[Stream::Mail], at(140)).await.expect("read");
-        assert_eq!(due_at, Some(at(due)), "{paused:?} {state}");
-        leases::hasten(&mut tx, Stream::Mail, at(150), at(140)).await.expect("due again");
-    }
     for (why, stays) in [("person", true), ("project", false), ("day", false)] {
         let lease = leases::claim(&mut tx, "four", at(140), at(200), Wanted::Due, 10).await.expect("claimed").remove(0);
         leases::pause(&mut tx, &lease, at(600), why).await.expect("paused");
@@ -1194,6 +1182,10 @@ async fn debts_are_due_at_their_time(scene: Scene) {
     }
     let due = debts::due(&mut tx, &scene.mailbox.id, at(30), 9).await.expect("read");
     assert_eq!(due, [debt("d", 1, 7), debt("a", 1, 30), in_bulk("c", 5)]);
+    for (now, is_due) in [(4, false), (5, true)] {
+        let found = debts::is_due_in_bulk(&mut tx, &scene.mailbox.id, at(now)).await.expect("read");
+        assert_eq!(found, is_due, "{now}");
+    }
 }
 
 async fn an_audit_is_wanted_once_and_a_day_after_the_last(scene: Scene) {

@@ -326,7 +326,8 @@ pub(in crate::web) struct MailboxShape {
     messages_stored: i64,
     /// Messages that the privacy settings leave out: counted, not held.
     messages_left_out: i64,
-    /// Messages that Google counted when it was last asked.
+    /// Messages that there are, without drafts: while they are copied or compared, what Google counted when that began;
+    /// once it is live, those that are known of. Null where nobody knows.
     messages_total: Option<i64>,
     /// Messages that are known of and not fetched yet.
     messages_waiting: i64,
@@ -478,7 +479,10 @@ impl MailboxShape {
             as_of: mailbox.cursor_at,
             messages_stored: connection.stored,
             messages_left_out: connection.left_out,
-            messages_total: mailbox.total_messages,
+            messages_total: match mailbox.state {
+                MailboxState::Live => Some(connection.settled() + connection.waiting + connection.debts),
+                _ => mailbox.total_messages.map(|it| it.max(connection.settled())),
+            },
             messages_waiting: connection.waiting,
             complete_back_to: complete_back_to(mailbox),
             paused_until: mailbox.paused_until,
