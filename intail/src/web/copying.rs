@@ -48,6 +48,15 @@ impl Progress {
     pub(super) fn mail_waits(&self) -> Option<Waits> {
         self.mail.as_ref()?.waits
     }
+
+    /// Whether new mail arrives: it is read, and Google wants no pause. What else is waited for keeps only old mail
+    /// away.
+    pub(super) fn new_mail_arrives(&self) -> bool {
+        self.mail.as_ref().is_some_and(|it| match it.waits {
+            Some(Waits::Paused(_) | Waits::Project(_)) => false,
+            Some(Waits::Day { .. } | Waits::Listing(_)) | None => true,
+        })
+    }
 }
 
 /// How the reading of a person's mail goes on; none while nothing of it is read.

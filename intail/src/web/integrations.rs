@@ -128,6 +128,8 @@ struct Copied {
 /// How far the copy is.
 struct Copying {
     state: &'static str,
+    /// Whether new mail arrives while what was there before is read.
+    new_arrives: bool,
     extent: Extent,
     /// What the privacy settings leave out.
     left_out: Option<String>,
@@ -465,6 +467,7 @@ fn directory_words(connection: &Connection) -> Option<Copied> {
 fn copying(connection: &Connection, mailbox: &Mailbox, progress: &Progress, now: Timestamp) -> Copying {
     Copying {
         state: mailbox.state.word(),
+        new_arrives: progress.new_mail_arrives(),
         extent: Extent::of(connection, mailbox, progress),
         left_out: (connection.left_out > 0).then(|| counted(connection.left_out, "message", "messages")),
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),
