@@ -170,8 +170,9 @@ impl Waiting {
                     (Bulk::Comparing, Stream::Mail) => "comparing with Google stops there",
                     (Bulk::Comparing, _) => "looking at calendars stops there",
                 };
-                let used = format!("{percent} % of Google’s allowance for today are used, by everybody on this Intail");
-                ("day-used", format!("{used} together, and {stops}. {goes_on}"))
+                // The policy's number; how much exactly is used stands beside it, and may be far more.
+                let used = format!("At least {percent} % of Google’s allowance for today are used, by everybody on");
+                ("day-used", format!("{used} this Intail together, and {stops}. {goes_on}"))
             }
             Waits::Listing(_) => (
                 "listing-waits",
@@ -246,7 +247,7 @@ mod tests {
         let why = |waits, paused_why| Waiting::of(waits, Stream::Mail, paused_why).why;
         let day = |bulk, percent| Waits::Day { bulk, percent, until };
         for (told, words, arrives) in [
-            (why(day(Bulk::Copying, 80), None), "80 % of Google’s allowance for today", true),
+            (why(day(Bulk::Copying, 80), None), "At least 80 % of Google’s allowance for today are used", true),
             (why(day(Bulk::Copying, 80), None), "copying old mail stops there", true),
             (why(day(Bulk::Comparing, 95), None), "comparing with Google stops there", true),
             (why(Waits::Listing(until), None), "leads nowhere", true),

@@ -588,6 +588,12 @@ async fn who_waits_for_tomorrow_goes_on_at_once_when_the_policy_leaves_more_of_t
     let told = what_is_told(&running, &person).await;
     assert_waits_for_the_day(&told, 10, "copying old mail stops there");
     assert_eq!(told.1["agenda"]["waits_for"], "day", "{}", told.1["agenda"]);
+    // More is used than the policy leaves.
+    let calendars = between(&told.0, "id=\"calendars-day-used\"", "</p>").expect("the card says that they wait");
+    assert!(calendars.contains(": At least 10 % of Google’s allowance for today are used"), "{calendars}");
+    let overview = desk.page("/admin").await;
+    let calendars = between(&overview, "id=\"allowance-calendar\">", "</p>").expect("of calendars");
+    assert!(calendars.contains("waits: at least 10 % are used."), "{calendars}");
     let copied = async || {
         let calendars = running.calendars(&person).await;
         calendars.iter().filter(|it| it.state == CalendarState::Live).count()
@@ -679,7 +685,7 @@ async fn card_api_and_administrator_say_the_same_of_a_copy_that_goes_on_and_of_o
     let (page, overview) = (desk.page(&theirs).await, desk.page("/admin").await);
     assert!(page.contains(&format!("<dd id=\"day-used\">until {waits}</dd>")), "{page}");
     let told = between(&overview, "id=\"allowance-gmail\">", "</p>").expect("of Gmail");
-    assert!(told.starts_with("Copying old mail waits: 95 % are used up."), "{told}");
+    assert!(told.starts_with("Copying old mail waits: at least 95 % are used."), "{told}");
 
     // Something of what is complete couldn't be read.
     let reserve = ", but for what couldn’t be read yet";
