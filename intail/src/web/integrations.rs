@@ -226,7 +226,9 @@ pub(super) async fn page(
         has_advanced: it.has_advanced(),
     });
     let settles = match &connection {
-        Some(connection) => is_settling(connection, now) || confirmation.as_ref().is_some_and(|it| !it.has_advanced),
+        Some(connection) => {
+            is_settling(connection, progress.mail_waits()) || confirmation.as_ref().is_some_and(|it| !it.has_advanced)
+        }
         None if leaving.is_some() => true,
         None => newest.as_ref().is_some_and(|it| is_awaited(it, now)),
     };
@@ -275,14 +277,18 @@ fn is_kept_out(newest: &Attempt, approval: Approval) -> bool {
     approval == Approval::Approved && newest.outcome.as_deref() == Some("blocked_by_administrator")
 }
 
-fn is_settling(connection: &Connection, now: Timestamp) -> bool {
+fn is_settling(connection: &Connection, mail_waits: Option<Waits>) -> bool {
     let mailbox = connection.mailbox.as_ref().filter(|_| connection.reads_mail());
     let is_listing = connection.works() && connection.directory.as_ref().is_some_and(|it| !it.has_advanced());
-    let paused = |it: &Mailbox| it.paused_until.is_some_and(|until| until > now);
     is_listing
         || mailbox.is_some_and(|it| {
-            !paused(it) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
+            !is_paused(mail_waits) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
         })
+}
+
+/// Whether Google wants no questions about it now.
+fn is_paused(waits: Option<Waits>) -> bool {
+    matches!(waits, Some(Waits::Paused(_) | Waits::Project(_)))
 }
 
 fn status(connection: Option<&Connection>, approval: Approval, waits: Option<Waits>) -> Status {
@@ -297,7 +303,6 @@ fn status(connection: Option<&Connection>, approval: Approval, waits: Option<Wai
     let mailbox = connection.mailbox.as_ref();
     let grant_since = Some(When::full(connection.grant.state_since));
     let mailbox_since = connection.mailbox_since().map(When::full);
-    let paused = matches!(waits, Some(Waits::Paused(_) | Waits::Project(_)));
     let suspended_since = connection.grant.suspended_at.map(When::full);
     let (tone, text, since) = match connection.grant.state {
         _ if suspended_since.is_some() => ("act", "Suspended at Google", suspended_since),
@@ -305,7 +310,7 @@ fn status(connection: Option<&Connection>, approval: Approval, waits: Option<Wai
         GrantState::NeedsAdministrator => ("act", "Needs your administrator", grant_since),
         GrantState::NeedsOperator => ("act", "Needs whoever runs Intail", grant_since),
         _ if !connection.reads_mail() => ("act", "Mail isn’t permitted", grant_since),
-        _ if paused => ("busy", "Paused", None),
+        _ if is_paused(waits) => ("busy", "Paused", None),
         _ if let Some(it) = &connection.mail_standstill => ("act", "Can’t be read now", Some(When::full(it.since))),
         _ if let Some(since) = connection.unread_since => ("busy", "Behind", Some(When::full(since))),
         _ => match mailbox.map(|it| it.state) {

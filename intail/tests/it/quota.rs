@@ -531,8 +531,9 @@ async fn a_day_that_google_refuses_earlier_than_its_tables_say_is_not_used_up_ag
     let (before, used) = (refused(), spent(&running));
     assert!(before > 0 && (7_500..=8_000).contains(&used), "{before} {used}");
     let page = overview().await;
-    let told = between(&page, "id=\"held\">", "</strong>").expect("new mail doesn't go on");
-    assert!(told.contains(TURNS_AT) && !page.contains("New mail always goes on"), "{told}");
+    let told = between(&page, "id=\"held-gmail\">", "</strong>").expect("new mail doesn't go on");
+    assert!(told.contains(TURNS_AT) && told.contains("no new mail is read before then"), "{told}");
+    assert!(!page.contains("New mail always goes on"), "{told}");
     running.pass(Duration::from_secs(24 * 3600));
     running.settle().await;
     assert_eq!(refused(), before, "the next day stops in time");
