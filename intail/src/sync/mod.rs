@@ -32,7 +32,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-pub use outlook::{Bulk, COPYING_STOPS_PERCENT_MAX, DayUse, Outlook, Pass, Waits, calendar_waits, day_uses, outlook};
+pub use outlook::{
+    Bulk, COPYING_STOPS_PERCENT_MAX, DayUse, Outlook, Pass, Waits, calendar_waits, day_uses, directory_waits, outlook,
+};
 pub use worker::{Worker, run};
 
 /// Rung when a mailbox has become due, after the commit that made it so. Cheap to clone.

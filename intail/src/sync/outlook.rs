@@ -49,10 +49,10 @@ pub struct Pass {
     pub done_at: Option<Timestamp>,
 }
 
-/// What a mailbox or calendars wait for, and until when.
+/// What a mailbox, calendars or a directory wait for, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// Google asked to slow down with what is this person's.
+    /// Google asked to slow down with what is this person's, or this organization's.
     Paused(Timestamp),
     /// Google asked the whole project to wait.
     Project(Timestamp),
@@ -273,6 +273,16 @@ pub async fn calendar_waits(
     let day_use = day_use(tx, CALENDAR, &agenda.organization_id, prices, now).await?;
     let held_until = quota::held_until(tx, CALENDAR).await?;
     Ok(waits(agenda.paused_until, held_until, day_use.as_ref().zip(bulk), now))
+}
+
+/// What an organization's directory waits for, where Google asked to slow down with it until `paused_until`. Google gives
+/// it no allowance for a day.
+pub async fn directory_waits(
+    tx: &mut Tx,
+    paused_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Waits>, StoreError> {
+    Ok(waits(paused_until, quota::held_until(tx, DIRECTORY).await?, None, now))
 }
 
 /// What holds somebody's mail or calendars up: what Google asked for, whichever of it lasts longer, or else the day.

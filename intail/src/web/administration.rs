@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Web;
 use super::access::Caller;
 use super::approval::Way;
-use super::copying::{Allowance, outlook};
+use super::copying::{Allowance, directory_waits, outlook};
 use super::directory::{StateLine, state_line};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
@@ -126,6 +126,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     }
     let copying = copying(&web, &mut tx, id, now).await?;
     let directory = connect::directory_copy(&mut tx, id, now).await?;
+    let directory_waits = directory_waits(&web, &mut tx, directory.as_ref()).await?;
     drop(tx);
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),
@@ -137,7 +138,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         people: lines,
         more: found.len() > shown,
         faults: faults.into_iter().map(fault).collect(),
-        directory: directory.map(|it| state_line(Some(&it))),
+        directory: directory.map(|it| state_line(Some(&it), directory_waits)),
         new_mail_arrives: held.iter().all(|it| it.service != quota::GMAIL),
         held,
         allowances: days.iter().map(Allowance::of).collect(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Web;
 use super::words::{When, from_ms, grouped};
-use crate::connect::{Connection, Mode};
+use crate::connect::{Connection, DirectoryCopy, Mode};
 use crate::id::OrganizationId;
 use crate::store::calendars::CalendarState;
 use crate::store::leases::Stream;
@@ -24,6 +24,8 @@ pub(super) struct Progress {
     pub(super) mail: Option<Outlook>,
     /// What their calendars wait for.
     pub(super) calendars_wait: Option<Waits>,
+    /// What their organization's directory waits for.
+    pub(super) directory_waits: Option<Waits>,
     /// What of the whole installation's day is used, by service.
     pub(super) days: Vec<DayUse>,
 }
@@ -41,7 +43,8 @@ impl Progress {
             Some(it) => (outlook(web, tx, it).await?, calendars_wait(web, tx, it).await?),
             None => (None, None),
         };
-        Ok(Self { mail, calendars_wait, days })
+        let directory_waits = directory_waits(web, tx, connection.and_then(|it| it.directory.as_ref())).await?;
+        Ok(Self { mail, calendars_wait, directory_waits, days })
     }
 
     /// What the person's mail waits for.
@@ -79,6 +82,16 @@ async fn calendars_wait(web: &Web, tx: &mut Tx, connection: &Connection) -> Resu
         }
     }
     sync::calendar_waits(tx, &standing.agenda, bulk, &web.app.config.quota, web.app.clock.now()).await
+}
+
+/// What an organization's directory waits for; none while it isn't read.
+pub(super) async fn directory_waits(
+    web: &Web,
+    tx: &mut Tx,
+    copy: Option<&DirectoryCopy>,
+) -> Result<Option<Waits>, StoreError> {
+    let Some(copy) = copy.filter(|it| it.is_read()) else { return Ok(None) };
+    sync::directory_waits(tx, copy.paused_until, web.app.clock.now()).await
 }
 
 /// Back to when a mailbox's copy is complete while it grows. While everything is compared, what is missing may be
@@ -141,11 +154,14 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Of somebody's mail or calendars. `paused_why` is the word for why Google asked to slow down.
+    /// Of somebody's mail or calendars, or of a directory. `paused_why` is the word for why Google asked to slow down.
     pub(super) fn of(waits: Waits, stream: Stream, paused_why: Option<&str>) -> Self {
         let (what, goes_on) = match stream {
             Stream::Mail => ("mailbox", "New mail arrives all the same."),
-            _ => ("person’s calendars", "What Google tells of in the calendars that are here is read all the same."),
+            Stream::Calendar => {
+                ("person’s calendars", "What Google tells of in the calendars that are here is read all the same.")
+            }
+            Stream::Directory => ("directory", "Whoever is here stays."),
         };
         let (id, why) = match waits {
             Waits::Paused(_) => {

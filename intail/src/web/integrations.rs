@@ -227,7 +227,7 @@ pub(super) async fn page(
     });
     let settles = match &connection {
         Some(connection) => {
-            is_settling(connection, progress.mail_waits()) || confirmation.as_ref().is_some_and(|it| !it.has_advanced)
+            is_settling(connection, &progress) || confirmation.as_ref().is_some_and(|it| !it.has_advanced)
         }
         None if leaving.is_some() => true,
         None => newest.as_ref().is_some_and(|it| is_awaited(it, now)),
@@ -277,12 +277,13 @@ fn is_kept_out(newest: &Attempt, approval: Approval) -> bool {
     approval == Approval::Approved && newest.outcome.as_deref() == Some("blocked_by_administrator")
 }
 
-fn is_settling(connection: &Connection, mail_waits: Option<Waits>) -> bool {
+fn is_settling(connection: &Connection, progress: &Progress) -> bool {
     let mailbox = connection.mailbox.as_ref().filter(|_| connection.reads_mail());
     let is_listing = connection.works() && connection.directory.as_ref().is_some_and(|it| !it.has_advanced());
-    is_listing
+    is_listing && !is_paused(progress.directory_waits)
         || mailbox.is_some_and(|it| {
-            !is_paused(mail_waits) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
+            !is_paused(progress.mail_waits())
+                && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
         })
 }
 
@@ -400,7 +401,7 @@ fn permitted(permission: Permission, connection: &Connection, progress: &Progres
         // The figures above say it.
         Permission::Mail => None,
         Permission::Calendar => calendar_words(connection, progress),
-        Permission::Directory => directory_words(connection),
+        Permission::Directory => directory_words(connection, progress),
     };
     let granted = connection.granted.contains(&permission);
     Permitted { permission, granted, works: granted && connection.works(), why, copied }
@@ -451,8 +452,10 @@ fn calendar_words(connection: &Connection, progress: &Progress) -> Option<Copied
 }
 
 /// How the copy of the organization's directory stands.
-fn directory_words(connection: &Connection) -> Option<Copied> {
+fn directory_words(connection: &Connection, progress: &Progress) -> Option<Copied> {
     let copy = connection.directory.as_ref()?;
+    let why = copy.paused_why.as_deref();
+    let waits = progress.directory_waits.map(|it| Waiting::of(it, Stream::Directory, why));
     let text = match (copy.problem.as_deref(), copy.passed_at) {
         _ if let Some(it) = copy.standstill.as_ref().filter(|_| copy.problem.is_none()) => unreadable(it),
         (Some("no_directory"), _) => "Google shows no directory to anybody who permitted it.".to_owned(),
@@ -466,7 +469,7 @@ fn directory_words(connection: &Connection) -> Option<Copied> {
             format!("{} copied, read {view}.", counted(copy.people, "person", "people"))
         }
     };
-    Some(Copied { text, at: copy.passed_at.map(When::full), waits: None })
+    Some(Copied { text, at: copy.passed_at.map(When::full), waits })
 }
 
 fn copying(connection: &Connection, mailbox: &Mailbox, progress: &Progress, now: Timestamp) -> Copying {
