@@ -214,8 +214,8 @@ pub(super) struct Allowance {
     pub(super) limit: String,
     /// What is counted.
     pub(super) unit: &'static str,
-    /// How many Google gives by its tables, where it refused earlier.
-    pub(super) by_table: Option<String>,
+    /// The configured limit, where Google refused earlier.
+    pub(super) configured: Option<String>,
     /// How much of it that is, in percent.
     pub(super) share: u8,
     /// What stops before new changes do.
@@ -243,7 +243,7 @@ impl Allowance {
             used: number(day.units),
             limit: number(day.limit),
             unit,
-            by_table: (day.limit < day.by_table).then(|| number(day.by_table)),
+            configured: (day.limit < day.by_table).then(|| number(day.by_table)),
             share: u8::try_from(day.units.saturating_mul(100) / day.limit.max(1)).unwrap_or(100).min(100),
             stops,
             stops_percent: day.percent(Bulk::Copying),

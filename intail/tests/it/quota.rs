@@ -547,10 +547,13 @@ async fn a_day_that_google_refuses_earlier_than_its_tables_say_is_not_used_up_ag
     let (mailbox, day) = (&api["mailbox"], &api["allowances"][0]);
     assert_eq!((&mailbox["state"], &mailbox["waits_for"]), (&json!("backfilling"), &json!("day")), "{api}");
     let limit = day["limit"].as_u64().expect("a number");
-    assert!((7_500..=8_200).contains(&limit) && day["limit_by_table"] == 20_000, "{day}");
+    assert!((7_500..=8_200).contains(&limit) && day["limit_configured"] == 20_000, "{day}");
     let overview = overview().await;
     let told = between(&overview, "id=\"corrected-gmail\">", "</p>").expect("why it is less");
-    assert!(told.contains("20,000") && overview.contains("New mail always goes on"), "{told}");
+    assert!(
+        told.contains("By the configured limit it is 20,000,") && overview.contains("New mail always goes on"),
+        "{told}"
+    );
     for _ in 0..3 {
         running.pass(Duration::from_secs(24 * 3600));
         running.settle().await;

@@ -90,10 +90,10 @@ pub(in crate::web) struct AllowanceShape {
     service: &'static str,
     /// What was read today, by everybody together: quota units of Gmail, requests of the calendar.
     used: u64,
-    /// How much Google gives on a day. Where it refused earlier than by its tables, it is that for a week.
+    /// How much Google gives on a day. Where it refused earlier than the configured limit says, it is that for a week.
     limit: u64,
-    /// How much it gives by its tables.
-    limit_by_table: u64,
+    /// The configured limit: that of Google's tables, unless whoever runs Intail set another.
+    limit_configured: u64,
     /// At how much of it copying what was there before stops until the next day, in percent, by the organization's
     /// policy. Comparisons stop at 95 %; what changes goes on.
     copying_stops_percent: u64,
@@ -108,7 +108,7 @@ impl AllowanceShape {
             service: day.service,
             used: day.units,
             limit: day.limit,
-            limit_by_table: day.by_table,
+            limit_configured: day.by_table,
             copying_stops_percent: day.percent(Bulk::Copying),
             turns_at: day.turns_at,
         }
