@@ -256,8 +256,8 @@ pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person
 const LEAVING_SINCE: &str = "(SELECT MIN(l.begun_at) FROM leavings l
     WHERE l.person_id = p.id AND l.step IN ('stop', 'revoke', 'erase'))";
 
-/// Whether Google wants no questions about a mailbox: about this one, or about anybody's. `now` is the statement's place
-/// for the instant.
+/// Whether Google wants no questions about a mailbox: about this one, or about anybody's. `now` is the statement's
+/// place for the instant.
 fn is_paused(now: &str) -> String {
     format!(
         "(COALESCE(s.paused_until > {now}, FALSE)

@@ -275,8 +275,8 @@ pub async fn calendar_waits(
     Ok(waits(agenda.paused_until, held_until, day_use.as_ref().zip(bulk), now))
 }
 
-/// What an organization's directory waits for, where Google asked to slow down with it until `paused_until`. Google gives
-/// it no allowance for a day.
+/// What an organization's directory waits for, where Google asked to slow down with it until `paused_until`. Google
+/// gives it no allowance for a day.
 pub async fn directory_waits(
     tx: &mut Tx,
     paused_until: Option<Timestamp>,
