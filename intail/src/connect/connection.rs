@@ -139,12 +139,21 @@ pub struct DirectoryCopy {
     pub problem_since: Option<Timestamp>,
     /// Since when it can't be read at all, if so.
     pub standstill: Option<Standstill>,
+    /// Until when Google wants no questions about it, if it asked to slow down.
+    pub paused_until: Option<Timestamp>,
+    /// Why, in one word.
+    pub paused_why: Option<String>,
 }
 
 impl DirectoryCopy {
     /// Whether everybody was seen once, or it is certain that there is nobody to see.
     pub fn has_advanced(&self) -> bool {
         self.passed_at.is_some() || self.problem.as_deref() == Some("no_directory")
+    }
+
+    /// Whether it is read at all: nothing else stands in the way than that Google shows too few.
+    pub fn is_read(&self) -> bool {
+        self.problem.as_deref().is_none_or(|it| it == "most_are_missing")
     }
 }
 
@@ -167,6 +176,8 @@ pub async fn directory_copy(
         unreadable: directory.unreadable,
         problem: directory.problem,
         problem_since: directory.problem_since,
+        paused_until: directory.paused_until,
+        paused_why: directory.paused_why,
     }))
 }
 

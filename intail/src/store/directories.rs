@@ -56,6 +56,8 @@ pub struct Directory {
     pub problem_since: Option<Timestamp>,
     /// Until when no call is made, because Google asked for it.
     pub paused_until: Option<Timestamp>,
+    /// Why, in one word: the mailbox's.
+    pub paused_why: Option<String>,
     /// Failures in a row.
     pub failures: i64,
     /// What is known of them; none when the last try succeeded.
@@ -128,6 +130,7 @@ fn directory(row: &dyn Columns) -> Result<Directory, StoreError> {
         problem: row.text_or_null("problem")?,
         problem_since: row.at_or_null("problem_since")?,
         paused_until: row.at_or_null("paused_until")?,
+        paused_why: row.text_or_null("paused_why")?,
         failures: row.int("failures")?,
         failed: failed(row)?,
         due_at: row.at_or_null("due_at")?,

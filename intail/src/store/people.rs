@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::StoreError;
 use super::directory_people::like;
 use super::failing::is_shown;
+use super::quota::GMAIL;
 use super::sql::{Columns, Tx, Value, args};
 use crate::id::{OrganizationId, PersonId};
 
@@ -255,6 +256,15 @@ pub async fn by_email(tx: &mut Tx, email: &str, limit: i64) -> Result<Vec<Person
 const LEAVING_SINCE: &str = "(SELECT MIN(l.begun_at) FROM leavings l
     WHERE l.person_id = p.id AND l.step IN ('stop', 'revoke', 'erase'))";
 
+/// Whether Google wants no questions about a mailbox: about this one, or about anybody's. `now` is the statement's
+/// place for the instant.
+fn is_paused(now: &str) -> String {
+    format!(
+        "(COALESCE(s.paused_until > {now}, FALSE)
+             OR EXISTS (SELECT 1 FROM quota_holds h WHERE h.service = '{GMAIL}' AND h.until_at > {now}))"
+    )
+}
+
 /// How a person's connection stands, in a word for lists: being let go, suspended by the directory, else the grant's
 /// state if somebody has to act, else what holds the mailbox up, else its state. Only what is whole and told of changes
 /// is `live`. `now` is the statement's place for the instant.
@@ -265,11 +275,12 @@ fn standing(now: &str) -> String {
              WHEN g.suspended_at IS NOT NULL THEN 'suspended'
              WHEN g.state IN ('needs_person', 'needs_administrator', 'needs_operator') THEN g.state
              WHEN s.state IS NULL OR g.scopes NOT LIKE '%/auth/gmail.metadata%' THEN 'no_mail'
-             WHEN s.paused_until > {now} THEN 'paused'
+             WHEN {} THEN 'paused'
              WHEN {} THEN 'failing'
              WHEN s.state <> 'live' THEN s.state
              WHEN s.watch_expires_at <= {now} THEN 'lapsed'
              WHEN g.state = 'partial' THEN 'partial' ELSE s.state END",
+        is_paused(now),
         is_shown(now)
     )
 }
@@ -281,11 +292,12 @@ fn since(now: &str) -> String {
         "CASE WHEN {LEAVING_SINCE} IS NOT NULL THEN {LEAVING_SINCE}
              WHEN g.suspended_at IS NOT NULL THEN g.suspended_at
              WHEN g.state IN ('active', 'partial') AND g.scopes LIKE '%/auth/gmail.metadata%' THEN
-                 CASE WHEN {} AND NOT COALESCE(s.paused_until > {now}, FALSE) AND s.failed_since > g.state_since
+                 CASE WHEN {} AND NOT {} AND s.failed_since > g.state_since
                           THEN s.failed_since
                       WHEN s.state_since > g.state_since THEN s.state_since ELSE g.state_since END
              ELSE g.state_since END",
-        is_shown(now)
+        is_shown(now),
+        is_paused(now)
     )
 }
 

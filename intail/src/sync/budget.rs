@@ -741,9 +741,9 @@ impl Person {
     }
 }
 
-/// What Google gives on a day: by its tables, or less where it refused earlier.
-pub(super) fn day_limit(by_table: u64, corrected: Option<DayLimit>, now: Timestamp) -> u64 {
-    corrected.filter(|it| it.until > now).map_or(by_table, |it| it.units.min(by_table))
+/// What Google gives on a day: as configured, or less where it refused earlier.
+pub(super) fn day_limit(configured: u64, corrected: Option<DayLimit>, now: Timestamp) -> u64 {
+    corrected.filter(|it| it.until > now).map_or(configured, |it| it.units.min(configured))
 }
 
 /// So many percent of a day.
@@ -1321,7 +1321,7 @@ mod tests {
         assert!(budget.reserve("2", 20, Class::Repair).is_ok(), "it is forgotten after a week");
         budget.hold(None, None);
         let elsewhere = DayLimit { units: 90_000, until: clock.now() + DAY_TRIM_FOR };
-        assert_eq!(super::day_limit(50_000, Some(elsewhere), clock.now()), 50_000, "never more than by the tables");
+        assert_eq!(super::day_limit(50_000, Some(elsewhere), clock.now()), 50_000, "never more than is configured");
     }
 
     #[test]
@@ -1371,7 +1371,7 @@ mod tests {
 
     #[test]
     fn copying_takes_as_much_of_the_day_as_the_policy_leaves_it_and_no_step_more() {
-        let (budget, clock) = budget(Limits { person_minute: 60_000, project_minute: 60_000, ..LIMITS });
+        let (budget, _) = budget(Limits { person_minute: 60_000, project_minute: 60_000, ..LIMITS });
         let within = Class::Backfill(20);
         let one = budget.reserve_up_to("1", 50_000, 20, within).expect("room");
         assert_eq!(one.units(), 10_000, "however much there is to copy");

@@ -33,7 +33,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub use outlook::{
-    Bulk, COPYING_STOPS_PERCENT_MAX, DayUse, Outlook, Pass, Waits, calendar_waits, day_uses, limits_of, outlook,
+    Bulk, COPYING_STOPS_PERCENT_MAX, DayUse, Outlook, Pass, Waits, calendar_waits, day_uses, directory_waits,
+    limits_of, outlook,
 };
 pub use shares::HEARD_WITHIN;
 pub use worker::{Worker, run};

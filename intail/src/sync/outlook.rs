@@ -50,10 +50,10 @@ pub struct Pass {
     pub done_at: Option<Timestamp>,
 }
 
-/// What a mailbox or calendars wait for, and until when.
+/// What a mailbox, calendars or a directory wait for, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// Google asked to slow down with what is this person's.
+    /// Google asked to slow down with what is this person's, or this organization's.
     Paused(Timestamp),
     /// Google asked the whole project to wait.
     Project(Timestamp),
@@ -106,10 +106,10 @@ pub struct DayUse {
     pub service: &'static str,
     /// Units spent, or requests where these are counted, by everybody who uses this installation.
     pub units: u64,
-    /// How many of them Google gives: fewer than by its table where it refused earlier, within a week.
+    /// How many of them Google gives: fewer than is configured where it refused earlier, within a week.
     pub limit: u64,
-    /// How many it gives by its table.
-    pub by_table: u64,
+    /// How many it gives as configured.
+    pub configured: u64,
     /// When the next day begins.
     pub turns_at: Timestamp,
     /// At how much of it the organization lets copying stop, in percent.
@@ -172,7 +172,7 @@ async fn day_use(
         service,
         units: u64::try_from(quota::spent(tx, service, number).await?).unwrap_or(0),
         limit: day_limit(limit, corrected, now),
-        by_table: limit,
+        configured: limit,
         turns_at,
         policy_percent: u64::try_from(quota::backfill_day_percent(tx, organization).await?).unwrap_or(0),
     }))
@@ -293,6 +293,16 @@ pub async fn calendar_waits(
     Ok(waits(agenda.paused_until, held_until, day_use.as_ref().zip(bulk), now))
 }
 
+/// What an organization's directory waits for, where Google asked to slow down with it until `paused_until`. Google
+/// gives it no allowance for a day.
+pub async fn directory_waits(
+    tx: &mut Tx,
+    paused_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Waits>, StoreError> {
+    Ok(waits(paused_until, quota::held_until(tx, DIRECTORY).await?, None, now))
+}
+
 /// What holds somebody's mail or calendars up: what Google asked for, whichever of it lasts longer, or else the day.
 fn waits(
     paused_until: Option<Timestamp>,
@@ -399,7 +409,14 @@ mod tests {
     }
 
     fn day_used() -> DayUse {
-        DayUse { service: GMAIL, units: 10_000, limit: 10_000, by_table: 10_000, turns_at: at(60), policy_percent: 80 }
+        DayUse {
+            service: GMAIL,
+            units: 10_000,
+            limit: 10_000,
+            configured: 10_000,
+            turns_at: at(60),
+            policy_percent: 80,
+        }
     }
 
     fn days(units: u64, left: u64, whole: u64) -> i64 {

@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use super::Web;
 use super::access::Caller;
 use super::approval::Way;
-use super::copying::{Allowance, outlook};
+use super::copying::{Allowance, directory_waits, outlook};
 use super::directory::{StateLine, state_line};
 use super::page::{Shell, html};
 use super::trouble::{self, Trouble};
 use super::words::{When, clip, counted, grouped};
 use crate::connect::{self, Connection, Push};
 use crate::id::OrganizationId;
+use crate::store::leases::Stream;
 use crate::store::operator_faults::{self, OperatorFault};
 use crate::store::organizations::{self, Approval};
 use crate::store::people::{self, Search};
@@ -45,10 +46,22 @@ struct AdministrationPage {
     faults: Vec<Fault>,
     /// How the copy of the directory stands; none while nobody permitted it.
     directory: Option<StateLine>,
-    /// Until when Google wants no questions about anybody's mail, if it said so.
-    held_until: Option<When>,
+    /// What Google wants no questions about now.
+    held: Vec<Held>,
+    /// Whether new mail arrives.
+    new_mail_arrives: bool,
     /// What of the day is used that Google counts, by service.
     allowances: Vec<Allowance>,
+}
+
+/// A service about which Google wants no questions of anybody.
+struct Held {
+    service: &'static str,
+    /// What isn't asked about.
+    about: &'static str,
+    until: When,
+    /// What that means, in a clause.
+    means: &'static str,
 }
 
 /// How many people stand how.
@@ -103,7 +116,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     let counts = people::count_by_standing(&mut tx, id, now).await?;
     let found = people::search(&mut tx, id, &Search::default(), None, now, PEOPLE_SHOWN + 1).await?;
     let faults = operator_faults::list(&mut tx).await?;
-    let held_until = quota::held_until(&mut tx, quota::GMAIL).await?.filter(|it| *it > now);
+    let held = held(&mut tx, now).await?;
     let days = sync::day_uses(&mut tx, id, &web.app.config.quota, now).await?;
     let shown = usize::try_from(PEOPLE_SHOWN).unwrap_or(usize::MAX).min(found.len());
     let mut lines = Vec::with_capacity(shown);
@@ -113,6 +126,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     }
     let copying = copying(&web, &mut tx, id, now).await?;
     let directory = connect::directory_copy(&mut tx, id, now).await?;
+    let directory_waits = directory_waits(&web, &mut tx, directory.as_ref()).await?;
     drop(tx);
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),
@@ -124,10 +138,26 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
         people: lines,
         more: found.len() > shown,
         faults: faults.into_iter().map(fault).collect(),
-        directory: directory.map(|it| state_line(Some(&it))),
-        held_until: held_until.map(When::full),
+        directory: directory.map(|it| state_line(Some(&it), directory_waits)),
+        new_mail_arrives: held.iter().all(|it| it.service != quota::GMAIL),
+        held,
         allowances: days.iter().map(Allowance::of).collect(),
     })
+}
+
+/// What Google wants no questions about now.
+async fn held(tx: &mut Tx, now: Timestamp) -> Result<Vec<Held>, StoreError> {
+    let mut held = Vec::new();
+    for (service, stream) in quota::SERVICES {
+        let Some(until) = quota::held_until(tx, service).await?.filter(|it| *it > now) else { continue };
+        let (about, means) = match stream {
+            Stream::Mail => ("mail", "no new mail is read before then"),
+            Stream::Calendar => ("calendars", "nothing new of them is read before then"),
+            Stream::Directory => ("the directory", "it isn’t read before then"),
+        };
+        held.push(Held { service, about, until: When::full(until), means });
+    }
+    Ok(held)
 }
 
 /// How the first copies go on; none when no mailbox is being copied.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Web;
 use super::words::{When, from_ms, grouped};
-use crate::connect::{Connection, Mode};
+use crate::connect::{Connection, DirectoryCopy, Mode};
 use crate::id::OrganizationId;
 use crate::store::calendars::CalendarState;
 use crate::store::leases::Stream;
@@ -24,6 +24,8 @@ pub(super) struct Progress {
     pub(super) mail: Option<Outlook>,
     /// What their calendars wait for.
     pub(super) calendars_wait: Option<Waits>,
+    /// What their organization's directory waits for.
+    pub(super) directory_waits: Option<Waits>,
     /// What of the whole installation's day is used, by service.
     pub(super) days: Vec<DayUse>,
 }
@@ -41,12 +43,22 @@ impl Progress {
             Some(it) => (outlook(web, tx, it).await?, calendars_wait(web, tx, it).await?),
             None => (None, None),
         };
-        Ok(Self { mail, calendars_wait, days })
+        let directory_waits = directory_waits(web, tx, connection.and_then(|it| it.directory.as_ref())).await?;
+        Ok(Self { mail, calendars_wait, directory_waits, days })
     }
 
     /// What the person's mail waits for.
     pub(super) fn mail_waits(&self) -> Option<Waits> {
         self.mail.as_ref()?.waits
+    }
+
+    /// Whether new mail arrives: it is read, and Google wants no pause. What else is waited for keeps only old mail
+    /// away.
+    pub(super) fn new_mail_arrives(&self) -> bool {
+        self.mail.as_ref().is_some_and(|it| match it.waits {
+            Some(Waits::Paused(_) | Waits::Project(_)) => false,
+            Some(Waits::Day { .. } | Waits::Listing(_)) | None => true,
+        })
     }
 }
 
@@ -70,6 +82,16 @@ async fn calendars_wait(web: &Web, tx: &mut Tx, connection: &Connection) -> Resu
         }
     }
     sync::calendar_waits(tx, &standing.agenda, bulk, &web.app.config.quota, web.app.clock.now()).await
+}
+
+/// What an organization's directory waits for; none while it isn't read.
+pub(super) async fn directory_waits(
+    web: &Web,
+    tx: &mut Tx,
+    copy: Option<&DirectoryCopy>,
+) -> Result<Option<Waits>, StoreError> {
+    let Some(copy) = copy.filter(|it| it.is_read()) else { return Ok(None) };
+    sync::directory_waits(tx, copy.paused_until, web.app.clock.now()).await
 }
 
 /// Back to when a mailbox's copy is complete while it grows. While everything is compared, what is missing may be
@@ -132,11 +154,14 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Of somebody's mail or calendars. `paused_why` is the word for why Google asked to slow down.
+    /// Of somebody's mail or calendars, or of a directory. `paused_why` is the word for why Google asked to slow down.
     pub(super) fn of(waits: Waits, stream: Stream, paused_why: Option<&str>) -> Self {
         let (what, goes_on) = match stream {
             Stream::Mail => ("mailbox", "New mail arrives all the same."),
-            _ => ("person’s calendars", "What Google tells of in the calendars that are here is read all the same."),
+            Stream::Calendar => {
+                ("person’s calendars", "What Google tells of in the calendars that are here is read all the same.")
+            }
+            Stream::Directory => ("directory", "Whoever is here stays."),
         };
         let (id, why) = match waits {
             Waits::Paused(_) => {
@@ -161,8 +186,9 @@ impl Waiting {
                     (Bulk::Comparing, Stream::Mail) => "comparing with Google stops there",
                     (Bulk::Comparing, _) => "looking at calendars stops there",
                 };
-                let used = format!("{percent} % of Google’s allowance for today are used, by everybody on this Intail");
-                ("day-used", format!("{used} together, and {stops}. {goes_on}"))
+                // The policy's number; how much exactly is used stands beside it, and may be far more.
+                let used = format!("At least {percent} % of Google’s allowance for today are used, by everybody on");
+                ("day-used", format!("{used} this Intail together, and {stops}. {goes_on}"))
             }
             Waits::Listing(_) => (
                 "listing-waits",
@@ -188,8 +214,8 @@ pub(super) struct Allowance {
     pub(super) limit: String,
     /// What is counted.
     pub(super) unit: &'static str,
-    /// How many Google gives by its tables, where it refused earlier.
-    pub(super) by_table: Option<String>,
+    /// The configured limit, where Google refused earlier.
+    pub(super) configured: Option<String>,
     /// How much of it that is, in percent.
     pub(super) share: u8,
     /// What stops before new changes do.
@@ -217,7 +243,7 @@ impl Allowance {
             used: number(day.units),
             limit: number(day.limit),
             unit,
-            by_table: (day.limit < day.by_table).then(|| number(day.by_table)),
+            configured: (day.limit < day.configured).then(|| number(day.configured)),
             share: u8::try_from(day.units.saturating_mul(100) / day.limit.max(1)).unwrap_or(100).min(100),
             stops,
             stops_percent: day.percent(Bulk::Copying),
@@ -237,7 +263,7 @@ mod tests {
         let why = |waits, paused_why| Waiting::of(waits, Stream::Mail, paused_why).why;
         let day = |bulk, percent| Waits::Day { bulk, percent, until };
         for (told, words, arrives) in [
-            (why(day(Bulk::Copying, 80), None), "80 % of Google’s allowance for today", true),
+            (why(day(Bulk::Copying, 80), None), "At least 80 % of Google’s allowance for today are used", true),
             (why(day(Bulk::Copying, 80), None), "copying old mail stops there", true),
             (why(day(Bulk::Comparing, 95), None), "comparing with Google stops there", true),
             (why(Waits::Listing(until), None), "leads nowhere", true),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::asked::{Asked, At};
+use super::copying::{Waiting, directory_waits};
 use super::looks::{self, Looked};
 use super::meetings::Meetings;
 use super::page::{Shell, html};
@@ -23,8 +24,10 @@ use crate::connect::{self, DirectoryCopy, Permission};
 use crate::id::OrganizationId;
 use crate::org::identities::{self, Identity};
 use crate::store::directory_people::{self, DirectoryPerson, View};
+use crate::store::leases::Stream;
 use crate::store::messages::{self, Message};
 use crate::store::{StoreError, Tx, changes, directories, grants, mailboxes};
+use crate::sync::Waits;
 
 /// People on a page.
 const PAGE_PEOPLE: i64 = 50;
@@ -104,6 +107,8 @@ pub(super) struct StateLine {
     pub(super) text: String,
     pub(super) as_of: Option<When>,
     pub(super) limits: String,
+    /// What it waits for.
+    pub(super) waits: Option<Waiting>,
     every_s: u8,
 }
 
@@ -165,6 +170,7 @@ pub(super) async fn page(
     let last_seq = changes::last_seq(&mut tx, organization).await?;
     let closed = closed(&mut tx, &caller).await?;
     let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
+    let waits = directory_waits(&web, &mut tx, copy.as_ref()).await?;
     let row = directories::of_organization(&mut tx, organization).await?;
     let (mut found, mut level) = (Vec::new(), Level::default());
     let here = Spot { q: &q, wants_tree, of: of.as_deref() };
@@ -187,7 +193,7 @@ pub(super) async fn page(
     html(&DirectoryPage {
         shell: Shell::new(&web, Some(&caller), "directory", "Directory").following(last_seq, closed.is_none()),
         closed,
-        state: state_line(copy.as_ref()),
+        state: state_line(copy.as_ref(), waits),
         looked: Looked::of(wanted.looked.as_deref()).map(Looked::said),
         here: here.address(None),
         next: next.map(|last| here.address(Some(&last))),
@@ -383,13 +389,14 @@ fn initials(name: &str) -> String {
 }
 
 /// How the copy of the directory stands.
-pub(super) fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
+pub(super) fn state_line(copy: Option<&DirectoryCopy>, waits: Option<Waits>) -> StateLine {
     let Some(copy) = copy else {
         return StateLine {
             tone: "busy",
             text: "Starting".to_owned(),
             as_of: None,
             limits: String::new(),
+            waits: None,
             every_s: COPYING_EVERY_S,
         };
     };
@@ -433,7 +440,10 @@ pub(super) fn state_line(copy: Option<&DirectoryCopy>) -> StateLine {
         }
     };
     let limits = [of_unreadable, of_view].into_iter().filter(|it| !it.is_empty()).collect::<Vec<&str>>().join(" ");
-    StateLine { tone, text, as_of, limits, every_s }
+    let waits = waits.map(|it| Waiting::of(it, Stream::Directory, copy.paused_why.as_deref()));
+    // Nothing changes every few seconds until then.
+    let every_s = if waits.is_some() { every_s.max(LOOKING_EVERY_S) } else { every_s };
+    StateLine { tone, text, as_of, limits, waits, every_s }
 }
 
 /// What stands in the way of reading the directory, in a sentence without its stop.
@@ -726,19 +736,21 @@ mod tests {
             problem: None,
             problem_since: None,
             standstill: None,
+            paused_until: None,
+            paused_why: None,
         };
-        let whole = state_line(Some(&copy(0)));
+        let whole = state_line(Some(&copy(0)), None);
         assert_eq!((whole.tone, whole.text.as_str()), ("good", "57 people"));
         assert!(whole.limits.starts_with("Read as everybody"), "{}", whole.limits);
         for (unreadable, said) in [(1, "1 entry"), (1_200, "1,200 entries")] {
-            let line = state_line(Some(&copy(unreadable)));
+            let line = state_line(Some(&copy(unreadable)), None);
             assert_eq!((line.tone, line.text), ("busy", format!("57 people, and {said} that can’t be read")));
             assert!(line.limits.starts_with("Whoever can’t be read stays as they were"), "{}", line.limits);
             assert!(line.limits.ends_with(&whole.limits) && line.every_s == LOOKING_EVERY_S, "{}", line.limits);
         }
-        let ended = state_line(Some(&DirectoryCopy { problem: Some("no_directory".to_owned()), ..copy(2) }));
+        let ended = state_line(Some(&DirectoryCopy { problem: Some("no_directory".to_owned()), ..copy(2) }), None);
         assert!(ended.text.contains("2 entries") && ended.tone == "act", "{}", ended.text);
-        let first = state_line(Some(&DirectoryCopy { passed_at: None, ..copy(2) }));
+        let first = state_line(Some(&DirectoryCopy { passed_at: None, ..copy(2) }), None);
         assert!(first.limits.is_empty() && first.text.starts_with("Copying"), "{}", first.text);
     }
 

@@ -128,6 +128,8 @@ struct Copied {
 /// How far the copy is.
 struct Copying {
     state: &'static str,
+    /// Whether new mail arrives while what was there before is read.
+    new_arrives: bool,
     extent: Extent,
     /// What the privacy settings leave out.
     left_out: Option<String>,
@@ -224,7 +226,9 @@ pub(super) async fn page(
         has_advanced: it.has_advanced(),
     });
     let settles = match &connection {
-        Some(connection) => is_settling(connection, now) || confirmation.as_ref().is_some_and(|it| !it.has_advanced),
+        Some(connection) => {
+            is_settling(connection, &progress) || confirmation.as_ref().is_some_and(|it| !it.has_advanced)
+        }
         None if leaving.is_some() => true,
         None => newest.as_ref().is_some_and(|it| is_awaited(it, now)),
     };
@@ -273,14 +277,19 @@ fn is_kept_out(newest: &Attempt, approval: Approval) -> bool {
     approval == Approval::Approved && newest.outcome.as_deref() == Some("blocked_by_administrator")
 }
 
-fn is_settling(connection: &Connection, now: Timestamp) -> bool {
+fn is_settling(connection: &Connection, progress: &Progress) -> bool {
     let mailbox = connection.mailbox.as_ref().filter(|_| connection.reads_mail());
     let is_listing = connection.works() && connection.directory.as_ref().is_some_and(|it| !it.has_advanced());
-    let paused = |it: &Mailbox| it.paused_until.is_some_and(|until| until > now);
-    is_listing
+    is_listing && !is_paused(progress.directory_waits)
         || mailbox.is_some_and(|it| {
-            !paused(it) && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
+            !is_paused(progress.mail_waits())
+                && (it.state != MailboxState::Live || !matches!(connection.push, Push::Live { .. }))
         })
+}
+
+/// Whether Google wants no questions about it now.
+fn is_paused(waits: Option<Waits>) -> bool {
+    matches!(waits, Some(Waits::Paused(_) | Waits::Project(_)))
 }
 
 fn status(connection: Option<&Connection>, approval: Approval, waits: Option<Waits>) -> Status {
@@ -295,7 +304,6 @@ fn status(connection: Option<&Connection>, approval: Approval, waits: Option<Wai
     let mailbox = connection.mailbox.as_ref();
     let grant_since = Some(When::full(connection.grant.state_since));
     let mailbox_since = connection.mailbox_since().map(When::full);
-    let paused = matches!(waits, Some(Waits::Paused(_) | Waits::Project(_)));
     let suspended_since = connection.grant.suspended_at.map(When::full);
     let (tone, text, since) = match connection.grant.state {
         _ if suspended_since.is_some() => ("act", "Suspended at Google", suspended_since),
@@ -303,7 +311,7 @@ fn status(connection: Option<&Connection>, approval: Approval, waits: Option<Wai
         GrantState::NeedsAdministrator => ("act", "Needs your administrator", grant_since),
         GrantState::NeedsOperator => ("act", "Needs whoever runs Intail", grant_since),
         _ if !connection.reads_mail() => ("act", "Mail isn’t permitted", grant_since),
-        _ if paused => ("busy", "Paused", None),
+        _ if is_paused(waits) => ("busy", "Paused", None),
         _ if let Some(it) = &connection.mail_standstill => ("act", "Can’t be read now", Some(When::full(it.since))),
         _ if let Some(since) = connection.unread_since => ("busy", "Behind", Some(When::full(since))),
         _ => match mailbox.map(|it| it.state) {
@@ -393,7 +401,7 @@ fn permitted(permission: Permission, connection: &Connection, progress: &Progres
         // The figures above say it.
         Permission::Mail => None,
         Permission::Calendar => calendar_words(connection, progress),
-        Permission::Directory => directory_words(connection),
+        Permission::Directory => directory_words(connection, progress),
     };
     let granted = connection.granted.contains(&permission);
     Permitted { permission, granted, works: granted && connection.works(), why, copied }
@@ -444,8 +452,10 @@ fn calendar_words(connection: &Connection, progress: &Progress) -> Option<Copied
 }
 
 /// How the copy of the organization's directory stands.
-fn directory_words(connection: &Connection) -> Option<Copied> {
+fn directory_words(connection: &Connection, progress: &Progress) -> Option<Copied> {
     let copy = connection.directory.as_ref()?;
+    let why = copy.paused_why.as_deref();
+    let waits = progress.directory_waits.map(|it| Waiting::of(it, Stream::Directory, why));
     let text = match (copy.problem.as_deref(), copy.passed_at) {
         _ if let Some(it) = copy.standstill.as_ref().filter(|_| copy.problem.is_none()) => unreadable(it),
         (Some("no_directory"), _) => "Google shows no directory to anybody who permitted it.".to_owned(),
@@ -459,12 +469,13 @@ fn directory_words(connection: &Connection) -> Option<Copied> {
             format!("{} copied, read {view}.", counted(copy.people, "person", "people"))
         }
     };
-    Some(Copied { text, at: copy.passed_at.map(When::full), waits: None })
+    Some(Copied { text, at: copy.passed_at.map(When::full), waits })
 }
 
 fn copying(connection: &Connection, mailbox: &Mailbox, progress: &Progress, now: Timestamp) -> Copying {
     Copying {
         state: mailbox.state.word(),
+        new_arrives: progress.new_mail_arrives(),
         extent: Extent::of(connection, mailbox, progress),
         left_out: (connection.left_out > 0).then(|| counted(connection.left_out, "message", "messages")),
         waiting: (connection.waiting > 0).then(|| counted(connection.waiting, "message", "messages")),

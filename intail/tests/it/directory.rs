@@ -12,10 +12,10 @@ use intail::store::directories::{self, Directory};
 use intail::store::directory_people::{self, DirectoryPerson, View};
 use intail::store::grants::{self, Grant, GrantState};
 use intail::store::people::{self, Person, Role};
-use intail::store::{audit, leaving_receipts, leavings, organizations};
+use intail::store::{audit, leaving_receipts, leavings, organizations, quota};
 use intail_sandbox::accounts::{Person as Account, PersonSwitch, UserType};
 use intail_sandbox::calls::Call;
-use intail_sandbox::faults::Rule;
+use intail_sandbox::faults::{Mischief, Rule};
 use intail_sandbox::profile::DirectoryAction;
 use serde_json::{Value as Json, json};
 
@@ -961,6 +961,65 @@ async fn a_person_s_page_shows_their_place_and_each_reader_what_is_the_reader_s_
     let own = page(&proofs.0, &format!("/directory/{}", first.subject)).await;
     assert!(own.contains("This is you"), "{own}");
     assert_eq!((part(&own, "mail-title"), part(&own, "meetings-title")), (None, None));
+}
+
+#[tokio::test]
+async fn what_the_directory_waits_for_stands_on_the_card_on_the_pages_and_in_the_api() {
+    let running = start().await;
+    let person = running.sign_in(EMPLOYEE).await;
+    set_administrator(&running, &person).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    let (proof, key) = (session(&running.app, &person).await, access_key(&running.app, &person).await);
+    let page = async |path: &str| text(ask(&running.app, "GET", path, &proof, None).await).await;
+    let api = async || {
+        let told = text(ask(&running.app, "GET", "/api/v1/directory", &key, None).await).await;
+        serde_json::from_str::<Json>(&told).expect("JSON")
+    };
+    // On the card, on the directory's page and on the administrator's: why it waits, if it does.
+    let told = async || {
+        let mut told = Vec::new();
+        for (path, before) in [("/settings/integrations", "directory-"), ("/directory", ""), ("/admin", "directory-")] {
+            let page = page(path).await;
+            let id = |word: &str| format!(" id=\"{before}{word}\">");
+            let found = ["project-waits", "paused"].map(|it| between(&page, &id(it), "</p>").concat());
+            told.push(Some(found.concat()).filter(|it| !it.is_empty()));
+        }
+        told
+    };
+    let until = running.app.clock.now() + HOUR;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let hold = quota::Hold { until, correction: None, day: None };
+    quota::hold(&mut tx, quota::DIRECTORY, hold).await.expect("held");
+    tx.commit().await.expect("committed");
+    running.work().await;
+    assert!(page("/settings/integrations").await.contains("Being copied: 0 so far."));
+    for it in told().await {
+        let it = it.expect("it is told");
+        assert!(it.contains(&until.to_string()[..19]) && it.contains("Google wants no questions"), "{it}");
+    }
+    let answer = api().await;
+    assert_eq!((&answer["waits_for"], &answer["waits_until"]), (&json!("project"), &json!(until.to_string())));
+
+    // Whoever waited comes back one by one. Then Google asks to slow down with this one.
+    running.pass(HOUR + HOUR / 2);
+    let (reason, message) = ("rateLimitExceeded", "User-rate limit exceeded.  Retry after 2026-11-22T23:00:00.000Z");
+    let (reason, message) = (Some(reason.to_owned()), Some(message.to_owned()));
+    let refusal = Mischief::Status { status: 429, reason, message, retry_after_s: None };
+    running.world(|world| world.faults.add(Rule::new("directory.users.list", refusal).times(1)));
+    running.work().await;
+    for it in told().await {
+        let it = it.expect("it is told");
+        assert!(it.contains("2026-11-22T23:00:00Z") && it.contains("slow down with this directory"), "{it}");
+    }
+    let answer = api().await;
+    let slow = (&json!("directory"), &json!("2026-11-22T23:00:00Z"));
+    assert_eq!((&answer["waits_for"], &answer["waits_until"]), slow);
+    running.pass(DAY);
+    running.settle().await;
+    assert_eq!(told().await, [None, None, None]);
+    let answer = api().await;
+    assert_eq!((&answer["waits_for"], &answer["waits_until"]), (&Json::Null, &Json::Null), "{answer}");
+    assert!(answer["as_of"].is_string(), "{answer}");
 }
 
 #[tokio::test]

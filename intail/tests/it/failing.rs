@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use intail::access;
 use intail::store::grants::{self, Grant, GrantState};
+use intail::store::mailboxes::MailboxState;
 use intail::store::operator_faults;
 use intail::store::people::{self, Person, Role};
 use intail_sandbox::faults::{Mischief, Rule};
@@ -218,6 +219,60 @@ async fn of_a_mailbox_that_never_could_be_read_nobody_says_when_it_will_be_done(
     assert!(card.contains("id=\"standstill\"") && !card.contains("id=\"done-at\""), "{card}");
     assert!(!card.contains("new mail arrives meanwhile"), "{card}");
     assert!(api["mailbox"]["pass"].is_object() && api["mailbox"]["pass"]["done_at"].is_null(), "{api}");
+}
+
+#[tokio::test]
+async fn new_mail_is_said_to_arrive_while_old_mail_is_copied_only_where_it_does() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let person = running.sign_in(&email).await;
+    running.act(&email, receive(600));
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.work().await;
+    assert_eq!(running.mailbox(&person).await.state, MailboxState::Backfilling);
+    let later = running.app.clock.now() + MINUTE * 60;
+    let (number, _) = intail_google::day::day(running.app.clock.now());
+    let (arrives, stands) = ("Newest first; new mail arrives meanwhile.", "Newest first. Google limits");
+    let paused = format!("UPDATE mailboxes SET paused_until = {}, paused_why = 'person'", later.as_microsecond());
+    let held = format!("INSERT INTO quota_holds (service, until_at) VALUES ('gmail', {})", later.as_microsecond());
+    let used = format!(
+        "INSERT INTO quota_uses (service, day, units) VALUES ('gmail', {number}, 70000000)
+         ON CONFLICT (service, day) DO UPDATE SET units = excluded.units"
+    );
+    for (what, done, undone, told) in [
+        ("it goes on", "", "", Some(arrives)),
+        ("the day is used up", used.as_str(), "UPDATE quota_uses SET units = 0", Some(arrives)),
+        ("Google paused it", &paused, "UPDATE mailboxes SET paused_until = NULL", Some(stands)),
+        ("Google holds everybody", &held, "DELETE FROM quota_holds", Some(stands)),
+        ("only its person can go on", "UPDATE grants SET state = 'needs_person'", ACTIVE, None),
+        ("only the administrator can", "UPDATE grants SET state = 'needs_administrator'", ACTIVE, None),
+        ("only the operator can", "UPDATE grants SET state = 'needs_operator'", ACTIVE, None),
+        ("suspended", "UPDATE grants SET suspended_at = 1", "UPDATE grants SET suspended_at = NULL", None),
+        ("mail isn't permitted", "UPDATE grants SET scopes = REPLACE(scopes, '/gmail', '/none')", "", None),
+    ] {
+        set(&running, done).await;
+        let card = get(&running, &person, CARD).await;
+        for words in [arrives, stands] {
+            assert_eq!(card.contains(words), told == Some(words), "{what}: {words}: {card}");
+        }
+        assert_eq!(card.contains("Newest first"), told.is_some(), "{what}: {card}");
+        assert!(!card.contains("new mail arrives meanwhile") || !card.contains("othing new arrives"), "{what}: {card}");
+        set(&running, undone).await;
+    }
+}
+
+/// A grant that works.
+const ACTIVE: &str = "UPDATE grants SET state = 'active'";
+
+/// Makes it so in the database, whatever the engine would say.
+async fn set(running: &Running, sql: &str) {
+    if sql.is_empty() {
+        return;
+    }
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    tx.run_built(sql.to_owned(), Vec::new()).await.expect("set");
+    tx.commit().await.expect("committed");
 }
 
 #[tokio::test]

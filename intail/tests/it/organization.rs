@@ -564,6 +564,56 @@ async fn the_administrator_sees_how_many_mailboxes_are_being_copied_and_until_wh
 }
 
 #[tokio::test]
+async fn whoever_looks_while_google_holds_everybody_is_told_the_same() {
+    let running = Running::start().await;
+    running.approve();
+    let desk = Desk::of(&running.app, &running.sign_in(ADMIN).await).await;
+    let (one, two) = running.employees();
+    let live = running.connected(&one).await;
+    let copied = running.sign_in(&two).await;
+    running.act(&two, receive(600));
+    running.connect(&copied, Ticks::All).await.expect("connected");
+    running.work().await;
+    let overview = desk.page("/admin").await;
+    assert!(overview.contains("1 mailbox is still being copied; new mail comes meanwhile."), "{overview}");
+    assert!(overview.contains("New mail always goes on.") && !overview.contains("id=\"held-"), "{overview}");
+    let until = running.app.clock.now() + SignedDuration::from_hours(1);
+    let hold = async |service: &str| {
+        let mut tx = running.app.store.write().await.expect("a transaction");
+        let hold = quota::Hold { until, correction: None, day: None };
+        quota::hold(&mut tx, service, hold).await.expect("held");
+        tx.commit().await.expect("committed");
+    };
+    hold(quota::CALENDAR).await;
+    hold(quota::DIRECTORY).await;
+    let overview = desk.page("/admin").await;
+    assert!(overview.contains("New mail always goes on.") && !overview.contains("id=\"held-gmail\""), "{overview}");
+    for (service, about) in [("calendar", "about calendars until"), ("directory", "about the directory until")] {
+        let told = between(&overview, &format!("id=\"held-{service}\">"), "</strong>").expect("it is told");
+        assert!(told.contains(about) && told.contains(&until.to_string()[..19]), "{told}");
+    }
+
+    hold(quota::GMAIL).await;
+    let overview = desk.page("/admin").await;
+    let told = between(&overview, "id=\"held-gmail\">", "</strong>").expect("it is told");
+    assert!(told.contains("about mail until") && told.contains("no new mail is read before then"), "{told}");
+    assert!(!overview.contains("New mail always goes on") && !overview.contains("new mail comes"), "{overview}");
+    assert!(overview.contains("state=paused\"><strong>2</strong> Paused"), "{overview}");
+    let paused = desk.page("/admin/people?state=paused").await;
+    for person in [&live, &copied] {
+        let card = what_is_told(&running, person).await.0;
+        let page = desk.page(&format!("/admin/people/{}", person.id)).await;
+        let card = between(&card, "id=\"state\">", "</p>").expect("how it stands").to_owned();
+        let page = between(&page, "id=\"person-state\">", "</p>").expect("how it stands").to_owned();
+        assert!(card.contains("Paused") && page.contains("Paused"), "{card} {page}");
+        assert!(paused.contains(&format!("/admin/people/{}", person.id)), "{paused}");
+    }
+    running.pass(Duration::from_secs(3_600));
+    let overview = desk.page("/admin").await;
+    assert!(!overview.contains("Paused") && overview.contains("New mail always goes on."), "{overview}");
+}
+
+#[tokio::test]
 async fn who_waits_for_tomorrow_goes_on_at_once_when_the_policy_leaves_more_of_today() {
     let running = Running::start_with(Setup { gmail_day: Some(30_000), ..Setup::default() }).await;
     running.approve();
@@ -588,6 +638,12 @@ async fn who_waits_for_tomorrow_goes_on_at_once_when_the_policy_leaves_more_of_t
     let told = what_is_told(&running, &person).await;
     assert_waits_for_the_day(&told, 10, "copying old mail stops there");
     assert_eq!(told.1["agenda"]["waits_for"], "day", "{}", told.1["agenda"]);
+    // More is used than the policy leaves.
+    let calendars = between(&told.0, "id=\"calendars-day-used\"", "</p>").expect("the card says that they wait");
+    assert!(calendars.contains(": At least 10 % of Google’s allowance for today are used"), "{calendars}");
+    let overview = desk.page("/admin").await;
+    let calendars = between(&overview, "id=\"allowance-calendar\">", "</p>").expect("of calendars");
+    assert!(calendars.contains("waits: at least 10 % are used."), "{calendars}");
     let copied = async || {
         let calendars = running.calendars(&person).await;
         calendars.iter().filter(|it| it.state == CalendarState::Live).count()
@@ -679,7 +735,7 @@ async fn card_api_and_administrator_say_the_same_of_a_copy_that_goes_on_and_of_o
     let (page, overview) = (desk.page(&theirs).await, desk.page("/admin").await);
     assert!(page.contains(&format!("<dd id=\"day-used\">until {waits}</dd>")), "{page}");
     let told = between(&overview, "id=\"allowance-gmail\">", "</p>").expect("of Gmail");
-    assert!(told.starts_with("Copying old mail waits: 95 % are used up."), "{told}");
+    assert!(told.starts_with("Copying old mail waits: at least 95 % are used."), "{told}");
 
     // Something of what is complete couldn't be read.
     let reserve = ", but for what couldn’t be read yet";

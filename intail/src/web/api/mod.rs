@@ -16,7 +16,7 @@ use super::Web;
 use super::access::Caller;
 use super::asked::{Asked, At};
 use super::colleagues::{self, Colleagues};
-use super::copying::{Progress, outlook};
+use super::copying::{Progress, directory_waits, outlook};
 use super::directory::{may_read, search_words, shown};
 use super::mail::{after_page, read_place};
 use super::privacy::Standing;
@@ -304,12 +304,13 @@ pub(super) async fn directory(
         return Err(trouble::not_there("directory"));
     }
     let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
+    let waits = directory_waits(&web, &mut tx, copy.as_ref()).await?;
     let mut found = directory_people::search(&mut tx, organization, &words, after.as_deref(), limit + 1).await?;
     let shown = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = found.len() > shown;
     found.truncate(shown);
     let next = found.last().filter(|_| more).map(|it| it.google_id.clone());
-    Ok(Json(DirectoryShape::of(copy.as_ref(), &found, next)))
+    Ok(Json(DirectoryShape::of(copy.as_ref(), waits, &found, next)))
 }
 
 /// One person of the directory.

@@ -90,10 +90,10 @@ pub(in crate::web) struct AllowanceShape {
     service: &'static str,
     /// What was read today, by everybody together: quota units of Gmail, requests of the calendar.
     used: u64,
-    /// How much Google gives on a day. Where it refused earlier than by its tables, it is that for a week.
+    /// How much Google gives on a day. Where it refused earlier than the configured limit says, it is that for a week.
     limit: u64,
-    /// How much it gives by its tables.
-    limit_by_table: u64,
+    /// The configured limit: that of Google's tables, unless whoever runs Intail set another.
+    limit_configured: u64,
     /// At how much of it copying what was there before stops until the next day, in percent, by the organization's
     /// policy. Comparisons stop at 95 %; what changes goes on.
     copying_stops_percent: u64,
@@ -108,7 +108,7 @@ impl AllowanceShape {
             service: day.service,
             used: day.units,
             limit: day.limit,
-            limit_by_table: day.by_table,
+            limit_configured: day.configured,
             copying_stops_percent: day.percent(Bulk::Copying),
             turns_at: day.turns_at,
         }
@@ -234,6 +234,12 @@ pub(in crate::web) struct DirectoryShape {
     /// What stands in the way, in one word: `nobody_permits`, `no_directory`, `blocked_by_administrator`,
     /// `api_disabled` or `most_are_missing`.
     problem: Option<String>,
+    /// What it waits for now: `directory` when Google asked to slow down with this one, `project` when Google wants no
+    /// questions about anybody's; null while it goes on, and while something stands in the way.
+    waits_for: Option<&'static str>,
+    /// Until when it waits.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    waits_until: Option<Timestamp>,
     /// Since when it can't be read although nothing is known to stand in the way; null while it can be.
     failing: Option<FailingShape>,
     /// The people, in order of name.
@@ -243,13 +249,20 @@ pub(in crate::web) struct DirectoryShape {
 }
 
 impl DirectoryShape {
-    pub(super) fn of(copy: Option<&DirectoryCopy>, people: &[DirectoryPerson], next: Option<String>) -> Self {
+    pub(super) fn of(
+        copy: Option<&DirectoryCopy>,
+        waits: Option<Waits>,
+        people: &[DirectoryPerson],
+        next: Option<String>,
+    ) -> Self {
         Self {
             as_of: copy.and_then(|it| it.passed_at),
             view: copy.and_then(|it| it.view).map(View::word),
             people_total: copy.map_or(0, |it| it.people),
             entries_unreadable: copy.map_or(0, |it| it.unreadable),
             problem: copy.and_then(|it| it.problem.clone()),
+            waits_for: waits.map(|it| waits_for(it, "directory")),
+            waits_until: waits.map(Waits::until),
             failing: copy.and_then(|it| it.standstill.as_ref()).map(FailingShape::of),
             people: people.iter().map(DirectoryPersonShape::of).collect(),
             next,
