@@ -1167,7 +1167,7 @@ impl Run<'_> {
                     if transients >= TRANSIENTS_MAX || !is_about_the_item(&error) {
                         stopped.store(true, Ordering::Relaxed);
                         // What others answered meanwhile doesn't hide a word that is about more.
-                        if fetched.stop.as_ref().is_none_or(|before| weight(&error) > weight(before)) {
+                        if fetched.stop.as_ref().is_none_or(|before| weight(&error.kind) > weight(&before.kind)) {
                             fetched.stop = Some(error);
                         }
                     }
@@ -1486,8 +1486,8 @@ fn is_about_the_item(error: &Error) -> bool {
 }
 
 /// Of how much an error tells that ends a step: of several the heaviest counts.
-fn weight(error: &Error) -> u8 {
-    match error.kind {
+fn weight(kind: &ErrorKind) -> u8 {
+    match kind {
         ErrorKind::SlowDown { scope: SlowScope::Day, .. } => 5,
         ErrorKind::SlowDown { scope: SlowScope::Project, .. } => 4,
         ErrorKind::SlowDown { scope: SlowScope::Person, .. } => 3,
@@ -1528,6 +1528,21 @@ mod tests {
     fn message(id: &str, labels: &[&str]) -> gmail::MessageRef {
         let label_ids = Some(labels.iter().map(|it| (*it).to_owned()).collect());
         gmail::MessageRef { id: id.into(), thread_id: "t".into(), label_ids }
+    }
+
+    #[test]
+    fn of_several_refusals_the_one_that_is_about_more_counts() {
+        let slow = |scope| ErrorKind::SlowDown { until: None, scope };
+        let kinds = [
+            ErrorKind::Transient,
+            slow(SlowScope::Concurrency),
+            ErrorKind::Refused(Refusal::Unauthorized),
+            slow(SlowScope::Person),
+            slow(SlowScope::Project),
+            slow(SlowScope::Day),
+        ];
+        let weights = kinds.map(|kind| weight(&kind));
+        assert!(weights.is_sorted_by(|a, b| a < b), "{weights:?}");
     }
 
     #[test]

@@ -553,6 +553,39 @@ async fn a_thread_of_three_is_fetched_whole_and_nothing_is_fetched_twice() {
 }
 
 #[tokio::test]
+async fn how_many_messages_there_are_is_told_without_drafts_whatever_was_listed_twice() {
+    let running = Running::start().await;
+    running.approve();
+    let email = running.employee();
+    let (all, drafts) = running.world(|world| {
+        world.settings.page_max = 200;
+        let all = world.mailbox(&email).expect("a mailbox").newest_first();
+        let (drafts, all): (Vec<_>, Vec<_>) = all.partition(|it| it.has("DRAFT"));
+        (all.len(), drafts.len())
+    });
+    assert!(drafts == 0 && all > 400, "{all} {drafts}");
+    for _ in 0..9 {
+        running.act(&email, MailAction::Draft { earlier: None, compose: Compose::default() });
+    }
+    // The token of the second page is refused: the first is listed again.
+    let refused = Rule::status("gmail.users.messages.list", 400).times(1);
+    running.world(|world| world.faults.add(Rule { skip: 2, ..refused }));
+    let person = running.sign_in(&email).await;
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.work().await;
+    running.pass(Duration::from_secs(60));
+    running.work().await;
+    let total = async || what_is_told(&running, &person).await.1["mailbox"]["messages_total"].clone();
+    let begun = running.mailbox(&person).await;
+    assert!(begun.state == MailboxState::Backfilling && begun.listing_done, "{begun:?}");
+    assert_eq!(total().await, all);
+    running.settle().await;
+    running.act(&email, receive(7));
+    running.settle().await;
+    assert_eq!(total().await, all + 7, "it goes on counting");
+}
+
+#[tokio::test]
 async fn a_thread_that_could_not_be_read_is_asked_for_whole_once_more() {
     let mut asked = Vec::new();
     for failing in [0, 2] {
