@@ -293,14 +293,18 @@ pub async fn calendar_waits(
     Ok(waits(agenda.paused_until, held_until, day_use.as_ref().zip(bulk), now))
 }
 
-/// What an organization's directory waits for, where Google asked to slow down with it until `paused_until`. Google
-/// gives it no allowance for a day.
+/// What an organization's directory waits for, where Google asked to slow down with it until `paused_until`. By
+/// Google's tables it has no allowance for a day; an operator may have set one.
 pub async fn directory_waits(
     tx: &mut Tx,
+    organization: &OrganizationId,
     paused_until: Option<Timestamp>,
+    prices: &Quota,
     now: Timestamp,
 ) -> Result<Option<Waits>, StoreError> {
-    Ok(waits(paused_until, quota::held_until(tx, DIRECTORY).await?, None, now))
+    let day_use = day_use(tx, DIRECTORY, organization, prices, now).await?;
+    let held_until = quota::held_until(tx, DIRECTORY).await?;
+    Ok(waits(paused_until, held_until, day_use.as_ref().map(|it| (it, Bulk::Comparing)), now))
 }
 
 /// What holds somebody's mail or calendars up: what Google asked for, whichever of it lasts longer, or else the day.

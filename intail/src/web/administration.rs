@@ -126,7 +126,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Result<Respo
     }
     let copying = copying(&web, &mut tx, id, now).await?;
     let directory = connect::directory_copy(&mut tx, id, now).await?;
-    let directory_waits = directory_waits(&web, &mut tx, directory.as_ref()).await?;
+    let directory_waits = directory_waits(&web, &mut tx, id, directory.as_ref()).await?;
     drop(tx);
     html(&AdministrationPage {
         shell: Shell::new(&web, Some(&caller), "administration", "Administration"),

@@ -43,7 +43,8 @@ impl Progress {
             Some(it) => (outlook(web, tx, it).await?, calendars_wait(web, tx, it).await?),
             None => (None, None),
         };
-        let directory_waits = directory_waits(web, tx, connection.and_then(|it| it.directory.as_ref())).await?;
+        let directory_waits =
+            directory_waits(web, tx, organization, connection.and_then(|it| it.directory.as_ref())).await?;
         Ok(Self { mail, calendars_wait, directory_waits, days })
     }
 
@@ -88,10 +89,11 @@ async fn calendars_wait(web: &Web, tx: &mut Tx, connection: &Connection) -> Resu
 pub(super) async fn directory_waits(
     web: &Web,
     tx: &mut Tx,
+    organization: &OrganizationId,
     copy: Option<&DirectoryCopy>,
 ) -> Result<Option<Waits>, StoreError> {
     let Some(copy) = copy.filter(|it| it.is_read()) else { return Ok(None) };
-    sync::directory_waits(tx, copy.paused_until, web.app.clock.now()).await
+    sync::directory_waits(tx, organization, copy.paused_until, &web.app.config.quota, web.app.clock.now()).await
 }
 
 /// Back to when a mailbox's copy is complete while it grows. While everything is compared, what is missing may be

@@ -170,7 +170,7 @@ pub(super) async fn page(
     let last_seq = changes::last_seq(&mut tx, organization).await?;
     let closed = closed(&mut tx, &caller).await?;
     let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
-    let waits = directory_waits(&web, &mut tx, copy.as_ref()).await?;
+    let waits = directory_waits(&web, &mut tx, organization, copy.as_ref()).await?;
     let row = directories::of_organization(&mut tx, organization).await?;
     let (mut found, mut level) = (Vec::new(), Level::default());
     let here = Spot { q: &q, wants_tree, of: of.as_deref() };

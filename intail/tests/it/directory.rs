@@ -1023,6 +1023,33 @@ async fn what_the_directory_waits_for_stands_on_the_card_on_the_pages_and_in_the
 }
 
 #[tokio::test]
+async fn a_directory_that_used_up_the_day_that_the_operator_gives_it_says_so() {
+    let running = Running::start_with(Setup { directory_day: Some(100), ..Setup::default() }).await;
+    running.approve();
+    let person = running.sign_in(EMPLOYEE).await;
+    let mut tx = running.app.store.write().await.expect("a transaction");
+    let (today, turns_at) = intail_google::day::day(running.app.clock.now());
+    quota::spend(&mut tx, quota::DIRECTORY, today, 95).await.expect("spent");
+    tx.commit().await.expect("committed");
+    running.connect(&person, Ticks::All).await.expect("connected");
+    running.pass(Duration::from_secs(10));
+    running.settle().await;
+    let (proof, key) = (session(&running.app, &person).await, access_key(&running.app, &person).await);
+    let answer = text(ask(&running.app, "GET", "/api/v1/directory", &key, None).await).await;
+    let answer: Json = serde_json::from_str(&answer).expect("JSON");
+    let waits = (&json!("day"), &json!(turns_at.to_string()));
+    assert_eq!((&answer["waits_for"], &answer["waits_until"]), waits, "{answer}");
+    let page = text(ask(&running.app, "GET", "/directory", &proof, None).await).await;
+    assert!(page.contains("At least 95 % of Google’s allowance for today are used"), "{page}");
+    assert_eq!(running.calls("directory.users.list"), 0);
+    running.pass(Duration::from_secs(24 * 3600));
+    running.settle().await;
+    let answer = text(ask(&running.app, "GET", "/api/v1/directory", &key, None).await).await;
+    let answer: Json = serde_json::from_str(&answer).expect("JSON");
+    assert!(answer["waits_for"].is_null() && answer["as_of"].is_string(), "{answer}");
+}
+
+#[tokio::test]
 async fn how_many_entries_can_not_be_read_stands_on_the_page_and_in_the_api_until_they_can() {
     let running = start().await;
     let person = running.connected(&running.employee()).await;

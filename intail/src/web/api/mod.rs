@@ -304,7 +304,7 @@ pub(super) async fn directory(
         return Err(trouble::not_there("directory"));
     }
     let copy = connect::directory_copy(&mut tx, organization, web.app.clock.now()).await?;
-    let waits = directory_waits(&web, &mut tx, copy.as_ref()).await?;
+    let waits = directory_waits(&web, &mut tx, organization, copy.as_ref()).await?;
     let mut found = directory_people::search(&mut tx, organization, &words, after.as_deref(), limit + 1).await?;
     let shown = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = found.len() > shown;

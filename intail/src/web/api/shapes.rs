@@ -235,7 +235,8 @@ pub(in crate::web) struct DirectoryShape {
     /// `api_disabled` or `most_are_missing`.
     problem: Option<String>,
     /// What it waits for now: `directory` when Google asked to slow down with this one, `project` when Google wants no
-    /// questions about anybody's; null while it goes on, and while something stands in the way.
+    /// questions about anybody's, `day` when so much of a configured limit of the day is used that only new changes go
+    /// on; null while it goes on, and while something stands in the way.
     waits_for: Option<&'static str>,
     /// Until when it waits.
     #[schema(value_type = Option<String>, format = DateTime)]

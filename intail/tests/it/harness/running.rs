@@ -74,7 +74,9 @@ pub(crate) struct Setup {
     pub(crate) reachable: bool,
     /// What Gmail gives the project on a day, if that isn't Google's own.
     pub(crate) gmail_day: Option<u64>,
-    /// What it gives the project in a minute, as Intail believes.
+    /// What the directory gives it on a day, as Intail's operator says.
+    pub(crate) directory_day: Option<u64>,
+    /// What Gmail gives the project in a minute, as Intail believes.
     pub(crate) gmail_minute: Option<u64>,
     /// What single calls to Gmail cost, as Intail's operator says, in the place of the table's prices.
     pub(crate) gmail_units: BTreeMap<String, u32>,
@@ -115,6 +117,9 @@ impl Running {
         }
         if let Some(units) = setup.gmail_day {
             config.quota.limits.project_day = units;
+        }
+        if let Some(requests) = setup.directory_day {
+            config.quota.directory.project_day = requests;
         }
         if let Some(units) = setup.gmail_minute {
             config.quota.limits.project_minute = units;
