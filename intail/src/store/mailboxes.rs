@@ -108,6 +108,8 @@ pub struct Mailbox {
     pub pinned: Option<HistoryId>,
     /// How many messages Google counted when it was last asked.
     pub total_messages: Option<i64>,
+    /// How many stored messages the present pass didn't see and still asks for, once its listing is complete.
+    pub unseen: i64,
     /// The oldest message that the backfill reached: complete back to here (milliseconds since 1970).
     pub oldest_ms: Option<i64>,
     /// Until when no call is made, because Google asked for it.
@@ -198,6 +200,7 @@ impl Mailbox {
             listing_pass: 1,
             pinned: None,
             total_messages: None,
+            unseen: 0,
             oldest_ms: None,
             paused_until: None,
             paused_why: None,
@@ -267,6 +270,7 @@ fn mailbox(row: &dyn Columns) -> Result<Mailbox, StoreError> {
         listing_pass: row.int("listing_pass")?,
         pinned: row.parsed_or_null("pinned")?,
         total_messages: row.int_or_null("total_messages")?,
+        unseen: row.int("unseen")?,
         oldest_ms: row.int_or_null("oldest_ms")?,
         paused_until: row.at_or_null("paused_until")?,
         paused_why: row.text_or_null("paused_why")?,
@@ -561,7 +565,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                  filled_units = $25, filling_since = $26, copied_from_ms = $27,
                  relist_at = $28, ahead = $29, ahead_at = $30, listing_pages = $31, listing_at = $32,
                  filled_at = $33, filling_stood_s = $34, copied_at = $35,
-                 unreadable = $36, compare_at = $37, compared_at = $38, labels_at = $39
+                 unreadable = $36, compare_at = $37, compared_at = $38, labels_at = $39,
+                 unseen = $40
              WHERE id = $1 AND lease_number = $2 AND lease_owner IS NOT NULL",
             args![
                 &mailbox.id,
@@ -602,7 +607,8 @@ pub async fn save(tx: &mut Tx, mailbox: &Mailbox, lease: &Lease) -> Result<(), S
                 mailbox.unreadable,
                 mailbox.compare_at,
                 mailbox.compared_at,
-                mailbox.labels_at
+                mailbox.labels_at,
+                mailbox.unseen
             ],
         )
         .await?;

@@ -101,6 +101,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (38, "corrections", include_str!("../../migrations/0038_corrections.sql")),
     (39, "debts in bulk", include_str!("../../migrations/0039_debts_in_bulk.sql")),
     (40, "days corrected", include_str!("../../migrations/0040_days_corrected.sql")),
+    (41, "unseen", include_str!("../../migrations/0041_unseen.sql")),
 ];
 
 /// People whose names are folded anew in one transaction, so that nobody waits long for it.

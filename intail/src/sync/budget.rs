@@ -37,8 +37,9 @@ const AHEAD: SignedDuration = SignedDuration::from_secs(20);
 const BEAT: SignedDuration = SignedDuration::from_secs(2);
 /// Millionths of the project's minute: all of it.
 pub(super) const WHOLE: u64 = 1_000_000;
-/// A part that doesn't grow any more.
-const NEARLY_WHOLE: u64 = 980_000;
+/// A part that doesn't grow any more, or by next to nothing: what is free is left for those who come new, and each idle
+/// process keeps a little.
+const NEARLY_WHOLE: u64 = 930_000;
 /// How much less than a process may use of the project's minute repair and backfill leave, in thousandths of that.
 const REPAIR_OF_PART: u64 = 998;
 const BACKFILL_OF_PART: u64 = 995;

@@ -194,6 +194,7 @@ impl Run<'_> {
             };
             if let Some(label) = differing(&found).first().filter(|_| found.labels_repaired_at == Some(self.now)) {
                 tracing::warn!(mailbox = %self.mailbox.id, differ = found.labels_differ, "labels are compared");
+                self.mailbox.total_messages = None;
                 changes.push(self.list_from(label));
             }
             let history_id =

@@ -862,6 +862,10 @@ impl Run<'_> {
         };
         self.mailbox.listing_done = next.is_none();
         self.mailbox.listing_label = next;
+        self.mailbox.unseen = 0;
+        if self.mailbox.listing_done && self.mailbox.listing_pass > 1 {
+            self.mailbox.unseen = messages::count_unseen(tx, &self.mailbox.id, self.mailbox.listing_pass).await?;
+        }
         Ok(())
     }
 
@@ -959,6 +963,8 @@ impl Run<'_> {
         self.count_filling(permit.units_used());
         let was_asked = |it: &&String| fetched.unasked.iter().all(|unasked| unasked.message_id != **it);
         let asked: Vec<String> = asked.iter().filter(was_asked).cloned().collect();
+        let looked_at = i64::try_from(asked.len()).unwrap_or(i64::MAX);
+        self.mailbox.unseen = self.mailbox.unseen.saturating_sub(looked_at).max(0);
         let mut tx = self.write().await?;
         let mut changes = Vec::new();
         for message in unseen.iter().filter(|it| fetched.gone.iter().any(|gone| gone.message_id == it.id)) {
@@ -1337,7 +1343,8 @@ impl Ask {
 fn cheapest(fills: Vec<Fill>, one: u64, whole: u64) -> Vec<Ask> {
     let singly = one * u64::try_from(fills.len()).unwrap_or(u64::MAX);
     match fills.first() {
-        Some(first) if whole < singly => vec![Ask::Thread(first.thread_id.clone(), fills)],
+        // Of a single message only its own answer says that it has gone.
+        Some(first) if fills.len() > 1 && whole < singly => vec![Ask::Thread(first.thread_id.clone(), fills)],
         _ => fills.into_iter().map(Ask::One).collect(),
     }
 }
@@ -1528,6 +1535,17 @@ mod tests {
     fn message(id: &str, labels: &[&str]) -> gmail::MessageRef {
         let label_ids = Some(labels.iter().map(|it| (*it).to_owned()).collect());
         gmail::MessageRef { id: id.into(), thread_id: "t".into(), label_ids }
+    }
+
+    #[test]
+    fn a_single_message_is_never_asked_for_as_a_thread_whatever_that_costs() {
+        let fill = |id: &str| Fill { message_id: id.into(), thread_id: "t".into() };
+        let is_whole = |ids: &[&str], one, whole| {
+            let asks = cheapest(ids.iter().map(|id| fill(id)).collect(), one, whole);
+            matches!(asks[..], [Ask::Thread(..)])
+        };
+        assert!(!is_whole(&["a"], 50, 40) && is_whole(&["a", "b"], 50, 40));
+        assert!(!is_whole(&["a", "b"], 20, 40) && is_whole(&["a", "b", "c"], 20, 40));
     }
 
     #[test]

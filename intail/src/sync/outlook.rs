@@ -14,7 +14,7 @@ use crate::id::OrganizationId;
 use crate::store::agendas::Agenda;
 use crate::store::mailboxes::{self, Filling, Mailbox, MailboxState};
 use crate::store::quota::{CALENDAR, DIRECTORY, GMAIL};
-use crate::store::{StoreError, Tx, debts, fills, messages, quota};
+use crate::store::{StoreError, Tx, debts, fills, quota};
 
 /// How long a pass must have run before its own speed is believed more than the model's.
 const MEASURED_AFTER: SignedDuration = SignedDuration::from_mins(3);
@@ -120,6 +120,8 @@ impl DayUse {
     /// At how much of the day this stops, in percent.
     pub fn percent(&self, bulk: Bulk) -> u64 {
         match bulk {
+            // No policy is about the directory.
+            Bulk::Copying if self.service == DIRECTORY => DAY_MAX_PERCENT,
             Bulk::Copying => self.policy_percent.min(DAY_MAX_PERCENT),
             Bulk::Comparing => DAY_MAX_PERCENT,
         }
@@ -210,9 +212,7 @@ pub async fn outlook(
     let pages = unlisted.div_ceil(LISTED_AT_ONCE) * 2 * u64::from(prices.units("gmail.messages.list"));
     // What a comparison didn't see is asked for, each by itself.
     let unseen = match mailbox.state {
-        MailboxState::Reconciling if mailbox.listing_done => {
-            messages::count_unseen(tx, &mailbox.id, mailbox.listing_pass).await?
-        }
+        MailboxState::Reconciling if mailbox.listing_done => mailbox.unseen,
         _ => 0,
     };
     let unseen = u64::try_from(unseen).unwrap_or(0) * one;
@@ -500,6 +500,12 @@ mod tests {
             assert_eq!(waits_for(mailbox, false, units, policy_percent), expected, "{units} {policy_percent}");
         }
         assert_eq!(waits_for(&live, true, 8_000, 80), day(Bulk::Copying, 80), "what is read again");
+    }
+
+    #[test]
+    fn no_policy_is_about_the_directory() {
+        let directory = DayUse { service: DIRECTORY, ..day_used() };
+        assert_eq!([day_used(), directory].map(|it| it.percent(Bulk::Copying)), [80, 95]);
     }
 
     #[test]

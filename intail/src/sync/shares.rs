@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::budget::{Budget, Budgets, HELD_LONG, WHOLE};
 use crate::app::App;
 use crate::config::{Config, Database};
-use crate::store::quota::{DayLimit, Engine};
+use crate::store::quota::{DayLimit, Engine, Hold};
 use crate::store::{StoreError, Tx, operator_faults, quota, turns};
 
 /// How often a process that works says so, and hears of the others.
@@ -80,7 +80,9 @@ pub(super) async fn attend(
             quota::hold(&mut tx, service, refused).await?;
         }
         let mut held = quota::held(&mut tx, service).await?;
-        if let Some(hold) = held.as_mut().filter(|it| it.day.is_some_and(|day| is_disproved(day, count(total)))) {
+        // While the refusal lasts, what was asked before everybody had heard of it comes on top.
+        let is_over = |it: &&mut Hold| it.until <= now && it.day.is_some_and(|day| is_disproved(day, count(total)));
+        if let Some(hold) = held.as_mut().filter(is_over) {
             quota::forget_day(&mut tx, service).await?;
             hold.day = None;
         }

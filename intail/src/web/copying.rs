@@ -183,6 +183,7 @@ impl Waiting {
             ),
             Waits::Day { bulk, percent, .. } => {
                 let stops = match (bulk, stream) {
+                    (_, Stream::Directory) => "reading the directory stops there",
                     (Bulk::Copying, Stream::Mail) => "copying old mail stops there",
                     (Bulk::Copying, _) => "copying calendars that are new here stops there",
                     (Bulk::Comparing, Stream::Mail) => "comparing with Google stops there",
@@ -237,7 +238,7 @@ impl Allowance {
         let (title, unit, stops) = match day.service {
             GMAIL => ("Mail", "units", "Copying old mail"),
             "calendar" => ("Calendars", "requests", "Copying calendars that are new here"),
-            _ => ("The directory", "requests", "Copying the directory"),
+            _ => ("The directory", "requests", "Reading the directory"),
         };
         Self {
             service: day.service,

@@ -22,6 +22,7 @@ use crate::store::changes;
 use crate::store::labels::{self, LabelKind};
 use crate::store::mailboxes::MailboxState;
 use crate::store::messages::{self, After, Message};
+use crate::store::quota;
 
 /// Messages on a page.
 const PAGE_MESSAGES: i64 = 50;
@@ -97,6 +98,7 @@ pub(super) async fn page(
         known = labels::list(&mut tx, &mailbox.id).await?;
     }
     let colleagues = Colleagues::of(&mut tx, &caller, colleagues::senders(listed.iter())).await?;
+    let held_until = quota::held_until(&mut tx, quota::GMAIL).await?;
     drop(tx);
     known.sort_by_key(label_rank);
     let names = LabelNames::of(&known);
@@ -110,7 +112,7 @@ pub(super) async fn page(
         rows: listed.iter().map(|it| row(it, label.as_deref(), &names, &colleagues)).collect(),
         older,
         newest: after.is_some().then(|| address(label.as_deref(), None)),
-        state: connection.as_ref().map(|it| state_line(it, now)),
+        state: connection.as_ref().map(|it| state_line(it, held_until, now)),
         goes_on: connection.as_ref().is_some_and(Connection::reads_mail),
     })
 }
@@ -147,11 +149,13 @@ fn row(message: &Message, current: Option<&str>, names: &LabelNames, colleagues:
     }
 }
 
-fn state_line(connection: &Connection, now: Timestamp) -> StateLine {
+/// How the copy stands, where Google wants no questions about anybody's mail until `held_until`.
+fn state_line(connection: &Connection, held_until: Option<Timestamp>, now: Timestamp) -> StateLine {
     let mailbox = connection.mailbox.as_ref();
     let as_of = mailbox.and_then(|it| it.cursor_at).map(When::full);
     let pushes = matches!(connection.push, Push::Live { .. });
-    let paused = mailbox.is_some_and(|it| it.paused_until.is_some_and(|until| until > now));
+    let paused_until = mailbox.and_then(|it| it.paused_until).max(held_until);
+    let paused = paused_until.is_some_and(|until| until > now);
     let (tone, text) = match mailbox.map(|it| it.state) {
         _ if !connection.works() => ("act", "Stopped; see Integrations".to_owned()),
         _ if !connection.reads_mail() => ("act", "Mail isn’t permitted; see Integrations".to_owned()),

@@ -601,6 +601,8 @@ async fn whoever_looks_while_google_holds_everybody_is_told_the_same() {
     assert!(overview.contains("state=paused\"><strong>2</strong> Paused"), "{overview}");
     let paused = desk.page("/admin/people?state=paused").await;
     for person in [&live, &copied] {
+        let mail = ask(&running.app, "GET", "/mail", &session(&running.app, person).await, None).await;
+        assert!(text(mail).await.contains("Paused because Google asked for it"), "their mail");
         let card = what_is_told(&running, person).await.0;
         let page = desk.page(&format!("/admin/people/{}", person.id)).await;
         let card = between(&card, "id=\"state\">", "</p>").expect("how it stands").to_owned();

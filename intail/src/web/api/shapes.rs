@@ -341,7 +341,7 @@ pub(in crate::web) struct MailboxShape {
     /// Messages that the privacy settings leave out: counted, not held.
     messages_left_out: i64,
     /// Messages that there are, without drafts: while they are copied or compared, what Google counted when that began;
-    /// once it is live, those that are known of. Null where nobody knows.
+    /// once it is live, those that are here or left out. Null where nobody knows.
     messages_total: Option<i64>,
     /// Messages that are known of and not fetched yet.
     messages_waiting: i64,
@@ -494,7 +494,7 @@ impl MailboxShape {
             messages_stored: connection.stored,
             messages_left_out: connection.left_out,
             messages_total: match mailbox.state {
-                MailboxState::Live => Some(connection.settled() + connection.waiting + connection.debts),
+                MailboxState::Live => Some(connection.settled()),
                 _ => mailbox.total_messages.map(|it| it.max(connection.settled())),
             },
             messages_waiting: connection.waiting,
