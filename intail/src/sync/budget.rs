@@ -488,6 +488,13 @@ impl Budget {
         }
     }
 
+    /// When somebody looks again, if so much of the project's day is used up that this class waits for the next.
+    pub(super) fn day_wait(&self, subject: &str, class: Class) -> Option<Timestamp> {
+        let mut spent = self.lock();
+        let now = self.clock.now();
+        spent.day_wait(subject, class, now)
+    }
+
     /// Whether so much of the project's day is used up that only live changes go on.
     pub(super) fn day_is_nearly_used(&self) -> bool {
         let now = self.clock.now();
@@ -523,11 +530,10 @@ impl Spent {
             return Err(spread(subject, now, until));
         }
         let soon = now.saturating_add(FORGET_EVERY).unwrap_or(now);
-        self.day.turn(now);
-        let day_most = class.day_percent().map_or(u64::MAX, |percent| self.share_of_day(percent, now));
-        if self.day.units >= day_most {
-            return Err(spread(subject, now, day(now).1.min(now.saturating_add(DAY_LOOK_EVERY).unwrap_or(now))));
+        if let Some(until) = self.day_wait(subject, class, now) {
+            return Err(until);
         }
+        let day_most = self.day_most(class, now);
         let day_left = day_most.saturating_sub(self.day.units + self.project.underway);
         if day_left == 0 {
             // What is under way takes the rest, or gives something back.
@@ -597,6 +603,17 @@ impl Spent {
                 Err(until)
             }
         }
+    }
+
+    /// What a class may use of the day.
+    fn day_most(&self, class: Class, now: Timestamp) -> u64 {
+        class.day_percent().map_or(u64::MAX, |percent| self.share_of_day(percent, now))
+    }
+
+    fn day_wait(&mut self, subject: &str, class: Class, now: Timestamp) -> Option<Timestamp> {
+        self.day.turn(now);
+        let looks_at = day(now).1.min(now.saturating_add(DAY_LOOK_EVERY).unwrap_or(now));
+        (self.day.units >= self.day_most(class, now)).then(|| spread(subject, now, looks_at))
     }
 
     /// How long the pace of a class allows for a unit.

@@ -185,11 +185,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// As whom a listing and what it named are read: a comparison comes before a backfill, and doesn't wait for the
-    /// day to turn, unless most of the mailbox was never copied.
     fn bulk(&self) -> Class {
-        let compares = self.mailbox.state == MailboxState::Reconciling && self.mailbox.copied_at.is_some();
-        if compares { Class::Repair } else { Class::Backfill(self.day_percent) }
+        bulk(&self.mailbox, self.day_percent)
     }
 
     /// Writes the mailbox and the changes beside what `tx` holds already, and tells the readers. A step that got here
@@ -1276,6 +1273,13 @@ impl Run<'_> {
         let mailbox = &self.mailbox;
         messages::put(tx, &mailbox.organization_id, &mailbox.id, message, before, mailbox.listing_pass).await
     }
+}
+
+/// As whom a listing and what it named are read: a comparison comes before a backfill, and doesn't wait for the day to
+/// turn, unless most of the mailbox was never copied.
+pub(super) fn bulk(mailbox: &Mailbox, day_percent: u64) -> Class {
+    let compares = mailbox.state == MailboxState::Reconciling && mailbox.copied_at.is_some();
+    if compares { Class::Repair } else { Class::Backfill(day_percent) }
 }
 
 /// What was shown, each message once, as Google showed it last.

@@ -8,7 +8,7 @@ use intail_google::{BlockReason, Error, ErrorKind, OperatorFault, Refusal};
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::Class;
-use super::mail::Run;
+use super::mail::{Run, bulk};
 use super::plan::{Step, Surroundings, plan};
 use super::privacy;
 use super::worker::{Done, StepError, Worker, lease_end};
@@ -16,7 +16,8 @@ use crate::access;
 use crate::org::receipts::purpose;
 use crate::store::grants::{self, Grant};
 use crate::store::leases::{self, Lease, Wanted};
-use crate::store::{StoreError, failing, mailboxes, operator_faults};
+use crate::store::mailboxes::{self, Around, Mailbox};
+use crate::store::{StoreError, failing, operator_faults};
 
 /// The call that every mailbox answers, for the lowest price.
 const PROFILE: &str = "gmail.getProfile";
@@ -61,13 +62,23 @@ impl Worker {
             }
             step => step,
         };
+        let day_percent = u64::try_from(around.backfill_day_percent).unwrap_or(0);
+        // Looked at before a token is asked for: who waits for tomorrow comes back each hour.
+        let class = match step {
+            Step::List | Step::Fill | Step::Settle => bulk(&mailbox, day_percent),
+            Step::Relist | Step::Audit => Class::Repair,
+            _ => Class::Live,
+        };
+        if let Some(until) = self.budgets.of(Api::Gmail).day_wait(&grant.google_subject, class) {
+            return Ok(Some(rests_until(&mailbox, &around, until, now)));
+        }
         let was_disabled = mailbox.failed.as_ref().is_some_and(|it| it.why == failing::API_DISABLED);
         let caller = access::caller_of(&self.app, &grant).await?;
         let mut run = Run {
             app: &self.app,
             budget: self.budgets.of(Api::Gmail),
             permits: Mutex::default(),
-            day_percent: u64::try_from(around.backfill_day_percent).unwrap_or(0),
+            day_percent,
             lease,
             mailbox,
             grant,
@@ -107,13 +118,7 @@ impl Worker {
                 },
                 None => None,
             },
-            // The budget of the one may be used up while the other is due earlier.
-            Done::Wait(until) => {
-                let mailbox = &run.mailbox;
-                let debts = [around.next_debt_at, around.next_change_debt_at];
-                let earlier = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at].into_iter().chain(debts);
-                Some(earlier.flatten().filter(|at| *at > now).chain([until]).min())
-            }
+            Done::Wait(until) => Some(rests_until(&run.mailbox, &around, until, now)),
         })
     }
 
@@ -158,6 +163,13 @@ impl Worker {
         }
         Ok(Some(now.saturating_add(BLOCKED_FOR).unwrap_or(now)))
     }
+}
+
+/// Until when a mailbox rests whose budget is used up until then: something else may be due earlier.
+fn rests_until(mailbox: &Mailbox, around: &Around, until: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let debts = [around.next_debt_at, around.next_change_debt_at];
+    let earlier = [Some(mailbox.watch_due_at), mailbox.look_at, mailbox.probe_at].into_iter().chain(debts);
+    earlier.flatten().filter(|at| *at > now).chain([until]).min()
 }
 
 /// What stands in the way of mail alone, in one word.

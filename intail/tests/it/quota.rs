@@ -11,6 +11,7 @@ use intail::store::people::Person;
 use intail::store::quota::Engine;
 use intail::store::{mailboxes, messages, operator_faults, quota, turns};
 use intail::sync::Worker;
+use intail_google::oauth::scope;
 use intail_sandbox::action::{MailAction, One};
 use intail_sandbox::faults::Rule;
 use intail_sandbox::quota::Limits;
@@ -616,9 +617,17 @@ async fn whoever_waits_for_tomorrow_goes_on_within_an_hour_when_intail_is_starte
     let email = running.employee();
     let person = running.sign_in(&email).await;
     running.act(&email, receive(300));
-    running.connect(&person, Ticks::All).await.expect("connected");
+    running.connect(&person, Ticks::Only(&[scope::GMAIL_METADATA])).await.expect("connected");
     running.settle().await;
     assert_waits_for_the_day(&what_is_told(&running, &person).await, 80, "copying old mail stops there");
+    // Looking whether there is more asks Google nothing, not even for a token.
+    running.world(|world| world.calls.clear());
+    for _ in 0..30 {
+        running.pass(Duration::from_secs(600));
+        running.work().await;
+    }
+    let asked = running.world(|world| world.calls.iter().map(|it| it.call).collect::<Vec<_>>());
+    assert!(asked.iter().all(|it| it.starts_with("pubsub")), "{asked:?}");
     let larger = running.another_with_day(80_000).await;
     for _ in 0..210 {
         larger.tick().await.expect("the engine runs");
