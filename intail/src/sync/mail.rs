@@ -41,8 +41,6 @@ const FETCH_MAX: usize = 50;
 /// Messages that lead one step of a backfill. It mostly ends earlier, by its time; where Google answers at once, more
 /// of them share what a step costs the database.
 const FILL_MAX: i64 = 1_000;
-/// The same before the listing is complete: a thread that is met so may have to be fetched whole once more.
-const FIRST_MAX: i64 = 20;
 /// How long a step of a backfill goes on asking. A live change of the same mailbox waits that long and one answer more.
 const FILL_TIME: Duration = Duration::from_millis(250);
 /// Pages of history read in one step. The cursor is kept after each page that held records.
@@ -868,8 +866,7 @@ impl Run<'_> {
 
     async fn fill(&mut self) -> Result<Done, StepError> {
         let mut tx = self.app.store.read().await?;
-        let most = if self.mailbox.listing_done { FILL_MAX } else { FIRST_MAX };
-        let wanted = fills::next_threads(&mut tx, &self.mailbox.id, most).await?;
+        let wanted = fills::next_threads(&mut tx, &self.mailbox.id, FILL_MAX).await?;
         drop(tx);
         // Threads bring older messages along; everything down to the newest of each is then here.
         let newest = wanted.iter().filter_map(|thread| thread.first());
