@@ -153,7 +153,7 @@ async fn database_and_key(config: &Config, surroundings: &Surroundings, fix: boo
     }
 }
 
-/// Services that nobody asks now, or that are asked less than Google's tables allow, because Google said so. It is said
+/// Services that nobody asks now, or that are asked less than is configured, because Google said so. It is said
 /// only where that is so.
 async fn held(config: &Config, store: &Store, now: Timestamp, fix: bool, again: &str) -> Vec<Finding> {
     let look = async {
@@ -176,6 +176,9 @@ async fn held(config: &Config, store: &Store, now: Timestamp, fix: bool, again: 
         Ok::<_, StoreError>(findings)
     };
     let finding = |(service, until, day): (&str, Timestamp, Option<DayLimit>)| match (fix, day) {
+        (true, Some(_)) if until <= now => {
+            Finding::new("quota", State::Fixed, format!("The configured limit of a day counts again ({service})."))
+        }
         (true, _) => Finding::new("quota", State::Fixed, format!("Google may be asked again ({service}).")),
         (false, Some(day)) if until <= now => Finding::problem(
             "quota",

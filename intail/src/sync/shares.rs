@@ -161,8 +161,8 @@ fn wishes(others: &[Engine], heard_since: Timestamp) -> Vec<u64> {
 fn wish(spent: u64, lacked: u64, others: &[Engine], heard_since: Timestamp) -> u64 {
     let wishes = wishes(others, heard_since);
     let growth = GROWTH / (u64::try_from(wishes.len()).unwrap_or(u64::MAX).saturating_add(1));
-    let all = wishes.iter().fold(spent + growth, |sum, it| sum.saturating_add(*it));
-    let growth = if all > WHOLE - GROWTH { growth.min((2 * spent).max(GROWTH_MIN)) } else { growth };
+    let all = wishes.iter().fold(spent.saturating_add(growth), |sum, it| sum.saturating_add(*it));
+    let growth = if all > WHOLE - GROWTH { growth.min(spent.saturating_mul(2).max(GROWTH_MIN)) } else { growth };
     spent.saturating_add(growth.max(lacked))
 }
 

@@ -462,7 +462,7 @@ async fn the_doctor_tells_of_a_day_that_google_refused_and_lifts_it() {
     assert_eq!(outcome, Outcome::Problems, "{text}");
     assert!(text.contains("Google refused the day at 7000000 of gmail"), "{text}");
     let (_, text) = run(directory.path(), "intail doctor --config intail.toml --fix").await.expect("it mended");
-    assert!(text.contains("Google may be asked again (gmail)."), "{text}");
+    assert!(text.contains("The configured limit of a day counts again (gmail)."), "{text}");
     let (outcome, text) = run(directory.path(), "intail doctor --config intail.toml").await.expect("it looked");
     assert_eq!(outcome, Outcome::Done, "{text}");
 }
